@@ -1,0 +1,70 @@
+import jestPlugin from 'eslint-plugin-jest';
+import prettier from 'eslint-config-prettier';
+import tseslint from 'typescript-eslint';
+
+/**
+ * Imports point downwards only:
+ *   commands -> cli, config, phases -> runs, report, plugins -> training -> sdq -> graph -> tensor
+ * Each row lists what a folder must not import. `src/errors.ts` and `src/random.ts` are leaves that any folder may use.
+ */
+const forbidden = {
+  tensor: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'plugins', 'hooks', 'training', 'sdq', 'graph', 'data'],
+  graph: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'plugins', 'hooks', 'training', 'sdq', 'data'],
+  sdq: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'plugins', 'hooks', 'training', 'data'],
+  training: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'plugins', 'hooks'],
+  data: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'plugins', 'hooks', 'training', 'sdq', 'graph', 'tensor'],
+  plugins: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'hooks'],
+  runs: ['commands', 'cli', 'config', 'phases', 'report', 'plugins', 'hooks', 'training', 'sdq', 'graph', 'tensor', 'data'],
+  config: ['commands', 'cli', 'phases', 'runs', 'report', 'hooks', 'training', 'sdq', 'graph', 'tensor', 'data'],
+  phases: ['commands', 'cli', 'hooks'],
+  cli: ['commands', 'training', 'sdq', 'graph', 'tensor', 'data'],
+};
+const pure = ['tensor', 'graph', 'sdq'];
+
+const importRules = Object.entries(forbidden).map(([folder, targets]) => ({
+  files: [`src/${folder}/**/*.ts`],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        patterns: [
+          {
+            regex: `^(\\.\\./)+(${targets.join('|')})/`,
+            message: `src/${folder} sits below this folder: imports point downwards only (docs/architecture.md).`,
+          },
+          ...(pure.includes(folder)
+            ? [{regex: '^(@oclif/core|(node:)?(fs|net|http|https|child_process)(/.*)?)$', message: `src/${folder} does no I/O.`}]
+            : []),
+        ],
+      },
+    ],
+  },
+}));
+
+export default tseslint.config(
+  {ignores: ['dist', 'wasm', 'node_modules', 'coverage', 'src/plugins/engines/wasm/assembly', 'src/config/config-types.ts']},
+  {
+    files: ['**/*.ts'],
+    extends: [...tseslint.configs.strictTypeChecked],
+    languageOptions: {parserOptions: {project: ['./tsconfig.test.json'], tsconfigRootDir: import.meta.dirname}},
+    rules: {
+      '@typescript-eslint/restrict-template-expressions': ['error', {allowNumber: true, allowBoolean: true}],
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      '@typescript-eslint/no-confusing-void-expression': ['error', {ignoreArrowShorthand: true}],
+      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/consistent-type-imports': 'error',
+      eqeqeq: 'error',
+    },
+  },
+  ...importRules,
+  {
+    files: ['test/**/*.ts'],
+    extends: [jestPlugin.configs['flat/recommended']],
+    rules: {
+      'jest/expect-expect': ['error', {assertFunctionNames: ['expect*', '**.expect*']}],
+      'jest/no-conditional-expect': 'off',
+      'jest/no-standalone-expect': 'off',
+    },
+  },
+  prettier,
+);
