@@ -1,0 +1,117 @@
+/**
+ * The fused operators of sdq: their names, inputs, attributes and outputs.
+ *
+ * Every one has a composed definition out of plain tfjs operators in this folder (portable, and the oracle of the
+ * tests). A backend may register a kernel of the same name (`tf.registerKernel({kernelName, backendName, kernelFunc})`,
+ * `kernelFunc` returns the TensorInfos listed under "out"); `runFused` picks it when it is there.
+ *
+ * Layouts: activations NHWC or [N, C], filters HWIO, Gemm weights [in, out]: the channel of the *output* is always the
+ * last axis (depthwise filters [kh, kw, C, 1] use axis 2 and are reshaped to [kh·kw, C] by the caller). All float32.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+
+/**
+ * A uniform grid: q = clip(round_half_even(x / s − offset), qmin, qmax), value = s · (q + offset).
+ * `offset` 0.5 is the half-integer grid (1-bit ±c has s = 2c, qmin −1, qmax 0).
+ * PACT is qmin 0, qmax 2^b − 1, s = α / (2^b − 1).
+ */
+export interface Grid {
+  readonly qmin: number;
+  readonly qmax: number;
+  readonly offset: 0 | 0.5;
+}
+
+/**
+ * How a fake-quantizer hands its gradient back. With z = x / s − offset and inside = (qmin ≤ z ≤ qmax):
+ * - input: `identity` dx = dy; `clipped` dx = dy where inside, else 0.
+ * - scale: `none` 0; `clip` (PACT) Σ dy·(qmax + offset) over z > qmax plus Σ dy·(qmin + offset) over z < qmin;
+ *   `lsq` the same plus Σ dy·(round(z) + offset − x / s) over the inside. Multiplied by `gradientScale`.
+ * A sum runs over everything that shares the scale.
+ */
+export interface GradientRule {
+  readonly input: 'identity' | 'clipped';
+  readonly scale: 'none' | 'clip' | 'lsq';
+  readonly gradientScale: number;
+}
+
+/** Element-wise clip that serves Relu (0, ∞), Clip (0, 6) and no activation (−∞, ∞). */
+export interface ActivationRange {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** Attributes of the batch-norm kernels; `grid` null leaves the output unquantized and the input `scale` unused. */
+export interface BatchNormActAttributes extends ActivationRange {
+  readonly epsilon: number;
+  readonly grid: Grid | null;
+  readonly rule: GradientRule;
+}
+
+export interface SgdAttributes {
+  readonly learningRate: number;
+  readonly momentum: number;
+  readonly nesterov: boolean;
+  readonly weightDecay: number;
+}
+
+export interface AdamAttributes {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** true: AdamW (decoupled decay); false: decay is added to the gradient. */
+  readonly decoupled: boolean;
+  /** 1 for the first update. */
+  readonly step: number;
+}
+
+/**
+ * | kernel | inputs | attributes | out |
+ * |---|---|---|---|
+ * | SdqFakeQuantize | x [..., C], scale [] or [C] | Grid | y like x |
+ * | SdqFakeQuantizeGrad | x, scale, dy | {grid: Grid, rule: GradientRule} | dx like x, dscale like scale |
+ * | SdqBatchNormAct | x [..., C], gamma [C], beta [C], scale [] | BatchNormActAttributes | y, mean [C], variance [C] (biased, of the batch) |
+ * | SdqBatchNormActGrad | x, gamma, beta, mean, variance, scale [], dy | BatchNormActAttributes | dx, dgamma, dbeta, dscale [] |
+ * | SdqAddAct | a, b (same shape) | ActivationRange | clip(a + b, min, max) |
+ * | SdqClipGrad | y (the clipped output), dy | ActivationRange | dy where min < y < max, else 0 |
+ * | SdqSoftmaxCrossEntropy | logits [N, C], targets [N, C] (rows sum to 1) | {} | mean loss [], dlogits [N, C] of it |
+ * | SdqBinRegularizer | w [..., C], scale [] or [C] | Grid | loss [], dw like w of it |
+ * | SdqSgdUpdate | param, grad, velocity | SgdAttributes | param', velocity' |
+ * | SdqAdamUpdate | param, grad, m, v | AdamAttributes | param', m', v' |
+ *
+ * Batch-norm: z = gamma · (x − mean) / √(variance + epsilon) + beta, a = clip(z, min, max), y = fake-quantize(a).
+ * Its gradient recomputes z from x: only x is saved. An element passes where min < z < max and by `rule.input`.
+ *
+ * Bin regularizer (EBR): u = w / s, q its grid index (with offset), loss = mean((q + offset − u)²) + Σ over bins with at
+ * least two weights of the unbiased Var(u in bin), bins taken over the whole tensor by q. dw = dloss/du / s, q and s held.
+ *
+ * Sgd as PyTorch: g = grad + weightDecay·p; v' = momentum·v + g; p' = p − lr·(nesterov ? g + momentum·v' : v').
+ * Adam as PyTorch: m' = β1·m + (1−β1)·g, v' = β2·v + (1−β2)·g², p' = p·(decoupled ? 1 − lr·wd : 1) − lr·m̂/(√v̂ + ε).
+ */
+export const fusedKernels = [
+  'SdqFakeQuantize',
+  'SdqFakeQuantizeGrad',
+  'SdqBatchNormAct',
+  'SdqBatchNormActGrad',
+  'SdqAddAct',
+  'SdqClipGrad',
+  'SdqSoftmaxCrossEntropy',
+  'SdqBinRegularizer',
+  'SdqSgdUpdate',
+  'SdqAdamUpdate',
+] as const;
+
+export type FusedKernel = (typeof fusedKernels)[number];
+
+/** Runs the current backend's kernel of this name, or the composed definition where it has none. */
+export function runFused(
+  name: FusedKernel,
+  inputs: Readonly<Record<string, tf.Tensor>>,
+  attributes: object,
+  composed: () => tf.Tensor[],
+): tf.Tensor[] {
+  if (tf.getKernel(name, tf.getBackend()) === undefined) return tf.tidy(composed);
+  const out: tf.Tensor | tf.Tensor[] = tf.engine().runKernel(name, {...inputs}, attributes as tf.NamedAttrMap);
+  return Array.isArray(out) ? out : [out];
+}
