@@ -1,0 +1,30 @@
+/** A labelled image data set, opened: plain data that can be handed to the worker thread that makes the batches. */
+
+export interface Dataset {
+  readonly name: string;
+  readonly classes: readonly string[];
+  /** Images as the network sees them. */
+  readonly height: number;
+  readonly width: number;
+  readonly channels: number;
+  /** Per channel, on pixels scaled to 0 … 1; of the training split. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+  readonly train: Split;
+  readonly test: Split;
+}
+
+/** `labels[i]` belongs to image i. */
+export type Split =
+  | {
+      readonly kind: 'memory';
+      /** [count, height, width, channels] bytes in a SharedArrayBuffer, so that a worker reads them without a copy. */
+      readonly images: Uint8Array<SharedArrayBuffer>;
+      readonly labels: Uint16Array<SharedArrayBuffer>;
+    }
+  | {
+      readonly kind: 'files';
+      /** Absolute paths of PNG or JPEG files, decoded and resized when a batch needs them. */
+      readonly paths: readonly string[];
+      readonly labels: Uint16Array<SharedArrayBuffer>;
+    };
