@@ -111,7 +111,8 @@ export function runFused(
   attributes: object,
   composed: () => tf.Tensor[],
 ): tf.Tensor[] {
-  if (tf.getKernel(name, tf.getBackend()) === undefined) return tf.tidy(composed);
+  const kernel = tf.getKernel(name, tf.getBackend()) as tf.KernelConfig | undefined;
+  if (kernel === undefined) return tf.tidy(composed);
   const out: tf.Tensor | tf.Tensor[] = tf.engine().runKernel(name, {...inputs}, attributes as tf.NamedAttrMap);
   return Array.isArray(out) ? out : [out];
 }

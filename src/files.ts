@@ -1,0 +1,107 @@
+/** Reading and writing whole files, with errors a user can act on. */
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+  readFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import {isNativeError} from 'node:util/types';
+
+import {ExitCode, SdqError} from './errors.ts';
+
+const reasons: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EFBIG: 'the file would be larger than the file system or the limit of the process allows',
+  ENOENT: 'no such file or folder',
+  ENOTDIR: 'a part of the path is not a folder',
+  EISDIR: 'it is a folder',
+  EMFILE: 'too many open files',
+  ENAMETOOLONG: 'the name is too long',
+  EEXIST: 'a file of this name is in the way',
+};
+
+/**
+ * Turns an error of the file system into an SdqError that names the path; any other error is returned as it is.
+ * @param doing e.g. `write`, for "Cannot write PATH: the disk is full."
+ */
+export function fileError(error: unknown, doing: 'read' | 'write', file: string): Error {
+  if (!isNativeError(error)) return new Error(String(error));
+  const {code} = error as NodeJS.ErrnoException;
+  if (code === undefined || error instanceof SdqError) return error;
+  return new SdqError(`Cannot ${doing} ${file}: ${reasons[code] ?? error.message}.`, {
+    code: `cannot-${doing}-file`,
+    exit: doing === 'read' ? ExitCode.invalidInput : ExitCode.notAvailable,
+    cause: error,
+  });
+}
+
+/**
+ * Writes a file whole or not at all: a temporary file in the same folder, fsync, rename, fsync of the folder.
+ * Creates the folder. @throws SdqError (exit 6) when the file cannot be written; the old file is then as it was.
+ */
+export function writeFileAtomic(file: string, content: Uint8Array | string): void {
+  const folder = path.dirname(file);
+  const temporary = path.join(folder, `.${path.basename(file)}.${process.pid}.tmp`);
+  const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+  try {
+    mkdirSync(folder, {recursive: true});
+    const fd = openSync(temporary, 'w');
+    try {
+      for (let written = 0; written < bytes.length;) written += writeSync(fd, bytes, written);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, file);
+    syncFolder(folder);
+  } catch (error) {
+    rmSync(temporary, {force: true});
+    throw fileError(error, 'write', file);
+  }
+}
+
+/** Makes a rename in this folder durable. Windows cannot open folders and needs no such step. */
+export function syncFolder(folder: string): void {
+  if (process.platform === 'win32') return;
+  const fd = openSync(folder, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Reads a whole file of at most `limit` bytes.
+ * @throws SdqError (exit 3) when it is missing, unreadable, not a regular file, or larger.
+ */
+export function readFileBounded(file: string, limit: number): Uint8Array {
+  try {
+    const stat = statSync(file);
+    if (!stat.isFile()) {
+      throw new SdqError(`Cannot read ${file}: it is not a regular file.`, {
+        code: 'not-a-file',
+        exit: ExitCode.invalidInput,
+      });
+    }
+    if (stat.size > limit) {
+      throw new SdqError(`${file} has ${stat.size} bytes; at most ${limit} are read.`, {
+        code: 'file-too-large',
+        exit: ExitCode.invalidInput,
+      });
+    }
+    return readFileSync(file);
+  } catch (error) {
+    throw fileError(error, 'read', file);
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * The checkpoints of a run: `checkpoints/<name>.safetensors` and `checkpoints/manifest.json`, which says which is the
+ * newest and the digest of each. A checkpoint is written whole before the manifest names it, and an old one is deleted
+ * only after that: at every moment the manifest names files that are complete.
+ */
+import {createHash} from 'node:crypto';
+import {existsSync, readdirSync, rmSync} from 'node:fs';
+import path from 'node:path';
+
+import {ExitCode, SdqError} from '../errors.ts';
+import {readFileBounded, writeFileAtomic} from '../files.ts';
+
+interface Entry {
+  readonly file: string;
+  /** Hexadecimal SHA-256 of the file. */
+  readonly sha256: string;
+}
+
+interface Manifest {
+  readonly version: 1;
+  /** Newest first: what `--resume` continues from. */
+  readonly resume: readonly Entry[];
+}
+
+/** Checkpoints kept to resume from; the second is for a disk that corrupts the first. */
+const kept = 2;
+const checkpointLimitBytes = 8 * 2 ** 30;
+const manifestLimitBytes = 1 << 20;
+
+export interface Checkpoints {
+  /** Saves a state to resume from. @throws SdqError (exit 6) when the disk refuses it; the older ones then stay. */
+  save(name: string, content: Uint8Array): void;
+  /**
+   * The newest checkpoint whose digest is right, or undefined when there is none yet.
+   * @param onDamaged told for each newer one that is damaged
+   * @throws SdqError (exit 3) when there are some and all are damaged
+   */
+  latest(onDamaged: (message: string) => void): {readonly file: string; readonly content: Uint8Array} | undefined;
+  /** Removes what is there to resume from: the run is complete. */
+  clear(): void;
+}
+
+export function openCheckpoints(directory: string): Checkpoints {
+  const manifestFile = path.join(directory, 'manifest.json');
+  const readManifest = (): Manifest => {
+    if (!existsSync(manifestFile)) return {version: 1, resume: []};
+    const text = Buffer.from(readFileBounded(manifestFile, manifestLimitBytes)).toString('utf8');
+    try {
+      const manifest = JSON.parse(text) as Manifest;
+      if (Array.isArray(manifest.resume)) return manifest;
+    } catch {
+      // falls through to the error below
+    }
+    throw new SdqError(
+      `${manifestFile} is not a manifest of checkpoints: found ${JSON.stringify(text.slice(0, 40))}.`,
+      {
+        code: 'manifest-broken',
+        exit: ExitCode.invalidInput,
+      },
+    );
+  };
+  const write = (resume: readonly Entry[]): void => {
+    writeFileAtomic(manifestFile, `${JSON.stringify({version: 1, resume} satisfies Manifest, null, 2)}\n`);
+    for (const file of readdirSync(directory)) {
+      if (/^step-.*\.safetensors$/.test(file) && !resume.some((entry) => entry.file === file)) {
+        rmSync(path.join(directory, file), {force: true});
+      }
+    }
+  };
+  return {
+    save(name, content) {
+      const file = `step-${name}.safetensors`;
+      writeFileAtomic(path.join(directory, file), content);
+      const older = readManifest().resume.filter((entry) => entry.file !== file);
+      write([{file, sha256: digest(content)}, ...older].slice(0, kept));
+    },
+    latest(onDamaged) {
+      const {resume} = readManifest();
+      for (const entry of resume) {
+        const file = path.join(directory, entry.file);
+        try {
+          const content = readFileBounded(file, checkpointLimitBytes);
+          if (digest(content) === entry.sha256) return {file, content};
+          onDamaged(`${file} is damaged: its SHA-256 is not the one in manifest.json. Trying an older checkpoint.`);
+        } catch (error) {
+          if (!(error instanceof SdqError)) throw error;
+          onDamaged(`${error.message} Trying an older checkpoint.`);
+        }
+      }
+      if (resume.length === 0) return undefined;
+      throw new SdqError(`No checkpoint in ${directory} is usable: all ${resume.length} are missing or damaged.`, {
+        code: 'checkpoints-damaged',
+        exit: ExitCode.invalidInput,
+        suggestions: ['Start a new run.'],
+      });
+    },
+    clear() {
+      if (existsSync(directory)) write([]);
+    },
+  };
+}
+
+function digest(content: Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex');
+}

@@ -1,0 +1,211 @@
+/**
+ * The event journal of a run, `events.jsonl`: one JSON object a line, appended the moment it happens. It is the local
+ * tracker and always on; every other tracker reads it. Logging never throws into training and never waits on a network.
+ *
+ * - A line is handed to the operating system before `log` returns, so that kill -9 loses nothing; fsync follows once a
+ *   second and at the end, so that a power cut loses at most a second.
+ * - A torn last line is cut when the file is opened.
+ * - NaN and ±Infinity are the strings "NaN", "Infinity", "-Infinity".
+ * - A resumed run repeats the steps since its last checkpoint. What the journal already holds of them is not written a
+ *   second time: `replayAfter(seq)` names the checkpoint's position, and calls are matched with the lines that follow it.
+ */
+import {closeSync, fsync, fsyncSync, ftruncateSync, fstatSync, openSync, readSync, writeSync} from 'node:fs';
+
+import {ExitCode, SdqError} from '../errors.ts';
+import {fileError} from '../files.ts';
+
+export type EventKind = 'metric' | 'param' | 'summary' | 'tag' | 'artifact' | 'end';
+
+export interface Event {
+  /** 1 for the first line; grows by one a line. */
+  readonly seq: number;
+  /** Milliseconds since 1970-01-01 UTC. */
+  readonly ts: number;
+  readonly kind: EventKind;
+  /** Optimizer steps of the run so far, over all phases. */
+  readonly step?: number;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface Journal {
+  /** `seq` of the newest event, written or matched: what a checkpoint stores. */
+  position(): number;
+  log(kind: EventKind, data: Readonly<Record<string, unknown>>, step?: number): void;
+  /** From here on, calls that repeat the lines after `seq` (the end marks of interrupted tries aside) are skipped. */
+  replayAfter(seq: number): void;
+  /** @throws SdqError (exit 6) when lines could not be written to the disk. */
+  close(): void;
+}
+
+export interface JournalOptions {
+  readonly now?: () => number;
+  /** Called once when the disk refuses a line; the lines are kept in memory and tried again. */
+  readonly onTrouble?: (error: Error) => void;
+}
+
+const newline = 0x0a;
+const chunkBytes = 1 << 16;
+const syncIntervalMs = 1000;
+/** Lines kept in memory while the disk refuses them; more than this and the oldest run is at risk, so it is an error. */
+const pendingLimitBytes = 64 << 20;
+
+/** JSON with NaN and ±Infinity as strings; typed arrays as arrays. */
+function serialise(event: Event): string {
+  return JSON.stringify(event, (_, value: unknown) => {
+    if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
+    if (ArrayBuffer.isView(value) && !(value instanceof DataView)) return Array.from(value as unknown as number[]);
+    return value;
+  });
+}
+
+/**
+ * Opens or creates the journal for appending; only the holder of the run's lock may call it.
+ * @throws SdqError (exit 6 not writable, exit 3 a line in the middle is not an event)
+ */
+export function openJournal(file: string, options: JournalOptions = {}): Journal {
+  const now = options.now ?? Date.now;
+  let fd: number;
+  try {
+    fd = openSync(file, 'a+');
+  } catch (error) {
+    throw fileError(error, 'write', file);
+  }
+  let seq = 0;
+  let size = 0;
+  for (const {event, end} of readLines(fd, file)) {
+    if (event.seq !== seq + 1) throw brokenLine(file, size, `seq ${event.seq} after ${seq}`);
+    seq = event.seq;
+    size = end;
+  }
+  if (fstatSync(fd).size > size) ftruncateSync(fd, size);
+
+  let position = seq;
+  let replay: Event[] = [];
+  let replayed = 0;
+  let pending: Uint8Array[] = [];
+  let pendingBytes = 0;
+  let trouble: Error | undefined;
+  let lastSync = now();
+  let syncing = false;
+
+  const flush = (): void => {
+    while (pending.length > 0) {
+      const line = pending[0]!;
+      try {
+        const written = writeSync(fd, line);
+        pendingBytes -= written;
+        if (written === line.length) pending.shift();
+        else pending[0] = line.subarray(written);
+      } catch (error) {
+        if (trouble === undefined) options.onTrouble?.(fileError(error, 'write', file));
+        trouble = fileError(error, 'write', file);
+        return;
+      }
+    }
+    trouble = undefined;
+  };
+
+  return {
+    position: () => position,
+    log(kind, data, step) {
+      const expected = replay[replayed];
+      if (expected !== undefined) {
+        if (expected.kind === kind && expected.step === step) {
+          replayed += 1;
+          position = expected.seq;
+          return;
+        }
+        replay = [];
+      }
+      seq += 1;
+      position = seq;
+      const event: Event = {seq, ts: now(), kind, ...(step === undefined ? {} : {step}), data};
+      const line = Buffer.from(`${serialise(event)}\n`);
+      pendingBytes += line.length;
+      if (pendingBytes > pendingLimitBytes && trouble !== undefined) throw trouble;
+      pending.push(line);
+      flush();
+      if (!syncing && now() - lastSync >= syncIntervalMs) {
+        syncing = true;
+        lastSync = now();
+        fsync(fd, () => (syncing = false));
+      }
+    },
+    replayAfter(from) {
+      replay = [...readLines(fd, file)]
+        .map(({event}) => event)
+        .filter((event) => event.seq > from && event.kind !== 'end');
+      replayed = 0;
+      position = from;
+    },
+    close() {
+      flush();
+      try {
+        if (trouble === undefined) fsyncSync(fd);
+      } finally {
+        closeSync(fd);
+      }
+      if (trouble !== undefined) throw trouble;
+      pending = [];
+    },
+  };
+}
+
+/**
+ * The events of a journal, in order; a torn last line is left out. Memory does not grow with the file.
+ * @throws SdqError (exit 3) naming the byte offset of a line that is not an event
+ */
+export function* readJournal(file: string): Generator<Event> {
+  let fd: number;
+  try {
+    fd = openSync(file, 'r');
+  } catch (error) {
+    throw fileError(error, 'read', file);
+  }
+  try {
+    for (const {event} of readLines(fd, file)) yield event;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function brokenLine(file: string, offset: number, found: string): SdqError {
+  return new SdqError(`${file}: the line at byte ${offset} is not an event of a journal: ${found}.`, {
+    code: 'journal-broken',
+    exit: ExitCode.invalidInput,
+    suggestions: ['The file was changed by hand or by another program; restore it or start a new run.'],
+  });
+}
+
+function isEvent(value: unknown): value is Event {
+  if (typeof value !== 'object' || value === null) return false;
+  const {seq, ts, kind, data} = value as Partial<Record<keyof Event, unknown>>;
+  return Number.isInteger(seq) && typeof ts === 'number' && typeof kind === 'string' && typeof data === 'object';
+}
+
+function* readLines(fd: number, file: string): Generator<{event: Event; end: number}> {
+  const chunk = Buffer.alloc(chunkBytes);
+  let rest: Buffer = Buffer.alloc(0);
+  let restOffset = 0;
+  for (let position = 0; ;) {
+    const count = readSync(fd, chunk, 0, chunkBytes, position);
+    if (count === 0) return;
+    position += count;
+    rest = Buffer.concat([rest, chunk.subarray(0, count)]);
+    for (let end = rest.indexOf(newline); end >= 0; end = rest.indexOf(newline)) {
+      const text = rest.toString('utf8', 0, end);
+      let event: unknown;
+      try {
+        event = JSON.parse(text);
+      } catch {
+        throw brokenLine(file, restOffset, JSON.stringify(text.slice(0, 40)));
+      }
+      if (!isEvent(event)) throw brokenLine(file, restOffset, JSON.stringify(text.slice(0, 40)));
+      rest = rest.subarray(end + 1);
+      restOffset += end + 1;
+      yield {event, end: restOffset};
+    }
+    if (rest.length > pendingLimitBytes)
+      throw brokenLine(file, restOffset, `no line end within ${pendingLimitBytes} bytes`);
+  }
+}

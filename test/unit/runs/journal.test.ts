@@ -1,0 +1,121 @@
+import {appendFileSync, readFileSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {describe, expect, test} from '@jest/globals';
+import fc from 'fast-check';
+
+import {SdqError} from '../../../src/errors.ts';
+import {openJournal, readJournal} from '../../../src/runs/journal.ts';
+import {temporaryFolder} from '../../helpers/temporary-folder.ts';
+
+const folder = temporaryFolder();
+let count = 0;
+const newFile = (): string => path.join(folder, `events-${count++}.jsonl`);
+
+describe('journal', () => {
+  test('numbers and stamps every line, and a reader sees it before the journal is closed', () => {
+    const file = newFile();
+    const journal = openJournal(file, {now: () => 1234});
+    journal.log('metric', {loss: 0.5}, 3);
+    expect(readFileSync(file, 'utf8')).toBe('{"seq":1,"ts":1234,"kind":"metric","step":3,"data":{"loss":0.5}}\n');
+    journal.log('end', {status: 'finished'});
+    expect([...readJournal(file)].map(({seq}) => seq)).toEqual([1, 2]);
+    journal.close();
+  });
+
+  test('writes NaN and infinities as strings', () => {
+    const file = newFile();
+    const journal = openJournal(file);
+    journal.log('metric', {a: NaN, b: Infinity, c: [-Infinity], d: new Float32Array([1, NaN])});
+    journal.close();
+    expect([...readJournal(file)][0]!.data).toEqual({a: 'NaN', b: 'Infinity', c: ['-Infinity'], d: [1, 'NaN']});
+  });
+
+  test('cuts a line torn at any byte and goes on with the next number', () => {
+    const whole = newFile();
+    const journal = openJournal(whole, {now: () => 1});
+    journal.log('metric', {text: 'first'}, 1);
+    journal.log('metric', {text: 'sécond'}, 2);
+    journal.close();
+    const bytes = readFileSync(whole);
+    const firstLine = bytes.indexOf(10) + 1;
+    for (let cut = firstLine; cut < bytes.length; cut++) {
+      const file = newFile();
+      writeFileSync(file, bytes.subarray(0, cut));
+      const reopened = openJournal(file, {now: () => 2});
+      expect(reopened.position()).toBe(1);
+      reopened.log('metric', {text: 'again'}, 2);
+      reopened.close();
+      expect([...readJournal(file)].map(({seq, data}) => [seq, data['text']])).toEqual([
+        [1, 'first'],
+        [2, 'again'],
+      ]);
+    }
+  });
+
+  test('does not write again what a resumed run repeats, and goes on after it', () => {
+    const file = newFile();
+    const first = openJournal(file, {now: () => 1});
+    for (let step = 1; step <= 5; step++) first.log('metric', {step}, step);
+    first.log('end', {status: 'interrupted'});
+    first.close();
+
+    const second = openJournal(file, {now: () => 2});
+    second.replayAfter(2); // the checkpoint was saved after step 2
+    for (let step = 3; step <= 7; step++) second.log('metric', {step}, step);
+    expect(second.position()).toBe(8);
+    second.close();
+    const steps = [...readJournal(file)].filter(({kind}) => kind === 'metric').map(({step}) => step);
+    expect(steps).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    expect([...readJournal(file)].map(({seq}) => seq)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  });
+
+  test('a position taken during a replay resumes at the same event', () => {
+    const file = newFile();
+    const first = openJournal(file);
+    for (let step = 1; step <= 4; step++) first.log('metric', {}, step);
+    first.close();
+    const second = openJournal(file);
+    second.replayAfter(1);
+    second.log('metric', {}, 2);
+    const saved = second.position();
+    second.close();
+    const third = openJournal(file);
+    third.replayAfter(saved);
+    for (let step = 3; step <= 5; step++) third.log('metric', {}, step);
+    third.close();
+    expect([...readJournal(file)].map(({step}) => step)).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  test('names the byte offset of a line that is not an event', () => {
+    const file = newFile();
+    const journal = openJournal(file, {now: () => 1});
+    journal.log('metric', {}, 1);
+    journal.close();
+    const offset = readFileSync(file).length;
+    appendFileSync(file, '{"seq":2}\n');
+    expect(() => openJournal(file)).toThrow(new RegExp(`byte ${offset} is not an event`));
+    expect(() => openJournal(file)).toThrow(SdqError);
+  });
+
+  test('random bytes are refused or read, never a crash', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({maxLength: 300}), (bytes) => {
+        const file = newFile();
+        writeFileSync(file, bytes);
+        try {
+          for (const event of readJournal(file)) expect(event.seq).toEqual(expect.any(Number));
+        } catch (error) {
+          expect(error).toBeInstanceOf(SdqError);
+        }
+      }),
+      {numRuns: 200},
+    );
+  });
+
+  test('a folder that cannot be written is named', () => {
+    expect(() => openJournal(path.join(folder, 'no', 'such', 'folder'))).toThrow(
+      /Cannot write .*no such file or folder/,
+    );
+  });
+});

@@ -1,0 +1,114 @@
+import {spawnSync} from 'node:child_process';
+import {existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {describe, expect, test} from '@jest/globals';
+
+import {SdqError} from '../../../src/errors.ts';
+import {openCheckpoints} from '../../../src/runs/checkpoints.ts';
+import {acquireLock} from '../../../src/runs/lock.ts';
+import {createRun, findRun, listRuns, resumeRun} from '../../../src/runs/run-directory.ts';
+import {temporaryFolder} from '../../helpers/temporary-folder.ts';
+
+const folder = temporaryFolder();
+const spec = {command: 'search', config: {seed: 7}, seed: 7, versions: {sdq: '0.1.0'}};
+const at = (second: number): Date => new Date(Date.UTC(2026, 0, 2, 3, 4, second));
+const silent = (): void => undefined;
+
+/** The pid of a process that has ended. */
+function deadPid(): number {
+  return spawnSync(process.execPath, ['-e', '0']).pid;
+}
+
+describe('run directory', () => {
+  test('a run can be created, ended, listed and found by the beginning of its id', () => {
+    const root = path.join(folder, 'a');
+    const run = createRun(root, spec, at(5), silent);
+    expect(run.id).toMatch(/^20260102-030405-search-[0-9a-f]{4}$/);
+    expect(listRuns(root).map(({status}) => status)).toEqual(['running']);
+    run.update({results: {search: {meanWeightBits: 2}}});
+    run.end('finished', 0);
+    expect(existsSync(run.path('lock'))).toBe(false);
+    const record = findRun(root, '20260102');
+    expect(record).toMatchObject({id: run.id, status: 'finished', exitCode: 0, config: {seed: 7}});
+    expect(record.results).toEqual({search: {meanWeightBits: 2}});
+    expect(() => resumeRun(root, run.id, 'search', at(6), silent)).toThrow(/is finished; there is nothing to resume/);
+  });
+
+  test('a living owner keeps others out; a dead one is taken over and said', () => {
+    const root = path.join(folder, 'b');
+    const run = createRun(root, spec, at(1), silent);
+    expect(() => resumeRun(root, run.id, 'search', at(2), silent)).toThrow(`in use by process ${process.pid}`);
+    writeFileSync(run.path('lock'), JSON.stringify({pid: deadPid(), started: '1'}));
+    expect(listRuns(root)[0]!.status).toBe('interrupted');
+    const notices: string[] = [];
+    const resumed = resumeRun(root, 'latest', 'search', at(3), (message) => notices.push(message));
+    expect(notices).toEqual([expect.stringContaining('the process that held it is gone')]);
+    expect(resumed.record().resumedAt).toEqual([at(3).toISOString()]);
+    resumed.end('interrupted', 130);
+  });
+
+  test('a pid that now belongs to another process does not hold the lock', () => {
+    const directory = path.join(folder, 'c');
+    mkdirSync(directory);
+    writeFileSync(path.join(directory, 'lock'), JSON.stringify({pid: process.pid, started: 'another time'}));
+    const lock = acquireLock(directory);
+    expect(lock.tookOver).toBe(true);
+    lock.release();
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  test('an unreadable lock is stale, not an obstacle for ever', () => {
+    const directory = path.join(folder, 'd');
+    mkdirSync(directory);
+    writeFileSync(path.join(directory, 'lock'), '');
+    const lock = acquireLock(directory);
+    expect(JSON.parse(readFileSync(path.join(directory, 'lock'), 'utf8'))).toMatchObject({pid: process.pid});
+    lock.release();
+  });
+
+  test('another command may not resume it, an unknown or broken run is named', () => {
+    const root = path.join(folder, 'e');
+    const run = createRun(root, spec, at(1), silent);
+    run.end('failed', 1);
+    expect(() => resumeRun(root, run.id, 'train', at(2), silent)).toThrow(
+      /is a run of `sdq search`, not of `sdq train`/,
+    );
+    expect(() => findRun(root, 'nothing')).toThrow(/There is no run "nothing"/);
+    writeFileSync(run.path('run.json'), '[1, 2]');
+    expect(() => findRun(root, run.id)).toThrow(SdqError);
+  });
+
+  test('no runs folder means no runs', () => {
+    expect(listRuns(path.join(folder, 'nowhere'))).toEqual([]);
+  });
+});
+
+describe('checkpoints', () => {
+  const bytes = (text: string): Uint8Array => Buffer.from(text);
+
+  test('keeps the two newest and gives the newest back', () => {
+    const directory = path.join(folder, 'checkpoints-1');
+    const checkpoints = openCheckpoints(directory);
+    expect(checkpoints.latest(silent)).toBeUndefined();
+    for (const name of ['1', '2', '3']) checkpoints.save(name, bytes(name));
+    expect(Buffer.from(checkpoints.latest(silent)!.content).toString()).toBe('3');
+    expect(readdirSync(directory).sort()).toEqual(['manifest.json', 'step-2.safetensors', 'step-3.safetensors']);
+    checkpoints.clear();
+    expect(readdirSync(directory)).toEqual(['manifest.json']);
+  });
+
+  test('a damaged newest checkpoint is named and the older one is used; two damaged ones are an error', () => {
+    const directory = path.join(folder, 'checkpoints-2');
+    const checkpoints = openCheckpoints(directory);
+    checkpoints.save('1', bytes('old'));
+    checkpoints.save('2', bytes('new'));
+    writeFileSync(path.join(directory, 'step-2.safetensors'), 'nEw');
+    const messages: string[] = [];
+    const latest = checkpoints.latest((message) => messages.push(message));
+    expect(Buffer.from(latest!.content).toString()).toBe('old');
+    expect(messages).toEqual([expect.stringContaining('step-2.safetensors is damaged')]);
+    writeFileSync(path.join(directory, 'step-1.safetensors'), '');
+    expect(() => checkpoints.latest(silent)).toThrow(/all 2 are missing or damaged/);
+  });
+});
