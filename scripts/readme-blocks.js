@@ -1,0 +1,8 @@
+// Prints the ```sh blocks of README.md as one shell script, so that CI runs every command that the README shows.
+import {readFileSync} from 'node:fs';
+import path from 'node:path';
+
+const readme = readFileSync(path.resolve(import.meta.dirname, '../README.md'), 'utf8');
+const blocks = [...readme.matchAll(/^```sh\n(.*?)^```$/gms)].map((match) => match[1]);
+if (blocks.length === 0) throw new Error('README.md has no ```sh block');
+process.stdout.write(`set -x\n${blocks.map((block) => `(\n${block})\n`).join('')}`);
