@@ -8,7 +8,7 @@ import {ExitCode, SdqError} from '../errors.ts';
 import {fileError, readFileBounded, writeFileAtomic} from '../files.ts';
 import {openCheckpoints, type Checkpoints} from './checkpoints.ts';
 import {openJournal, type Journal} from './journal.ts';
-import {acquireLock, isLocked} from './lock.ts';
+import {acquireLock, isLocked} from '../lock.ts';
 
 export type RunStatus = 'running' | 'finished' | 'failed' | 'interrupted';
 

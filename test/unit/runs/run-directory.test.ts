@@ -6,7 +6,7 @@ import {describe, expect, test} from '@jest/globals';
 
 import {SdqError} from '../../../src/errors.ts';
 import {openCheckpoints} from '../../../src/runs/checkpoints.ts';
-import {acquireLock} from '../../../src/runs/lock.ts';
+import {acquireLock} from '../../../src/lock.ts';
 import {createRun, findRun, listRuns, resumeRun} from '../../../src/runs/run-directory.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 

@@ -1,9 +1,9 @@
-/** One writer a run directory: a file `lock` that names its owner by pid and start time. */
+/** One writer a folder (a run, a data set in the cache): a file `lock` that names its owner by pid and start time. */
 import {linkSync, readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
-import {ExitCode, SdqError} from '../errors.ts';
-import {fileError} from '../files.ts';
+import {ExitCode, SdqError} from './errors.ts';
+import {fileError} from './files.ts';
 
 interface Owner {
   readonly pid: number;
@@ -45,14 +45,14 @@ function readOwner(file: string): Owner | undefined {
   }
 }
 
-/** Whether a living process holds the run directory. */
+/** Whether a living process holds the folder. */
 export function isLocked(directory: string): boolean {
   const owner = readOwner(path.join(directory, 'lock'));
   return owner !== undefined && isAlive(owner);
 }
 
 /**
- * Takes the lock of a run directory, from a dead owner too.
+ * Takes the lock of a folder, from a dead owner too.
  * The file appears with its content in one step (link), so there is never an empty lock.
  * @throws SdqError (exit 6) naming the living owner
  */
@@ -73,7 +73,7 @@ export function acquireLock(directory: string): Lock {
       const owner = readOwner(file);
       if (owner !== undefined && isAlive(owner)) {
         throw new SdqError(`${directory} is in use by process ${owner.pid}.`, {
-          code: 'run-locked',
+          code: 'directory-locked',
           exit: ExitCode.notAvailable,
           suggestions: [`Wait for it to end, or stop it: kill ${owner.pid}`],
         });
