@@ -1,0 +1,5 @@
+import type {EngineDefinition} from '../registry.ts';
+import {cpuEngine} from './cpu/index.ts';
+import {wasmEngine} from './wasm/index.ts';
+
+export const engines: readonly EngineDefinition[] = [wasmEngine, cpuEngine];

@@ -1,0 +1,26 @@
+/** What the main thread and the workers agree on; addresses are byte addresses in the shared memory. */
+
+/** A kernel as the module exports it: does share `thread` of `threads` of the work described at `task`. */
+export type Kernel = (task: number, thread: number, threads: number) => void;
+
+/** A parameter block: integers and addresses first, then floats (assembly/task.ts reads the same layout). */
+export const taskBlock = {ints: 48, floats: 16, bytes: 256} as const;
+
+/** Words of a thread's mailbox; it fills a cache line, so that threads do not slow each other down. */
+export const mailbox = {bytes: 64, sequence: 0, done: 1, kernel: 2, threads: 3, failed: 4} as const;
+
+/** How often a thread looks at its mailbox before it sleeps: about as long as the main thread needs between kernels. */
+export const spins = 20_000;
+
+export interface WorkerData {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  /** Names of the kernels; a mailbox holds an index into this list. */
+  readonly names: readonly string[];
+  readonly task: number;
+  /** Address of mailbox 0; mailbox 0 itself, the main thread's, is not used. */
+  readonly control: number;
+  /** Where a worker leaves the text of its error. */
+  readonly failure: {readonly address: number; readonly bytes: number};
+  readonly thread: number;
+}
