@@ -120,7 +120,14 @@ export class WasmBackend extends MathBackendCPU {
 
   /** Byte address of a tensor's first element, a multiple of 64; 64 bytes past its end may be read. */
   pointer(info: tf.TensorInfo): number {
-    return this.#block(info.dataId).address;
+    const block = this.#block(info.dataId);
+    if (block.dtype !== info.dtype) throw new Error(`a tensor of ${block.dtype} is labelled ${info.dtype}`);
+    return block.address;
+  }
+
+  /** A live view of a tensor of numbers or booleans. */
+  values(info: tf.TensorInfo): Float32Array | Int32Array | Uint8Array {
+    return this.#block(info.dataId).values;
   }
 
   /** A live view of a float tensor. */
