@@ -1,0 +1,197 @@
+/**
+ * Convolution as a product of panels (tiles.ts) with the pixels of bands (bands.ts). The input gradient is a convolution of
+ * dy with the turned filter: for stride s it falls apart into s × s convolutions of stride 1, one for each phase of
+ * the input's pixels, each with every s-th tap of the filter.
+ */
+import {
+  afterGeometry,
+  bandCount,
+  bandPixels,
+  channels,
+  dilationHeight,
+  dilationWidth,
+  firstImage,
+  firstRow,
+  kernelHeight,
+  kernelWidth,
+  loadBand,
+  outChannels,
+  rowBytes,
+  writeEntries,
+} from './bands';
+import {float, int, pointer, shareStart} from './task';
+import {dotTiles, outerTile1, outerTile6, storeColumns, tileColumns, tileRows} from './tiles';
+
+/**
+ * Runs of contiguous inputs under one output pixel, as pairs (byte offset, floats): a row of the filter where its taps
+ * touch, else a tap.
+ */
+function writeRuns(task: usize, runs: usize): usize {
+  const across = dilationWidth(task) == 1 ? 1 : kernelWidth(task);
+  const length = (kernelWidth(task) / across) * channels(task);
+  for (let y = 0; y < kernelHeight(task); y++) {
+    for (let x = 0; x < across; x++) {
+      const offset =
+        <usize>(y * dilationHeight(task)) * rowBytes(task) + (<usize>(x * dilationWidth(task) * channels(task)) << 2);
+      store<usize>(runs, offset);
+      store<i32>(runs, length, 4);
+      runs += 8;
+    }
+  }
+  return runs;
+}
+
+/**
+ * convolve: [x, y, panels, scratch, …geometry, bytes of scratch per thread, offset of entries, offset of band,
+ * image stride of y, row stride, column stride (floats)] (min, max): y = clip(conv(x, panels) + bias, min, max).
+ */
+export function convolve(task: usize, thread: i32, threads: i32): void {
+  const scratch = pointer(task, 3) + <usize>thread * pointer(task, afterGeometry);
+  const entries = scratch + pointer(task, afterGeometry + 1);
+  const space = scratch + pointer(task, afterGeometry + 2);
+  const imageStride = pointer(task, afterGeometry + 3) << 2;
+  const rowStride = pointer(task, afterGeometry + 4) << 2;
+  const columnStride = pointer(task, afterGeometry + 5) << 2;
+  const low = f32x4.splat(float(task, 0));
+  const high = f32x4.splat(float(task, 1));
+  const columns = outChannels(task);
+  const steps = kernelHeight(task) * kernelWidth(task) * channels(task);
+  const panelBytes = <usize>(steps + 1) * 32;
+  const runsEnd = writeRuns(task, scratch);
+  writeEntries(task, entries, imageStride, rowStride, columnStride);
+  const bands = bandCount(task);
+  for (let band = shareStart(bands, thread, threads); band < shareStart(bands, thread + 1, threads); band++) {
+    const pixels = bandPixels(task, band);
+    const source = loadBand(task, band, pointer(task, 0), space);
+    const target =
+      pointer(task, 1) + <usize>firstImage(task, band) * imageStride + <usize>firstRow(task, band) * rowStride;
+    let panel = pointer(task, 2);
+    for (let column = 0; column < columns; column += tileColumns) {
+      const here = min(tileColumns, columns - column);
+      const to = target + (<usize>column << 2);
+      dotTiles(entries, pixels, source, to, scratch, runsEnd, panel, low, high, here);
+      panel += panelBytes;
+    }
+  }
+}
+
+/**
+ * Rows of the filter gradient are taken in tiles of 6 from runs of `length` input values (a row of the filter and all input
+ * channels); a run's last tile reaches back into the one before. Runs shorter than 6 are taken singly.
+ */
+// @ts-ignore: decorator
+@inline
+function runTiles(length: i32): i32 {
+  return length < tileRows ? length : (length + tileRows - 1) / tileRows;
+}
+
+/** dy of a band as panels without bias, [panel][pixel][8]; columns beyond the last are 0. */
+function packGradient(entries: usize, pixels: i32, dy: usize, columns: i32, target: usize): void {
+  const zero = f32x4.splat(0);
+  for (let i = 0; i < pixels; i++) {
+    const from = dy + load<usize>(entries, 4);
+    if (columns == tileColumns) {
+      v128.store(target, v128.load(from));
+      v128.store(target, v128.load(from, 16), 16);
+    } else {
+      v128.store(target, zero);
+      v128.store(target, zero, 16);
+      for (let j: usize = 0; j < <usize>columns; j++) store<f32>(target + (j << 2), load<f32>(from + (j << 2)));
+    }
+    entries += 8;
+    target += 32;
+  }
+}
+
+/**
+ * convolveFilterGradient: [x, dy, sums, scratch, …geometry, bytes of scratch per thread, offset of entries, offset of
+ * band, offset of dy panels, bytes of sums per part, parts]. Dilation 1.
+ *
+ * `parts` = threads: each thread sums its own bands over the whole filter. `parts` = 1 (large filters): each thread has
+ * its own panels of output channels and sums all bands. `reduceFilterGradient` adds the parts.
+ * sums: [part][panel][filter row][tile][6 or 1][8].
+ */
+export function convolveFilterGradient(task: usize, thread: i32, threads: i32): void {
+  const scratch = pointer(task, 3) + <usize>thread * pointer(task, afterGeometry);
+  const entries = scratch + pointer(task, afterGeometry + 1);
+  const space = scratch + pointer(task, afterGeometry + 2);
+  const panel = scratch + pointer(task, afterGeometry + 3);
+  const parts = int(task, afterGeometry + 5);
+  const down = kernelHeight(task);
+  const length = kernelWidth(task) * channels(task);
+  const tiles = runTiles(length);
+  const tileBytes: usize = length < tileRows ? 32 : 192;
+  const columns = outChannels(task);
+  const panels = (columns + tileColumns - 1) / tileColumns;
+  const panelBytes = <usize>(down * tiles) * tileBytes;
+  const bands = bandCount(task);
+  const pixelBytes = <usize>columns << 2;
+  const dyRow = <usize>int(task, 9) * pixelBytes;
+  const dyImage = <usize>int(task, 8) * dyRow;
+  writeEntries(task, entries, dyImage, dyRow, pixelBytes);
+
+  const firstBand = parts == 1 ? 0 : shareStart(bands, thread, threads);
+  const lastBand = parts == 1 ? bands : shareStart(bands, thread + 1, threads);
+  const firstPanel = parts == 1 ? shareStart(panels, thread, threads) : 0;
+  const lastPanel = parts == 1 ? shareStart(panels, thread + 1, threads) : panels;
+  const sums = pointer(task, 2) + (parts == 1 ? 0 : <usize>thread * pointer(task, afterGeometry + 4));
+  if (firstPanel == lastPanel) return;
+  memory.fill(sums + <usize>firstPanel * panelBytes, 0, <usize>(lastPanel - firstPanel) * panelBytes);
+  for (let band = firstBand; band < lastBand; band++) {
+    const pixels = bandPixels(task, band);
+    const source = loadBand(task, band, pointer(task, 0), space);
+    const dy = pointer(task, 1) + <usize>firstImage(task, band) * dyImage + <usize>firstRow(task, band) * dyRow;
+    for (let p = firstPanel; p < lastPanel; p++) {
+      const column = p * tileColumns;
+      packGradient(entries, pixels, dy + (<usize>column << 2), min(tileColumns, columns - column), panel);
+      let sum = sums + <usize>p * panelBytes;
+      for (let y = 0; y < down; y++) {
+        const row = source + <usize>y * rowBytes(task);
+        for (let tile = 0; tile < tiles; tile++) {
+          if (length < tileRows) {
+            outerTile1(entries, pixels, row + (<usize>tile << 2), panel, sum);
+          } else {
+            const first = min(tile * tileRows, length - tileRows);
+            outerTile6(entries, pixels, row + (<usize>first << 2), panel, sum);
+          }
+          sum += tileBytes;
+        }
+      }
+    }
+  }
+}
+
+/**
+ * reduceFilterGradient: [sums, dw, parts, bytes of sums per part, kernelHeight, kernelWidth · channels, outChannels]:
+ * dw [kernelHeight · kernelWidth · channels, outChannels] = Σ of the parts, in their order.
+ */
+export function reduceFilterGradient(task: usize, thread: i32, threads: i32): void {
+  const dw = pointer(task, 1);
+  const parts = int(task, 2);
+  const partBytes = pointer(task, 3);
+  const down = int(task, 4);
+  const length = int(task, 5);
+  const columns = int(task, 6);
+  const rowsOfTile = length < tileRows ? 1 : tileRows;
+  const tiles = runTiles(length);
+  const total = ((columns + tileColumns - 1) / tileColumns) * down * tiles;
+  for (let i = shareStart(total, thread, threads); i < shareStart(total, thread + 1, threads); i++) {
+    const tile = i % tiles;
+    const y = (i / tiles) % down;
+    const column = (i / tiles / down) * tileColumns;
+    const here = min(tileColumns, columns - column);
+    const first = min(tile * rowsOfTile, length - rowsOfTile);
+    const tileStart = pointer(task, 0) + <usize>(i * rowsOfTile) * 32;
+    for (let row = 0; row < rowsOfTile; row++) {
+      const from = tileStart + <usize>row * 32;
+      let a = v128.load(from);
+      let b = v128.load(from, 16);
+      for (let part = 1; part < parts; part++) {
+        a = f32x4.add(a, v128.load(from + <usize>part * partBytes));
+        b = f32x4.add(b, v128.load(from + <usize>part * partBytes, 16));
+      }
+      const to = dw + (<usize>((y * length + first + row) * columns + column) << 2);
+      storeColumns(to, a, b, here);
+    }
+  }
+}

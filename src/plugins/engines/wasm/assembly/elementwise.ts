@@ -1,0 +1,131 @@
+/** Element-wise arithmetic of one and two tensors. Operation numbers are those of ../kernels/elementwise.ts. */
+import {clip, storeUpTo} from './rows';
+import {float, int, pointer, shareStart, shareStartAligned} from './task';
+
+// @ts-ignore: decorator
+@inline
+function binaryValue(operation: i32, a: v128, b: v128): v128 {
+  if (operation == 0) return f32x4.add(a, b);
+  if (operation == 1) return f32x4.sub(a, b);
+  if (operation == 2) return f32x4.mul(a, b);
+  if (operation == 3) return f32x4.div(a, b);
+  if (operation == 4) return f32x4.max(a, b);
+  return f32x4.min(a, b);
+}
+
+// @ts-ignore: decorator
+@inline
+function binaryRows(operation: i32, task: usize, thread: i32, threads: i32): void {
+  const rows = int(task, 3);
+  const bytes = <usize>int(task, 4) << 2;
+  const aStride = <usize>int(task, 6) << 2;
+  const bStride = <usize>int(task, 7) << 2;
+  const start = shareStart(rows, thread, threads);
+  const end = shareStart(rows, thread + 1, threads);
+  let a = pointer(task, 0) + <usize>start * aStride;
+  let b = pointer(task, 1) + <usize>start * bStride;
+  let y = pointer(task, 2) + <usize>start * bytes;
+  for (let row = start; row < end; row++, a += aStride, b += bStride, y += bytes) {
+    for (let j: usize = 0; j < bytes; j += 64) {
+      v128.store(y + j, binaryValue(operation, v128.load(a + j), v128.load(b + j)));
+      v128.store(y + j, binaryValue(operation, v128.load(a + j, 16), v128.load(b + j, 16)), 16);
+      v128.store(y + j, binaryValue(operation, v128.load(a + j, 32), v128.load(b + j, 32)), 32);
+      v128.store(y + j, binaryValue(operation, v128.load(a + j, 48), v128.load(b + j, 48)), 48);
+    }
+  }
+  if (thread != threads - 1) return;
+  const tail = <usize>int(task, 5) << 2;
+  for (let j: usize = 0; j < tail; j += 16) {
+    storeUpTo(y + j, binaryValue(operation, v128.load(a + j), v128.load(b + j)), tail - j);
+  }
+}
+
+/**
+ * binary: [a, b, y, rows, width, tail, aStride, bStride, operation]: rows of `width` floats (a multiple of 16) and a tail;
+ * an operand's stride is the width, or 0 where its one row serves all.
+ * 0 add, 1 subtract, 2 multiply, 3 divide, 4 maximum, 5 minimum.
+ */
+export function binary(task: usize, thread: i32, threads: i32): void {
+  const operation = int(task, 8);
+  if (operation == 0) binaryRows(0, task, thread, threads);
+  else if (operation == 1) binaryRows(1, task, thread, threads);
+  else if (operation == 2) binaryRows(2, task, thread, threads);
+  else if (operation == 3) binaryRows(3, task, thread, threads);
+  else if (operation == 4) binaryRows(4, task, thread, threads);
+  else binaryRows(5, task, thread, threads);
+}
+
+/** The tensors of tfjs' cpu kernels: Relu turns −0 into 0, Clip does not; NaN stays NaN. */
+// @ts-ignore: decorator
+@inline
+function unaryValue(operation: i32, x: v128, low: v128, high: v128): v128 {
+  const zero = f32x4.splat(0);
+  const one = f32x4.splat(1);
+  if (operation == 0) return f32x4.add(f32x4.pmax(x, zero), zero);
+  if (operation == 1) return f32x4.add(clip(x, zero, f32x4.splat(6)), zero);
+  if (operation == 2) return clip(x, low, high);
+  if (operation == 3) return f32x4.sqrt(x);
+  if (operation == 4) return f32x4.div(one, f32x4.sqrt(x));
+  if (operation == 5) return f32x4.mul(x, x);
+  if (operation == 6) return f32x4.neg(x);
+  if (operation == 7) return f32x4.abs(x);
+  return f32x4.nearest(x);
+}
+
+// @ts-ignore: decorator
+@inline
+function unaryVectors(operation: i32, task: usize, thread: i32, threads: i32): void {
+  const length = int(task, 2);
+  const low = f32x4.splat(float(task, 0));
+  const high = f32x4.splat(float(task, 1));
+  const end = <usize>shareStartAligned(length, 16, thread + 1, threads) << 2;
+  const x = pointer(task, 0);
+  const y = pointer(task, 1);
+  for (let i = <usize>shareStartAligned(length, 16, thread, threads) << 2; i < end; i += 16) {
+    storeUpTo(y + i, unaryValue(operation, v128.load(x + i), low, high), end - i);
+  }
+}
+
+/**
+ * unary: [x, y, length, operation] (low, high: of the clip).
+ * 0 relu, 1 relu6, 2 clip, 3 √x, 4 1/√x, 5 x², 6 −x, 7 |x|, 8 round half to even.
+ */
+export function unary(task: usize, thread: i32, threads: i32): void {
+  const operation = int(task, 3);
+  if (operation == 0) unaryVectors(0, task, thread, threads);
+  else if (operation == 1) unaryVectors(1, task, thread, threads);
+  else if (operation == 2) unaryVectors(2, task, thread, threads);
+  else if (operation == 3) unaryVectors(3, task, thread, threads);
+  else if (operation == 4) unaryVectors(4, task, thread, threads);
+  else if (operation == 5) unaryVectors(5, task, thread, threads);
+  else if (operation == 6) unaryVectors(6, task, thread, threads);
+  else if (operation == 7) unaryVectors(7, task, thread, threads);
+  else unaryVectors(8, task, thread, threads);
+}
+
+/** transcendental: [x, y, length, operation] in float64: 0 exp, 1 log, 2 sigmoid, 3 tanh. */
+export function transcendental(task: usize, thread: i32, threads: i32): void {
+  const length = int(task, 2);
+  const operation = int(task, 3);
+  const end = <usize>shareStartAligned(length, 16, thread + 1, threads) << 2;
+  const inputs = pointer(task, 0);
+  const y = pointer(task, 1);
+  for (let i = <usize>shareStartAligned(length, 16, thread, threads) << 2; i < end; i += 4) {
+    const x = <f64>load<f32>(inputs + i);
+    let value: f64;
+    if (operation == 0) value = Math.exp(x);
+    else if (operation == 1) value = Math.log(x);
+    else if (operation == 2) value = 1 / (1 + Math.exp(-x));
+    else value = Math.tanh(x);
+    store<f32>(y + i, <f32>value);
+  }
+}
+
+/** repeatRow: [x [length], length, row [width], width]: x again and again; one thread. */
+export function repeatRow(task: usize, thread: i32, threads: i32): void {
+  const x = pointer(task, 0);
+  const bytes = <usize>int(task, 1) << 2;
+  const row = pointer(task, 2);
+  const end = <usize>int(task, 3) << 2;
+  for (let i: usize = 0; i < end; i += bytes) memory.copy(row + i, x, bytes);
+}
