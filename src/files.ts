@@ -45,6 +45,11 @@ export function fileError(error: unknown, doing: 'read' | 'write', file: string)
   });
 }
 
+/** Whether an operation of the system failed (a full disk), and not a parser or a protocol. */
+export function isFileSystemError(error: unknown): boolean {
+  return isNativeError(error) && 'syscall' in error;
+}
+
 /**
  * Writes a file whole or not at all: a temporary file in the same folder, fsync, rename, fsync of the folder.
  * Creates the folder. @throws SdqError (exit 6) when the file cannot be written; the old file is then as it was.

@@ -10,8 +10,20 @@ export interface Dataset {
   /** Per channel, on pixels scaled to 0 … 1; of the training split. */
   readonly mean: readonly number[];
   readonly std: readonly number[];
+  readonly augmentation: Augmentation;
   readonly train: Split;
   readonly test: Split;
+}
+
+/** What training does to an image of this data set; evaluation does none of it. */
+export interface Augmentation {
+  /**
+   * Images in memory: zeros added on every side before normalisation, then a random crop of the image's own size.
+   * Files take a random resized crop instead.
+   */
+  readonly pad: number;
+  /** Whether a mirrored image still shows its class (not so for digits). */
+  readonly flip: boolean;
 }
 
 /** `labels[i]` belongs to image i. */

@@ -1,0 +1,57 @@
+/** The thread of the input pipeline: makes the batches that it is asked for, one after the other, in shared memory. */
+import {parentPort, workerData} from 'node:worker_threads';
+
+import {SdqError, type ExitCode} from '../errors.ts';
+import {limitImageThreads} from './decode-image.ts';
+import {createRenderer, type RenderPlan} from './render.ts';
+
+export interface BatchSlot {
+  readonly images: Float32Array<SharedArrayBuffer>;
+  readonly labels: Int32Array<SharedArrayBuffer>;
+}
+
+export interface WorkerSettings {
+  readonly plan: RenderPlan;
+  readonly slots: readonly BatchSlot[];
+}
+
+export interface BatchRequest {
+  readonly ticket: number;
+  readonly epoch: number;
+  readonly index: number;
+  readonly slot: number;
+}
+
+export interface BatchReply {
+  readonly ticket: number;
+  readonly size: number;
+  readonly error?: {
+    readonly message: string;
+    readonly code: string;
+    readonly exit: ExitCode;
+    readonly suggestions: readonly string[];
+  };
+}
+
+async function serve(port: NonNullable<typeof parentPort>, {plan, slots}: WorkerSettings): Promise<void> {
+  if (plan.split.kind === 'files') await limitImageThreads();
+  const render = createRenderer(plan);
+  const answer = async ({ticket, epoch, index, slot}: BatchRequest): Promise<void> => {
+    const {images, labels} = slots[slot]!;
+    try {
+      port.postMessage({ticket, size: await render(epoch, index, images, labels)} satisfies BatchReply);
+    } catch (error) {
+      if (!(error instanceof SdqError)) throw error;
+      const {message, code, suggestions, oclif} = error;
+      const reply: BatchReply = {ticket, size: 0, error: {message, code, exit: oclif.exit, suggestions}};
+      port.postMessage(reply);
+    }
+  };
+  let last = Promise.resolve();
+  // A rejection is a bug; it ends the worker, whose owner then tells.
+  port.on('message', (request: BatchRequest) => {
+    last = last.then(() => answer(request));
+  });
+}
+
+if (parentPort !== null) await serve(parentPort, workerData as WorkerSettings);

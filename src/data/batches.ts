@@ -1,0 +1,205 @@
+/** The input pipeline as the training loop sees it: batches made ahead by a worker thread, in shared memory. */
+import {Worker} from 'node:worker_threads';
+
+import {ExitCode, SdqError} from '../errors.ts';
+import type {BatchReply, BatchRequest, BatchSlot, WorkerSettings} from './batch-worker.ts';
+import type {Dataset} from './dataset.ts';
+import type {Normalization} from './normalization.ts';
+import type {RenderPlan} from './render.ts';
+import {partRange, type Part} from './splits.ts';
+
+/** `images` and `labels` are views of shared memory, valid until the next call of `batch` on the same source. */
+export interface Batch {
+  /** [size, height, width, channels], normalised, augmented. */
+  readonly images: Float32Array;
+  /** [size] */
+  readonly labels: Int32Array;
+  readonly size: number;
+  /** How long the caller waited for it, in milliseconds. */
+  readonly waitMs: number;
+}
+
+export interface BatchSource {
+  readonly batchesPerEpoch: number;
+  /** Images that one epoch yields. */
+  readonly samples: number;
+  /**
+   * A pure function of (seed, epoch, index); the two batches that follow are made meanwhile. One call at a time.
+   * @throws SdqError (exit 3) for an image that cannot be decoded, (exit 6) when the worker thread ended
+   */
+  batch(epoch: number, index: number): Promise<Batch>;
+  /** Ends the worker thread. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface BatchOptions {
+  readonly part: Part;
+  /** Images at the end of the train split that are kept for validation. */
+  readonly validation: number;
+  readonly batchSize: number;
+  /** Training shuffles and drops the last partial batch; evaluation goes in order and keeps it. */
+  readonly mode: 'training' | 'evaluation';
+  /** Whether training crops and mirrors as the data set says. */
+  readonly augment: boolean;
+  readonly normalization: Normalization;
+  readonly seed: number;
+}
+
+/** Batches made ahead of the one that the caller holds. */
+const prefetch = 2;
+
+interface Slot extends BatchSlot {
+  /** What the slot holds or will hold; undefined: free. */
+  wanted:
+    | {readonly ticket: number; readonly epoch: number; readonly index: number; readonly done: Promise<number>}
+    | undefined;
+}
+
+/**
+ * The worker does not keep the process alive except while a batch is awaited.
+ * @throws SdqError (exit 3) when an epoch would have no batch, or the data set's arrays do not fit its shape
+ */
+export function openBatches(
+  dataset: Dataset,
+  options: BatchOptions,
+  startWorker: (settings: WorkerSettings) => Worker = startBatchWorker,
+): BatchSource {
+  const {batchSize, mode} = options;
+  const range = partRange(dataset, options.part, options.validation);
+  const plan: RenderPlan = {
+    split: checkedSplit(dataset, range.split),
+    start: range.start,
+    end: range.end,
+    height: dataset.height,
+    width: dataset.width,
+    channels: dataset.channels,
+    batchSize,
+    shuffle: mode === 'training',
+    augmentation: mode === 'training' && options.augment ? dataset.augmentation : undefined,
+    normalization: options.normalization,
+    seed: options.seed,
+  };
+  const count = range.end - range.start;
+  const batchesPerEpoch = mode === 'training' ? Math.floor(count / batchSize) : Math.ceil(count / batchSize);
+  if (batchesPerEpoch === 0) {
+    throw new SdqError(
+      `data.batchSize is ${batchSize}, but ${dataset.name} has only ${count} ${options.part} images.`,
+      {
+        code: 'batch-larger-than-data',
+        exit: ExitCode.invalidInput,
+      },
+    );
+  }
+
+  const imageSize = dataset.height * dataset.width * dataset.channels;
+  const slots: Slot[] = Array.from({length: prefetch + 1}, () => ({
+    images: new Float32Array(new SharedArrayBuffer(4 * batchSize * imageSize)),
+    labels: new Int32Array(new SharedArrayBuffer(4 * batchSize)),
+    wanted: undefined,
+  }));
+  const worker = startWorker({plan, slots: slots.map(({images, labels}) => ({images, labels}))});
+  worker.unref();
+  const waiting = new Map<number, {resolve: (size: number) => void; reject: (error: Error) => void}>();
+  let failure: SdqError | undefined;
+  let tickets = 0;
+
+  const fail = (error: SdqError): void => {
+    failure ??= error;
+    for (const {reject} of waiting.values()) reject(failure);
+    waiting.clear();
+  };
+  worker.on('message', ({ticket, size, error}: BatchReply) => {
+    const promise = waiting.get(ticket);
+    waiting.delete(ticket);
+    if (error === undefined) promise?.resolve(size);
+    else promise?.reject(new SdqError(error.message, error));
+  });
+  worker.on('error', (error) => fail(workerEnded(error instanceof Error ? error.message : String(error))));
+  worker.on('exit', (code) => fail(workerEnded(`exit code ${code}`)));
+
+  const request = (slot: Slot, epoch: number, index: number): void => {
+    const ticket = tickets++;
+    const done = new Promise<number>((resolve, reject) => waiting.set(ticket, {resolve, reject}));
+    done.catch(() => undefined); // who awaits the batch sees the error; one made ahead may never be awaited
+    slot.wanted = {ticket, epoch, index, done};
+    worker.postMessage({ticket, epoch, index, slot: slots.indexOf(slot)} satisfies BatchRequest);
+  };
+  const find = (epoch: number, index: number): Slot | undefined =>
+    slots.find(({wanted}) => wanted?.epoch === epoch && wanted.index === index);
+
+  return {
+    batchesPerEpoch,
+    samples: mode === 'training' ? batchesPerEpoch * batchSize : count,
+
+    async batch(epoch, index) {
+      const start = performance.now();
+      if (failure !== undefined) throw failure;
+      if (!Number.isInteger(index) || index < 0 || index >= batchesPerEpoch) {
+        throw new RangeError(`Batch ${index} of an epoch of ${batchesPerEpoch}`);
+      }
+      const keys = [{epoch, index}];
+      for (let ahead = 0; ahead < prefetch; ahead++) keys.push(following(keys.at(-1)!));
+      // The slots that hold none of the three batches are free: that of the batch before, and after a jump all of them.
+      // The worker answers in order, so a slot that it is still filling is filled again only afterwards.
+      const wanted = keys.map((key) => find(key.epoch, key.index));
+      const free = slots.filter((slot) => !wanted.includes(slot));
+      for (const [i, key] of keys.entries()) {
+        if (wanted[i] === undefined && find(key.epoch, key.index) === undefined)
+          request(free.shift()!, key.epoch, key.index);
+      }
+      const slot = find(epoch, index)!;
+      worker.ref();
+      try {
+        const size = await slot.wanted!.done;
+        return {
+          images: slot.images.subarray(0, size * imageSize),
+          labels: slot.labels.subarray(0, size),
+          size,
+          waitMs: performance.now() - start,
+        };
+      } finally {
+        worker.unref();
+      }
+    },
+
+    async close() {
+      fail(workerEnded('it was closed'));
+      await worker.terminate();
+    },
+  };
+
+  /** Training goes on to the next epoch; evaluation begins again. */
+  function following({epoch, index}: {epoch: number; index: number}): {epoch: number; index: number} {
+    if (index + 1 < batchesPerEpoch) return {epoch, index: index + 1};
+    return {epoch: mode === 'training' ? epoch + 1 : epoch, index: 0};
+  }
+}
+
+function workerEnded(reason: string): SdqError {
+  return new SdqError(`The thread that prepares the data ended: ${reason}.`, {
+    code: 'data-worker-ended',
+    exit: ExitCode.notAvailable,
+  });
+}
+
+/** A plugin's data set may not be what it says. */
+function checkedSplit(dataset: Dataset, name: 'train' | 'test'): Dataset['train'] {
+  const split = dataset[name];
+  const {height, width, channels} = dataset;
+  const found = split.kind === 'memory' ? split.images.length : split.paths.length;
+  const expected = split.labels.length * (split.kind === 'memory' ? height * width * channels : 1);
+  if (found === expected) return split;
+  throw new SdqError(
+    `The data set ${dataset.name} has ${split.labels.length} ${name} labels, which needs ` +
+      `${expected} ${split.kind === 'memory' ? `bytes of ${height} × ${width} × ${channels} images` : 'files'}; it has ${found}.`,
+    {code: 'dataset-inconsistent', exit: ExitCode.invalidInput},
+  );
+}
+
+function startBatchWorker(workerData: WorkerSettings): Worker {
+  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('batch-worker.js', import.meta.url), {workerData});
+  // From the sources (development and tests) the worker needs the TypeScript loader first.
+  const url = JSON.stringify(new URL('batch-worker.ts', import.meta.url));
+  const load = `import('tsx/esm/api').then(({register}) => { register(); return import(${url}); })`;
+  return new Worker(load, {eval: true, execArgv: [], workerData});
+}

@@ -1,0 +1,48 @@
+/** One PNG or JPEG file to RGB bytes of the size the network sees. */
+import {ExitCode, SdqError} from '../errors.ts';
+
+/** The region of an image of this width and height to take, in pixels. */
+export type Crop = (width: number, height: number) => {left: number; top: number; width: number; height: number};
+
+/** Far above any photograph, far below what would exhaust the memory: 100 megapixels. */
+const maxPixels = 100e6;
+
+/**
+ * @param crop the region that is resized to size × size; undefined: the centre, after a resize of the shorter side to
+ *   8/7 of `size` (256 for 224, as in the usual ImageNet evaluation)
+ * @returns [size, size, 3] bytes, resized with an antialiased triangle filter; grey becomes RGB, alpha is dropped
+ * @throws SdqError (exit 3) that names the file
+ */
+export async function decodeImage(file: string, size: number, crop: Crop | undefined): Promise<Uint8Array> {
+  const {default: sharp} = await import('sharp');
+  try {
+    const image = sharp(file, {limitInputPixels: maxPixels, failOn: 'warning'});
+    const {format, width, height} = await image.metadata();
+    if (format !== 'png' && format !== 'jpeg') throw new Error(`the format is ${format}, not PNG or JPEG`);
+    if (crop === undefined) {
+      const side = Math.round((size * 8) / 7);
+      const margin = Math.floor((side - size) / 2);
+      image
+        .resize(side, side, {fit: 'cover', kernel: 'linear', fastShrinkOnLoad: false})
+        .extract({left: margin, top: margin, width: size, height: size});
+    } else {
+      image.extract(crop(width, height)).resize(size, size, {fit: 'fill', kernel: 'linear', fastShrinkOnLoad: false});
+    }
+    return await image.toColourspace('srgb').removeAlpha().raw().toBuffer();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SdqError(`Cannot decode ${file}: ${reason.replace(/\s+/g, ' ')}.`, {
+      code: 'image-undecodable',
+      exit: ExitCode.invalidInput,
+      suggestions: ['Replace or delete the file; `sdq data verify image-folder` names every broken one.'],
+      cause: error,
+    });
+  }
+}
+
+/** Sharp's own threads and cache for the whole process: the engine's threads have the cores. */
+export async function limitImageThreads(): Promise<void> {
+  const {default: sharp} = await import('sharp');
+  sharp.concurrency(1);
+  sharp.cache(false);
+}

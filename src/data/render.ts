@@ -1,0 +1,169 @@
+/**
+ * Makes batches from a data set: which images, cropped and mirrored how, normalised. A batch is a pure function of
+ * (seed, epoch, index) and, image by image, of (seed, epoch, image): a resumed run needs no state, and another batch size
+ * moves no crop.
+ *
+ * Augmentation is the usual one. In memory: zeros around the image, a random crop, a mirror image half of the time (He et
+ * al. 2016, section 4.2). Files: a random resized crop of 8 to 100 % of the area and aspect 3:4 to 4:3 (Szegedy et al.
+ * 2015), a mirror image half of the time; evaluation takes the centre.
+ */
+import {permutation, uniform, type Uniform} from '../random.ts';
+import type {Augmentation, Split} from './dataset.ts';
+import {decodeImage, type Crop} from './decode-image.ts';
+import type {Normalization} from './normalization.ts';
+
+export interface RenderPlan {
+  readonly split: Split;
+  /** Images `start` … `end` − 1 of the split. */
+  readonly start: number;
+  readonly end: number;
+  readonly height: number;
+  readonly width: number;
+  readonly channels: number;
+  readonly batchSize: number;
+  readonly shuffle: boolean;
+  /** undefined: none. */
+  readonly augmentation: Augmentation | undefined;
+  readonly normalization: Normalization;
+  readonly seed: number;
+}
+
+/**
+ * Fills `images` [batchSize, height, width, channels] and `labels` [batchSize] with batch `index` of `epoch`.
+ * @returns how many images it has: less than the batch size where the range ends
+ * @throws SdqError (exit 3) that names an image file that cannot be decoded
+ */
+export type Render = (epoch: number, index: number, images: Float32Array, labels: Int32Array) => Promise<number>;
+
+/** Writes one image of the split, normalised, to `target`; without `draw` it is not augmented. */
+type WriteImage = (image: number, draw: Uniform | undefined, target: Float32Array) => Promise<void> | undefined;
+
+/** Files of one batch that are decoded at the same time. */
+const decodesAtOnce = 4;
+
+export function createRenderer(plan: RenderPlan): Render {
+  const {split, start, end, batchSize, seed, augmentation} = plan;
+  const imageSize = plan.height * plan.width * plan.channels;
+  const orderOf = plan.shuffle ? shuffledOrders(end - start, seed) : undefined;
+  const write = split.kind === 'memory' ? memoryWriter(plan, split) : fileWriter(plan, split);
+
+  return async (epoch, index, images, labels) => {
+    const first = index * batchSize;
+    const size = Math.min(batchSize, end - start - first);
+    const order = orderOf?.(epoch);
+    let pending: Promise<void>[] = [];
+    for (let place = 0; place < size; place++) {
+      const image = start + (order?.[first + place] ?? first + place);
+      const draw = augmentation && uniform(seed, 'augment', epoch, image);
+      const written = write(image, draw, images.subarray(place * imageSize, (place + 1) * imageSize));
+      labels[place] = split.labels[image]!;
+      if (written === undefined) continue;
+      pending.push(written);
+      if (pending.length === decodesAtOnce) {
+        await Promise.all(pending);
+        pending = [];
+      }
+    }
+    await Promise.all(pending);
+    return size;
+  };
+}
+
+/** The order of one epoch, kept until another epoch is asked for. */
+function shuffledOrders(count: number, seed: number): (epoch: number) => Uint32Array {
+  let current: {readonly epoch: number; readonly order: Uint32Array} | undefined;
+  return (epoch) => {
+    if (current?.epoch !== epoch) current = {epoch, order: permutation(count, uniform(seed, 'shuffle', epoch))};
+    return current.order;
+  };
+}
+
+function memoryWriter(plan: RenderPlan, split: Extract<Split, {kind: 'memory'}>): WriteImage {
+  const imageSize = plan.height * plan.width * plan.channels;
+  const table = normalizationTable(plan.normalization);
+  const {pad, flip} = plan.augmentation ?? {pad: 0, flip: false};
+  return (image, draw, target) => {
+    const pixels = split.images.subarray(image * imageSize, (image + 1) * imageSize);
+    const top = draw ? Math.floor(draw() * (2 * pad + 1)) - pad : 0;
+    const left = draw ? Math.floor(draw() * (2 * pad + 1)) - pad : 0;
+    const mirrored = draw !== undefined && flip && draw() < 0.5;
+    writeNormalized(pixels, target, plan, table, {top, left, mirrored});
+    return undefined;
+  };
+}
+
+function fileWriter(plan: RenderPlan, split: Extract<Split, {kind: 'files'}>): WriteImage {
+  const table = normalizationTable(plan.normalization);
+  const flip = plan.augmentation?.flip === true;
+  return async (image, draw, target) => {
+    const crop = draw && randomResizedCrop(draw);
+    const mirrored = draw !== undefined && flip && draw() < 0.5;
+    const pixels = await decodeImage(split.paths[image]!, plan.width, crop);
+    writeNormalized(pixels, target, plan, table, {top: 0, left: 0, mirrored});
+  };
+}
+
+/** (byte / 255 − mean) / std of every byte and channel: [256, channels]. */
+function normalizationTable({mean, std}: Normalization): Float32Array {
+  const channels = mean.length;
+  return Float32Array.from({length: 256 * channels}, (_, i) => {
+    const channel = i % channels;
+    return (Math.floor(i / channels) / 255 - mean[channel]!) / std[channel]!;
+  });
+}
+
+/**
+ * @param pixels [height, width, channels] bytes
+ * @param target the same shape
+ * @param place the source row and column at which the target begins, outside the image reads 0; `mirrored` then swaps
+ *   left and right
+ */
+function writeNormalized(
+  pixels: Uint8Array,
+  target: Float32Array,
+  {height, width, channels}: {height: number; width: number; channels: number},
+  table: Float32Array,
+  {top, left, mirrored}: {top: number; left: number; mirrored: boolean},
+): void {
+  let out = 0;
+  for (let row = top; row < top + height; row++) {
+    const inside = row >= 0 && row < height;
+    for (let x = 0; x < width; x++) {
+      const column = left + (mirrored ? width - 1 - x : x);
+      if (inside && column >= 0 && column < width) {
+        const source = (row * width + column) * channels;
+        for (let c = 0; c < channels; c++) target[out++] = table[pixels[source + c]! * channels + c]!;
+      } else {
+        for (let c = 0; c < channels; c++) target[out++] = table[c]!;
+      }
+    }
+  }
+}
+
+/** After ten tries that do not fit: the largest centre region of an allowed aspect, as torchvision does. */
+function randomResizedCrop(draw: Uniform): Crop {
+  // All draws are made here, so that a crop of another image size leaves the draws after it where they are.
+  const tries = Array.from({length: 10}, () => ({area: 0.08 + 0.92 * draw(), aspect: (3 / 4) * (16 / 9) ** draw()}));
+  const [down, right] = [draw(), draw()];
+  return (width, height) => {
+    for (const {area, aspect} of tries) {
+      const cropWidth = Math.round(Math.sqrt(area * width * height * aspect));
+      const cropHeight = Math.round(Math.sqrt((area * width * height) / aspect));
+      if (cropWidth < 1 || cropWidth > width || cropHeight < 1 || cropHeight > height) continue;
+      return {
+        left: Math.floor(right * (width - cropWidth + 1)),
+        top: Math.floor(down * (height - cropHeight + 1)),
+        width: cropWidth,
+        height: cropHeight,
+      };
+    }
+    const cropWidth = Math.min(width, Math.max(1, Math.round((height * 4) / 3)));
+    const cropHeight = Math.min(height, Math.max(1, Math.round((width * 4) / 3)));
+    return {
+      left: Math.floor((width - cropWidth) / 2),
+      top: Math.floor((height - cropHeight) / 2),
+      width: cropWidth,
+      height: cropHeight,
+    };
+  };
+}

@@ -1,0 +1,131 @@
+/** The user's own PNG and JPEG files: `train/<class>/…` and `test/<class>/…`. */
+import {readdir, stat} from 'node:fs/promises';
+import path from 'node:path';
+
+import type {Split} from '../../data/dataset.ts';
+import {decodeImage} from '../../data/decode-image.ts';
+import {imagenetNormalization} from '../../data/normalization.ts';
+import {ExitCode, SdqError} from '../../errors.ts';
+import {fileError} from '../../files.ts';
+import type {DatasetDefinition} from '../registry.ts';
+
+interface ImageFolderOptions {
+  /** Height and width of the images as the network sees them. */
+  readonly size?: number;
+}
+
+const maxClasses = 65_536; // labels are 16 bits wide
+
+function invalid(message: string): SdqError {
+  return new SdqError(message, {
+    code: 'image-folder-invalid',
+    exit: ExitCode.invalidInput,
+    suggestions: ['Lay the images out as train/<class>/*.png and test/<class>/*.png (or .jpg, .jpeg).'],
+  });
+}
+
+/** Names in a folder in the order of their UTF-16 code units, the same on every machine; hidden ones are left out. */
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return (await readdir(folder)).filter((name) => !name.startsWith('.')).sort();
+  } catch (error) {
+    throw fileError(error, 'read', folder);
+  }
+}
+
+type FileSplit = Extract<Split, {kind: 'files'}>;
+
+async function classesIn(root: string): Promise<string[]> {
+  const classes: string[] = [];
+  for (const name of await namesIn(root)) if ((await stat(path.join(root, name))).isDirectory()) classes.push(name);
+  if (classes.length === 0 || classes.length > maxClasses) {
+    throw invalid(`${root} has ${classes.length} class folders; 1 to ${maxClasses} are allowed.`);
+  }
+  return classes;
+}
+
+/** @throws SdqError (exit 3) for a class without images, or one that is not among `classes` */
+async function scanSplit(root: string, classes: readonly string[]): Promise<FileSplit> {
+  const paths: string[] = [];
+  const labels: number[] = [];
+  for (const name of await classesIn(root)) {
+    const folder = path.join(root, name);
+    const label = classes.indexOf(name);
+    if (label < 0) throw invalid(`${folder} is a class that the train folder does not have.`);
+    const images = (await namesIn(folder)).filter((image) => /\.(?:png|jpe?g)$/i.test(image));
+    if (images.length === 0) throw invalid(`${folder} has no .png, .jpg or .jpeg file.`);
+    for (const image of images) {
+      paths.push(path.join(folder, image));
+      labels.push(label);
+    }
+  }
+  const shared = new Uint16Array(new SharedArrayBuffer(2 * labels.length));
+  shared.set(labels);
+  return {kind: 'files', paths, labels: shared};
+}
+
+async function scan(directory: string): Promise<{classes: string[]; train: FileSplit; test: FileSplit}> {
+  const classes = await classesIn(path.join(directory, 'train'));
+  const split = (name: 'train' | 'test'): Promise<FileSplit> => scanSplit(path.join(directory, name), classes);
+  return {classes, train: await split('train'), test: await split('test')};
+}
+
+async function faultOf(file: string): Promise<string | undefined> {
+  try {
+    await decodeImage(file, 8, undefined);
+    return undefined;
+  } catch (error) {
+    if (error instanceof SdqError) return error.message;
+    throw error;
+  }
+}
+
+export const imageFolder: DatasetDefinition<ImageFolderOptions> = {
+  kind: 'dataset',
+  name: 'image-folder',
+  summary: 'Your own PNG and JPEG files in train/<class>/ and test/<class>/ of data.directory.',
+  optionsSchema: {
+    type: 'object',
+    properties: {
+      size: {
+        type: 'integer',
+        minimum: 8,
+        maximum: 4096,
+        default: 224,
+        description: 'Height and width of the images as the network sees them, in pixels.',
+      },
+    },
+    additionalProperties: false,
+  },
+  sources: [],
+  fetch: () =>
+    Promise.reject(
+      new SdqError('image-folder has nothing to fetch: it reads your own files.', {
+        code: 'dataset-not-available',
+        exit: ExitCode.notAvailable,
+        suggestions: ['Name their folder: --set data.directory=DIR'],
+      }),
+    ),
+  async verify(directory) {
+    const {train, test} = await scan(directory);
+    const paths = [...train.paths, ...test.paths];
+    const faults: string[] = [];
+    for (let first = 0; first < paths.length; first += 4) {
+      const found = await Promise.all(paths.slice(first, first + 4).map((file) => faultOf(file)));
+      faults.push(...found.filter((fault) => fault !== undefined));
+    }
+    return faults;
+  },
+  async open(directory, {size = 224}) {
+    // The statistics of ImageNet stand in for those of the files, which a pass over all of them would be needed for.
+    return {
+      name: 'image-folder',
+      ...(await scan(directory)),
+      height: size,
+      width: size,
+      channels: 3,
+      ...imagenetNormalization,
+      augmentation: {pad: 0, flip: true},
+    };
+  },
+};

@@ -1,0 +1,7 @@
+import type {DatasetDefinition} from '../registry.ts';
+import {cifar10} from './cifar10.ts';
+import {fashionMnist} from './fashion-mnist.ts';
+import {imageFolder} from './image-folder.ts';
+import {mnist} from './mnist.ts';
+
+export const datasets: readonly DatasetDefinition[] = [cifar10, mnist, fashionMnist, imageFolder];
