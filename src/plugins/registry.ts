@@ -10,12 +10,12 @@
  * export default hook;
  * ```
  */
-import type * as tf from '@tensorflow/tfjs-core';
-
 import type {Dataset} from '../data/dataset.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
-import type {GradientRule, Grid} from '../tensor/kernels.ts';
+import {didYouMean} from '../nearest.ts';
+import type {ActivationQuantizer} from '../sdq/activation-quantizer.ts';
+import type {WeightQuantizer} from '../sdq/weight-quantizer.ts';
 
 /** JSON Schema (2020-12) of a definition's options: `type: object` with `properties`; the config validator applies it. */
 export type OptionsSchema = Readonly<Record<string, unknown>>;
@@ -107,38 +107,14 @@ export interface ModelDefinition<Options = Readonly<Record<string, unknown>>> ex
 
 // -------------------------------------------------------------------------------------------------------- quantizers
 
-export interface WeightQuantizerDefinition extends Definition {
+/** Symmetric, DoReFa, …: the grid, the step and the space in which a layer's weights are rounded. */
+export interface WeightQuantizerDefinition extends Definition, WeightQuantizer {
   readonly kind: 'weight-quantizer';
-  /** Whether the grid has an exact zero and zero-point 0 at every bitwidth above 1. */
-  readonly zeroPoint: 0 | null;
-  /** Levels in use at `bits`: at most 2^bits. */
-  grid(bits: number): Grid;
-  /**
-   * Maps weights into the space in which the grid is uniform (`tanh(w) / max|tanh(w)|` for dorefa); identity where the
-   * weights are used as they are. Differentiable.
-   * @param w [..., C], the output channel last
-   */
-  transform(w: tf.Tensor): tf.Tensor;
-  /**
-   * The step of the grid from the weights' statistics: [C] per output channel, or [] per tensor. No gradient.
-   * @param w transformed weights [..., C]
-   */
-  statisticScale(w: tf.Tensor, bits: number): tf.Tensor;
-  /** Whether phase 2 learns the step (LSQ gradient), starting from `statisticScale`. */
-  readonly learnsScale: boolean;
 }
 
-export interface ActivationQuantizerDefinition extends Definition {
+/** PACT, LSQ, …: the grid of a layer's input and its one learned parameter. */
+export interface ActivationQuantizerDefinition extends Definition, ActivationQuantizer {
   readonly kind: 'activation-quantizer';
-  /** Whether it serves inputs that can be negative. */
-  readonly signed: boolean;
-  grid(bits: number): Grid;
-  /** @param count elements that share the scale in one step, for LSQ's 1 / √(n · qmax) */
-  rule(bits: number, count: number): GradientRule;
-  /** The step from the learned parameter (PACT: α / (2^b − 1)); differentiable, scalar. */
-  scale(parameter: tf.Tensor, bits: number): tf.Tensor;
-  /** The learned parameter's first value from a sample of the tensor to be quantized, full precision. */
-  initialParameter(sample: tf.Tensor, bits: number): number;
 }
 
 // ---------------------------------------------------------------------------------------------------------- searches
@@ -171,7 +147,18 @@ export type RegisterHook = (options: {readonly registry: Registry}) => Promise<v
 /** Holds every definition, by kind and name. */
 export class Registry {
   readonly #entries = new Map<string, {readonly definition: Definitions[Kind]; readonly source: string}>();
+  readonly #wanted: ReadonlySet<Kind>;
   #source = 'sdq';
+
+  /** @param wanted the kinds that the command at hand looks up; the built-ins of other kinds are not even loaded. */
+  constructor(wanted: Iterable<Kind>) {
+    this.#wanted = new Set(wanted);
+  }
+
+  /** Whether anyone will look for definitions of this kind; a hook may leave out the others. */
+  wants(kind: Kind): boolean {
+    return this.#wanted.has(kind);
+  }
 
   /** Definitions added while `register` runs are credited to `source`, the package they come from. */
   async from(source: string, register: () => Promise<void>): Promise<void> {
@@ -205,7 +192,7 @@ export class Registry {
     throw new SdqError(`There is no ${kind} "${name}". Known: ${known.join(', ')}.`, {
       code: `unknown-${kind}`,
       exit: ExitCode.invalidInput,
-      suggestions: [],
+      suggestions: didYouMean(name, known),
     });
   }
 

@@ -1,0 +1,50 @@
+/** Layers that the user holds at a bitwidth, by name pattern. */
+import {ExitCode, SdqError} from '../errors.ts';
+import {didYouMean} from '../nearest.ts';
+
+/** Bits of the first and the last layer where the user pins nothing [ours; the authors' code keeps them in full precision]. */
+const defaultBits = 8;
+
+/**
+ * Bitwidths of the pinned layers by name; where two patterns fit a layer the later one counts.
+ * @param names of the quantized layers, in network order
+ * @param pin pattern → bits, `*` standing for any text; without it the first and the last layer have 8
+ * @throws SdqError (exit 3) for a pattern that fits no layer
+ */
+export function pinnedBits(names: readonly string[], pin?: Readonly<Record<string, number>>): Map<string, number> {
+  const pinned = new Map<string, number>();
+  if (pin === undefined) {
+    for (const name of [names[0], names.at(-1)]) if (name !== undefined) pinned.set(name, defaultBits);
+    return pinned;
+  }
+  for (const [pattern, bits] of Object.entries(pin)) {
+    const fits = matcher(pattern);
+    const found = names.filter(fits);
+    if (found.length === 0) {
+      throw new SdqError(`/search/pin: no layer is named "${pattern}". Layers: ${names.join(', ')}.`, {
+        code: 'unknown-layer',
+        exit: ExitCode.invalidInput,
+        suggestions: didYouMean(pattern, names),
+      });
+    }
+    for (const name of found) pinned.set(name, bits);
+  }
+  return pinned;
+}
+
+/** Whether a name is the pattern's pieces in order, the first at its start and the last at its end; no backtracking. */
+function matcher(pattern: string): (name: string) => boolean {
+  const [head, ...rest] = pattern.split('*') as [string, ...string[]];
+  const tail = rest.pop();
+  if (tail === undefined) return (name) => name === pattern;
+  return (name) => {
+    if (!name.startsWith(head)) return false;
+    let at = head.length;
+    for (const piece of rest) {
+      const found = name.indexOf(piece, at);
+      if (found === -1) return false;
+      at = found + piece.length;
+    }
+    return name.endsWith(tail) && name.length - tail.length >= at;
+  };
+}

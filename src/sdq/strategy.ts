@@ -1,0 +1,245 @@
+/**
+ * The strategy: how many bits each layer's weights and input get. A plain file that people read, compare and edit
+ * (schemas/strategy.schema.json); what it says in sum is recomputed and checked when it is read.
+ */
+import {ExitCode, SdqError} from '../errors.ts';
+import type {QuantizedLayer} from '../graph/layer-table.ts';
+import {didYouMean} from '../nearest.ts';
+
+export interface LayerPrecision {
+  readonly name: string;
+  readonly op: string;
+  /** 1 to 8, or 32 for full precision. */
+  readonly weightBits: number;
+  /** Of the layer's input; 1 to 8, or 32. */
+  readonly activationBits: number;
+  /** Weights only. */
+  readonly params: number;
+  /** Multiply-accumulates for one sample. */
+  readonly macs: number;
+  /** Held by the user, not found by a search. */
+  readonly pinned?: true;
+}
+
+export interface StrategySummary {
+  /** Over all quantized layers, weighted by parameters. */
+  readonly meanWeightBits: number;
+  /** The same without the pinned layers; null when all are pinned. */
+  readonly meanWeightBitsUnpinned: number | null;
+  /** Over all quantized layers, weighted by multiply-accumulates. */
+  readonly meanActivationBits: number;
+  /** 32 / meanWeightBits. */
+  readonly compression: number;
+  /** Σ macs · weightBits · activationBits for one sample. */
+  readonly bops: number;
+}
+
+export interface Provenance {
+  /** Name of the search method; `uniform` for a strategy made by hand. */
+  readonly method: string;
+  readonly sdqVersion: string;
+  readonly runId?: string;
+  readonly seed?: number;
+  readonly target?: {readonly meanWeightBits: number};
+}
+
+export interface Strategy {
+  readonly version: 1;
+  readonly model: {readonly name: string; /** `sha256:` and 64 hex digits */ readonly graphDigest: string};
+  readonly quantizers: {readonly weights: string; readonly activations: string};
+  /** In network order. */
+  readonly layers: readonly LayerPrecision[];
+  readonly summary: StrategySummary;
+  /** Names of the hardware profiles it was made for. */
+  readonly hardware?: readonly string[];
+  readonly provenance: Provenance;
+}
+
+/** A strategy as it may stand in a file: with a summary left out by hand. */
+export type StrategyFile = Omit<Strategy, 'summary'> & {readonly summary?: StrategySummary};
+
+/** The identity of a network: its name and the digest of its graph in hex. */
+export interface ModelIdentity {
+  readonly name: string;
+  readonly digest: string;
+}
+
+function mean(layers: readonly LayerPrecision[], bits: 'weightBits' | 'activationBits', by: 'params' | 'macs'): number {
+  const total = layers.reduce((sum, layer) => sum + layer[by], 0);
+  return layers.reduce((sum, layer) => sum + layer[bits] * layer[by], 0) / total;
+}
+
+/** @param layers at least one */
+export function summarize(layers: readonly LayerPrecision[]): StrategySummary {
+  const unpinned = layers.filter(({pinned}) => pinned !== true);
+  const meanWeightBits = mean(layers, 'weightBits', 'params');
+  return {
+    meanWeightBits,
+    meanWeightBitsUnpinned: unpinned.length === 0 ? null : mean(unpinned, 'weightBits', 'params'),
+    meanActivationBits: mean(layers, 'activationBits', 'macs'),
+    compression: 32 / meanWeightBits,
+    bops: layers.reduce((sum, {macs, weightBits, activationBits}) => sum + macs * weightBits * activationBits, 0),
+  };
+}
+
+export interface StrategyParts {
+  readonly model: ModelIdentity;
+  readonly quantizers: Strategy['quantizers'];
+  readonly layers: readonly Pick<QuantizedLayer, 'name' | 'op' | 'params' | 'macs'>[];
+  /** A bitwidth a layer, in the order of `layers`: `searchResult(…).bits`. */
+  readonly weightBits: readonly number[];
+  /** Of every layer's input; a pinned layer's input keeps at least the layer's own bits [ours]. */
+  readonly activationBits: number;
+  /** Layer name → bits, from `pinnedBits`. */
+  readonly pinned: ReadonlyMap<string, number>;
+  readonly provenance: Provenance;
+}
+
+/** The strategy of a search, or of bitwidths chosen by hand. */
+export function buildStrategy(parts: StrategyParts): Strategy {
+  const layers = parts.layers.map(({name, op, params, macs}, l): LayerPrecision => {
+    const pin = parts.pinned.get(name);
+    return {
+      name,
+      op,
+      weightBits: parts.weightBits[l]!,
+      activationBits: pin === undefined ? parts.activationBits : Math.max(pin, parts.activationBits),
+      params,
+      macs,
+      ...(pin === undefined ? {} : {pinned: true as const}),
+    };
+  });
+  return {
+    version: 1,
+    model: {name: parts.model.name, graphDigest: `sha256:${parts.model.digest}`},
+    quantizers: parts.quantizers,
+    layers,
+    summary: summarize(layers),
+    provenance: parts.provenance,
+  };
+}
+
+/** The same weight bits for every layer that is not pinned. */
+export function uniformWeightBits(
+  names: readonly string[],
+  weightBits: number,
+  pinned: ReadonlyMap<string, number>,
+): number[] {
+  return names.map((name) => pinned.get(name) ?? weightBits);
+}
+
+function invalid(code: string, message: string, suggestions: readonly string[] = []): SdqError {
+  return new SdqError(message, {code, exit: ExitCode.invalidInput, suggestions});
+}
+
+/**
+ * Checks what the schema cannot say: no layer twice, and a summary that is the layers' own. A summary that was left out is
+ * filled in.
+ * @param strategy valid by schemas/strategy.schema.json
+ * @param file its name, for messages
+ * @throws SdqError (exit 3)
+ */
+export function checkStrategy(strategy: StrategyFile, file: string): Strategy {
+  const seen = new Map<string, number>();
+  strategy.layers.forEach(({name}, l) => {
+    const first = seen.get(name);
+    if (first !== undefined) {
+      throw invalid('strategy-duplicate-layer', `${file}: /layers/${l}/name: "${name}" is already /layers/${first}.`);
+    }
+    seen.set(name, l);
+  });
+  const summary = summarize(strategy.layers);
+  if (strategy.summary !== undefined) {
+    for (const key of Object.keys(summary) as (keyof StrategySummary)[]) {
+      const found = strategy.summary[key];
+      const expected = summary[key];
+      if (!isClose(found, expected)) {
+        throw invalid(
+          'strategy-summary-wrong',
+          `${file}: /summary/${key} is ${String(found)}; the layers give ${String(expected)}.`,
+          ['Leave out `summary` after an edit by hand: it is computed from the layers.'],
+        );
+      }
+    }
+  }
+  return {...strategy, summary};
+}
+
+/** Equal but for the last digits that another program may print. */
+function isClose(found: number | null, expected: number | null): boolean {
+  if (found === null || expected === null) return found === expected;
+  return Math.abs(found - expected) <= 1e-9 * Math.abs(expected);
+}
+
+/**
+ * Checks that a strategy is about this network: every quantized layer once, the same operator and size, the same graph.
+ * @param layers the network's quantized layers
+ * @throws SdqError (exit 3)
+ */
+export function matchStrategy(
+  strategy: Strategy,
+  model: ModelIdentity,
+  layers: StrategyParts['layers'],
+  file: string,
+): void {
+  const known = new Map(layers.map((layer) => [layer.name, layer]));
+  strategy.layers.forEach((found, l) => {
+    const layer = known.get(found.name);
+    if (layer === undefined) {
+      throw invalid(
+        'strategy-unknown-layer',
+        `${file}: /layers/${l}/name: ${model.name} has no quantized layer "${found.name}". Layers: ${[...known.keys()].join(', ')}.`,
+        didYouMean(found.name, known.keys()),
+      );
+    }
+    for (const key of ['op', 'params', 'macs'] as const) {
+      if (found[key] !== layer[key]) {
+        throw invalid(
+          'strategy-layer-differs',
+          `${file}: /layers/${l}/${key} is ${found[key]}; layer "${found.name}" of ${model.name} has ${layer[key]}.`,
+        );
+      }
+    }
+  });
+  const named = new Set(strategy.layers.map(({name}) => name));
+  const missing = layers.filter(({name}) => !named.has(name)).map(({name}) => name);
+  if (missing.length > 0) {
+    throw invalid(
+      'strategy-missing-layer',
+      `${file}: /layers: ${model.name} also has ${missing.map((name) => `"${name}"`).join(', ')}; a strategy names every quantized layer.`,
+    );
+  }
+  if (strategy.model.graphDigest !== `sha256:${model.digest}`) {
+    throw invalid(
+      'strategy-graph-differs',
+      `${file}: /model/graphDigest is ${strategy.model.graphDigest}; the graph of ${model.name} has sha256:${model.digest}.`,
+      ['Make the strategy again for this network, or choose the model it was made for.'],
+    );
+  }
+}
+
+export interface LayerDifference {
+  readonly name: string;
+  /** null where the strategy does not name the layer. */
+  readonly weightBits: readonly [a: number | null, b: number | null];
+  readonly activationBits: readonly [a: number | null, b: number | null];
+}
+
+/** The layers whose bits differ, in the order of `a`, then those that only `b` has. */
+export function diffStrategies(a: Strategy, b: Strategy): LayerDifference[] {
+  const [ofA, ofB] = [a, b].map(({layers}) => new Map(layers.map((layer) => [layer.name, layer]))) as [
+    Map<string, LayerPrecision>,
+    Map<string, LayerPrecision>,
+  ];
+  const differences: LayerDifference[] = [];
+  for (const name of new Set([...ofA.keys(), ...ofB.keys()])) {
+    const [left, right] = [ofA.get(name), ofB.get(name)];
+    if (left?.weightBits === right?.weightBits && left?.activationBits === right?.activationBits) continue;
+    differences.push({
+      name,
+      weightBits: [left?.weightBits ?? null, right?.weightBits ?? null],
+      activationBits: [left?.activationBits ?? null, right?.activationBits ?? null],
+    });
+  }
+  return differences;
+}
