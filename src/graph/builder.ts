@@ -1,0 +1,156 @@
+/** Builds a graph node by node; what a model definition is written with. */
+import type {Attribute, Graph, Initializer, Node, Parameter, Shape} from './graph.ts';
+import {inferNode, inputOperand, parameterOperand} from './shape.ts';
+import type {Operand} from './ops/operator.ts';
+
+export interface ConvOptions {
+  readonly channels: number;
+  readonly kernel: number;
+  /** Default 1. */
+  readonly stride?: number;
+  /** On every side; default: half of the kernel, which keeps the size at stride 1. */
+  readonly padding?: number;
+  readonly dilation?: number;
+  readonly group?: number;
+  /** Default false: a batch-norm follows. */
+  readonly bias?: boolean;
+  /** Which fan He et al.'s initialisation counts: PyTorch's `mode`. Default `out`. */
+  readonly fan?: 'in' | 'out';
+}
+
+export interface LinearOptions {
+  readonly features: number;
+  /** Default: U(±1/√in), PyTorch's. */
+  readonly weight?: Initializer;
+  /** Default: U(±1/√in), PyTorch's. */
+  readonly bias?: Initializer;
+}
+
+export interface PoolOptions {
+  readonly kernel: number;
+  readonly stride: number;
+  readonly padding?: number;
+}
+
+/**
+ * Each function adds one node of the given name to the graph and returns the name of its output, which is the node's.
+ * Parameters are named as PyTorch names them: `<node>.weight`, `<node>.bias`, `<node>.running_mean`, …
+ */
+export interface GraphBuilder {
+  /** Name of the graph's input. */
+  readonly input: string;
+  /** Shape of a value, without the batch. */
+  shape(value: string): Shape;
+  conv(name: string, x: string, options: ConvOptions): string;
+  batchNorm(name: string, x: string): string;
+  /** A fully connected layer with bias. */
+  linear(name: string, x: string, options: LinearOptions): string;
+  maxPool(name: string, x: string, options: PoolOptions): string;
+  /** Any operator without parameters, e.g. `node('Relu', 'relu', [x])`. */
+  node(op: string, name: string, inputs: readonly string[], attributes?: Readonly<Record<string, Attribute>>): string;
+  /** A parameter for `node`. @returns its name */
+  parameter(parameter: Parameter): string;
+  build(output: string): Graph;
+}
+
+/**
+ * @param inputShape [channels, height, width] or [features]
+ * @throws SdqError (from each function) where shapes do not go together
+ */
+export function graphBuilder(name: string, inputShape: Shape): GraphBuilder {
+  const input = 'input';
+  const nodes: Node[] = [];
+  const parameters: Parameter[] = [];
+  const known = new Map<string, Operand>([[input, inputOperand(input, inputShape)]]);
+
+  const parameter = (added: Parameter): string => {
+    parameters.push(added);
+    known.set(added.name, parameterOperand(added));
+    return added.name;
+  };
+  const node: GraphBuilder['node'] = (op, nodeName, inputs, attributes = {}) => {
+    const added: Node = {name: nodeName, op, inputs, outputs: [nodeName], attributes};
+    known.set(nodeName, inferNode(added, known));
+    nodes.push(added);
+    return nodeName;
+  };
+  const shape = (value: string): Shape => known.get(value)!.shape;
+
+  return {
+    input,
+    shape,
+    node,
+    parameter,
+
+    conv(nodeName, x, {channels, kernel, stride = 1, padding, dilation = 1, group = 1, bias = false, fan = 'out'}) {
+      const inputs = shape(x)[0]! / group;
+      const taps = kernel * kernel;
+      const side = padding ?? (dilation * (kernel - 1)) >> 1;
+      const weight = parameter({
+        name: `${nodeName}.weight`,
+        shape: [channels, inputs, kernel, kernel],
+        role: 'weight',
+        initializer: {kind: 'kaiming-normal', fan: taps * (fan === 'in' ? inputs : channels / group)},
+      });
+      const names = [x, weight];
+      if (bias) {
+        const initializer: Initializer = {kind: 'constant', value: 0};
+        names.push(parameter({name: `${nodeName}.bias`, shape: [channels], role: 'bias', initializer}));
+      }
+      return node('Conv', nodeName, names, {
+        kernel_shape: [kernel, kernel],
+        strides: [stride, stride],
+        pads: [side, side, side, side],
+        dilations: [dilation, dilation],
+        group,
+      });
+    },
+
+    batchNorm(nodeName, x) {
+      const channels = [shape(x)[0]!];
+      const add = (suffix: string, role: Parameter['role'], value: number) =>
+        parameter({name: `${nodeName}.${suffix}`, shape: channels, role, initializer: {kind: 'constant', value}});
+      return node(
+        'BatchNormalization',
+        nodeName,
+        [
+          x,
+          add('weight', 'norm', 1),
+          add('bias', 'norm', 0),
+          add('running_mean', 'statistic', 0),
+          add('running_var', 'statistic', 1),
+        ],
+        {epsilon: 1e-5, momentum: 0.9},
+      );
+    },
+
+    linear(nodeName, x, {features, weight, bias}) {
+      const inputs = shape(x)[0]!;
+      const drawn: Initializer = {kind: 'uniform', bound: 1 / Math.sqrt(inputs)};
+      return node(
+        'Gemm',
+        nodeName,
+        [
+          x,
+          parameter({
+            name: `${nodeName}.weight`,
+            shape: [features, inputs],
+            role: 'weight',
+            initializer: weight ?? drawn,
+          }),
+          parameter({name: `${nodeName}.bias`, shape: [features], role: 'bias', initializer: bias ?? drawn}),
+        ],
+        {transB: 1},
+      );
+    },
+
+    maxPool: (nodeName, x, {kernel, stride, padding = 0}) =>
+      node('MaxPool', nodeName, [x], {
+        kernel_shape: [kernel, kernel],
+        strides: [stride, stride],
+        pads: [padding, padding, padding, padding],
+      }),
+
+    build: (output) => ({name, input: {name: input, shape: inputShape}, output, nodes, parameters}),
+  };
+}

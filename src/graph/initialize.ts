@@ -1,0 +1,28 @@
+/** Weights of a network that has not been trained. */
+import {normal, uniform} from '../random.ts';
+import type {Array32, Graph, Weights} from './graph.ts';
+import {elements} from './ops/operator.ts';
+
+/** Each parameter from its own stream of draws, (seed, 'init', index in the graph), in ONNX layout. */
+export function initialWeights(graph: Graph, seed: number): Weights {
+  return new Map(
+    graph.parameters.map(({name, shape, initializer}, index): [string, Array32] => {
+      const data = new Float32Array(elements(shape));
+      const draw = uniform(seed, 'init', index);
+      switch (initializer.kind) {
+        case 'constant':
+          data.fill(initializer.value);
+          break;
+        case 'kaiming-normal': {
+          const deviation = Math.sqrt(2 / initializer.fan);
+          for (let i = 0; i < data.length; i++) data[i] = deviation * normal(draw);
+          break;
+        }
+        case 'uniform':
+          for (let i = 0; i < data.length; i++) data[i] = initializer.bound * (2 * draw() - 1);
+          break;
+      }
+      return [name, {shape, data}];
+    }),
+  );
+}

@@ -1,0 +1,68 @@
+/** The layers that quantization is about, with their cost; and the cost of the whole network. */
+import type {Graph, Shape} from './graph.ts';
+import {elements} from './ops/operator.ts';
+import {inferShapes, operatorOf} from './shape.ts';
+
+export type QuantizedOperator = 'Conv' | 'Gemm' | 'MatMul';
+
+export interface QuantizedLayer {
+  /** Name of the node. */
+  readonly name: string;
+  readonly op: QuantizedOperator;
+  /** Name of the parameter that is quantized. */
+  readonly weight: string;
+  /** Weights only: the n_l of the method. */
+  readonly params: number;
+  /** Multiply-accumulates for one image. */
+  readonly macs: number;
+  /** Whether an element of the input can be negative, derived from the graph. */
+  readonly inputSigned: boolean;
+  /** Name of the value that is its input. Layers with the same one can share a quantizer. */
+  readonly inputValue: string;
+  /** [channels, height, width] or [features], without the batch. */
+  readonly inputShape: Shape;
+  readonly outputShape: Shape;
+}
+
+export interface LayerTable {
+  /** In the order of the graph's nodes. */
+  readonly layers: readonly QuantizedLayer[];
+  /** All trainable scalars: weights, biases, normalisation; PyTorch's count. */
+  readonly parameters: number;
+  readonly macs: number;
+}
+
+function isQuantized(op: string): op is QuantizedOperator {
+  return op === 'Conv' || op === 'Gemm' || op === 'MatMul';
+}
+
+/** @throws SdqError (exit 3) where the graph is not valid */
+export function layerTable(graph: Graph): LayerTable {
+  const known = inferShapes(graph);
+  let macs = 0;
+  const layers: QuantizedLayer[] = [];
+  for (const node of graph.nodes) {
+    const inputs = node.inputs.filter((name) => name !== '').map((name) => known.get(name)!);
+    const output = known.get(node.outputs[0]!)!;
+    const cost = operatorOf(node).cost(node, inputs, output);
+    macs += cost.macs;
+    if (isQuantized(node.op)) {
+      const [x, w] = inputs;
+      layers.push({
+        name: node.name,
+        op: node.op,
+        weight: w!.name,
+        params: elements(w!.shape),
+        macs: cost.macs,
+        inputSigned: x!.signed,
+        inputValue: x!.name,
+        inputShape: x!.shape,
+        outputShape: output.shape,
+      });
+    }
+  }
+  const parameters = graph.parameters
+    .filter(({role}) => role !== 'statistic')
+    .reduce((sum, {shape}) => sum + elements(shape), 0);
+  return {layers, parameters, macs};
+}

@@ -1,0 +1,320 @@
+/**
+ * A graph with its weights in tensors, and the executor. Activations are NHWC, filters [height, width, in / group, out],
+ * fully connected weights [in, out]: the output channel is the last axis of every weight.
+ *
+ * Batch-norm, activation and the quantizer of the next layer's input run as one operator in training; in evaluation
+ * batch-norm is folded into the layer before it, after its weights were quantized.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+
+import {ExitCode, SdqError} from '../errors.ts';
+import type {Uniform} from '../random.ts';
+import {addAct} from '../tensor/add-act.ts';
+import {batchNormAct} from '../tensor/batch-norm.ts';
+import {fakeQuantize} from '../tensor/fake-quantize.ts';
+import type {ActivationRange, GradientRule, Grid} from '../tensor/kernels.ts';
+import type {Array32, Graph, Weights} from './graph.ts';
+import {layerTable, type QuantizedLayer} from './layer-table.ts';
+import {channelsLast, inverse, transposed} from './layout.ts';
+import {float, show, type FusedActivation} from './ops/operator.ts';
+import {executionPlan, type Step} from './plan.ts';
+import {inferShapes, operatorOf} from './shape.ts';
+
+/** The fake-quantizer of a layer's input. Layers that read the same value and are given the same object share its result. */
+export interface InputQuantizer {
+  readonly grid: Grid;
+  /** [] */
+  readonly scale: tf.Tensor;
+  readonly rule: GradientRule;
+}
+
+export interface ForwardOptions {
+  /** true: batch statistics; false: running statistics, folded into the layers. */
+  readonly training: boolean;
+  /**
+   * The (fake-quantized) weights to use in place of `w`; differentiable. Default: w itself.
+   * `w` is [height, width, in / group, out] or [in, out]. A tensor that it makes belongs to the executor's scope.
+   */
+  readonly weight?: (layer: QuantizedLayer, w: tf.Tensor) => tf.Tensor;
+  /** The quantizer of the layer's input, null for full precision. Asked once a layer. */
+  readonly activation?: (layer: QuantizedLayer) => InputQuantizer | null;
+  /** In training, each batch-norm's mean and unbiased variance over the batch, [C]; valid until it returns. */
+  readonly onBatchStatistics?: (node: string, mean: tf.Tensor, variance: tf.Tensor) => void;
+  /** Each layer's input before it is quantized; valid until it returns. */
+  readonly onActivation?: (layer: QuantizedLayer, x: tf.Tensor) => void;
+  /** Draws for the `index`-th node, where it is a Dropout, in training; left out: no dropout. */
+  readonly dropout?: (index: number) => Uniform;
+}
+
+export interface RunningStatistics {
+  readonly mean: tf.Variable;
+  readonly variance: tf.Variable;
+  /** ONNX's: new = momentum · old + (1 − momentum) · batch. */
+  readonly momentum: number;
+}
+
+export interface Network {
+  readonly graph: Graph;
+  readonly layers: readonly QuantizedLayer[];
+  /** Everything that is trained, by name, in the executor's layout. */
+  readonly parameters: ReadonlyMap<string, tf.Variable>;
+  /** Running means and variances, by name. */
+  readonly statistics: ReadonlyMap<string, tf.Variable>;
+  /** The running statistics of each batch-norm, by the node's name. */
+  readonly norms: ReadonlyMap<string, RunningStatistics>;
+  /**
+   * @param x [N, height, width, channels] or [N, features], normalised
+   * @returns logits [N, classes]
+   * @throws SdqError where x has another shape
+   */
+  forward(x: tf.Tensor, options: ForwardOptions): tf.Tensor;
+  /** A copy of all parameters and statistics in ONNX layout. */
+  weights(): Weights;
+  /** @throws SdqError (exit 3) where one is missing or has another shape; nothing is changed then */
+  load(weights: Weights): void;
+  dispose(): void;
+}
+
+const noRule: GradientRule = {input: 'identity', scale: 'none', gradientScale: 1};
+const unbounded: ActivationRange = {min: -Infinity, max: Infinity};
+
+/** The kernel's own activation for a range, or null where it has none. */
+function fusedActivation({min, max}: ActivationRange): FusedActivation | null {
+  if (min === 0 && max === 6) return 'relu6';
+  if (min === 0 && max === Infinity) return 'relu';
+  return min === -Infinity && max === Infinity ? 'linear' : null;
+}
+
+/** The executor's order of axes of each parameter. */
+function parameterAxes(graph: Graph): ReadonlyMap<string, readonly number[]> {
+  const shapes = new Map(graph.parameters.map(({name, shape}) => [name, shape]));
+  const found = new Map<string, readonly number[]>();
+  for (const node of graph.nodes) {
+    node.inputs.forEach((name, index) => {
+      const shape = shapes.get(name);
+      if (shape === undefined) return;
+      const axes = operatorOf(node).axes?.(node, index, shape) ?? shape.map((_, axis) => axis);
+      const other = found.get(name);
+      if (other !== undefined && other.join() !== axes.join()) {
+        throw new SdqError(`Parameter "${name}" is shared by nodes that read it in different orders of axes.`, {
+          code: 'graph-invalid',
+          exit: ExitCode.invalidInput,
+        });
+      }
+      found.set(name, axes);
+    });
+  }
+  return found;
+}
+
+function checked(graph: Graph, weights: Weights): ReadonlyMap<string, Array32> {
+  for (const {name, shape} of graph.parameters) {
+    const found = weights.get(name);
+    if (found === undefined || found.shape.join() !== shape.join()) {
+      const state = found === undefined ? 'is missing' : `has the shape ${show(found.shape)}`;
+      throw new SdqError(`Weights for "${graph.name}": "${name}" ${state}; it must be ${show(shape)}.`, {
+        code: 'weights-mismatch',
+        exit: ExitCode.invalidInput,
+      });
+    }
+  }
+  return weights;
+}
+
+/**
+ * @param weights in ONNX layout: from a file (weights.ts) or `initialWeights`
+ * @throws SdqError (exit 3) where the graph is not valid or the weights are not its own
+ */
+export function createNetwork(graph: Graph, weights: Weights): Network {
+  const known = inferShapes(graph);
+  const {layers} = layerTable(graph);
+  const plans = {
+    training: executionPlan(graph, layers, known, true),
+    evaluation: executionPlan(graph, layers, known, false),
+  };
+  const nodeIndex = new Map(graph.nodes.map((node, index) => [node, index]));
+  const axesOf = parameterAxes(graph);
+  const runLayout = (name: string, stored: Array32): Array32 =>
+    transposed(stored, axesOf.get(name) ?? stored.shape.map((_, axis) => axis));
+  const parameters = new Map<string, tf.Variable>();
+  const statistics = new Map<string, tf.Variable>();
+  for (const [name, variable] of tf.tidy(() => {
+    const values = checked(graph, weights);
+    return graph.parameters.map(({name, role}) => {
+      const {shape, data} = runLayout(name, values.get(name)!);
+      return [name, tf.variable(tf.tensor(data, [...shape]), role !== 'statistic')] as const;
+    });
+  })) {
+    (variable.trainable ? parameters : statistics).set(name, variable);
+  }
+  const norms = new Map(
+    graph.nodes
+      .filter(({op}) => op === 'BatchNormalization')
+      .map((node): [string, RunningStatistics] => [
+        node.name,
+        {
+          mean: statistics.get(node.inputs[3]!)!,
+          variance: statistics.get(node.inputs[4]!)!,
+          momentum: float(node, 'momentum', 0.9),
+        },
+      ]),
+  );
+  const inputShape = channelsLast(graph.input.shape);
+
+  function run(x: tf.Tensor, options: ForwardOptions): tf.Tensor {
+    const values = new Map<string, tf.Tensor>([[graph.input.name, x]]);
+    /** Quantized forms of a value. */
+    const quantized = new Map<string, {readonly quantizer: InputQuantizer; readonly tensor: tf.Tensor}[]>();
+    const asked = new Map<QuantizedLayer, InputQuantizer | null>();
+    const operand = (name: string): tf.Tensor => values.get(name) ?? parameters.get(name) ?? statistics.get(name)!;
+    const quantizerOf = (layer: QuantizedLayer): InputQuantizer | null => {
+      let quantizer = asked.get(layer);
+      if (quantizer === undefined) {
+        quantizer = options.activation?.(layer) ?? null;
+        asked.set(layer, quantizer);
+      }
+      return quantizer;
+    };
+    const layerInput = (layer: QuantizedLayer, name: string): tf.Tensor => {
+      const full = operand(name);
+      options.onActivation?.(layer, full);
+      const quantizer = quantizerOf(layer);
+      if (quantizer === null) return full;
+      const forms = quantized.get(name) ?? [];
+      const same = forms.find((form) => form.quantizer === quantizer);
+      if (same !== undefined) return same.tensor;
+      const tensor = fakeQuantize(full, quantizer.scale, quantizer.grid, quantizer.rule);
+      quantized.set(name, [...forms, {quantizer, tensor}]);
+      return tensor;
+    };
+    const bounded = (y: tf.Tensor, range: ActivationRange): tf.Tensor => {
+      const activation = fusedActivation(range);
+      if (activation === 'linear') return y;
+      if (activation === null) return tf.clipByValue(y, range.min, range.max);
+      return activation === 'relu' ? tf.relu(y) : tf.relu6(y);
+    };
+
+    const runLayer = ({node, inputs, layer, folded, range}: Step): tf.Tensor => {
+      const input = layerInput(layer!, inputs[0]!);
+      let w = operand(inputs[1]!);
+      let bias = inputs[2] === undefined ? undefined : operand(inputs[2]);
+      if (options.weight !== undefined) w = options.weight(layer!, w);
+      if (folded !== null) {
+        const [gamma, beta, mean, variance] = folded.inputs.slice(1).map(operand) as [
+          tf.Tensor,
+          tf.Tensor,
+          tf.Tensor,
+          tf.Tensor,
+        ];
+        const factor = tf.mul(gamma, tf.rsqrt(tf.add(variance, float(folded, 'epsilon', 1e-5))));
+        w = tf.mul(w, factor);
+        bias = tf.add(tf.mul(bias === undefined ? tf.neg(mean) : tf.sub(bias, mean), factor), beta);
+      }
+      const end = range ?? unbounded;
+      const activation = fusedActivation(end);
+      const y = operatorOf(node).run(tf, node, bias === undefined ? [input, w] : [input, w, bias], {
+        activation: activation ?? 'linear',
+      });
+      return activation === null ? bounded(y, end) : y;
+    };
+
+    /** The quantizer that all layers behind a step share, where there is one. */
+    const commonQuantizer = ({feeds}: Step): InputQuantizer | null => {
+      if (feeds.length === 0 || options.onActivation !== undefined) return null;
+      const [first, ...others] = feeds.map(quantizerOf);
+      return others.every((other) => other === first) ? first! : null;
+    };
+
+    const runNorm = (step: Step): tf.Tensor => {
+      const {node, inputs, range} = step;
+      const end = range ?? unbounded;
+      if (!options.training) return bounded(operatorOf(node).run(tf, node, inputs.map(operand), {}), end);
+      const [input, gamma, beta] = inputs.map(operand) as [tf.Tensor, tf.Tensor, tf.Tensor];
+      const quantizer = commonQuantizer(step);
+      const {y, mean, variance} = batchNormAct(input, gamma, beta, quantizer?.scale ?? null, {
+        ...end,
+        epsilon: float(node, 'epsilon', 1e-5),
+        grid: quantizer?.grid ?? null,
+        rule: quantizer?.rule ?? noRule,
+      });
+      if (quantizer !== null) quantized.set(step.output, [{quantizer, tensor: y}]);
+      if (options.onBatchStatistics !== undefined) {
+        const count = input.size / mean.size;
+        options.onBatchStatistics(node.name, mean, tf.mul(variance, count / Math.max(count - 1, 1)));
+      }
+      return y;
+    };
+
+    const runStep = (step: Step): tf.Tensor => {
+      switch (step.kind) {
+        case 'layer':
+          return runLayer(step);
+        case 'norm':
+          return runNorm(step);
+        case 'add': {
+          const [a, b] = step.inputs.map(operand) as [tf.Tensor, tf.Tensor];
+          return step.range === null ? tf.add(a, b) : addAct(a, b, step.range);
+        }
+        case 'operator': {
+          const draw = step.node.op === 'Dropout' ? options.dropout?.(nodeIndex.get(step.node)!) : undefined;
+          return operatorOf(step.node).run(tf, step.node, step.inputs.map(operand), draw === undefined ? {} : {draw});
+        }
+      }
+    };
+
+    const plan = options.training ? plans.training : plans.evaluation;
+    for (const step of plan.steps) {
+      values.set(step.output, runStep(step));
+      // What the backward pass needs it has kept itself.
+      for (const name of step.releases) {
+        for (const {tensor} of quantized.get(name) ?? []) tensor.dispose();
+        values.get(name)!.dispose();
+        quantized.delete(name);
+        values.delete(name);
+      }
+    }
+    return values.get(plan.output)!;
+  }
+
+  return {
+    graph,
+    layers,
+    parameters,
+    statistics,
+    norms,
+
+    forward(x, options) {
+      if (x.shape.slice(1).join() !== inputShape.join()) {
+        throw new SdqError(
+          `The network "${graph.name}" takes inputs [N, ${inputShape.join(', ')}]; it was given ${show(x.shape)}.`,
+          {code: 'input-shape', exit: ExitCode.invalidInput},
+        );
+      }
+      return tf.tidy(() => run(x, options));
+    },
+
+    weights() {
+      return new Map(
+        graph.parameters.map(({name}): [string, Array32] => {
+          const variable = parameters.get(name) ?? statistics.get(name)!;
+          const kept = {shape: variable.shape, data: variable.dataSync<'float32'>().slice()};
+          return [name, transposed(kept, inverse(axesOf.get(name) ?? kept.shape.map((_, axis) => axis)))];
+        }),
+      );
+    },
+
+    load(next) {
+      const values = checked(graph, next);
+      tf.tidy(() => {
+        for (const [name, variable] of [...parameters, ...statistics]) {
+          const {shape, data} = runLayout(name, values.get(name)!);
+          variable.assign(tf.tensor(data, [...shape]));
+        }
+      });
+    },
+
+    dispose() {
+      for (const variable of [...parameters.values(), ...statistics.values()]) variable.dispose();
+    },
+  };
+}

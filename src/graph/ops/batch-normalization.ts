@@ -1,0 +1,24 @@
+/** Batch normalisation by running statistics (training by batch statistics is a fused operator, see network.ts). */
+import {expectParameter, expectValue, float, type Operator} from './operator.ts';
+
+export const batchNormalization: Operator = {
+  op: 'BatchNormalization',
+  inputs: [5, 5],
+  attributes: ['epsilon', 'momentum'],
+
+  infer(node, [x, ...parameters]) {
+    expectValue(node, x!);
+    float(node, 'epsilon', 1e-5);
+    float(node, 'momentum', 0.9);
+    for (const parameter of parameters) expectParameter(node, parameter, [x!.shape[0]!]);
+    return {shape: x!.shape, signed: true};
+  },
+
+  cost: (_node, [, gamma]) => ({macs: 0, parameters: 2 * gamma!.shape[0]!}),
+
+  run(tf, node, inputs) {
+    const [x, gamma, beta, mean, variance] = inputs as [(typeof inputs)[0], ...typeof inputs];
+    const factor = tf.mul(gamma!, tf.rsqrt(tf.add(variance!, float(node, 'epsilon', 1e-5))));
+    return tf.add(tf.mul(x, factor), tf.sub(beta!, tf.mul(mean!, factor)));
+  },
+};

@@ -1,0 +1,143 @@
+/** Two-dimensional convolution, grouped and depthwise included. */
+import type * as tfjs from '@tensorflow/tfjs-core';
+
+import {
+  elements,
+  expectParameter,
+  image,
+  integer,
+  integers,
+  nodeError,
+  show,
+  type FusedActivation,
+  type Operator,
+  type Tf,
+} from './operator.ts';
+import {explicitPadding, slidingWindow} from './window.ts';
+
+/**
+ * The filter with d − 1 zeros between its taps: the same convolution without dilation, for which tfjs has gradients.
+ * @param w [height, width, in, out]
+ */
+function stuffed(tf: Tf, w: tfjs.Tensor4D, dilations: readonly number[]): tfjs.Tensor4D {
+  const [height, width, inputs, outputs] = w.shape;
+  const [down, across] = dilations as readonly [number, number];
+  const spread = tf.pad(tf.reshape(w, [height, 1, width, 1, inputs * outputs]), [
+    [0, 0],
+    [0, down - 1],
+    [0, 0],
+    [0, across - 1],
+    [0, 0],
+  ]);
+  const rows = height * down;
+  const columns = width * across;
+  return tf.slice4d(
+    tf.reshape(spread, [rows, columns, inputs, outputs]),
+    [0, 0, 0, 0],
+    [rows - down + 1, columns - across + 1, inputs, outputs],
+  );
+}
+
+export const conv: Operator = {
+  op: 'Conv',
+  inputs: [2, 3],
+  attributes: ['kernel_shape', 'strides', 'pads', 'dilations', 'group'],
+
+  infer(node, [x, w, bias]) {
+    const [channels, height, width] = image(node, x!);
+    const group = integer(node, 'group', 1, 1);
+    if (!w!.parameter || w!.shape.length !== 4) {
+      throw nodeError(
+        node,
+        `input "${w!.name}" has the shape ${show(w!.shape)}; it must be a parameter [out, in / group, height, width].`,
+      );
+    }
+    const [outputs, inputs, kernelHeight, kernelWidth] = w!.shape as [number, number, number, number];
+    if (inputs * group !== channels || outputs % group !== 0) {
+      throw nodeError(
+        node,
+        `the weights ${show(w!.shape)} in ${group} groups want ${inputs * group} input channels and whole groups of outputs; ` +
+          `input "${x!.name}" has ${channels} channels.`,
+      );
+    }
+    const kernel = integers(node, 'kernel_shape', [kernelHeight, kernelWidth], 1, 2);
+    if (kernel[0] !== kernelHeight || kernel[1] !== kernelWidth) {
+      throw nodeError(node, `attribute "kernel_shape" is ${show(kernel)}; the weights are ${show(w!.shape)}.`);
+    }
+    if (bias !== undefined) expectParameter(node, bias, [outputs]);
+    return {
+      shape: [outputs, ...slidingWindow(node, [height, width], [kernelHeight, kernelWidth]).output],
+      signed: true,
+    };
+  },
+
+  cost: (_node, [, w, bias], output) => ({
+    macs: (elements(output.shape) / output.shape[0]!) * elements(w!.shape),
+    parameters: elements(w!.shape) + elements(bias?.shape ?? [0]),
+  }),
+
+  /** OIHW → HWIO; a depthwise filter is [height, width, 1, out]: the output channel is always the last axis. */
+  axes: (_node, index) => (index === 1 ? [2, 3, 1, 0] : [0]),
+
+  run(tf, node, inputs, {activation = 'linear'}) {
+    const x = inputs[0] as tfjs.Tensor4D;
+    let filter = inputs[1] as tfjs.Tensor4D;
+    const bias = inputs[2];
+    const {strides, dilations, pads} = slidingWindow(
+      node,
+      [x.shape[1], x.shape[2]],
+      [filter.shape[0], filter.shape[1]],
+    );
+    if (dilations.some((step) => step > 1)) filter = stuffed(tf, filter, dilations);
+    const group = integer(node, 'group', 1, 1);
+    const pad = explicitPadding(pads.top, pads.left, pads.bottom, pads.right);
+    if (group === 1) {
+      if (bias === undefined && activation === 'linear') return tf.conv2d(x, filter, [...strides], pad);
+      return tf.fused.conv2d({
+        x,
+        filter,
+        strides: [...strides],
+        pad,
+        activation,
+        ...(bias === undefined ? {} : {bias}),
+      });
+    }
+    if (group === x.shape[3]) return depthwise(tf, x, filter, strides, pad, bias, activation);
+    const parts = tf.split<tfjs.Tensor4D>(x, group, 3);
+    const filters = tf.split<tfjs.Tensor4D>(filter, group, 3);
+    const whole = tf.concat(
+      parts.map((part, index) => tf.conv2d(part, filters[index]!, [...strides], pad)),
+      3,
+    );
+    return activate(tf, bias === undefined ? whole : tf.add(whole, bias), activation);
+  },
+};
+
+/** @param filter [height, width, 1, channels · multiplier] */
+function depthwise(
+  tf: Tf,
+  x: tfjs.Tensor4D,
+  filter: tfjs.Tensor4D,
+  strides: readonly [number, number],
+  pad: ReturnType<typeof explicitPadding>,
+  bias: tfjs.Tensor | undefined,
+  activation: FusedActivation,
+): tfjs.Tensor {
+  const [height, width, , outputs] = filter.shape;
+  const weights = tf.reshape<tfjs.Rank.R4>(filter, [height, width, x.shape[3], outputs / x.shape[3]]);
+  if (bias === undefined && activation === 'linear') return tf.depthwiseConv2d(x, weights, [...strides], pad);
+  return tf.fused.depthwiseConv2d({
+    x,
+    filter: weights,
+    strides: [...strides],
+    pad: pad as 'valid',
+    activation,
+    ...(bias === undefined ? {} : {bias}),
+  });
+}
+
+/** The activation as an operator of its own. */
+function activate(tf: Tf, y: tfjs.Tensor, activation: FusedActivation): tfjs.Tensor {
+  if (activation === 'relu') return tf.relu(y);
+  return activation === 'relu6' ? tf.relu6(y) : y;
+}

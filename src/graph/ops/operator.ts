@@ -1,0 +1,169 @@
+/** What an operator is, and the checks that all of them share. */
+import type * as tfjs from '@tensorflow/tfjs-core';
+
+import {ExitCode, SdqError} from '../../errors.ts';
+import type {Uniform} from '../../random.ts';
+import type {Attribute, Node, Shape} from '../graph.ts';
+
+/**
+ * tfjs is handed to `run`, not imported: shape inference and cost are used by commands that must not load it.
+ */
+export type Tf = typeof tfjs;
+
+/** What is known of an input before anything runs. */
+export interface Operand {
+  readonly name: string;
+  /** ONNX layout. Without the batch axis for a value; complete for a parameter. */
+  readonly shape: Shape;
+  /** Whether an element can be negative. */
+  readonly signed: boolean;
+  readonly parameter: boolean;
+}
+
+export type Output = Pick<Operand, 'shape' | 'signed'>;
+
+export interface Cost {
+  /** Multiply-accumulates for one image; biases, normalisation and activations do not count, as in the literature. */
+  readonly macs: number;
+  /** Trainable scalars, running statistics not included: PyTorch's count. */
+  readonly parameters: number;
+}
+
+export type FusedActivation = 'linear' | 'relu' | 'relu6';
+
+export interface RunOptions {
+  /** Applied to the output by Conv, Gemm and MatMul in the same kernel. */
+  readonly activation?: FusedActivation;
+  /** Draws for Dropout; without them it passes its input on. */
+  readonly draw?: Uniform;
+}
+
+/** Everything about one ONNX operator. */
+export interface Operator {
+  readonly op: string;
+  /** Least and greatest number of inputs. */
+  readonly inputs: readonly [number, number];
+  /** Names of the attributes it understands; any other is refused, so that nothing is silently computed differently. */
+  readonly attributes: readonly string[];
+  /** @throws SdqError (exit 3) naming the node, what was found and what is allowed. */
+  infer(node: Node, inputs: readonly Operand[]): Output;
+  cost(node: Node, inputs: readonly Operand[], output: Output): Cost;
+  /**
+   * The order of axes in which the executor keeps the parameter at input `index` (`transpose` semantics), so that
+   * nothing is transposed in a step. Left out: as stored.
+   */
+  axes?(node: Node, index: number, shape: Shape): readonly number[];
+  /**
+   * Differentiable. Values of three axes without the batch are NHWC, all others as in ONNX.
+   * @param inputs in ONNX's order, parameters in the layout of `axes`, trailing optional ones left out
+   * @returns a new tensor, never one of the inputs
+   */
+  run(tf: Tf, node: Node, inputs: readonly tfjs.Tensor[], options: RunOptions): tfjs.Tensor;
+}
+
+/** Cost of an operator that has neither weights nor multiply-accumulates. */
+export const noCost = (): Cost => ({macs: 0, parameters: 0});
+
+export const elements = (shape: Shape): number => shape.reduce((product, size) => product * size, 1);
+
+/** An error about a node: `Node "conv1" (Conv): …`. */
+export function nodeError(node: Pick<Node, 'name' | 'op'>, message: string): SdqError {
+  return new SdqError(`Node "${node.name}" (${node.op}): ${message}`, {
+    code: 'graph-invalid',
+    exit: ExitCode.invalidInput,
+  });
+}
+
+export const show = (shape: Shape): string => `[${shape.join(', ')}]`;
+
+function attribute<T extends Attribute>(
+  node: Node,
+  name: string,
+  fallback: T | undefined,
+  wanted: string,
+  accepts: (value: Attribute) => boolean,
+): T {
+  const value = node.attributes[name] ?? fallback;
+  if (value === undefined) throw nodeError(node, `attribute "${name}" is missing; it takes ${wanted}.`);
+  if (!accepts(value)) {
+    throw nodeError(node, `attribute "${name}" is ${JSON.stringify(value)}; it takes ${wanted}.`);
+  }
+  return value as T;
+}
+
+/** A list of whole numbers ≥ `least`, of the given length where one is given. */
+export function integers(
+  node: Node,
+  name: string,
+  fallback: readonly number[] | undefined,
+  least: number,
+  length?: number,
+): readonly number[] {
+  const count = length === undefined ? '' : `${length} `;
+  return attribute(
+    node,
+    name,
+    fallback,
+    `${count}whole numbers from ${least}`,
+    (value) =>
+      Array.isArray(value) &&
+      (length === undefined || value.length === length) &&
+      value.every((item) => Number.isSafeInteger(item) && item >= least),
+  );
+}
+
+/** A whole number ≥ `least`. */
+export function integer(node: Node, name: string, fallback: number | undefined, least: number): number {
+  return attribute(
+    node,
+    name,
+    fallback,
+    `a whole number from ${least}`,
+    (value) => Number.isSafeInteger(value) && (value as number) >= least,
+  );
+}
+
+/** A number; infinite only where the default is. */
+export function float(node: Node, name: string, fallback: number | undefined): number {
+  return attribute(
+    node,
+    name,
+    fallback,
+    'a number',
+    (value) => typeof value === 'number' && (Number.isFinite(value) || value === fallback),
+  );
+}
+
+/** One of a few values: all that sdq supports of an attribute. */
+export function oneOf<T extends number | string>(node: Node, name: string, fallback: T, allowed: readonly T[]): T {
+  return attribute(node, name, fallback, allowed.map((item) => JSON.stringify(item)).join(' or '), (value) =>
+    allowed.includes(value as T),
+  );
+}
+
+/** The node's input `index` as [channels, height, width]. */
+export function image(node: Node, operand: Operand): readonly [number, number, number] {
+  if (operand.parameter || operand.shape.length !== 3) {
+    throw nodeError(
+      node,
+      `input "${operand.name}" has the shape ${show(operand.shape)}; it takes an image [channels, height, width].`,
+    );
+  }
+  return operand.shape as readonly [number, number, number];
+}
+
+/** Checks that an input is a parameter of exactly this shape. */
+export function expectParameter(node: Node, operand: Operand, shape: Shape): void {
+  if (!operand.parameter) throw nodeError(node, `input "${operand.name}" is computed; it must be a parameter.`);
+  if (operand.shape.length !== shape.length || operand.shape.some((size, axis) => size !== shape[axis])) {
+    throw nodeError(
+      node,
+      `parameter "${operand.name}" has the shape ${show(operand.shape)}; it must be ${show(shape)}.`,
+    );
+  }
+}
+
+/** The node's input `index` as a value that the graph computes. */
+export function expectValue(node: Node, operand: Operand): void {
+  if (operand.parameter) throw nodeError(node, `input "${operand.name}" is a parameter; it must be a computed value.`);
+}

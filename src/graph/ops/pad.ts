@@ -1,0 +1,36 @@
+/** A border of one value. */
+import type {Node} from '../graph.ts';
+import {expectValue, float, integers, noCost, nodeError, oneOf, show, type Operator} from './operator.ts';
+
+/** [before, after] an axis in ONNX's order, the batch included. */
+function borders(node: Node, rank: number): readonly (readonly [number, number])[] {
+  const pads = integers(node, 'pads', undefined, 0, 2 * rank);
+  if (pads[0] !== 0 || pads[rank] !== 0) {
+    throw nodeError(node, `attribute "pads" is ${show(pads)}; the batch axis takes 0.`);
+  }
+  return Array.from({length: rank}, (_, axis) => [pads[axis]!, pads[axis + rank]!] as const);
+}
+
+export const pad: Operator = {
+  op: 'Pad',
+  inputs: [1, 1],
+  attributes: ['mode', 'pads', 'value'],
+
+  infer(node, [x]) {
+    expectValue(node, x!);
+    oneOf(node, 'mode', 'constant', ['constant']);
+    const [, ...around] = borders(node, x!.shape.length + 1);
+    return {
+      shape: x!.shape.map((size, axis) => around[axis]![0] + size + around[axis]![1]),
+      signed: x!.signed || float(node, 'value', 0) < 0,
+    };
+  },
+
+  cost: noCost,
+
+  run(tf, node, [x]) {
+    const around = borders(node, x!.rank).map(([before, after]): [number, number] => [before, after]);
+    const [batch, channels, height, width] = around;
+    return tf.pad(x!, x!.rank === 4 ? [batch!, height!, width!, channels!] : around, float(node, 'value', 0));
+  },
+};

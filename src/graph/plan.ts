@@ -1,0 +1,115 @@
+/** What the executor runs in which order: the graph's nodes with batch-norm and activation joined to what they follow. */
+import type {ActivationRange} from '../tensor/kernels.ts';
+import type {Graph, Node} from './graph.ts';
+import type {QuantizedLayer} from './layer-table.ts';
+import type {Operand} from './ops/operator.ts';
+
+export interface Step {
+  /** `layer` Conv, Gemm, MatMul; `norm` BatchNormalization; `add` of two values of one shape; `operator` any other. */
+  readonly kind: 'layer' | 'norm' | 'add' | 'operator';
+  readonly node: Node;
+  /** The node's inputs, with Identity and an idle Dropout looked through. */
+  readonly inputs: readonly string[];
+  readonly output: string;
+  readonly layer: QuantizedLayer | null;
+  /** The batch-norm that evaluation folds into this layer. */
+  readonly folded: Node | null;
+  /** The Relu or Clip that ends the step. */
+  readonly range: ActivationRange | null;
+  /** Where nothing but quantized layers reads the output: these layers. Their common quantizer may be part of the step. */
+  readonly feeds: readonly QuantizedLayer[];
+  /** Values that no later step reads. */
+  readonly releases: readonly string[];
+}
+
+function activationRange({op, attributes}: Node): ActivationRange | null {
+  if (op === 'Relu') return {min: 0, max: Infinity};
+  if (op !== 'Clip') return null;
+  const {min = -Infinity, max = Infinity} = attributes;
+  return {min: min as number, max: max as number};
+}
+
+export interface Plan {
+  readonly steps: readonly Step[];
+  /** Name of the value that is the graph's output. */
+  readonly output: string;
+}
+
+/**
+ * @param layers the quantized layers of the graph
+ * @param known its values and parameters (`inferShapes`)
+ * @param training batch-norm by batch statistics: a step of its own; else folded into the layer before it
+ */
+export function executionPlan(
+  graph: Graph,
+  layers: readonly QuantizedLayer[],
+  known: ReadonlyMap<string, Operand>,
+  training: boolean,
+): Plan {
+  const layerOf = new Map(layers.map((layer) => [layer.name, layer]));
+  const source = new Map<string, string>();
+  const resolve = (name: string): string => source.get(name) ?? name;
+  for (const {op, inputs, outputs} of graph.nodes) {
+    if (op === 'Identity' || (op === 'Dropout' && !training)) source.set(outputs[0]!, resolve(inputs[0]!));
+  }
+  const nodes = graph.nodes.filter(({outputs}) => !source.has(outputs[0]!));
+  const result = resolve(graph.output);
+  const readers = new Map<string, Node[]>();
+  for (const node of nodes) {
+    for (const name of new Set(node.inputs.map(resolve))) readers.set(name, [...(readers.get(name) ?? []), node]);
+  }
+  /** The node that alone reads a value. */
+  const follower = (value: string): Node | undefined => {
+    const found = readers.get(value) ?? [];
+    return found.length === 1 && value !== result ? found[0] : undefined;
+  };
+
+  const joined = new Set<Node>();
+  const steps: Step[] = [];
+  for (const node of nodes) {
+    if (joined.has(node)) continue;
+    const inputs = node.inputs.filter((name) => name !== '').map(resolve);
+    const layer = layerOf.get(node.name) ?? null;
+    let output = node.outputs[0]!;
+    const join = (next: Node): void => {
+      joined.add(next);
+      output = next.outputs[0]!;
+    };
+    let folded: Node | null = null;
+    const next = follower(output);
+    if (layer !== null && !training && next?.op === 'BatchNormalization') {
+      folded = next;
+      join(next);
+    }
+    const added = inputs.map((name) => known.get(name)!);
+    const sameShape = added.every(({parameter, shape}) => !parameter && shape.join() === added[0]!.shape.join());
+    let kind: Step['kind'] = 'operator';
+    if (layer !== null) kind = 'layer';
+    else if (node.op === 'BatchNormalization') kind = 'norm';
+    else if (node.op === 'Add' && sameShape) kind = 'add';
+    let range: ActivationRange | null = null;
+    if (kind !== 'operator') {
+      const activation = follower(output);
+      range = activation === undefined ? null : activationRange(activation);
+      if (range !== null) join(activation!);
+    }
+    const reading = output === result ? [] : (readers.get(output) ?? []);
+    const fed = reading.map((reader) => layerOf.get(reader.name));
+    const feeds = fed.every((item) => item !== undefined) ? fed : [];
+    steps.push({kind, node, inputs, output, layer, folded, range, feeds, releases: []});
+  }
+
+  const last = new Map<string, number>();
+  steps.forEach(({inputs}, index) => {
+    for (const name of inputs) if (known.get(name)?.parameter === false) last.set(name, index);
+  });
+  last.delete(result);
+  last.delete(graph.input.name);
+  return {
+    steps: steps.map((step, index) => ({
+      ...step,
+      releases: step.inputs.filter((name, at) => last.get(name) === index && step.inputs.indexOf(name) === at),
+    })),
+    output: result,
+  };
+}
