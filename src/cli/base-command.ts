@@ -1,0 +1,145 @@
+/** What every command shares: the common flags, the settings, output, and the way out. */
+import {Command, Flags, type Interfaces} from '@oclif/core';
+
+import type {Config} from '../config/config-types.ts';
+import type {SdqError} from '../errors.ts';
+import type {Kind, Registry} from '../plugins/registry.ts';
+import {renderError, showError, ShownError} from './errors.ts';
+import {createProgress, type Progress} from './progress.ts';
+
+const helpGroup = 'GLOBAL';
+
+/** For the commands that a sweep starts: pretrain, search, train, run. */
+export const sweepFlags = {
+  'sweep-params': Flags.file({
+    summary: 'Take settings from a JSON file of a sweep, e.g. {"search.target.meanWeightBits": 2}.',
+    helpValue: 'FILE',
+  }),
+};
+
+/** The settings a command works with; keys named in `require` are there. */
+export interface Settings<Required extends keyof Config> {
+  readonly config: Config & {readonly [K in Required]-?: NonNullable<Config[K]>};
+  /** The definitions of the kinds asked for, built-in and of plugins. */
+  readonly registry: Registry;
+  /** The config file, absolute; undefined when there is none. */
+  readonly file: string | undefined;
+}
+
+type CommonFlags = Interfaces.InferredFlags<typeof SdqCommand.baseFlags> & {readonly 'sweep-params'?: string};
+
+export abstract class SdqCommand extends Command {
+  static override enableJsonFlag = true;
+
+  static override baseFlags = {
+    json: Flags.boolean({summary: 'Print the result as one JSON object on stdout.', helpGroup}),
+    config: Flags.file({summary: 'Use this config file.', helpValue: 'FILE', helpGroup}),
+    set: Flags.string({
+      summary: 'Set one key of the config, e.g. search.epochs=2; the value is YAML. Repeatable.',
+      helpValue: 'KEY=VALUE',
+      helpGroup,
+      multiple: true,
+      multipleNonGreedy: true,
+      default: [],
+    }),
+    quiet: Flags.boolean({summary: 'Print neither progress nor notices.', helpGroup}),
+  };
+
+  readonly #cleanups: (() => Promise<void> | void)[] = [];
+  #progress: Progress | undefined;
+  #flags: CommonFlags | undefined;
+
+  /** Returns the result object, which is what `--json` prints. */
+  abstract override run(): Promise<object>;
+
+  /** Runs when the command ends, whether well or not; the last one added runs first. */
+  protected defer(cleanup: () => Promise<void> | void): void {
+    this.#cleanups.push(cleanup);
+  }
+
+  /**
+   * The config after files, environment and flags, its defaults filled in, and the definitions of `kinds`.
+   *
+   * @param options.require top-level keys without a default that the command needs
+   * @param options.kinds what the command looks up in the registry
+   * @throws SdqError (exit 3) that names the file or flag and the place in it
+   */
+  protected async settings<Required extends 'model' | 'data' = never>(options: {
+    readonly require?: readonly Required[];
+    readonly kinds: readonly Kind[];
+  }): Promise<Settings<Required>> {
+    const [{loadConfig}, {loadRegistry}] = await Promise.all([
+      import('../config/load-config.ts'),
+      import('./load-registry.ts'),
+    ]);
+    const flags = this.#flags;
+    const {config, file, registry} = await loadConfig({
+      cwd: process.cwd(),
+      env: process.env,
+      file: flags?.config,
+      set: flags?.set ?? [],
+      sweepParams: flags?.['sweep-params'],
+      require: options.require ?? [],
+      loadRegistry: (plugins, base) => loadRegistry(this.config, plugins, base, options.kinds),
+    });
+    return {config: config as Settings<Required>['config'], file, registry};
+  }
+
+  /** Where a long command shows how far it is: stderr, and nowhere under `--json` and `--quiet`. */
+  protected progress(): Progress {
+    this.#progress ??= createProgress(process.stderr, {silent: this.#isSilent()});
+    return this.#progress;
+  }
+
+  /** One line on stderr that is not a result. */
+  protected notice(message: string): void {
+    this.progress().line(message);
+  }
+
+  /** The check that the command makes has failed: the result is printed as usual, the exit code tells. */
+  protected checkFailed(error: SdqError): void {
+    this.#progress?.stop();
+    process.exitCode = error.oclif.exit;
+    process.stderr.write(renderError(error));
+  }
+
+  protected override async init(): Promise<void> {
+    await super.init();
+    const {flags} = await this.parse(this.ctor as typeof SdqCommand);
+    this.#flags = flags;
+  }
+
+  protected override catch(error: Error): Promise<never> {
+    this.#progress?.stop();
+    return Promise.reject(this.#show(error));
+  }
+
+  protected override async finally(error: Error | undefined): Promise<void> {
+    this.#progress?.stop();
+    let failure: unknown;
+    for (const cleanup of this.#cleanups.reverse()) {
+      try {
+        await cleanup();
+      } catch (thrown) {
+        failure ??= thrown;
+      }
+    }
+    await super.finally(error);
+    if (failure !== undefined && error === undefined) throw this.#show(failure);
+  }
+
+  #show(error: unknown): ShownError {
+    if (error instanceof ShownError) return error;
+    const flags = Object.keys({...this.ctor.baseFlags, ...this.ctor.flags}).map((name) => `--${name}`);
+    return showError(error, {json: this.jsonEnabled(), flags});
+  }
+
+  /** oclif's JSON is coloured; ours is what `JSON.stringify` prints. */
+  protected override logJson(result: unknown): void {
+    process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  }
+
+  #isSilent(): boolean {
+    return this.jsonEnabled() || this.#flags?.quiet === true;
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * How an error reaches the user: an expected error (`SdqError`, a usage error of the flag parser, the operating
+ * system's refusal) with its message, code and next steps; anything else as a bug. The stack is for `DEBUG` only.
+ */
+import {ExitCode, SdqError} from '../errors.ts';
+import {didYouMean} from '../nearest.ts';
+
+/** What `--json` prints instead of a result (`schemas/results/error.schema.json`). */
+interface ErrorReport {
+  readonly error: {
+    readonly code: string;
+    readonly message: string;
+    readonly exit: number;
+    readonly suggestions: readonly string[];
+  };
+}
+
+/** Ends the command after its error has been shown: oclif then only sets the exit code. */
+export class ShownError extends Error {
+  readonly skipOclifErrorHandling = true;
+  readonly code = 'EEXIT';
+  readonly oclif: {readonly exit: number};
+
+  constructor(exit: number) {
+    super(`exit ${exit}`);
+    this.oclif = {exit};
+  }
+}
+
+/**
+ * Shows the error, on stdout as an object under `--json` and on stderr as text otherwise; throw what it returns.
+ * @param options.flags the flags of the command, for a suggestion when an unknown one was given
+ */
+export function showError(
+  error: unknown,
+  {json, flags = []}: {readonly json: boolean; readonly flags?: readonly string[]},
+): ShownError {
+  const report = errorReport(error, flags);
+  if (json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
+  else process.stderr.write(renderError(error, flags));
+  if (process.env['DEBUG'] !== undefined && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`);
+  return new ShownError(report.error.exit);
+}
+
+function errorReport(error: unknown, flags: readonly string[]): ErrorReport {
+  if (error instanceof SdqError) {
+    const {code, message, oclif, suggestions} = error;
+    return {error: {code, message, exit: oclif.exit, suggestions}};
+  }
+  if (isOclifError(error)) {
+    const message = error.message.replace(/\n?See more help with --help$/, '');
+    const unknown = 'flags' in error && Array.isArray(error.flags) ? (error.flags as string[]) : [];
+    const near = unknown.flatMap((flag) => didYouMean(flag, flags));
+    const suggestions = [...near, 'List the arguments and flags with `--help`.'];
+    return {error: {code: 'usage', message, exit: error.oclif.exit, suggestions}};
+  }
+  if (isSystemError(error)) {
+    const file = error.path === undefined ? '' : ` ${error.path}`;
+    const reason = error.message.replace(/^[A-Z]+: /, '').replace(/, \w+( '.*')?$/, '');
+    const message = `Cannot ${error.syscall ?? 'use'}${file}: ${reason} (${error.code}).`;
+    return {error: {code: 'file-system', message, exit: ExitCode.invalidInput, suggestions: []}};
+  }
+  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  const suggestions = ['Please report it, with the command and what it prints when the environment has DEBUG=sdq.'];
+  return {error: {code: 'bug', message: `This is a bug in sdq. ${message}`, exit: ExitCode.bug, suggestions}};
+}
+
+/** The error as text for stderr: the message, a next step a line, the code. */
+export function renderError(error: unknown, flags: readonly string[] = []): string {
+  const {code, message, suggestions} = errorReport(error, flags).error;
+  return [`Error: ${message}`, ...suggestions.map((text) => `  → ${text}`), `  [${code}]`, ''].join('\n');
+}
+
+/** Errors of oclif's own: flags and arguments that it could not parse. */
+function isOclifError(error: unknown): error is Error & {oclif: {exit: number}} {
+  return error instanceof Error && 'oclif' in error && typeof (error.oclif as {exit?: unknown}).exit === 'number';
+}
+
+function isSystemError(error: unknown): error is NodeJS.ErrnoException & {code: string} {
+  return error instanceof Error && 'errno' in error && 'syscall' in error && 'code' in error;
+}

@@ -1,0 +1,82 @@
+/** Tables and bars for people; `--json` has the figures. */
+import Table from 'cli-table3';
+
+export interface Column {
+  readonly head: string;
+  readonly align?: 'left' | 'right';
+}
+
+const none = {
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '  ',
+};
+
+/** The width that output may take: the terminal's, or 100 columns where stdout is none. */
+export const outputWidth = (): number => (process.stdout.isTTY ? process.stdout.columns : 100);
+
+/**
+ * Rows under a head, without lines. Where it would be wider than `width`, the widest left-aligned columns are cut.
+ *
+ * @param rows one cell a column; null prints as `-`
+ */
+export function table(
+  columns: readonly Column[],
+  rows: readonly (readonly (string | number | null)[])[],
+  width = outputWidth(),
+): string {
+  const cells = rows.map((row) => row.map((cell) => (cell === null ? '-' : String(cell))));
+  const widths = columns.map(({head}, i) => Math.max(head.length, ...cells.map((row) => row[i]?.length ?? 0)));
+  const gaps = 2 * (columns.length - 1);
+  for (;;) {
+    const excess = widths.reduce((sum, w) => sum + w, gaps) - width;
+    const cut = widths.reduce(
+      (best, w, i) => (columns[i]?.align !== 'right' && w > (widths[best] ?? 0) ? i : best),
+      -1,
+    );
+    if (excess <= 0 || cut < 0 || widths[cut]! <= 8) break;
+    widths[cut]!--;
+  }
+  const drawn = new Table({
+    head: columns.map(({head}) => head),
+    colWidths: widths,
+    colAligns: columns.map(({align}) => align ?? 'left'),
+    chars: none,
+    style: {'padding-left': 0, 'padding-right': 0, head: [], border: []},
+  });
+  drawn.push(...cells);
+  return drawn.toString().replaceAll(/ +$/gm, '');
+}
+
+/**
+ * One line a value: name, bar, value; the longest bar is the largest value. E.g. the bits of every layer.
+ *
+ * @param unit written after each value
+ */
+export function bars(
+  values: readonly {readonly name: string; readonly value: number}[],
+  unit: string,
+  width = outputWidth(),
+): string {
+  const largest = Math.max(1, ...values.map(({value}) => value));
+  const names = Math.min(Math.max(0, ...values.map(({name}) => name.length)), Math.floor(width / 2));
+  const room = Math.max(8, Math.min(40, width - names - unit.length - 8));
+  return values
+    .map(({name, value}) => {
+      const label = name.length > names ? `${name.slice(0, names - 1)}…` : name.padEnd(names);
+      return `${label}  ${'█'.repeat(Math.round((value / largest) * room)).padEnd(room)} ${value} ${unit}`;
+    })
+    .join('\n');
+}

@@ -1,0 +1,100 @@
+/** Finds and reads the config file. */
+import path from 'node:path';
+import {isDeepStrictEqual} from 'node:util';
+
+import {cosmiconfig, defaultLoaders, type Loader} from 'cosmiconfig';
+import {parse} from 'yaml';
+
+import {ExitCode, SdqError} from '../errors.ts';
+import {readFileBounded} from '../files.ts';
+import type {Source} from './overrides.ts';
+import {isMapping} from './schema.ts';
+
+/** A config is a page of text; a file that is larger is something else. */
+const maximumBytes = 2 ** 20;
+
+const yamlLoader: Loader = (_, text) => {
+  assertSize(text.length);
+  return parse(text) as unknown;
+};
+const jsonLoader: Loader = (_, text) => {
+  assertSize(text.length);
+  return JSON.parse(text) as unknown;
+};
+
+const searchPlaces = [
+  'sdq.config.yaml',
+  'sdq.config.json',
+  'sdq.config.js',
+  'sdq.config.mjs',
+  '.sdqrc',
+  '.sdqrc.yaml',
+  '.sdqrc.json',
+  'package.json',
+];
+
+/**
+ * @param file a certain file, relative to `cwd`; without it the first of the search places in `cwd` or a folder above
+ *   it, up to the one that has the project's package.json
+ * @returns undefined when there is none
+ * @throws SdqError (exit 3) when it cannot be read, is not what its name says, or holds no mapping
+ */
+export async function readConfigFile(cwd: string, file: string | undefined): Promise<Source | undefined> {
+  const explorer = cosmiconfig('sdq', {
+    searchPlaces,
+    searchStrategy: 'project',
+    cache: false,
+    loaders: {
+      '.yaml': yamlLoader,
+      '.yml': yamlLoader,
+      '.json': jsonLoader,
+      '.js': defaultLoaders['.js'],
+      '.mjs': defaultLoaders['.js'],
+      noExt: yamlLoader,
+    },
+  });
+  const named = file === undefined ? undefined : path.resolve(cwd, file);
+  if (named !== undefined) readFileBounded(named, maximumBytes);
+  let found;
+  try {
+    found = await (named === undefined ? explorer.search(cwd) : explorer.load(named));
+  } catch (error) {
+    const place = (error as {filepath?: string}).filepath ?? named ?? cwd;
+    throw new SdqError(`Cannot read the config ${place}: ${error instanceof Error ? error.message : String(error)}`, {
+      code: 'config-unreadable',
+      exit: ExitCode.invalidInput,
+      cause: error,
+    });
+  }
+  if (found === null) return undefined;
+  const values = found.isEmpty === true ? {} : plainData(found.config as unknown, found.filepath);
+  return {name: found.filepath, base: path.dirname(found.filepath), values};
+}
+
+function assertSize(length: number): void {
+  if (length > maximumBytes) throw new Error(`it has ${length} characters; a config has at most ${maximumBytes}.`);
+}
+
+/** A config in JavaScript may hold anything; the method wants what JSON can say. */
+function plainData(value: unknown, file: string): Record<string, unknown> {
+  let copy: unknown;
+  try {
+    copy = JSON.parse(JSON.stringify(value)) as unknown;
+  } catch {
+    copy = undefined;
+  }
+  if (!isMapping(value) || !isMapping(copy)) {
+    const found = Array.isArray(value) ? 'a list' : value === null ? 'nothing' : typeof value;
+    throw new SdqError(`${file}: expected a mapping of settings, found ${isMapping(value) ? 'a cycle' : found}.`, {
+      code: 'invalid-config',
+      exit: ExitCode.invalidInput,
+    });
+  }
+  if (!isDeepStrictEqual(copy, value)) {
+    throw new SdqError(`${file}: settings must be plain data: no functions, dates, undefined or NaN.`, {
+      code: 'invalid-config',
+      exit: ExitCode.invalidInput,
+    });
+  }
+  return copy;
+}

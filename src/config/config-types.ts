@@ -1,0 +1,392 @@
+/** Generated from schemas/config.schema.json by `npm run config-types`: the config with its defaults filled in. */
+
+/**
+ * sdq.config.yaml: what to quantize, on which images, and how. The only place where a setting and its default are defined.
+ */
+export interface Config {
+  /**
+   * Path of this schema, for editors.
+   */
+  $schema?: string;
+  /**
+   * The network.
+   */
+  model?: {
+    /**
+     * Name of a model (`sdq model list`).
+     */
+    name: string;
+    /**
+     * Safetensors file of the full-precision weights to start from, under PyTorch names. Without it `sdq run` pretrains.
+     */
+    weights?: string;
+    /**
+     * Options of the model itself (`sdq model show NAME`).
+     */
+    options: {
+      [k: string]: unknown;
+    };
+  };
+  /**
+   * The labelled images.
+   */
+  data?: {
+    /**
+     * Name of a data set (`sdq data list`).
+     */
+    name: string;
+    /**
+     * Folder of the files, in place of the cache that `sdq data fetch` fills.
+     */
+    directory?: string;
+    /**
+     * Images in one step.
+     */
+    batchSize: number;
+    /**
+     * Images at the end of the training split that are held out; the search and every choice look at these.
+     */
+    validation: number;
+    /**
+     * Random crops and flips of the training images, as the data set defines them.
+     */
+    augment: boolean;
+    /**
+     * Mean and standard deviation per channel of pixels in 0 … 1: the data set's own, those of ImageNet, or given.
+     */
+    normalization:
+      | ('dataset' | 'imagenet')
+      | {
+          mean: number[];
+          std: number[];
+        };
+    /**
+     * Options of the data set itself.
+     */
+    options: {
+      [k: string]: unknown;
+    };
+  };
+  /**
+   * What computes.
+   */
+  engine: {
+    /**
+     * Name of an engine (`sdq doctor`), or `auto` for the fastest one that is available.
+     */
+    name: string;
+    /**
+     * Threads, the main one included; `auto` takes as many as the process may use.
+     */
+    threads: 'auto' | number;
+  };
+  /**
+   * Grids and scales.
+   */
+  quantizers: {
+    /**
+     * Weight quantizer.
+     */
+    weights: string;
+    /**
+     * Activation quantizer; inputs that can be negative get `lsq` where this one is unsigned.
+     */
+    activations: string;
+  };
+  /**
+   * Full-precision training.
+   */
+  pretrain: {
+    /**
+     * Passes over the training split.
+     */
+    epochs: number;
+    /**
+     * How the weights are updated.
+     */
+    optimizer: {
+      /**
+       * `sgd`, `adam` or `adamw` (decoupled weight decay).
+       */
+      name: 'sgd' | 'adam' | 'adamw';
+      /**
+       * Learning rate at its highest.
+       */
+      learningRate: number;
+      /**
+       * For sgd.
+       */
+      momentum: number;
+      /**
+       * For sgd.
+       */
+      nesterov: boolean;
+      /**
+       * Decay of the weights; batch-norm parameters, biases and scales have none.
+       */
+      weightDecay: number;
+      /**
+       * For adam and adamw.
+       */
+      beta1: number;
+      /**
+       * For adam and adamw.
+       */
+      beta2: number;
+    };
+    /**
+     * The learning rate over time.
+     */
+    schedule: {
+      /**
+       * `constant`; `cosine` to 0; `step`, times `factor` at each milestone; `one-cycle`, up and down.
+       */
+      name: 'constant' | 'cosine' | 'step' | 'one-cycle';
+      /**
+       * Epochs in which it rises linearly from 0, before everything else.
+       */
+      warmupEpochs: number;
+      /**
+       * For step: fractions of the phase.
+       */
+      milestones: number[];
+      /**
+       * For step.
+       */
+      factor: number;
+    };
+  };
+  /**
+   * Phase 1: learns the bitwidth of each layer.
+   */
+  search: {
+    /**
+     * How a layer between two bitwidths is seen: `sdq` draws one of them, `interpolation` mixes them, `uniform` gives all layers the same.
+     */
+    method: string;
+    /**
+     * Weight bitwidths a layer may get.
+     */
+    candidates: number[];
+    /**
+     * Where the search ends.
+     */
+    target: {
+      /**
+       * Mean bits of a weight over the layers that are searched, weighted by their parameters.
+       */
+      meanWeightBits: number;
+    };
+    /**
+     * Passes over the training split.
+     */
+    epochs: number;
+    /**
+     * Bits of every quantized layer's input; 32 leaves activations in full precision.
+     */
+    activationBits: number;
+    /**
+     * Fixed weight bits by layer name, `*` standing for any text; 32 is full precision. Without it the first and the last layer have 8.
+     */
+    pin?: {
+      [k: string]: number;
+    };
+    /**
+     * How the weights are updated.
+     */
+    optimizer: {
+      /**
+       * `sgd`, `adam` or `adamw` (decoupled weight decay).
+       */
+      name: 'sgd' | 'adam' | 'adamw';
+      /**
+       * Learning rate at its highest.
+       */
+      learningRate: number;
+      /**
+       * For sgd.
+       */
+      momentum: number;
+      /**
+       * For sgd.
+       */
+      nesterov: boolean;
+      /**
+       * Decay of the weights; batch-norm parameters, biases and scales have none.
+       */
+      weightDecay: number;
+      /**
+       * For adam and adamw.
+       */
+      beta1: number;
+      /**
+       * For adam and adamw.
+       */
+      beta2: number;
+    };
+    /**
+     * The differentiable bitwidth parameters.
+     */
+    dbp: {
+      /**
+       * Adam's learning rate of θ.
+       */
+      learningRate: number;
+      /**
+       * θ of a layer that starts at a bitwidth; β = σ(θ).
+       */
+      thetaInit: number;
+      /**
+       * A layer goes down to the next bitwidth when its β falls below this.
+       */
+      betaThreshold: number;
+      /**
+       * Temperature of the Gumbel-softmax at the start.
+       */
+      tauStart: number;
+      /**
+       * Temperature of the Gumbel-softmax at the end.
+       */
+      tauEnd: number;
+    };
+    /**
+     * Step of the dual ascent on λ, the price of a bit.
+     */
+    dualRate: number;
+    /**
+     * Part of the search in which the allowed cost falls to the target.
+     */
+    rampFraction: number;
+    /**
+     * Weight of the quantization-error regularizer.
+     */
+    quantizationErrorWeight: number;
+  };
+  /**
+   * Phase 2: trains the network at the bitwidths of the strategy.
+   */
+  train: {
+    /**
+     * Passes over the training split.
+     */
+    epochs: number;
+    /**
+     * How the weights are updated.
+     */
+    optimizer: {
+      /**
+       * `sgd`, `adam` or `adamw` (decoupled weight decay).
+       */
+      name: 'sgd' | 'adam' | 'adamw';
+      /**
+       * Learning rate at its highest.
+       */
+      learningRate: number;
+      /**
+       * For sgd.
+       */
+      momentum: number;
+      /**
+       * For sgd.
+       */
+      nesterov: boolean;
+      /**
+       * Decay of the weights; batch-norm parameters, biases and scales have none.
+       */
+      weightDecay: number;
+      /**
+       * For adam and adamw.
+       */
+      beta1: number;
+      /**
+       * For adam and adamw.
+       */
+      beta2: number;
+    };
+    /**
+     * The learning rate over time.
+     */
+    schedule: {
+      /**
+       * `constant`; `cosine` to 0; `step`, times `factor` at each milestone; `one-cycle`, up and down.
+       */
+      name: 'constant' | 'cosine' | 'step' | 'one-cycle';
+      /**
+       * Epochs in which it rises linearly from 0, before everything else.
+       */
+      warmupEpochs: number;
+      /**
+       * For step: fractions of the phase.
+       */
+      milestones: number[];
+      /**
+       * For step.
+       */
+      factor: number;
+    };
+    /**
+     * Whose outputs the network learns.
+     */
+    distillation: {
+      /**
+       * `self`: the network's own full-precision weights; `none`: the labels; or another trained model.
+       */
+      teacher:
+        | ('self' | 'none')
+        | {
+            /**
+             * Name of a model.
+             */
+            model: string;
+            /**
+             * Safetensors file.
+             */
+            weights: string;
+            /**
+             * Options of the model.
+             */
+            options?: {
+              [k: string]: unknown;
+            };
+          };
+      /**
+       * Weight μ of the cross-entropy with the labels, beside the teacher's.
+       */
+      hardLabelWeight: number;
+    };
+    /**
+     * Pulls weights to the middle of their bin.
+     */
+    binRegularization: {
+      /**
+       * Weight λ_E; 0 leaves it out.
+       */
+      weight: number;
+      /**
+       * Epochs in which it rises from 0 to its value.
+       */
+      rampEpochs: number;
+    };
+    /**
+     * Whether the steps of the weight grids are learned (LSQ), from the statistics' value on.
+     */
+    learnScales: boolean;
+  };
+  /**
+   * Where runs are kept.
+   */
+  runs: {
+    /**
+     * Folder with one folder a run.
+     */
+    directory: string;
+  };
+  /**
+   * Packages (or folders, as `./folder`) that add engines, data sets, models, quantizers or search methods.
+   */
+  plugins: string[];
+  /**
+   * Every random number of a run follows from it.
+   */
+  seed: number;
+}

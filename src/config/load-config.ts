@@ -1,0 +1,141 @@
+/**
+ * From the config file, the environment and the flags to one checked config. Precedence, the last wins: defaults, file,
+ * `SDQ_*` environment, `--sweep-params`, `--set`.
+ */
+import path from 'node:path';
+
+import {ExitCode, SdqError} from '../errors.ts';
+import type {Kind, Registry} from '../plugins/registry.ts';
+import {readConfigFile} from './config-file.ts';
+import type {Config} from './config-types.ts';
+import {settingsOfEnvironment, settingsOfFlags, settingsOfSweep, type Source} from './overrides.ts';
+import {configSchema, expand, isMapping, merge, type JsonSchema} from './schema.ts';
+import {validateSettings} from './validate.ts';
+
+export interface ConfigRequest {
+  /** Where the search for a config file starts. */
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** `--config`: this file instead of the search. */
+  readonly file: string | undefined;
+  /** `--set`, each `key.path=value`. */
+  readonly set: readonly string[];
+  /** `--sweep-params`: a JSON file. */
+  readonly sweepParams: string | undefined;
+  /** Sections without a default that the command needs. */
+  readonly require: readonly ('model' | 'data')[];
+  /** @param plugins packages and folders that the settings name, relative to `base` */
+  loadRegistry(plugins: readonly string[], base: string): Promise<Registry>;
+}
+
+/** @throws SdqError (exit 3, exit 2 for a malformed `--set`) that names the source, the place and the value */
+export async function loadConfig(
+  request: ConfigRequest,
+): Promise<{config: Config; file: string | undefined; registry: Registry}> {
+  const {cwd} = request;
+  const fileSource = await readConfigFile(cwd, request.file);
+  const base = fileSource?.base ?? cwd;
+  const sources: Source[] = [
+    ...(fileSource === undefined ? [] : [fileSource]),
+    ...settingsOfEnvironment(request.env, configSchema, cwd),
+    ...(request.sweepParams === undefined ? [] : [settingsOfSweep(request.sweepParams, cwd)]),
+    ...settingsOfFlags(request.set, cwd),
+  ];
+  const registry = await request.loadRegistry(pluginNames(sources), base);
+  const schema = withOptionSchemas(combine(sources), registry);
+  const settings = combine(
+    sources.map((source) => ({
+      ...source,
+      values: resolvePaths(schema, source.values, source.base) as Source['values'],
+    })),
+  );
+  const missing = request.require.find((key) => settings[key] === undefined);
+  if (missing !== undefined) throw missingSection(missing, fileSource?.name);
+  validateSettings(settings, schema, sources);
+  const config = resolvePaths(schema, settings, base) as Config;
+  checkNames(config, registry, sources);
+  return {config, file: fileSource?.name, registry};
+}
+
+const combine = (sources: readonly Source[]): Record<string, unknown> =>
+  sources.reduce<unknown>((all, {values}) => merge(all, values), {}) as Record<string, unknown>;
+
+/** The plugins are loaded before anything is checked, because they bring schemas; so take only what is well-formed. */
+function pluginNames(sources: readonly Source[]): string[] {
+  const {plugins} = combine(sources);
+  const names: unknown[] = Array.isArray(plugins) ? plugins : [];
+  return names.filter((name): name is string => typeof name === 'string' && name !== '');
+}
+
+/** The places of the config that name a definition, and where that definition's options are. */
+const named: readonly {kind: Kind; name: readonly string[]; options?: readonly string[]}[] = [
+  {kind: 'model', name: ['model', 'name'], options: ['model', 'options']},
+  {kind: 'dataset', name: ['data', 'name'], options: ['data', 'options']},
+  {kind: 'engine', name: ['engine', 'name'], options: ['engine']},
+  {kind: 'weight-quantizer', name: ['quantizers', 'weights']},
+  {kind: 'activation-quantizer', name: ['quantizers', 'activations']},
+  {kind: 'searcher', name: ['search', 'method']},
+  {kind: 'model', name: ['train', 'distillation', 'teacher', 'model']},
+];
+
+function at(settings: unknown, keys: readonly string[]): unknown {
+  return keys.reduce<unknown>(
+    (node, key) => (isMapping(node) && Object.hasOwn(node, key) ? node[key] : undefined),
+    settings,
+  );
+}
+
+/** The config's schema with the options of the definitions that `settings` names put in. */
+function withOptionSchemas(settings: unknown, registry: Registry): JsonSchema {
+  return named.reduce((schema, {kind, name, options}) => {
+    const definition = registry.list(kind).find((known) => known.name === at(settings, name));
+    if (definition === undefined || options === undefined) return schema;
+    const own = expand(definition.optionsSchema);
+    const closed = own.properties === undefined ? own : {additionalProperties: false, ...own};
+    const nested = options.reduceRight<unknown>((inner, key) => ({properties: {[key]: inner}}), closed);
+    return merge(schema, nested) as JsonSchema;
+  }, configSchema);
+}
+
+function checkNames(config: Config, registry: Registry, sources: readonly Source[]): void {
+  for (const {kind, name} of named) {
+    const value = at(config, name);
+    if (typeof value !== 'string' || !registry.wants(kind) || (kind === 'engine' && value === 'auto')) continue;
+    try {
+      registry.get(kind, value);
+    } catch (error) {
+      if (!(error instanceof SdqError)) throw error;
+      const source = sources.findLast(({values}) => at(values, name) !== undefined)?.name ?? 'default';
+      throw new SdqError(`${source}: /${name.join('/')}: ${error.message}`, {
+        code: error.code,
+        exit: error.oclif.exit,
+        suggestions: error.suggestions,
+      });
+    }
+  }
+}
+
+/** Values of `format: path` made absolute. */
+function resolvePaths(schema: JsonSchema, value: unknown, base: string): unknown {
+  if (typeof value === 'string') return schema['format'] === 'path' && value !== '' ? path.resolve(base, value) : value;
+  if (!isMapping(value)) return value;
+  const branches = (schema['anyOf'] ?? []) as readonly JsonSchema[];
+  const properties = new Map([schema, ...branches].flatMap((node) => Object.entries(node.properties ?? {})));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, child]) => [key, resolvePaths(properties.get(key) ?? {}, child, base)]),
+  );
+}
+
+function missingSection(key: 'model' | 'data', file: string | undefined): SdqError {
+  const list = `Or choose one on the command line, e.g. --set ${key}.name=${key === 'model' ? 'resnet20' : 'cifar10'}.`;
+  return new SdqError(
+    file === undefined
+      ? `No config file was found, and no ${key} was chosen.`
+      : `${file}: /${key}/name is missing: no ${key} was chosen.`,
+    {
+      code: 'config-incomplete',
+      exit: ExitCode.invalidInput,
+      suggestions: file === undefined ? ['Write a config with `sdq init`.', list] : [list],
+    },
+  );
+}

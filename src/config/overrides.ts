@@ -1,0 +1,132 @@
+/**
+ * Settings that do not come from the config file: `--set key.path=value`, `SDQ_*` environment variables and the JSON
+ * file of a sweep. Each becomes a nested mapping like the file's own.
+ */
+import path from 'node:path';
+
+import {parse} from 'yaml';
+
+import {ExitCode, SdqError} from '../errors.ts';
+import {readFileBounded} from '../files.ts';
+import {didYouMean} from '../nearest.ts';
+import {isMapping, merge, type JsonSchema} from './schema.ts';
+
+/** Settings from one place; of several the last wins. */
+export interface Source {
+  /** How an error names it: a file's path, `--set search.epochs=x`, `SDQ_SEED`. */
+  readonly name: string;
+  /** Folder that relative paths in it start from. */
+  readonly base: string;
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+const maximumBytes = 2 ** 20;
+
+/** Variables of oclif and of the data cache, which share our prefix. */
+const otherVariables =
+  /^SDQ_(DATA_DIR|CACHE_DIR|CONFIG_DIR|BINPATH|DEBUG|CONTENT_TYPE|DISABLE_THEME|NPM_REGISTRY|REDIRECTED|SKIP_\w+|S3_\w+|UPDATE_\w+|\w+_VERSION)$/;
+
+/**
+ * Reads a value as YAML: `2`, `true`, `[1, 2]`, `{conv1: 8}`, text.
+ * @throws SdqError (exit 2 for a flag's value, 3 otherwise)
+ */
+export function parseValue(text: string, name: string, exit: ExitCode): unknown {
+  try {
+    return parse(text, {prettyErrors: false}) as unknown;
+  } catch (error) {
+    throw new SdqError(`${name}: the value "${shorten(text)}" is not YAML: ${(error as Error).message}`, {
+      code: 'invalid-value',
+      exit,
+      suggestions: ['Quote text that has special characters: --set key=\'"a: b"\'.'],
+    });
+  }
+}
+
+/**
+ * @param assignments each `key.path=value`
+ * @throws SdqError (exit 2)
+ */
+export function settingsOfFlags(assignments: readonly string[], cwd: string): Source[] {
+  return assignments.map((assignment) => {
+    const name = `--set ${shorten(assignment)}`;
+    const equals = assignment.indexOf('=');
+    const keys = assignment.slice(0, Math.max(0, equals)).split('.');
+    if (equals < 0 || keys.includes('')) {
+      throw new SdqError(`${name}: expected key.path=value, e.g. --set search.epochs=2.`, {
+        code: 'invalid-set',
+        exit: ExitCode.usage,
+      });
+    }
+    return {name, base: cwd, values: nest(keys, parseValue(assignment.slice(equals + 1), name, ExitCode.usage))};
+  });
+}
+
+/**
+ * `SDQ_SEARCH_TARGET_MEAN_WEIGHT_BITS=2` is `search.target.meanWeightBits: 2`.
+ * @throws SdqError (exit 3) for a variable that names no key
+ */
+export function settingsOfEnvironment(
+  env: Readonly<Record<string, string | undefined>>,
+  schema: JsonSchema,
+  cwd: string,
+): Source[] {
+  const keys = new Map<string, readonly string[]>();
+  const visit = (node: JsonSchema, at: readonly string[]) => {
+    for (const [key, child] of Object.entries(node.properties ?? {})) {
+      const place = [...at, key];
+      keys.set(`SDQ_${place.map((word) => word.replaceAll(/[A-Z]/g, '_$&').toUpperCase()).join('_')}`, place);
+      visit(child, place);
+    }
+  };
+  visit(schema, []);
+  const sources: Source[] = [];
+  for (const [name, text] of Object.entries(env)) {
+    if (!name.startsWith('SDQ_') || text === undefined || otherVariables.test(name)) continue;
+    const place = keys.get(name);
+    if (place === undefined) {
+      throw new SdqError(`The environment variable ${name} stands for no key of the config.`, {
+        code: 'unknown-variable',
+        exit: ExitCode.invalidInput,
+        suggestions: didYouMean(name, keys.keys()),
+      });
+    }
+    sources.push({name, base: cwd, values: nest(place, parseValue(text, name, ExitCode.invalidInput))});
+  }
+  // A whole section before a key in it, whatever the order of the environment.
+  return sources.sort((a, b) => a.name.length - b.name.length);
+}
+
+/**
+ * A sweep's JSON file: `{"search.target.meanWeightBits": 2, "train": {"epochs": 3}}`.
+ * @throws SdqError (exit 3)
+ */
+export function settingsOfSweep(file: string, cwd: string): Source {
+  const absolute = path.resolve(cwd, file);
+  const text = new TextDecoder().decode(readFileBounded(absolute, maximumBytes));
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch (error) {
+    throw new SdqError(`${absolute} is not JSON: ${(error as Error).message}.`, {
+      code: 'invalid-sweep-params',
+      exit: ExitCode.invalidInput,
+    });
+  }
+  if (!isMapping(content)) {
+    throw new SdqError(`${absolute}: expected an object of settings, found ${JSON.stringify(content).slice(0, 40)}.`, {
+      code: 'invalid-sweep-params',
+      exit: ExitCode.invalidInput,
+    });
+  }
+  let values: unknown = {};
+  for (const [key, value] of Object.entries(content)) values = merge(values, nest(key.split('.'), value));
+  return {name: absolute, base: path.dirname(absolute), values: values as Record<string, unknown>};
+}
+
+function nest(keys: readonly string[], value: unknown): Record<string, unknown> {
+  const [first = '', ...rest] = keys;
+  const inner = rest.length === 0 ? value : nest(rest, value);
+  return Object.defineProperty({}, first, {value: inner, enumerable: true, configurable: true, writable: true});
+}
+
+const shorten = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text);

@@ -1,0 +1,27 @@
+/** The built-ins enter by the same hook as a plugin does. A kind is loaded only when the command at hand wants it. */
+import type {RegisterHook} from '../plugins/registry.ts';
+
+const register: RegisterHook = async ({registry}) => {
+  if (registry.wants('engine')) {
+    const {engines} = await import('../plugins/engines/index.ts');
+    for (const engine of engines) registry.add(engine);
+  }
+  if (registry.wants('dataset')) {
+    const {datasets} = await import('../plugins/datasets/index.ts');
+    for (const dataset of datasets) registry.add(dataset);
+  }
+  if (registry.wants('model')) {
+    const {models} = await import('../plugins/models/index.ts');
+    for (const model of models) registry.add(model);
+  }
+  if (registry.wants('weight-quantizer') || registry.wants('activation-quantizer')) {
+    const {activationQuantizers, weightQuantizers} = await import('../plugins/quantizers/index.ts');
+    for (const quantizer of [...weightQuantizers, ...activationQuantizers]) registry.add(quantizer);
+  }
+  if (registry.wants('searcher')) {
+    const {searchers} = await import('../plugins/searchers/index.ts');
+    for (const searcher of searchers) registry.add(searcher);
+  }
+};
+
+export default register;
