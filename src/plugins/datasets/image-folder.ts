@@ -20,7 +20,10 @@ function invalid(message: string): SdqError {
   return new SdqError(message, {
     code: 'image-folder-invalid',
     exit: ExitCode.invalidInput,
-    suggestions: ['Lay the images out as train/<class>/*.png and test/<class>/*.png (or .jpg, .jpeg).'],
+    suggestions: [
+      'Lay the images out as train/<class>/*.png and test/<class>/*.png (or .jpg, .jpeg).',
+      'Name the folder: --set data.directory=DIR',
+    ],
   });
 }
 
@@ -29,7 +32,7 @@ async function namesIn(folder: string): Promise<string[]> {
   try {
     return (await readdir(folder)).filter((name) => !name.startsWith('.')).sort();
   } catch (error) {
-    throw fileError(error, 'read', folder);
+    throw invalid(fileError(error, 'read', folder).message);
   }
 }
 

@@ -1,0 +1,38 @@
+import {Args} from '@oclif/core';
+
+import {SdqCommand} from '../../cli/base-command.ts';
+import {ExitCode, SdqError} from '../../errors.ts';
+import {inspectDataset, selectDataset, type Inspection} from '../../plugins/datasets/inspect-dataset.ts';
+
+export default class DataVerify extends SdqCommand {
+  static override summary = 'Check every file of a data set: digests, or that each image decodes.';
+  static override args = {name: Args.string({required: true, description: 'Name of the data set (`sdq data list`).'})};
+  static override examples = [
+    '<%= config.bin %> data verify cifar10',
+    '<%= config.bin %> data verify image-folder --set data.name=image-folder --set data.directory=./photos',
+  ];
+
+  async run(): Promise<Inspection> {
+    const {args} = await this.parse(DataVerify);
+    const {config, registry} = await this.settings({kinds: ['dataset']});
+    const selected = selectDataset(registry, args.name, config.data);
+    const inspection = await inspectDataset(selected);
+    const {splits, problems} = inspection;
+    if (splits === null) {
+      for (const problem of problems) this.log(problem);
+      const fetchable = selected.definition.sources.length > 0;
+      this.checkFailed(
+        new SdqError(`${args.name} in ${selected.directory} has ${problems.length} wrong or missing files.`, {
+          code: 'dataset-not-verified',
+          exit: ExitCode.verificationFailed,
+          suggestions: fetchable ? [`Run: sdq data fetch ${args.name}`] : [],
+        }),
+      );
+    } else {
+      this.log(
+        `${args.name}: ${splits.train} train and ${splits.test} test images, verified, in ${selected.directory}`,
+      );
+    }
+    return inspection;
+  }
+}

@@ -1,0 +1,48 @@
+/** What the `data` commands say about a data set. */
+import path from 'node:path';
+
+import {dataCache} from '../../data/cache.ts';
+import type {DatasetDefinition, Registry} from '../registry.ts';
+
+/** The part of the config that is about the data. */
+interface DataConfig {
+  readonly name: string;
+  readonly directory?: string;
+  readonly options?: Readonly<Record<string, unknown>>;
+}
+
+export interface SelectedDataset {
+  readonly definition: DatasetDefinition;
+  /** The folder of its files. */
+  readonly directory: string;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+export interface Inspection {
+  readonly name: string;
+  /** The folder of its files. */
+  readonly path: string;
+  /** Images; null when the files are not as they should be. */
+  readonly splits: {readonly train: number; readonly test: number} | null;
+  readonly verified: boolean;
+  readonly problems: readonly string[];
+}
+
+/** Folder and options are the config's where it is about this data set, else the cache's and none. */
+export function selectDataset(registry: Registry, name: string, data: DataConfig | undefined): SelectedDataset {
+  const configured = data?.name === name ? data : undefined;
+  return {
+    definition: registry.get('dataset', name),
+    directory: path.resolve(configured?.directory ?? path.join(dataCache(), name)),
+    options: configured?.options ?? {},
+  };
+}
+
+/** Checks every file. @throws SdqError when files that pass the check cannot be opened all the same */
+export async function inspectDataset({definition, directory, options}: SelectedDataset): Promise<Inspection> {
+  const problems = await definition.verify(directory, options);
+  const about = {name: definition.name, path: directory};
+  if (problems.length > 0) return {...about, splits: null, verified: false, problems};
+  const {train, test} = await definition.open(directory, options);
+  return {...about, splits: {train: train.labels.length, test: test.labels.length}, verified: true, problems};
+}
