@@ -173,7 +173,7 @@ export interface Config {
      */
     target: {
       /**
-       * Mean bits of a weight over the layers that are searched, weighted by their parameters.
+       * Mean bits of a weight over all quantized layers, pinned ones included, weighted by their parameters.
        */
       meanWeightBits: number;
     };
@@ -373,13 +373,21 @@ export interface Config {
     learnScales: boolean;
   };
   /**
-   * Where runs are kept.
+   * Where runs are kept, and how often they save and log.
    */
   runs: {
     /**
      * Folder with one folder a run.
      */
     directory: string;
+    /**
+     * Seconds between checkpoints within an epoch; 0 saves one after every step. The end of an epoch always saves one.
+     */
+    checkpointSeconds: number;
+    /**
+     * Steps between two rows of the journal.
+     */
+    logEverySteps: number;
   };
   /**
    * Packages (or folders, as `./folder`) that add engines, data sets, models, quantizers or search methods.

@@ -10,7 +10,7 @@ const commandNotFound: Hook.CommandNotFound = ({argv = [], config, id}) => {
   const known = config.commands.filter(({hidden}) => !hidden).map((command) => command.id.replaceAll(':', ' '));
   const [first = ''] = words;
   const suggestions = didYouMean(words.slice(0, 2).join(' '), known);
-  const error = new SdqError(`There is no command "${config.bin} ${words[0] ?? ''}".`, {
+  const error = new SdqError(`There is no command "${[config.bin, ...words].join(' ')}".`, {
     code: 'unknown-command',
     exit: ExitCode.usage,
     suggestions: [
