@@ -188,7 +188,7 @@ export function loadBand(task: usize, band: i32, source: usize, scratch: usize):
   const sourceRow = <usize>width(task) * pixelBytes;
   const sourceImage = <usize>height(task) * sourceRow;
   source += <usize>image0 * sourceImage;
-  if (!padded(task)) return source + top * sourceRow - padLeft(task) * pixelBytes;
+  if (!padded(task)) return source + <usize>top * sourceRow - <usize>padLeft(task) * pixelBytes;
 
   const images = min(bandImages(task), batch(task) - image0);
   const columns = inputColumns(task);
@@ -201,7 +201,7 @@ export function loadBand(task: usize, band: i32, source: usize, scratch: usize):
       if (row < 0 || row >= height(task)) {
         memory.fill(target, 0, targetRow);
       } else {
-        const from = source + <usize>row * sourceRow + (left - padLeft(task)) * pixelBytes;
+        const from = source + <usize>row * sourceRow + <usize>(left - padLeft(task)) * pixelBytes;
         if (left > 0) memory.fill(target, 0, <usize>left * pixelBytes);
         memory.copy(target + <usize>left * pixelBytes, from, <usize>(right - left) * pixelBytes);
         if (right < columns) memory.fill(target + <usize>right * pixelBytes, 0, <usize>(columns - right) * pixelBytes);

@@ -7,19 +7,29 @@ import {
   afterGeometry,
   bandCount,
   bandPixels,
+  batch,
   channels,
   dilationHeight,
   dilationWidth,
   firstImage,
   firstRow,
+  height,
   kernelHeight,
   kernelWidth,
   loadBand,
   outChannels,
+  outHeight,
+  outWidth,
+  padLeft,
+  padTop,
   rowBytes,
+  strideHeight,
+  strideWidth,
+  width,
   writeEntries,
 } from './bands';
-import {float, int, pointer, shareStart} from './task';
+import {clip} from './rows';
+import {float, int, madd, pointer, shareStart} from './task';
 import {dotTiles, outerTile1, outerTile6, storeColumns, tileColumns, tileRows} from './tiles';
 
 /**
@@ -76,6 +86,55 @@ export function convolve(task: usize, thread: i32, threads: i32): void {
 }
 
 /**
+ * convolveClipped: the task of `convolve`, for filters with a NaN or an infinity: the taps outside the image are left out
+ * instead of multiplied by 0.
+ */
+export function convolveClipped(task: usize, thread: i32, threads: i32): void {
+  const imageStride = pointer(task, afterGeometry + 3) << 2;
+  const rowStride = pointer(task, afterGeometry + 4) << 2;
+  const columnStride = pointer(task, afterGeometry + 5) << 2;
+  const low = f32x4.splat(float(task, 0));
+  const high = f32x4.splat(float(task, 1));
+  const columns = outChannels(task);
+  const length = channels(task);
+  const panelBytes = <usize>(kernelHeight(task) * kernelWidth(task) * length + 1) * 32;
+  const rows = batch(task) * outHeight(task);
+  for (let i = shareStart(rows, thread, threads); i < shareStart(rows, thread + 1, threads); i++) {
+    const image = i / outHeight(task);
+    const top = (i % outHeight(task)) * strideHeight(task) - padTop(task);
+    const source = pointer(task, 0) + (<usize>(image * height(task) * width(task) * length) << 2);
+    const targetRow = pointer(task, 1) + <usize>image * imageStride + <usize>(i % outHeight(task)) * rowStride;
+    for (let x = 0; x < outWidth(task); x++) {
+      const left = x * strideWidth(task) - padLeft(task);
+      let panel = pointer(task, 2);
+      for (let column = 0; column < columns; column += tileColumns) {
+        let a = v128.load(panel);
+        let b = v128.load(panel, 16);
+        let w = panel + 32;
+        for (let ky = 0; ky < kernelHeight(task); ky++) {
+          for (let kx = 0; kx < kernelWidth(task); kx++) {
+            const inY = top + ky * dilationHeight(task);
+            const inX = left + kx * dilationWidth(task);
+            if (inY >= 0 && inY < height(task) && inX >= 0 && inX < width(task)) {
+              const from = source + (<usize>((inY * width(task) + inX) * length) << 2);
+              for (let k: usize = 0; k < <usize>length; k++) {
+                const s = v128.load32_splat(from + (k << 2));
+                a = madd(s, v128.load(w + (k << 5)), a);
+                b = madd(s, v128.load(w + (k << 5), 16), b);
+              }
+            }
+            w += <usize>length << 5;
+          }
+        }
+        const target = targetRow + <usize>x * columnStride + (<usize>column << 2);
+        storeColumns(target, clip(a, low, high), clip(b, low, high), min(tileColumns, columns - column));
+        panel += panelBytes;
+      }
+    }
+  }
+}
+
+/**
  * Rows of the filter gradient are taken in tiles of 6 from runs of `length` input values (a row of the filter and all input
  * channels); a run's last tile reaches back into the one before. Runs shorter than 6 are taken singly.
  */
@@ -126,8 +185,8 @@ export function convolveFilterGradient(task: usize, thread: i32, threads: i32): 
   const panelBytes = <usize>(down * tiles) * tileBytes;
   const bands = bandCount(task);
   const pixelBytes = <usize>columns << 2;
-  const dyRow = <usize>int(task, 9) * pixelBytes;
-  const dyImage = <usize>int(task, 8) * dyRow;
+  const dyRow = <usize>outWidth(task) * pixelBytes;
+  const dyImage = <usize>outHeight(task) * dyRow;
   writeEntries(task, entries, dyImage, dyRow, pixelBytes);
 
   const firstBand = parts == 1 ? 0 : shareStart(bands, thread, threads);
@@ -162,8 +221,9 @@ export function convolveFilterGradient(task: usize, thread: i32, threads: i32): 
 }
 
 /**
- * reduceFilterGradient: [sums, dw, parts, bytes of sums per part, kernelHeight, kernelWidth · channels, outChannels]:
- * dw [kernelHeight · kernelWidth · channels, outChannels] = Σ of the parts, in their order.
+ * reduceFilterGradient: [sums, dw, parts, bytes of sums per part, kernelHeight, kernelWidth · channels, outChannels,
+ * notFinite]: dw [kernelHeight · kernelWidth · channels, outChannels] = Σ of the parts, in their order. `notFinite` is
+ * the address of an integer that becomes 1 when an element is NaN or infinite.
  */
 export function reduceFilterGradient(task: usize, thread: i32, threads: i32): void {
   const dw = pointer(task, 1);
@@ -175,6 +235,7 @@ export function reduceFilterGradient(task: usize, thread: i32, threads: i32): vo
   const rowsOfTile = length < tileRows ? 1 : tileRows;
   const tiles = runTiles(length);
   const total = ((columns + tileColumns - 1) / tileColumns) * down * tiles;
+  let check = f32x4.splat(0);
   for (let i = shareStart(total, thread, threads); i < shareStart(total, thread + 1, threads); i++) {
     const tile = i % tiles;
     const y = (i / tiles) % down;
@@ -192,6 +253,40 @@ export function reduceFilterGradient(task: usize, thread: i32, threads: i32): vo
       }
       const to = dw + (<usize>((y * length + first + row) * columns + column) << 2);
       storeColumns(to, a, b, here);
+      check = f32x4.add(check, f32x4.mul(f32x4.add(a, b), f32x4.splat(0)));
+    }
+  }
+  if (v128.any_true(f32x4.ne(check, check))) store<i32>(pointer(task, 7), 1);
+}
+
+/**
+ * clippedFilterGradient: [x, dy, dw, –, …geometry]: the filter gradient without the zeros around the image, for
+ * when one of them meets a NaN or an infinity in dy.
+ */
+export function clippedFilterGradient(task: usize, thread: i32, threads: i32): void {
+  const length = channels(task);
+  const columns = outChannels(task);
+  const rows = kernelHeight(task) * kernelWidth(task) * length;
+  for (let i = shareStart(rows, thread, threads); i < shareStart(rows, thread + 1, threads); i++) {
+    const channel = i % length;
+    const kx = (i / length) % kernelWidth(task);
+    const ky = i / length / kernelWidth(task);
+    for (let column = 0; column < columns; column++) {
+      let sum: f32 = 0;
+      for (let image = 0; image < batch(task); image++) {
+        for (let y = 0; y < outHeight(task); y++) {
+          const inY = y * strideHeight(task) - padTop(task) + ky;
+          if (inY < 0 || inY >= height(task)) continue;
+          for (let x = 0; x < outWidth(task); x++) {
+            const inX = x * strideWidth(task) - padLeft(task) + kx;
+            if (inX < 0 || inX >= width(task)) continue;
+            const input = ((image * height(task) + inY) * width(task) + inX) * length + channel;
+            const output = ((image * outHeight(task) + y) * outWidth(task) + x) * columns + column;
+            sum += load<f32>(pointer(task, 0) + (<usize>input << 2)) * load<f32>(pointer(task, 1) + (<usize>output << 2));
+          }
+        }
+      }
+      store<f32>(pointer(task, 2) + (<usize>(i * columns + column) << 2), sum);
     }
   }
 }

@@ -32,7 +32,7 @@ function packSteps(
       a = v128.load(target);
       b = v128.load(target, 16);
     }
-    check = f32x4.add(check, f32x4.mul(f32x4.add(f32x4.mul(a, zero), f32x4.mul(b, zero)), zero));
+    check = f32x4.add(check, f32x4.add(f32x4.mul(a, zero), f32x4.mul(b, zero)));
     source += stepStride;
     target += 32;
   }
@@ -41,9 +41,9 @@ function packSteps(
 
 /**
  * packPanels: [source, target, bias or 0, notFinite, taps down, taps across, first, stride down, stride across,
- * length, stride of a step, stride of a column, columns, batches, batch stride] (strides in floats).
+ * length, stride of a step, stride of a column, columns] (strides in floats).
  *
- * Panel j of a batch: the bias of columns 8j … 8j + 7 (or 0), then for each tap, row by row, `length` steps of 8 columns.
+ * Panel j: the bias of columns 8j … 8j + 7 (or 0), then for each tap, row by row, `length` steps of 8 columns.
  * `notFinite` is the address of an integer that becomes 1 when a weight is NaN or infinite (it is left alone otherwise).
  */
 export function packPanels(task: usize, thread: i32, threads: i32): void {
@@ -56,10 +56,9 @@ export function packPanels(task: usize, thread: i32, threads: i32): void {
   const columns = int(task, 12);
   const panels = (columns + tileColumns - 1) / tileColumns;
   const panelBytes = <usize>(down * across * length + 1) * 32;
-  const total = panels * int(task, 13);
   let check = f32x4.splat(0);
-  for (let i = shareStart(total, thread, threads); i < shareStart(total, thread + 1, threads); i++) {
-    const first = (i % panels) * tileColumns;
+  for (let i = shareStart(panels, thread, threads); i < shareStart(panels, thread + 1, threads); i++) {
+    const first = i * tileColumns;
     const here = min(tileColumns, columns - first);
     let target = pointer(task, 1) + <usize>i * panelBytes;
     for (let j = 0; j < tileColumns; j++) {
@@ -67,7 +66,7 @@ export function packPanels(task: usize, thread: i32, threads: i32): void {
       store<f32>(target + (<usize>j << 2), value);
     }
     target += 32;
-    const start = pointer(task, 0) + <usize>(i / panels) * (pointer(task, 14) << 2) + <usize>first * columnStride;
+    const start = pointer(task, 0) + <usize>first * columnStride;
     for (let y = 0; y < down; y++) {
       for (let x = 0; x < across; x++) {
         const tap = (int(task, 6) + y * int(task, 7) + x * int(task, 8)) << 2;

@@ -3,8 +3,11 @@ import type * as tf from '@tensorflow/tfjs-core';
 import {activationKernels} from './activation.ts';
 import {batchNormKernels} from './batch-norm.ts';
 import {binRegularizerKernels} from './bin-regularizer.ts';
+import {convKernels} from './conv.ts';
+import {depthwiseKernels} from './depthwise.ts';
 import {elementwiseKernels} from './elementwise.ts';
 import {fakeQuantizeKernels} from './fake-quantize.ts';
+import {matMulKernels} from './matmul.ts';
 import {memoryKernels} from './memory.ts';
 import {optimizerKernels} from './optimizer.ts';
 import {poolKernels} from './pool.ts';
@@ -16,8 +19,11 @@ export const kernels: readonly tf.KernelConfig[] = [
   ...activationKernels,
   ...batchNormKernels,
   ...binRegularizerKernels,
+  ...convKernels,
+  ...depthwiseKernels,
   ...elementwiseKernels,
   ...fakeQuantizeKernels,
+  ...matMulKernels,
   ...memoryKernels,
   ...optimizerKernels,
   ...poolKernels,

@@ -1,0 +1,209 @@
+import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
+import * as tf from '@tensorflow/tfjs-core';
+import fc from 'fast-check';
+
+import type {Engine} from '../../../../../src/plugins/registry.ts';
+import {expectSameOnBothBackends, startBackends} from '../../../../helpers/compare-backends.ts';
+import {randomTensor} from '../../../../helpers/gradient-check.ts';
+
+let engine: Engine;
+beforeAll(async () => void (engine = await startBackends()));
+afterAll(() => engine.dispose());
+
+type Shape4 = [number, number, number, number];
+type Pad = 'same' | 'valid' | number | tf.backend_util.ExplicitPadding;
+
+interface Case {
+  readonly x: Shape4;
+  readonly filter: Shape4;
+  readonly strides: [number, number];
+  readonly dilations: [number, number];
+  readonly pad: Pad;
+  readonly seed: number;
+}
+
+const channels = fc.constantFrom(1, 3, 5, 16, 17);
+const edge = fc.integer({min: 0, max: 3});
+const explicit = fc.tuple(edge, edge, edge, edge).map(([t, b, l, r]): tf.backend_util.ExplicitPadding => [
+  [0, 0],
+  [t, b],
+  [l, r],
+  [0, 0],
+]);
+const pads: fc.Arbitrary<Pad> = fc.oneof(fc.constantFrom<Pad>('same', 'valid', 1), explicit);
+
+/** Convolutions with at least one output pixel; sizes from below a tile of 6 pixels to several bands. */
+const cases = (dilation: number): fc.Arbitrary<Case> =>
+  fc
+    .record({
+      x: fc.tuple(fc.constantFrom(0, 1, 2, 5), fc.integer({min: 1, max: 11}), fc.integer({min: 1, max: 11}), channels),
+      kernel: fc.tuple(fc.integer({min: 1, max: 4}), fc.integer({min: 1, max: 4})),
+      out: channels,
+      strides: fc.tuple(fc.integer({min: 1, max: 3}), fc.integer({min: 1, max: 3})),
+      dilations: fc.tuple(fc.integer({min: 1, max: dilation}), fc.integer({min: 1, max: dilation})),
+      pad: pads,
+      seed: fc.nat(),
+    })
+    .map(({x, kernel, out, ...rest}) => ({x, filter: [...kernel, x[3], out] as Shape4, ...rest}))
+    .filter((c) => {
+      const info = infoOf(c);
+      return info.outHeight > 0 && info.outWidth > 0;
+    });
+
+function infoOf({x, filter, strides, dilations, pad}: Case): tf.backend_util.Conv2DInfo {
+  return tf.backend_util.computeConv2DInfo(x, filter, strides, dilations, pad);
+}
+
+function run(kernel: string, inputs: Record<string, tf.Tensor>, attrs: object): tf.Tensor {
+  return tf.engine().runKernel(kernel, inputs, attrs as tf.NamedAttrMap);
+}
+
+const attributes = ({strides, dilations, pad}: Case): object => ({strides, dilations, pad, dataFormat: 'NHWC'});
+const forward = (c: Case): tf.Tensor =>
+  run(tf.Conv2D, {x: randomTensor(c.x, c.seed), filter: randomTensor(c.filter, c.seed + 1)}, attributes(c));
+const inputGradient = (c: Case): tf.Tensor =>
+  run(
+    tf.Conv2DBackpropInput,
+    {dy: randomTensor(infoOf(c).outShape, c.seed), filter: randomTensor(c.filter, c.seed + 1)},
+    {...attributes(c), inputShape: c.x},
+  );
+const filterGradient = (c: Case): tf.Tensor =>
+  run(
+    tf.Conv2DBackpropFilter,
+    {x: randomTensor(c.x, c.seed), dy: randomTensor(infoOf(c).outShape, c.seed + 1)},
+    {...attributes(c), filterShape: c.filter},
+  );
+
+const plain = {dilations: [1, 1] as [number, number], seed: 1};
+
+describe('convolution', () => {
+  test('any shape, stride, padding and dilation', () => {
+    fc.assert(
+      fc.property(cases(3), (c) => expectSameOnBothBackends(() => forward(c))),
+      {numRuns: 150},
+    );
+  });
+
+  test('input gradient of any shape, stride and padding', () => {
+    fc.assert(
+      fc.property(cases(1), (c) => expectSameOnBothBackends(() => inputGradient(c))),
+      {numRuns: 150},
+    );
+  });
+
+  test('filter gradient of any shape, stride and padding', () => {
+    fc.assert(
+      fc.property(cases(1), (c) => expectSameOnBothBackends(() => filterGradient(c))),
+      {numRuns: 150},
+    );
+  });
+
+  test.each<[string, Shape4, Shape4, [number, number], Pad]>([
+    ['3×3', [3, 16, 16, 16], [3, 3, 16, 16], [1, 1], 'same'],
+    ['3×3, odd sizes', [2, 13, 11, 17], [3, 3, 17, 19], [1, 1], 1],
+    ['3×3, more images than a band takes', [19, 7, 7, 5], [3, 3, 5, 9], [1, 1], 'same'],
+    ['3×3 without padding', [2, 9, 14, 32], [3, 3, 32, 8], [1, 1], 'valid'],
+    ['3×3 of stride 2', [2, 16, 16, 16], [3, 3, 16, 32], [2, 2], 'same'],
+    ['3×3 of stride 2, padding 1', [3, 15, 16, 8], [3, 3, 8, 24], [2, 2], 1],
+    ['1×1', [2, 16, 12, 24], [1, 1, 24, 64], [1, 1], 'same'],
+    ['1×1 of stride 2', [2, 16, 16, 16], [1, 1, 16, 32], [2, 2], 'valid'],
+    ['7×7 of stride 2', [2, 20, 18, 3], [7, 7, 3, 24], [2, 2], 3],
+    ['a filter too large for sums per thread', [2, 4, 4, 64], [3, 3, 64, 128], [1, 1], 'same'],
+  ])('%s', (_, x, filter, strides, pad) => {
+    const c = {x, filter, strides, pad, ...plain};
+    expectSameOnBothBackends(() => [forward(c), inputGradient(c), filterGradient(c)]);
+  });
+});
+
+describe('NaN and infinities', () => {
+  /** Normal draws of which some are replaced. */
+  const withSpecials = (shape: readonly number[], seed: number, specials: readonly [number, number][]): tf.Tensor => {
+    const values = randomTensor(shape, seed).dataSync().slice();
+    for (const [place, value] of specials) values[place % values.length] = value;
+    return tf.tensor(values, [...shape]);
+  };
+  const special = fc.array(fc.tuple(fc.nat(), fc.constantFrom(NaN, Infinity, -Infinity)), {maxLength: 2});
+  const shapes = fc.record({
+    x: fc.tuple(
+      fc.constantFrom(1, 2),
+      fc.integer({min: 4, max: 9}),
+      fc.integer({min: 4, max: 9}),
+      fc.constantFrom(3, 8, 32),
+    ),
+    out: fc.constantFrom(4, 32),
+    stride: fc.constantFrom(1, 2),
+    first: special,
+    second: special,
+    seed: fc.nat(),
+  });
+
+  test('appear where the oracle has them: padding is left out, not multiplied by 0', () => {
+    fc.assert(
+      fc.property(shapes, ({x, out, stride, first, second, seed}) => {
+        const filter: Shape4 = [3, 3, x[3], out];
+        const strides: [number, number] = [stride, stride];
+        const c: Case = {x, filter, strides, dilations: [1, 1], pad: 'same', seed};
+        const dyShape = infoOf(c).outShape;
+        expectSameOnBothBackends(() => {
+          const special = (shape: readonly number[], place: readonly [number, number][]): tf.Tensor =>
+            withSpecials(shape, seed, place);
+          return [
+            run(tf.Conv2D, {x: special(x, first), filter: special(filter, second)}, attributes(c)),
+            run(
+              tf.Conv2DBackpropInput,
+              {dy: special(dyShape, first), filter: special(filter, second)},
+              {...attributes(c), inputShape: x},
+            ),
+            run(
+              tf.Conv2DBackpropFilter,
+              {x: special(x, first), dy: special(dyShape, second)},
+              {...attributes(c), filterShape: filter},
+            ),
+          ];
+        });
+      }),
+      {numRuns: 60},
+    );
+  });
+});
+
+describe('fused convolution', () => {
+  const x: Shape4 = [2, 9, 7, 5];
+  const filter: Shape4 = [3, 3, 5, 11];
+
+  test.each<[tf.fused.Activation]>([['linear'], ['relu'], ['relu6'], ['elu'], ['sigmoid'], ['leakyrelu'], ['prelu']])(
+    'bias and %s',
+    (activation) => {
+      expectSameOnBothBackends(() =>
+        tf.fused.conv2d({
+          x: tf.mul<tf.Tensor4D>(randomTensor(x, 1), 4),
+          filter: randomTensor(filter, 2) as tf.Tensor4D,
+          strides: 1,
+          pad: 'same',
+          bias: randomTensor([11], 3),
+          activation,
+          preluActivationWeights: randomTensor([11], 4),
+          leakyreluAlpha: 0.1,
+        }),
+      );
+    },
+  );
+
+  test('no bias and no activation; a bias for the whole output', () => {
+    expectSameOnBothBackends(() => {
+      const attrs = {strides: 2, pad: 1, dilations: 1, dataFormat: 'NHWC', activation: 'linear'};
+      const inputs = {x: randomTensor(x, 1), filter: randomTensor(filter, 2)};
+      return [run(tf.FusedConv2D, inputs, attrs), run(tf.FusedConv2D, {...inputs, bias: tf.scalar(0.5)}, attrs)];
+    });
+  });
+});
+
+describe('threads', () => {
+  test('the same bits on every run', () => {
+    const c: Case = {x: [4, 32, 32, 16], filter: [3, 3, 16, 16], strides: [1, 1], pad: 'same', ...plain};
+    const bits = (): number[][] =>
+      tf.tidy(() => [forward(c), inputGradient(c), filterGradient(c)].map((t) => Array.from(t.dataSync())));
+    const first = bits();
+    expect(bits()).toEqual(first);
+  });
+});

@@ -1,0 +1,136 @@
+import {afterAll, beforeAll, describe, test} from '@jest/globals';
+import * as tf from '@tensorflow/tfjs-core';
+import fc from 'fast-check';
+
+import type {Engine} from '../../../../../src/plugins/registry.ts';
+import {expectSameOnBothBackends, startBackends} from '../../../../helpers/compare-backends.ts';
+import {randomTensor} from '../../../../helpers/gradient-check.ts';
+
+let engine: Engine;
+beforeAll(async () => void (engine = await startBackends()));
+afterAll(() => engine.dispose());
+
+type Shape4 = [number, number, number, number];
+
+interface Case {
+  readonly x: Shape4;
+  readonly filter: Shape4;
+  readonly strides: [number, number];
+  readonly dilations: [number, number];
+  readonly pad: 'same' | 'valid' | number;
+  readonly seed: number;
+}
+
+const infoOf = ({x, filter, strides, dilations, pad}: Case): tf.backend_util.Conv2DInfo =>
+  tf.backend_util.computeConv2DInfo(x, filter, strides, dilations, pad, undefined, true);
+
+const square = (max: number): fc.Arbitrary<[number, number]> =>
+  fc.integer({min: 1, max}).map((value): [number, number] => [value, value]);
+
+const cases = (dilation: number): fc.Arbitrary<Case> =>
+  fc
+    .record({
+      x: fc.tuple(
+        fc.constantFrom(0, 1, 3),
+        fc.integer({min: 1, max: 10}),
+        fc.integer({min: 1, max: 10}),
+        fc.constantFrom(1, 3, 5, 16, 17, 64),
+      ),
+      kernel: fc.tuple(fc.integer({min: 1, max: 4}), fc.integer({min: 1, max: 4})),
+      multiplier: fc.constantFrom(1, 1, 1, 2),
+      strides: square(3),
+      dilations: square(dilation),
+      pad: fc.constantFrom<Case['pad']>('same', 'valid', 1),
+      seed: fc.nat(),
+    })
+    .map(({x, kernel, multiplier, ...rest}) => ({x, filter: [...kernel, x[3], multiplier] as Shape4, ...rest}))
+    .filter((c) => {
+      // The oracle takes one or the other.
+      if (c.strides[0] > 1 && c.dilations[0] > 1) return false;
+      const info = infoOf(c);
+      return info.outHeight > 0 && info.outWidth > 0;
+    });
+
+function run(kernel: string, inputs: Record<string, tf.Tensor>, attrs: object): tf.Tensor {
+  return tf.engine().runKernel(kernel, inputs, attrs as tf.NamedAttrMap);
+}
+
+/** Normal draws; the element at `special` is NaN where this is a place in the tensor. */
+function drawn(shape: readonly number[], seed: number, special = -1): tf.Tensor {
+  const values = randomTensor(shape, seed).dataSync().slice();
+  if (special >= 0 && special < values.length) values[special] = NaN;
+  return tf.tensor(values, [...shape]);
+}
+
+const attributes = ({strides, dilations, pad}: Case): object => ({strides, dilations, pad, dataFormat: 'NHWC'});
+const inputGradient = (c: Case, special?: number): tf.Tensor =>
+  run(
+    tf.DepthwiseConv2dNativeBackpropInput,
+    {dy: drawn(infoOf(c).outShape, c.seed), filter: drawn(c.filter, c.seed + 1, special)},
+    {...attributes(c), inputShape: c.x},
+  );
+const filterGradient = (c: Case, special?: number): tf.Tensor =>
+  run(
+    tf.DepthwiseConv2dNativeBackpropFilter,
+    {x: drawn(c.x, c.seed), dy: drawn(infoOf(c).outShape, c.seed + 1, special)},
+    {...attributes(c), filterShape: c.filter},
+  );
+const forward = (c: Case, special?: number): tf.Tensor =>
+  run(tf.DepthwiseConv2dNative, {x: drawn(c.x, c.seed), filter: drawn(c.filter, c.seed + 1, special)}, attributes(c));
+
+describe('depthwise convolution', () => {
+  test('any shape, stride, padding and dilation', () => {
+    fc.assert(
+      fc.property(cases(3), (c) => expectSameOnBothBackends(() => forward(c))),
+      {numRuns: 120},
+    );
+  });
+
+  test('both gradients of any shape, stride and padding', () => {
+    fc.assert(
+      fc.property(cases(1), (c) => expectSameOnBothBackends(() => [inputGradient(c), filterGradient(c)])),
+      {numRuns: 120},
+    );
+  });
+
+  test('a NaN goes where the oracle has it', () => {
+    fc.assert(
+      fc.property(cases(1), fc.nat(40), (c, special) =>
+        expectSameOnBothBackends(() => [forward(c, special), inputGradient(c, special), filterGradient(c, special)]),
+      ),
+      {numRuns: 40},
+    );
+  });
+
+  test.each<[number, number]>([
+    [1, 96],
+    [2, 36],
+  ])('3×3 of stride %d on %d channels, large enough for every thread', (stride, channels) => {
+    const c: Case = {
+      x: [3, 16, 16, channels],
+      filter: [3, 3, channels, 1],
+      strides: [stride, stride],
+      dilations: [1, 1],
+      pad: 'same',
+      seed: 1,
+    };
+    expectSameOnBothBackends(() => [forward(c), inputGradient(c), filterGradient(c)]);
+  });
+
+  test.each<[tf.fused.Activation | undefined]>([['relu'], ['relu6'], ['linear'], ['elu'], ['prelu'], [undefined]])(
+    'fused with bias and %s',
+    (activation) => {
+      expectSameOnBothBackends(() =>
+        tf.fused.depthwiseConv2d({
+          x: tf.mul<tf.Tensor4D>(randomTensor([2, 6, 5, 19], 1), 4),
+          filter: randomTensor([3, 3, 19, 1], 2) as tf.Tensor4D,
+          strides: 1,
+          pad: 'same',
+          bias: randomTensor([19], 3),
+          ...(activation === undefined ? {} : {activation}),
+          preluActivationWeights: randomTensor([19], 4),
+        }),
+      );
+    },
+  );
+});
