@@ -3,6 +3,8 @@
  * JavaScript see them. It extends tfjs' cpu backend: a kernel that is not ours is the cpu backend's, and works on typed-array
  * views of the same memory.
  */
+import type {Worker} from 'node:worker_threads';
+
 import {MathBackendCPU} from '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 
@@ -107,6 +109,10 @@ export class WasmBackend extends MathBackendCPU {
   /** Stops the threads. */
   async stop(): Promise<void> {
     await this.#pool?.dispose();
+  }
+
+  get workers(): readonly Worker[] {
+    return this.#pool!.workers;
   }
 
   // ------------------------------------------------------------------------------------------------ for kernels

@@ -49,7 +49,8 @@ export class ThreadPool {
   readonly #floats: Float32Array;
   readonly #mailboxes: readonly Int32Array[];
   readonly #failureAddress: number;
-  readonly #workers: Worker[] = [];
+  /** Threads 1, 2, …; thread 0 is the main one. */
+  readonly workers: Worker[] = [];
   #stopped: SdqError | null = null;
 
   private constructor(options: ThreadPoolOptions) {
@@ -82,7 +83,7 @@ export class ThreadPool {
         failure: {address: pool.#failureAddress, bytes: failureBytes},
         thread: i + 1,
       });
-      pool.#workers.push(worker);
+      pool.workers.push(worker);
       await once(worker, 'message');
       worker.on('error', (error) => (pool.#stopped ??= workerLost(i + 1, String(error))));
       worker.on('exit', () => (pool.#stopped ??= workerLost(i + 1, 'it ended before the run did')));
@@ -123,7 +124,7 @@ export class ThreadPool {
       exit: ExitCode.notAvailable,
     });
     for (let thread = 1; thread < this.threads; thread++) this.#ring(thread, -1, 0);
-    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+    await Promise.all(this.workers.map((worker) => worker.terminate()));
   }
 
   #ring(thread: number, kernel: number, threads: number): void {
