@@ -1,0 +1,69 @@
+/** Finds a graph's parameters among the tensors of a file by their PyTorch names. */
+import {ExitCode, SdqError} from '../errors.ts';
+import type {Array32, Graph, Weights} from './graph.ts';
+import type {SafetensorsFile} from './safetensors.ts';
+
+export interface MatchedWeights {
+  /** By the graph's names. */
+  readonly weights: Weights;
+  /** Parameters of the graph that the file has not. */
+  readonly missing: readonly string[];
+  /** Tensors of the file, by its names, that the graph has no use for. */
+  readonly unexpected: readonly string[];
+}
+
+/**
+ * One name for what is called differently: `module.` is DataParallel's prefix; torchvision writes `downsample` and `fc`
+ * where networks for CIFAR write `shortcut` and `linear`.
+ */
+function commonName(name: string): string {
+  return name
+    .replace(/^module\./, '')
+    .replace(/(^|\.)downsample\./, '$1shortcut.')
+    .replace(/^fc\./, 'linear.');
+}
+
+/** Counts batches for PyTorch's cumulative average; nothing depends on it. */
+const ignored = /(^|\.)num_batches_tracked$/;
+
+const listed = (items: readonly string[]): string =>
+  `${items.slice(0, 5).join('; ')}${items.length > 5 ? `; and ${items.length - 5} more` : ''}`;
+
+/**
+ * @param file named in errors
+ * @throws SdqError (exit 3) when a tensor has another shape than its parameter, holds NaN or infinity, or two tensors
+ * stand for one parameter
+ */
+export function matchWeights(graph: Graph, {tensors}: Pick<SafetensorsFile, 'tensors'>, file: string): MatchedWeights {
+  const broken = (code: string, what: string): SdqError =>
+    new SdqError(`${file} does not fit ${graph.name}: ${what}.`, {code, exit: ExitCode.invalidInput});
+  const exact = new Map(graph.parameters.map((parameter) => [parameter.name, parameter]));
+  const common = new Map(graph.parameters.map((parameter) => [commonName(parameter.name), parameter]));
+  const weights = new Map<string, Array32>();
+  const sources = new Map<string, string>();
+  const unexpected: string[] = [];
+  const wrong: string[] = [];
+  const notFinite: string[] = [];
+  for (const [name, {shape, data}] of tensors) {
+    const parameter = exact.get(name) ?? common.get(commonName(name));
+    if (parameter === undefined) {
+      if (!ignored.test(name)) unexpected.push(name);
+      continue;
+    }
+    const other = sources.get(parameter.name);
+    if (other !== undefined) {
+      throw broken('weights-ambiguous', `"${other}" and "${name}" both stand for "${parameter.name}"`);
+    }
+    sources.set(parameter.name, name);
+    weights.set(parameter.name, {shape, data});
+    if (shape.join() !== parameter.shape.join()) {
+      wrong.push(`"${name}" has the shape [${shape.join(', ')}], it must be [${parameter.shape.join(', ')}]`);
+    }
+    const index = data.findIndex((value) => !Number.isFinite(value));
+    if (index >= 0) notFinite.push(`"${name}" is ${data[index]!} at element ${index}`);
+  }
+  if (wrong.length > 0) throw broken('weights-shape', listed(wrong));
+  if (notFinite.length > 0) throw broken('weights-not-finite', `${listed(notFinite)}; weights must be finite`);
+  const missing = graph.parameters.map(({name}) => name).filter((name) => !weights.has(name));
+  return {weights, missing, unexpected};
+}
