@@ -1,0 +1,126 @@
+import {describe, expect, test} from '@jest/globals';
+import * as tf from '@tensorflow/tfjs-core';
+
+import {lsq} from '../../../../src/plugins/quantizers/lsq.ts';
+import {pact} from '../../../../src/plugins/quantizers/pact.ts';
+import {
+  calibrate,
+  createInputQuantizers,
+  inputGrid,
+  keepPositive,
+  meanSquareOptimalStep,
+  sampleValues,
+} from '../../../../src/sdq/activation-quantizer.ts';
+import {fakeQuantize} from '../../../../src/tensor/fake-quantize.ts';
+import {useCpuBackend} from '../../../helpers/cpu-backend.ts';
+import {expectClose, randomTensor} from '../../../helpers/gradient-check.ts';
+
+useCpuBackend();
+
+const x = [-2, -0.73, -0.2, 0.05, 0.31, 0.88, 1.9, 3.4];
+const dy = [0.3, -0.5, 0.7, 1.1, -0.9, 0.4, 0.6, -0.8];
+
+const layer = {
+  name: 'conv',
+  op: 'Conv',
+  weight: 'conv.weight',
+  params: 1,
+  macs: 1,
+  inputSigned: false,
+  inputValue: 'a',
+  inputShape: [2, 4, 1],
+  outputShape: [1, 4, 1],
+} as const;
+
+describe('published formulas, values of PyTorch 1.13', () => {
+  test('pact, 3 bits, α = 1.5: α receives the gradient of every x ≥ α', () => {
+    const f = (x: tf.Tensor, alpha: tf.Tensor): tf.Tensor =>
+      fakeQuantize(x, pact.scale(alpha, 3), pact.grid(3, false), pact.rule(3, false, 8));
+    expectClose(f(tf.tensor1d(x), tf.scalar(1.5)), [0, 0, 0, 0, 0.214286, 0.857143, 1.5, 1.5]);
+    const [dx, dalpha] = tf.grads(f)([tf.tensor1d(x), tf.scalar(1.5)], tf.tensor1d(dy)) as [tf.Tensor, tf.Tensor];
+    expectClose(dx, [0, 0, 0, 1.1, -0.9, 0.4, 0, 0]);
+    expectClose(dalpha, [-0.2]);
+  });
+
+  test.each([
+    [true, [-1.6, -0.8, 0, 0, 0.4, 0.8, 1.2, 1.2], [0, -0.5, 0.7, 1.1, -0.9, 0.4, 0, 0], -0.36385137],
+    [false, [0, 0, 0, 0, 0.4, 0.8, 2, 2.8], [0, 0, 0, 1.1, -0.9, 0.4, 0.6, 0], -0.78441173],
+  ])('lsq, 3 bits, step 0.4, signed input %s', (signed, y, gradient, stepGradient) => {
+    const f = (x: tf.Tensor, step: tf.Tensor): tf.Tensor =>
+      fakeQuantize(x, lsq.scale(step, 3), lsq.grid(3, signed), lsq.rule(3, signed, 8));
+    expectClose(f(tf.tensor1d(x), tf.scalar(0.4)), y);
+    const [dx, dstep] = tf.grads(f)([tf.tensor1d(x), tf.scalar(0.4)], tf.tensor1d(dy)) as [tf.Tensor, tf.Tensor];
+    expectClose(dx, gradient);
+    expectClose(dstep, [stepGradient], {absolute: 1e-6});
+  });
+});
+
+test.each([1, 2, 4, 8])('%i bits have 2^b levels, signed and unsigned', (bits) => {
+  for (const grid of [pact.grid(bits, false), lsq.grid(bits, false), lsq.grid(bits, true)]) {
+    expect(grid.qmax - grid.qmin + 1).toBe(2 ** bits);
+  }
+});
+
+describe('calibration', () => {
+  test('on a half Gaussian at 4 bits the step is near the best of a fine scan', () => {
+    const sample = Float32Array.from(randomTensor([1024], 1).dataSync(), (value) => Math.max(0, value));
+    const error = (step: number): number =>
+      sample.reduce((sum, value) => sum + (value - step * Math.min(15, Math.round(value / step))) ** 2, 0);
+    const scan = Array.from({length: 100}, (_, i) => error(0.05 + i * 0.003));
+    const step = meanSquareOptimalStep(sample, pact.grid(4, false));
+    expect(error(step)).toBeLessThan(Math.min(...scan) * 1.01);
+    expect(pact.initialParameter(sample, 4, false)).toBeCloseTo(15 * step, 6);
+  });
+
+  test('a signed sample at 1 bit: the step of ±½ is twice the mean magnitude', () => {
+    const sample = Float32Array.from(randomTensor([1024], 2).dataSync());
+    const magnitude = sample.reduce((sum, value) => sum + Math.abs(value), 0) / sample.length;
+    const step = lsq.initialParameter(sample, 1, true);
+    expect(Math.abs(step / (2 * magnitude) - 1)).toBeLessThan(0.02);
+  });
+
+  test('a sample of zeros gives a positive parameter', () => {
+    const zeros = new Float32Array(10);
+    expect(pact.initialParameter(zeros, 4, false)).toBe(1);
+    expect(lsq.initialParameter(zeros, 1, true)).toBeGreaterThan(0);
+  });
+
+  test('a sample takes evenly spaced values, no more than asked', () => {
+    expect([...sampleValues(tf.range(0, 10), 4)]).toEqual([0, 3, 6, 9]);
+    expect([...sampleValues(tf.range(0, 3), 4)]).toEqual([0, 1, 2]);
+  });
+});
+
+describe('quantizers of a network’s inputs', () => {
+  test('32 bits have none; an input that can be negative takes the signed one where the chosen is unsigned', () => {
+    const layers = [
+      {...layer, name: 'first', inputSigned: true},
+      {...layer, name: 'second'},
+      {...layer, name: 'free'},
+    ];
+    const inputs = createInputQuantizers(layers, ({name}) => (name === 'free' ? 32 : 4), pact, lsq);
+    expect([...inputs].map(([name, {quantizer}]) => [name, quantizer])).toEqual([
+      ['first', lsq],
+      ['second', pact],
+    ]);
+    expect(inputs.get('first')!.features).toBe(8);
+    expect(inputGrid(inputs.get('first')!).grid).toEqual({qmin: -8, qmax: 7, offset: 0});
+    expect(inputGrid(inputs.get('second')!).rule.scale).toBe('clip');
+  });
+
+  test('calibration sets the learned parameter; the forward step follows it', () => {
+    const input = createInputQuantizers([layer], () => 2, pact, lsq).get('conv')!;
+    calibrate(input, Float32Array.from([0, 1, 2, 3]));
+    expectClose(input.parameter, [3], {absolute: 0.05});
+    expectClose(inputGrid(input).scale, [input.parameter.dataSync()[0]! / 3]);
+  });
+
+  test('a parameter pushed to zero or below is put back to a small positive value, others stay', () => {
+    const [negative, fine] = [tf.variable(tf.scalar(-0.3)), tf.variable(tf.tensor1d([0.5, 0]))];
+    keepPositive([negative, fine]);
+    expect(negative.dataSync()[0]).toBeGreaterThan(0);
+    expect(fine.dataSync()[0]).toBe(0.5);
+    expect(fine.dataSync()[1]).toBeGreaterThan(0);
+    tf.dispose([negative, fine]);
+  });
+});
