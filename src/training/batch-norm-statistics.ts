@@ -1,0 +1,58 @@
+/** The running mean and variance of batch normalisation: their update in training, and their re-estimation. */
+import * as tf from '@tensorflow/tfjs-core';
+
+import type {BatchSource} from '../data/batches.ts';
+import type {ForwardOptions, Network} from '../graph/network.ts';
+
+type OnBatchStatistics = NonNullable<ForwardOptions['onBatchStatistics']>;
+
+/**
+ * The listener for `Network.forward` that moves the running statistics after every training batch:
+ * running ← momentum · running + (1 − momentum) · batch, the batch's variance unbiased, as PyTorch does.
+ */
+export function updateRunningStatistics(network: Network): OnBatchStatistics {
+  return (node, mean, variance) => {
+    const running = network.norms.get(node)!;
+    tf.tidy(() => {
+      const {momentum} = running;
+      const mixed = (old: tf.Tensor, batch: tf.Tensor): tf.Tensor =>
+        tf.add(tf.mul(old, momentum), tf.mul(batch, 1 - momentum));
+      running.mean.assign(mixed(running.mean, mean));
+      running.variance.assign(mixed(running.variance, variance));
+    });
+  };
+}
+
+/**
+ * Replaces the running statistics by the plain mean over `batches` batches of the source's first epoch (or all of them
+ * when it has fewer), with the weights and quantizers as they are: after the bitwidths changed, the old ones do not fit.
+ */
+export async function reestimateStatistics(
+  network: Network,
+  source: BatchSource,
+  batches: number,
+  options: Pick<ForwardOptions, 'weight' | 'activation'> = {},
+): Promise<void> {
+  const [channels, height, width] = network.graph.input.shape as [number, number, number];
+  const count = Math.min(batches, source.batchesPerEpoch);
+  for (let index = 0; index < count; index++) {
+    const batch = await source.batch(0, index);
+    tf.tidy(() => {
+      const images = tf.tensor4d(batch.images, [batch.size, height, width, channels]);
+      network.forward(images, {
+        ...options,
+        training: true,
+        // The mean of the first k + 1 batches from that of the first k; the first batch replaces what was there.
+        onBatchStatistics: (node, mean, variance) => {
+          const running = network.norms.get(node)!;
+          const move = (variable: tf.Variable, value: tf.Tensor): void => {
+            const mixed = tf.add(tf.mul(variable, index / (index + 1)), tf.div(value, index + 1));
+            variable.assign(index === 0 ? value : mixed);
+          };
+          move(running.mean, mean);
+          move(running.variance, variance);
+        },
+      });
+    });
+  }
+}
