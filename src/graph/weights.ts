@@ -1,7 +1,6 @@
 /** Finds a graph's parameters among the tensors of a file by their PyTorch names. */
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Array32, Graph, Weights} from './graph.ts';
-import type {SafetensorsFile} from './safetensors.ts';
 
 export interface MatchedWeights {
   /** By the graph's names. */
@@ -34,7 +33,7 @@ const listed = (items: readonly string[]): string =>
  * @throws SdqError (exit 3) when a tensor has another shape than its parameter, holds NaN or infinity, or two tensors
  * stand for one parameter
  */
-export function matchWeights(graph: Graph, {tensors}: Pick<SafetensorsFile, 'tensors'>, file: string): MatchedWeights {
+export function matchWeights(graph: Graph, {tensors}: {readonly tensors: Weights}, file: string): MatchedWeights {
   const broken = (code: string, what: string): SdqError =>
     new SdqError(`${file} does not fit ${graph.name}: ${what}.`, {code, exit: ExitCode.invalidInput});
   const exact = new Map(graph.parameters.map((parameter) => [parameter.name, parameter]));

@@ -33,6 +33,8 @@ export interface RunRecord {
   readonly git: {readonly commit: string; readonly dirty: boolean} | null;
   /** Results of completed phases, by phase. */
   readonly results: Readonly<Record<string, unknown>>;
+  /** `seq` of the journal when the newest of them completed: where a resumed run starts to repeat itself. */
+  readonly journal: number;
 }
 
 export interface Run {
@@ -84,6 +86,7 @@ export function createRun(root: string, spec: RunSpec, now: Date, notice: (messa
     engine: null,
     git: gitState(),
     results: {},
+    journal: 0,
   };
   return open(directory, record, notice);
 }

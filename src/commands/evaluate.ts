@@ -1,0 +1,64 @@
+import {Flags} from '@oclif/core';
+
+import {SdqCommand} from '../cli/base-command.ts';
+import {percent} from '../cli/output.ts';
+import {table} from '../cli/table.ts';
+import type {Evaluation} from '../training/evaluate.ts';
+
+type Result = Evaluation & {
+  readonly checkpoint: string;
+  readonly split: string;
+  /** Mean over the quantized layers; null in full precision. */
+  readonly meanWeightBits: number | null;
+};
+
+export default class Evaluate extends SdqCommand {
+  static override summary = 'Measure the accuracy of a checkpoint on a split.';
+  static override description = `A checkpoint that \`sdq train\` wrote carries its strategy; for other weights --strategy quantizes
+them as they are, without training.`;
+
+  static override examples = [
+    '<%= config.bin %> evaluate --checkpoint quantized.safetensors',
+    '<%= config.bin %> evaluate --checkpoint full-precision.safetensors --split validation',
+    '<%= config.bin %> evaluate --checkpoint full-precision.safetensors --strategy strategy.json --json',
+  ];
+
+  static override flags = {
+    checkpoint: Flags.file({summary: 'Safetensors file of the weights.', helpValue: 'FILE', required: true}),
+    strategy: Flags.file({summary: 'Quantize by this strategy.', helpValue: 'FILE'}),
+    split: Flags.option({
+      summary: 'Which images.',
+      options: ['test', 'validation', 'train'] as const,
+      default: 'test' as const,
+    })(),
+  };
+
+  async run(): Promise<Result> {
+    const {flags} = await this.parse(Evaluate);
+    const {config, registry} = await this.settings({
+      require: ['model', 'data'],
+      kinds: ['engine', 'dataset', 'model', 'weight-quantizer', 'activation-quantizer'],
+    });
+    const [{openSession}, {evaluateFile}] = await Promise.all([
+      import('../phases/session.ts'),
+      import('../phases/evaluate-file.ts'),
+    ]);
+    const session = await openSession(config, registry, this.progress());
+    this.defer(async () => session.close());
+    const {evaluation, meanWeightBits} = await evaluateFile(session, flags.checkpoint, flags.strategy, flags.split);
+    this.progress().stop();
+    this.log(
+      table(
+        [{head: `${config.model.name} on ${config.data.name} (${flags.split})`}, {head: '', align: 'right'}],
+        [
+          ['top-1 accuracy %', percent(evaluation.accuracy)],
+          ['top-5 accuracy %', percent(evaluation.top5)],
+          ['loss', evaluation.loss.toFixed(4)],
+          ['images', evaluation.samples],
+          ['mean weight bits', meanWeightBits === null ? '32 (full precision)' : meanWeightBits.toFixed(3)],
+        ],
+      ),
+    );
+    return {...evaluation, checkpoint: flags.checkpoint, split: flags.split, meanWeightBits};
+  }
+}

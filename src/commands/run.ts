@@ -1,0 +1,78 @@
+import {Flags} from '@oclif/core';
+
+import {copyOutput, percent} from '../cli/output.ts';
+import {RunCommand, runFlags} from '../cli/run-command.ts';
+import {showStrategy} from '../cli/strategy-view.ts';
+import {table} from '../cli/table.ts';
+import type {Accuracy, TrainingAccuracy} from '../phases/results.ts';
+
+interface Result {
+  readonly runId: string;
+  /** Null when the search missed its target and nothing was trained. */
+  readonly fullPrecision: Accuracy | null;
+  readonly quantized: {readonly accuracy: TrainingAccuracy; readonly checkpoint: string} | null;
+  readonly strategy: string;
+  readonly meanWeightBits: number;
+  readonly compression: number;
+}
+
+export default class Run extends RunCommand {
+  static override summary = 'Do the whole job: prepare, search, train and evaluate.';
+  static override description = `Without model.weights in the config the network is trained in full precision first. An
+interrupted run goes on with --resume, to the same result.`;
+
+  static override examples = [
+    '<%= config.bin %> run',
+    '<%= config.bin %> run --set search.target.meanWeightBits=3 --set train.epochs=10',
+    '<%= config.bin %> run --resume latest',
+  ];
+
+  static override flags = {
+    ...runFlags,
+    output: Flags.file({summary: 'Also write the quantized checkpoint to this file.', helpValue: 'FILE'}),
+  };
+
+  async run(): Promise<Result> {
+    const {flags} = await this.parse(Run);
+    const {result, run} = await this.makeRun({
+      command: 'run',
+      resume: flags.resume,
+      async body(context) {
+        const {runAll} = await import('../phases/run.ts');
+        return runAll(context);
+      },
+    });
+    const {readStrategy} = await import('../phases/strategy-file.ts');
+    const found = result.search!;
+    const strategy = readStrategy(found.strategy);
+    this.log(`${showStrategy(strategy)}\n`);
+    const {fullPrecision = null, train} = result;
+    if (fullPrecision !== null && train !== undefined) {
+      const params = strategy.layers.reduce((sum, layer) => sum + layer.params, 0);
+      const size = (bits: number): string => ((params * bits) / 8 / 1024).toFixed(1);
+      this.log(
+        table(
+          [
+            {head: ''},
+            {head: 'test accuracy %', align: 'right'},
+            {head: 'mean weight bits', align: 'right'},
+            {head: 'weights KiB', align: 'right'},
+          ],
+          [
+            ['full precision', percent(fullPrecision.accuracy), '32', size(32)],
+            ['quantized', percent(train.accuracy.test), found.meanWeightBits.toFixed(2), size(found.meanWeightBits)],
+          ],
+        ),
+      );
+      this.log(`\nStrategy:   ${found.strategy}\nCheckpoint: ${copyOutput(train.checkpoint, flags.output)}`);
+    }
+    return {
+      runId: run.id,
+      fullPrecision,
+      quantized: train === undefined ? null : {accuracy: train.accuracy, checkpoint: flags.output ?? train.checkpoint},
+      strategy: found.strategy,
+      meanWeightBits: found.meanWeightBits,
+      compression: found.compression,
+    };
+  }
+}

@@ -1,0 +1,42 @@
+import {SdqCommand} from '../../cli/base-command.ts';
+import {table} from '../../cli/table.ts';
+import {summarise, type RunSummary} from '../../phases/run-summary.ts';
+import {listRuns} from '../../runs/run-directory.ts';
+
+export default class RunsList extends SdqCommand {
+  static override summary = 'List the runs of this folder.';
+  static override examples = ['<%= config.bin %> runs list', '<%= config.bin %> runs list --json'];
+
+  async run(): Promise<{runs: readonly RunSummary[]}> {
+    await this.parse(RunsList);
+    const {config} = await this.settings({kinds: []});
+    const runs = listRuns(config.runs.directory).map(summarise);
+    if (runs.length === 0) {
+      this.log(`No runs in ${config.runs.directory}.`);
+    } else {
+      const percent = (fraction: number | null): string | null =>
+        fraction === null ? null : (fraction * 100).toFixed(2);
+      this.log(
+        table(
+          [
+            {head: 'run'},
+            {head: 'status'},
+            {head: 'model'},
+            {head: 'data'},
+            {head: 'W bits', align: 'right'},
+            {head: 'accuracy %', align: 'right'},
+          ],
+          runs.map(({id, status, model, data, meanWeightBits, accuracy}) => [
+            id,
+            status,
+            model,
+            data,
+            meanWeightBits?.toFixed(2) ?? null,
+            percent(accuracy),
+          ]),
+        ),
+      );
+    }
+    return {runs};
+  }
+}

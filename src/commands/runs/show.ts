@@ -1,0 +1,45 @@
+import {Args} from '@oclif/core';
+
+import {SdqCommand} from '../../cli/base-command.ts';
+import {table} from '../../cli/table.ts';
+import {lastMetrics} from '../../phases/run-summary.ts';
+import {findRun, type RunRecord} from '../../runs/run-directory.ts';
+
+export default class RunsShow extends SdqCommand {
+  static override summary = 'Show one run: its status, settings, results and latest metrics.';
+  static override examples = ['<%= config.bin %> runs show latest', '<%= config.bin %> runs show latest --json'];
+  static override args = {
+    run: Args.string({description: "A run's id, a unique beginning of one, or `latest`.", default: 'latest'}),
+  };
+
+  async run(): Promise<{run: RunRecord; directory: string; metrics: Readonly<Record<string, unknown>>}> {
+    const {args} = await this.parse(RunsShow);
+    const {config} = await this.settings({kinds: []});
+    const run = findRun(config.runs.directory, args.run);
+    const directory = `${config.runs.directory}/${run.id}`;
+    const metrics = lastMetrics(directory);
+    const rows: [string, string][] = [
+      ['run', run.id],
+      ['status', run.exitCode === null ? run.status : `${run.status} (exit code ${run.exitCode})`],
+      ['started', run.startedAt],
+      ['ended', run.endedAt ?? '-'],
+      ['resumed', run.resumedAt.join(', ') || 'never'],
+      ['engine', run.engine === null ? '-' : `${run.engine.name}: ${run.engine.device}`],
+      ['git commit', run.git === null ? '-' : `${run.git.commit}${run.git.dirty ? ' with changes' : ''}`],
+      ['folder', directory],
+    ];
+    for (const [phase, result] of Object.entries(run.results)) {
+      for (const [key, value] of Object.entries(result as object)) rows.push([`${phase}.${key}`, render(value)]);
+    }
+    for (const [name, value] of Object.entries(metrics)) {
+      if (!name.startsWith('dbp/')) rows.push([name, render(value)]);
+    }
+    this.log(table([{head: 'what'}, {head: 'value'}], rows));
+    return {run, directory, metrics};
+  }
+}
+
+function render(value: unknown): string {
+  if (typeof value === 'number') return String(Number(value.toPrecision(6)));
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}

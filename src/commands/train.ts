@@ -1,0 +1,82 @@
+import {Flags} from '@oclif/core';
+
+import {copyOutput, percent} from '../cli/output.ts';
+import {RunCommand, runFlags} from '../cli/run-command.ts';
+import {table} from '../cli/table.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import type {TrainingAccuracy} from '../phases/results.ts';
+
+interface Result {
+  readonly runId: string;
+  readonly checkpoint: string;
+  readonly accuracy: TrainingAccuracy;
+  readonly meanWeightBits: number;
+}
+
+export default class Train extends RunCommand {
+  static override summary = 'Train a network at the bitwidths of a strategy (phase 2).';
+  static override examples = [
+    '<%= config.bin %> train --strategy strategy.json',
+    '<%= config.bin %> train --strategy strategy.json --checkpoint searched.safetensors --output quantized.safetensors',
+  ];
+
+  static override flags = {
+    ...runFlags,
+    strategy: Flags.file({summary: 'The strategy to train with.', helpValue: 'FILE'}),
+    checkpoint: Flags.file({
+      summary: 'Start from these weights, e.g. those the search left, in place of model.weights.',
+      helpValue: 'FILE',
+    }),
+    output: Flags.file({summary: 'Also write the checkpoint to this file.', helpValue: 'FILE'}),
+  };
+
+  async run(): Promise<Result> {
+    const {flags} = await this.parse(Train);
+    const {result, run} = await this.makeRun({
+      command: 'train',
+      resume: flags.resume,
+      check({model}) {
+        if (flags.strategy === undefined) throw missing('--strategy FILE');
+        if (model.weights === undefined && flags.checkpoint === undefined) throw missing('model.weights');
+      },
+      async body({session: {config}, phase, context, run}) {
+        const [{train}, {readStrategy}] = await Promise.all([
+          import('../phases/train.ts'),
+          import('../phases/strategy-file.ts'),
+        ]);
+        // The run keeps its own copies, so that it can be resumed whatever becomes of the files.
+        const [strategy, weights] = [run.path('strategy.json'), run.path('start.safetensors')];
+        if (flags.strategy !== undefined) {
+          readStrategy(flags.strategy);
+          copyOutput(flags.strategy, strategy);
+          copyOutput(flags.checkpoint ?? config.model.weights!, weights);
+        }
+        const fullPrecision = config.model.weights ?? weights;
+        const input = {strategy: readStrategy(strategy), weights, fullPrecision};
+        return {result: await phase('train', async () => train(context(run.record().results), input))};
+      },
+    });
+    const checkpoint = copyOutput(result.checkpoint, flags.output);
+    const {best, last, test} = result.accuracy;
+    this.log(
+      table(
+        [{head: `W ${result.meanWeightBits.toFixed(2)}`}, {head: 'accuracy %', align: 'right'}],
+        [
+          ['validation, best epoch', percent(best)],
+          ['validation, last epoch', percent(last)],
+          ['test', percent(test)],
+        ],
+      ),
+    );
+    this.log(`\nCheckpoint: ${checkpoint}`);
+    return {runId: run.id, checkpoint, accuracy: result.accuracy, meanWeightBits: result.meanWeightBits};
+  }
+}
+
+function missing(what: string): SdqError {
+  return new SdqError(`Phase 2 needs a strategy and weights to start from; ${what} is missing.`, {
+    code: 'train-input-missing',
+    exit: ExitCode.usage,
+    suggestions: ['sdq search --output strategy.json', 'sdq strategy create --weight-bits 4 --output strategy.json'],
+  });
+}

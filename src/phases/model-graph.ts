@@ -1,0 +1,39 @@
+/** The graph of a model for commands that need no tensors: the data set, where there is one, says its input and classes. */
+import type {Config} from '../config/config-types.ts';
+import {SdqError} from '../errors.ts';
+import type {Graph} from '../graph/graph.ts';
+import {selectDataset} from '../plugins/datasets/inspect-dataset.ts';
+import type {ModelContext, Registry} from '../plugins/registry.ts';
+
+/**
+ * @param name of the model; the config's options count where it is the config's model
+ * @param notice told when the config's data set cannot be opened: the graph is then the model's default one
+ * @throws SdqError (exit 3) for an unknown name or options that the model refuses
+ */
+export async function modelGraph(
+  config: Config,
+  registry: Registry,
+  name: string,
+  notice: (message: string) => void,
+): Promise<Graph> {
+  const definition = registry.get('model', name);
+  const options = config.model?.name === name ? config.model.options : {};
+  return definition.build((await contextOf(config, registry, notice)) ?? definition.defaults, options);
+}
+
+async function contextOf(
+  {data}: Config,
+  registry: Registry,
+  notice: (message: string) => void,
+): Promise<ModelContext | undefined> {
+  if (data === undefined) return undefined;
+  const {definition, directory, options} = selectDataset(registry, data.name, data);
+  try {
+    const {classes, channels, height, width} = await definition.open(directory, options);
+    return {classes: classes.length, inputShape: [channels, height, width]};
+  } catch (error) {
+    if (!(error instanceof SdqError)) throw error;
+    notice(`The model's default input and classes are taken: ${error.message}`);
+    return undefined;
+  }
+}

@@ -1,0 +1,277 @@
+/**
+ * What the three trainings (pretrain, search, train) share: the step loop with its journal rows, checkpoints in time,
+ * resume to the same bits, validation after each epoch with the best weights kept, and a clean stop.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+
+import type {BatchSource} from '../data/batches.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import type {Weights} from '../graph/graph.ts';
+import type {Network} from '../graph/network.ts';
+import {exitCodeOf, type StopSignal} from '../runs/signals.ts';
+import type {Run} from '../runs/run-directory.ts';
+import {decodeCheckpoint, encodeCheckpoint, type Checkpoint, type Json} from '../training/checkpoint.ts';
+import {firstState, runLoop, type LoopState, type Report, type StepInput} from '../training/loop.ts';
+import {
+  disposeState,
+  exportMoments,
+  importMoments,
+  type Optimizer,
+  type OptimizerState,
+  type TrainedParameter,
+} from '../training/optimizers.ts';
+import {openPart, type Session} from './session.ts';
+
+export type PhaseName = 'pretrain' | 'search' | 'train';
+
+/** A run with what its phases need of it. */
+export interface PhaseContext {
+  readonly session: Session;
+  readonly run: Run;
+  readonly stop: StopSignal;
+  /** Optimizer steps of the run before this phase: journal steps only grow. */
+  readonly stepOffset: number;
+}
+
+/** The best epoch on the validation split. */
+export interface Best {
+  /** From 1. */
+  readonly epoch: number;
+  readonly accuracy: number;
+}
+
+export interface Phase {
+  readonly name: PhaseName;
+  readonly network: Network;
+  /** Everything that the optimizer moves: the network's parameters and the quantizers'. */
+  readonly parameters: readonly TrainedParameter[];
+  readonly optimizer: Optimizer;
+  readonly epochs: number;
+  /** Prepares what a resumed phase finds in its checkpoint: calibration, re-estimation, first evaluation. */
+  start(source: BatchSource): Promise<void>;
+  /** One step: gradients and update. Returns the next optimizer state and the metrics, `loss` at least. */
+  step(
+    input: StepInput,
+    optimizerState: OptimizerState,
+    stepsPerEpoch: number,
+  ): Promise<{optimizerState: OptimizerState; metrics: Readonly<Record<string, number>> & {readonly loss: number}}>;
+  /** Metrics beside those of the steps, e.g. every layer's β. */
+  intervalMetrics(): Readonly<Record<string, unknown>>;
+  /** Top-1 on the validation split after an epoch; null when there is none. The best is remembered by `saveBest`. */
+  validate(): Promise<number | null>;
+  saveBest(): void;
+  /** State of the method for the checkpoint, and back. */
+  exportState(): {readonly state: Json; readonly arrays: Weights};
+  importState(state: Json, arrays: Weights, file: string): void;
+  /** The phase ends before its epochs are used up, e.g. because the target is reached. */
+  isDone(): boolean;
+}
+
+export interface PhaseOutcome {
+  readonly steps: number;
+  readonly best: Best | null;
+  /** Top-1 on the validation split after the last epoch. */
+  readonly last: number | null;
+}
+
+interface Position {
+  readonly loop: LoopState;
+  readonly best: Best | null;
+  readonly last: number | null;
+}
+
+/**
+ * Runs a phase, from its checkpoint where the run has one.
+ * @throws SdqError (exit 130 or 143) after a signal, with the state saved
+ */
+export async function runPhase({session, run, stop, stepOffset}: PhaseContext, phase: Phase): Promise<PhaseOutcome> {
+  const {config, reporter} = session;
+  const {checkpointSeconds, logEverySteps} = config.runs;
+  const source = openPart(session, 'train', 'training', config.seed);
+  let optimizerState = phase.optimizer.init(phase.parameters);
+  try {
+    let position: Position = {loop: firstState, best: null, last: null};
+    const save = async (): Promise<void> => {
+      const bytes = await encode(phase, optimizerState, position, run.journal.position());
+      run.checkpoints.save(`${phase.name}-${String(position.loop.step).padStart(8, '0')}`, bytes);
+    };
+    const restored = restore(run, phase, reporter.line);
+    if (restored === undefined) {
+      await phase.start(source);
+      await save();
+    } else {
+      disposeState(optimizerState);
+      ({position, optimizerState} = restored);
+      run.journal.replayAfter(restored.journal);
+      reporter.line(`Resuming ${phase.name} after step ${position.loop.step}.`);
+    }
+    let saved = Date.now();
+    const total = phase.epochs * source.batchesPerEpoch;
+    const label = (epoch: number): string => `${phase.name}, epoch ${epoch + 1}/${phase.epochs}`;
+    const log = (report: Report, data: Readonly<Record<string, unknown>>): void =>
+      run.journal.log('metric', data, stepOffset + report.step);
+
+    const {finished} = await runLoop({
+      source,
+      inputShape: phase.network.graph.input.shape,
+      epochs: phase.epochs,
+      state: position.loop,
+      intervalSteps: logEverySteps,
+      parameters: phase.parameters,
+      async step(input) {
+        const result = await phase.step(input, optimizerState, source.batchesPerEpoch);
+        optimizerState = result.optimizerState;
+        reporter.update(
+          label(input.state.epoch),
+          input.state.step + 1,
+          total,
+          `loss ${result.metrics.loss.toFixed(3)}`,
+        );
+        return result.metrics;
+      },
+      onInterval: (report) =>
+        log(report, {
+          ...prefixed(phase.name, {
+            ...report.metrics,
+            epoch: report.epoch + 1,
+            imagesPerSecond: report.imagesPerSecond,
+            dataWaitFraction: report.waitFraction,
+          }),
+          ...phase.intervalMetrics(),
+        }),
+      async onEpoch(report) {
+        const accuracy = await phase.validate();
+        const epoch = report.epoch + 1;
+        let best = position.best;
+        if (accuracy === null || best === null || accuracy > best.accuracy) {
+          phase.saveBest();
+          if (accuracy !== null) best = {epoch, accuracy};
+        }
+        position = {...position, best, last: accuracy};
+        log(report, {
+          ...prefixed(phase.name, {epochLoss: report.metrics['loss'], epoch}),
+          ...(accuracy === null ? {} : {[`${phase.name}/validationAccuracy`]: accuracy}),
+          ...phase.intervalMetrics(),
+        });
+        const validation = accuracy === null ? '' : `, validation ${(100 * accuracy).toFixed(2)} %`;
+        const speed = `${Math.round(report.imagesPerSecond)} images/s`;
+        reporter.line(`${label(report.epoch)}: loss ${report.metrics['loss']!.toFixed(4)}${validation}, ${speed}`);
+      },
+      async onState(loop) {
+        const isEpochEnd = loop.epoch !== position.loop.epoch;
+        position = {...position, loop};
+        if (!isEpochEnd && Date.now() - saved < 1000 * checkpointSeconds) return;
+        await save();
+        saved = Date.now();
+      },
+      shouldStop: () => stop.received() !== undefined || phase.isDone(),
+    });
+    const signal = stop.received();
+    if (signal !== undefined && !finished && !phase.isDone()) {
+      await save();
+      throw interrupted(run, phase.name, signal, position.loop.step);
+    }
+    return {steps: position.loop.step, best: position.best, last: position.last};
+  } finally {
+    disposeState(optimizerState);
+    await source.close();
+  }
+}
+
+function interrupted(run: Run, phase: PhaseName, signal: 'SIGINT' | 'SIGTERM', step: number): SdqError {
+  return new SdqError(`Stopped by ${signal} after step ${step} of ${phase}; the state is saved.`, {
+    code: 'interrupted',
+    exit: exitCodeOf(signal),
+    suggestions: [`sdq ${run.record().command} --resume ${run.id}`],
+  });
+}
+
+/** `search/loss` for `loss`. */
+function prefixed(phase: PhaseName, metrics: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`${phase}/${name}`, value]));
+}
+
+async function encode(
+  phase: Phase,
+  optimizerState: OptimizerState,
+  position: Position,
+  journal: number,
+): Promise<Uint8Array> {
+  const {state, arrays} = phase.exportState();
+  return encodeCheckpoint({
+    weights: phase.network.weights(),
+    groups: {optimizer: await exportMoments(phase.optimizer, optimizerState), method: arrays},
+    state: {
+      phase: phase.name,
+      position: position as unknown as Json,
+      optimizerStep: optimizerState.step,
+      method: state,
+      journal,
+    },
+  });
+}
+
+/** The newest usable checkpoint of this phase, loaded; undefined when the phase has not begun. */
+function restore(
+  run: Run,
+  phase: Phase,
+  notice: (message: string) => void,
+): {position: Position; optimizerState: OptimizerState; journal: number} | undefined {
+  const found = run.checkpoints.latest(notice);
+  if (found === undefined) return undefined;
+  const {file, content} = found;
+  const checkpoint = decodeCheckpoint(content, file);
+  if (checkpoint.state['phase'] !== phase.name) return undefined;
+  const {position, optimizerStep, method, journal} = stateOf(checkpoint, file);
+  phase.network.load(checkpoint.weights);
+  phase.importState(method, checkpoint.groups['method'] ?? new Map(), file);
+  const moments = checkpoint.groups['optimizer'] ?? new Map();
+  return {
+    position,
+    optimizerState: importMoments(phase.optimizer, phase.parameters, optimizerStep, moments, file),
+    journal,
+  };
+}
+
+function stateOf(
+  {state}: Checkpoint,
+  file: string,
+): {position: Position; optimizerStep: number; method: Json; journal: number} {
+  const {position, optimizerStep, method, journal} = state;
+  const loop = (position as {loop?: Partial<LoopState>} | undefined)?.loop;
+  const isComplete =
+    typeof optimizerStep === 'number' &&
+    typeof journal === 'number' &&
+    method !== undefined &&
+    Number.isInteger(loop?.step) &&
+    Number.isInteger(loop?.epoch) &&
+    Number.isInteger(loop?.batch);
+  if (!isComplete) {
+    throw new SdqError(`${file}: __metadata__/state lacks position, optimizerStep, method or journal.`, {
+      code: 'checkpoint-incomplete',
+      exit: ExitCode.invalidInput,
+    });
+  }
+  return {position: position as unknown as Position, optimizerStep, method, journal};
+}
+
+/** The network's own parameters: weight decay applies to weights alone, not to batch-norm and biases. */
+export function networkParameters(network: Network): TrainedParameter[] {
+  const roles = new Map(network.graph.parameters.map(({name, role}) => [name, role]));
+  return [...network.parameters].map(([name, variable]) => ({
+    name,
+    variable,
+    decays: roles.get(name) === 'weight',
+    rateFactor: 1,
+  }));
+}
+
+/** [N, classes], float32 */
+export function oneHot(labels: tf.Tensor1D, classes: number): tf.Tensor2D {
+  return tf.cast(tf.oneHot(labels, classes), 'float32') as tf.Tensor2D;
+}
+
+/** Share of the rows whose highest logit is the label's. @returns scalar */
+export function topOneAccuracy(logits: tf.Tensor, labels: tf.Tensor1D): tf.Tensor {
+  return tf.mean(tf.cast(tf.equal(tf.argMax(logits, -1), labels), 'float32'));
+}

@@ -1,0 +1,70 @@
+/** Full-precision training: cross-entropy with the labels. */
+import {uniform} from '../random.ts';
+import {softCrossEntropy} from '../tensor/cross-entropy.ts';
+import {updateRunningStatistics} from '../training/batch-norm-statistics.ts';
+import {descend} from '../training/gradient-descent.ts';
+import {createOptimizer} from '../training/optimizers.ts';
+import {learningRateFactor} from '../training/schedules.ts';
+import {evaluateOn} from './evaluate.ts';
+import {writeModelFile} from './model-file.ts';
+import {networkParameters, oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
+import type {PretrainResult} from './results.ts';
+import {createModel, readWeights} from './session.ts';
+
+/** @returns the kept checkpoint: the best validation epoch's, or the last one's without a validation split */
+export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
+  const {session, run} = context;
+  const {config, dataset} = session;
+  const network = createModel(session, config.model.weights);
+  const checkpoint = run.path('full-precision.safetensors');
+  const parameters = networkParameters(network);
+  const optimizer = createOptimizer(config.pretrain.optimizer);
+  const {epochs, schedule} = config.pretrain;
+  try {
+    const outcome = await runPhase(context, {
+      name: 'pretrain',
+      network,
+      parameters,
+      optimizer,
+      epochs,
+      start: async () => Promise.resolve(),
+      async step({images, labels, state}, optimizerState, stepsPerEpoch) {
+        const factor = learningRateFactor(schedule, state.step, epochs * stepsPerEpoch, stepsPerEpoch);
+        let next = optimizerState;
+        const metrics = await descend(
+          parameters,
+          () => {
+            const logits = network.forward(images, {
+              training: true,
+              onBatchStatistics: updateRunningStatistics(network),
+              dropout: (index) => uniform(config.seed, 'dropout', state.step, index),
+            });
+            const loss = softCrossEntropy(logits, oneHot(labels, dataset.classes.length));
+            return {loss, reported: {accuracy: topOneAccuracy(logits, labels)}};
+          },
+          (gradients) => (next = optimizer.update(parameters, gradients, optimizerState, factor)),
+        );
+        return {
+          optimizerState: next,
+          metrics: {...metrics, learningRate: factor * config.pretrain.optimizer.learningRate},
+        };
+      },
+      intervalMetrics: () => ({}),
+      validate: async () => (await evaluateOn(session, network, 'validation'))?.accuracy ?? null,
+      saveBest: () => writeModelFile(checkpoint, network.weights()),
+      exportState: () => ({state: null, arrays: new Map()}),
+      importState: () => undefined,
+      isDone: () => false,
+    });
+    network.load(readWeights(network.graph, checkpoint));
+    const test = await evaluateOn(session, network, 'test');
+    return {
+      checkpoint,
+      accuracy: {best: outcome.best?.accuracy ?? null, last: outcome.last, test: test!.accuracy},
+      epoch: outcome.best?.epoch ?? epochs,
+      steps: outcome.steps,
+    };
+  } finally {
+    network.dispose();
+  }
+}

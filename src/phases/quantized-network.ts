@@ -1,0 +1,131 @@
+/** A network at the bitwidths of a strategy: its learned steps and ranges, its forward pass, its file. */
+import * as tf from '@tensorflow/tfjs-core';
+
+import type {Weights} from '../graph/graph.ts';
+import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '../graph/network.ts';
+import type {QuantizedLayer} from '../graph/layer-table.ts';
+import type {Registry} from '../plugins/registry.ts';
+import {
+  calibrate,
+  createInputQuantizers,
+  inputGrid,
+  sampleValues,
+  type InputQuantizer,
+} from '../sdq/activation-quantizer.ts';
+import {createLearnedSteps} from '../sdq/learned-steps.ts';
+import {outputChannels, quantizeWeights, type WeightQuantizer} from '../sdq/weight-quantizer.ts';
+import type {TrainedParameter} from '../training/optimizers.ts';
+
+/** Bitwidths of a layer's weights and of its input. */
+export interface Precision {
+  readonly weightBits: number;
+  readonly activationBits: number;
+}
+
+export interface Quantization {
+  readonly weights: WeightQuantizer;
+  /** Learned steps of the weights by layer name; empty where they come from statistics. */
+  readonly steps: ReadonlyMap<string, tf.Variable>;
+  readonly inputs: ReadonlyMap<string, InputQuantizer>;
+  readonly precision: (layer: QuantizedLayer) => Precision;
+  /** How the network runs at these bitwidths. */
+  readonly forward: Required<Pick<ForwardOptions, 'weight' | 'activation'>>;
+  /** The learned steps and ranges, for the optimizer: no weight decay. */
+  readonly parameters: readonly TrainedParameter[];
+  dispose(): void;
+}
+
+/** Names of the learned values in files: `<layer>.weight_step`, `<layer>.input_range`. */
+const stepName = (layer: string): string => `${layer}.weight_step`;
+const rangeName = (layer: string): string => `${layer}.input_range`;
+
+export function quantize(
+  network: Network,
+  registry: Registry,
+  names: {readonly weights: string; readonly activations: string},
+  precision: (layer: QuantizedLayer) => Precision,
+  options: {readonly learnSteps: boolean},
+): Quantization {
+  const weights = registry.get('weight-quantizer', names.weights);
+  const steps = options.learnSteps
+    ? createLearnedSteps(
+        network.layers,
+        (layer) => network.parameters.get(layer.weight)!,
+        (layer) => precision(layer).weightBits,
+        weights,
+      )
+    : new Map<string, tf.Variable>();
+  const byName = new Map(network.layers.map((layer) => [layer.name, layer]));
+  const inputs = createInputQuantizers(
+    network.layers,
+    ({name}) => precision(byName.get(name)!).activationBits,
+    registry.get('activation-quantizer', names.activations),
+    registry.get('activation-quantizer', 'lsq'),
+  );
+  const variables = [
+    ...[...steps].map(([layer, variable]) => ({name: stepName(layer), variable})),
+    ...[...inputs].map(([layer, {parameter}]) => ({name: rangeName(layer), variable: parameter})),
+  ];
+  return {
+    weights,
+    steps,
+    inputs,
+    precision,
+    forward: {
+      weight: (layer, w) =>
+        quantizeWeights(w, weights, precision(layer).weightBits, outputChannels(layer), steps.get(layer.name)),
+      activation: inputForward(inputs),
+    },
+    parameters: variables.map(({name, variable}) => ({name, variable, decays: false, rateFactor: 1})),
+    dispose: () => variables.forEach(({variable}) => variable.dispose()),
+  };
+}
+
+/** Quantizers of the layers' inputs as the network asks for them. */
+export function inputForward(
+  inputs: ReadonlyMap<string, InputQuantizer>,
+): (layer: QuantizedLayer) => ForwardQuantizer | null {
+  return ({name}) => {
+    const input = inputs.get(name);
+    return input === undefined ? null : inputGrid(input);
+  };
+}
+
+/** Sets every range from the full-precision inputs of one batch. @param images [N, height, width, channels] */
+export function calibrateInputs(
+  network: Network,
+  inputs: ReadonlyMap<string, InputQuantizer>,
+  images: tf.Tensor,
+): void {
+  if (inputs.size === 0) return;
+  tf.dispose(
+    network.forward(images, {
+      training: false,
+      onActivation: ({name}, x) => {
+        const input = inputs.get(name);
+        if (input !== undefined) calibrate(input, sampleValues(x));
+      },
+    }),
+  );
+}
+
+/** The learned values as arrays for a file. */
+export function learnedValues({parameters}: Quantization): Weights {
+  return new Map(
+    parameters.map(({name, variable}) => [name, {shape: variable.shape, data: Float32Array.from(variable.dataSync())}]),
+  );
+}
+
+/**
+ * Takes the learned values from a file's tensors.
+ * @returns names that the file lacks or holds in another shape
+ */
+export function loadLearnedValues({parameters}: Quantization, tensors: Weights): string[] {
+  const missing: string[] = [];
+  for (const {name, variable} of parameters) {
+    const found = tensors.get(name);
+    if (found === undefined || found.shape.join() !== variable.shape.join()) missing.push(name);
+    else tf.tidy(() => variable.assign(tf.tensor(found.data, variable.shape)));
+  }
+  return missing;
+}

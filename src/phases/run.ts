@@ -1,0 +1,158 @@
+/** A run from beginning to end: its folder, its signals, its phases in order, and what `--resume` skips. */
+import type {Config} from '../config/config-types.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import type {Registry} from '../plugins/registry.ts';
+import {createRun, resumeRun, type Run} from '../runs/run-directory.ts';
+import {listenForStop} from '../runs/signals.ts';
+import {evaluateOn} from './evaluate.ts';
+import type {PhaseContext} from './phase.ts';
+import {pretrain} from './pretrain.ts';
+import type {Results} from './results.ts';
+import {search} from './search.ts';
+import {createModel, openSession, type JobConfig, type Reporter, type Session} from './session.ts';
+import {readStrategy} from './strategy-file.ts';
+import {train} from './train.ts';
+
+export interface RunOptions {
+  readonly command: 'pretrain' | 'search' | 'train' | 'run';
+  readonly config: JobConfig;
+  readonly registry: Registry;
+  readonly reporter: Reporter;
+  readonly versions: Readonly<Record<string, string>>;
+  /** Id of the run to continue, or `latest`. Its own config is used then. */
+  readonly resume?: string | undefined;
+}
+
+/** What the phases of a run share. */
+export interface RunContext {
+  readonly session: Session;
+  readonly run: Run;
+  readonly context: (results: Results) => PhaseContext;
+  /** The result of a phase: from an earlier try of this run, or by running it now. */
+  readonly phase: <K extends keyof Results>(
+    name: K,
+    body: () => Promise<NonNullable<Results[K]>>,
+  ) => Promise<NonNullable<Results[K]>>;
+}
+
+/**
+ * Opens or resumes a run, gives it to `body`, and ends it with the right status whatever happens.
+ * @param body returns its result, and the failed check that the exit code is to tell of
+ */
+export async function withRun<T>(
+  options: RunOptions,
+  body: (context: RunContext) => Promise<{readonly result: T; readonly failure?: SdqError | undefined}>,
+): Promise<{readonly result: T; readonly failure?: SdqError | undefined; readonly run: Run}> {
+  const {command, registry, reporter, versions, resume} = options;
+  const root = options.config.runs.directory;
+  const notice = reporter.line.bind(reporter);
+  const run =
+    resume === undefined
+      ? createRun(root, {command, config: options.config, seed: options.config.seed, versions}, new Date(), notice)
+      : resumeRun(root, resume, command, new Date(), notice);
+  const stop = listenForStop((signal) => notice(`${signal}: finishing the step; press again to stop at once.`));
+  try {
+    const config = resume === undefined ? options.config : resumedConfig(run);
+    run.journal.replayAfter(run.record().journal);
+    notice(`Run ${run.id} in ${run.directory}`);
+    const session = await openSession(config, registry, reporter);
+    try {
+      const {name, device, threads} = session.engine;
+      run.update({engine: {name, device, threads}});
+      notice(`Engine ${name}: ${device}`);
+      const outcome = await body({
+        session,
+        run,
+        context: (results) => ({session, run, stop, stepOffset: stepsOf(results)}),
+        async phase(phaseName, runPhase) {
+          const results = run.record().results as Results;
+          const known = results[phaseName];
+          if (known !== undefined) return known;
+          const result = await runPhase();
+          run.journal.log('summary', {[phaseName]: result});
+          run.update({results: {...run.record().results, [phaseName]: result}, journal: run.journal.position()});
+          return result;
+        },
+      });
+      run.checkpoints.clear();
+      run.end(outcome.failure === undefined ? 'finished' : 'failed', outcome.failure?.oclif.exit ?? ExitCode.done);
+      return {...outcome, run};
+    } finally {
+      await session.close();
+    }
+  } catch (error) {
+    endAfter(error, run);
+    throw error;
+  } finally {
+    stop.dispose();
+  }
+}
+
+/** Ends the run after an error, without hiding it behind a second one, e.g. of the same full disk. */
+function endAfter(error: unknown, run: Run): void {
+  const exit = error instanceof SdqError ? error.oclif.exit : ExitCode.bug;
+  const isStopped = exit === ExitCode.interrupted || exit === ExitCode.terminated;
+  try {
+    run.end(isStopped ? 'interrupted' : 'failed', exit);
+  } catch (second) {
+    if (!(second instanceof SdqError)) throw second;
+  }
+}
+
+/** The run's own config with the engine and threads that it began with: other ones would give other bits. */
+function resumedConfig(run: Run): JobConfig {
+  const {config, engine} = run.record();
+  const stored = config as JobConfig;
+  return engine === null
+    ? stored
+    : {...stored, engine: {name: engine.name, threads: engine.threads} satisfies Config['engine']};
+}
+
+/** Optimizer steps of the completed phases. */
+function stepsOf({pretrain, search, train}: Results): number {
+  return (pretrain?.steps ?? 0) + (search?.steps ?? 0) + (train?.steps ?? 0);
+}
+
+const resultsOf = (run: Run): Results => run.record().results;
+
+/** prepare → search → train → evaluate. */
+export async function runAll({session, run, context, phase}: RunContext): Promise<{
+  readonly result: Results;
+  readonly failure?: SdqError | undefined;
+}> {
+  const {weights} = session.config.model;
+  const fullPrecisionFile =
+    weights ?? (await phase('pretrain', async () => pretrain(context(resultsOf(run))))).checkpoint;
+  const found = await phase('search', async () => search(context(resultsOf(run)), fullPrecisionFile));
+  const failure = targetMissed(found.missedBy, session.config.search.target.meanWeightBits);
+  if (failure !== undefined) return {result: resultsOf(run), failure};
+  await phase('train', async () =>
+    train(context(resultsOf(run)), {
+      strategy: readStrategy(found.strategy),
+      weights: found.checkpoint,
+      fullPrecision: fullPrecisionFile,
+    }),
+  );
+  await phase('fullPrecision', async () => {
+    const network = createModel(session, fullPrecisionFile);
+    try {
+      return (await evaluateOn(session, network, 'test'))!;
+    } finally {
+      network.dispose();
+    }
+  });
+  return {result: resultsOf(run)};
+}
+
+/** The error of a search that ended above its target; undefined when it was reached. */
+export function targetMissed(missedBy: number, target: number): SdqError | undefined {
+  if (missedBy === 0) return undefined;
+  return new SdqError(
+    `The search ended at ${(target + missedBy).toFixed(3)} mean weight bits, ${missedBy.toFixed(3)} above the target of ${target}.`,
+    {
+      code: 'target-not-reached',
+      exit: ExitCode.targetNotReached,
+      suggestions: ['Give it more search.epochs, a higher search.dualRate, or a higher target.'],
+    },
+  );
+}

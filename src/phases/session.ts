@@ -1,0 +1,137 @@
+/** What every phase works with: the settings, a started engine, the opened data set, and where progress is told. */
+import path from 'node:path';
+
+import * as tf from '@tensorflow/tfjs-core';
+
+import type {Config} from '../config/config-types.ts';
+import {openBatches, type BatchSource} from '../data/batches.ts';
+import {dataCache} from '../data/cache.ts';
+import type {Dataset} from '../data/dataset.ts';
+import {resolveNormalization, type Normalization} from '../data/normalization.ts';
+import type {Part} from '../data/splits.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import {readFileBounded} from '../files.ts';
+import type {Graph, Weights} from '../graph/graph.ts';
+import {initialWeights} from '../graph/initialize.ts';
+import {createNetwork, type Network} from '../graph/network.ts';
+import {parseSafetensors} from '../graph/safetensors.ts';
+import {matchWeights} from '../graph/weights.ts';
+import type {Engine, Registry} from '../plugins/registry.ts';
+import {registerGradients} from '../tensor/gradients.ts';
+
+/** A config that names a model and a data set. */
+export type JobConfig = Config & {
+  readonly model: NonNullable<Config['model']>;
+  readonly data: NonNullable<Config['data']>;
+};
+
+/** Where a phase tells how far it is. */
+export interface Reporter {
+  update(label: string, done: number, total: number | undefined, detail?: string): void;
+  line(text: string): void;
+}
+
+export interface Session {
+  readonly config: JobConfig;
+  readonly registry: Registry;
+  readonly engine: Engine;
+  readonly dataset: Dataset;
+  readonly normalization: Normalization;
+  readonly reporter: Reporter;
+  /** Stops threads and frees memory. */
+  close(): Promise<void>;
+}
+
+/** 4 GiB: the largest file of weights that is read. */
+const weightsLimitBytes = 2 ** 32;
+
+/**
+ * Starts the engine and opens the data set.
+ * @throws SdqError (exit 6) when the engine or the data set is not available, (exit 3) when a file is broken
+ */
+export async function openSession(config: JobConfig, registry: Registry, reporter: Reporter): Promise<Session> {
+  const definition = registry.get('dataset', config.data.name);
+  const directory = config.data.directory ?? path.join(dataCache(), config.data.name);
+  const dataset = await definition.open(directory, config.data.options);
+  const normalization = resolveNormalization(config.data.normalization, dataset);
+  const engine = await startEngine(registry, config.engine);
+  registerGradients();
+  return {config, registry, engine, dataset, normalization, reporter, close: () => engine.dispose()};
+}
+
+/** `auto` takes the available engine of the highest rank. @throws SdqError (exit 6) that names what is missing */
+export async function startEngine(registry: Registry, {name, threads}: Config['engine']): Promise<Engine> {
+  if (name !== 'auto') return registry.get('engine', name).start({threads});
+  const reasons: string[] = [];
+  for (const definition of registry.list('engine').toSorted((a, b) => b.rank - a.rank)) {
+    const {available, reason} = await definition.probe({threads});
+    if (available) return definition.start({threads});
+    reasons.push(`${definition.name}: ${reason}`);
+  }
+  throw new SdqError(`No engine is available. ${reasons.join(' ')}`, {
+    code: 'no-engine',
+    exit: ExitCode.notAvailable,
+    suggestions: ['sdq doctor'],
+  });
+}
+
+/** Batches of one part of the data set; the caller closes the source. */
+export function openPart(session: Session, part: Part, mode: 'training' | 'evaluation', seed: number): BatchSource {
+  const {config, dataset, normalization} = session;
+  const {batchSize, validation, augment} = config.data;
+  return openBatches(dataset, {part, mode, validation, batchSize, augment, normalization, seed});
+}
+
+/** The graph of a model for this session's data set. */
+export function buildGraph(
+  {registry, dataset}: Session,
+  model: {readonly name: string; readonly options?: Readonly<Record<string, unknown>>},
+): Graph {
+  const {classes, channels, height, width} = dataset;
+  return registry
+    .get('model', model.name)
+    .build({classes: classes.length, inputShape: [channels, height, width]}, model.options ?? {});
+}
+
+/**
+ * The weights of a file for a graph, all of them.
+ * @throws SdqError (exit 3) naming the file and what is missing, broken or of the wrong shape
+ */
+export function readWeights(graph: Graph, file: string): Weights {
+  const {weights, missing} = matchWeights(
+    graph,
+    parseSafetensors(readFileBounded(file, weightsLimitBytes), file),
+    file,
+  );
+  if (missing.length === 0) return weights;
+  const named = `${missing.slice(0, 5).join(', ')}${missing.length > 5 ? ', …' : ''}`;
+  throw new SdqError(
+    `${file} lacks ${missing.length} of the ${graph.parameters.length} tensors of ${graph.name}: ${named}.`,
+    {
+      code: 'weights-missing',
+      exit: ExitCode.invalidInput,
+      suggestions: [`sdq model show ${graph.name} lists the layers; sdq model show ${file} what the file holds.`],
+    },
+  );
+}
+
+/** The session's model with the weights of a file, or freshly initialised from the seed. */
+export function createModel(session: Session, weights?: string): Network {
+  const graph = buildGraph(session, session.config.model);
+  return createNetwork(
+    graph,
+    weights === undefined ? initialWeights(graph, session.config.seed) : readWeights(graph, weights),
+  );
+}
+
+/** The first batch of training images, [N, height, width, channels], without augmentation: for calibration. */
+export async function firstImages(session: Session): Promise<tf.Tensor4D> {
+  const {channels, height, width} = session.dataset;
+  const source = openPart(session, 'train', 'evaluation', session.config.seed);
+  try {
+    const {images, size} = await source.batch(0, 0);
+    return tf.tensor4d(images.slice(), [size, height, width, channels]);
+  } finally {
+    await source.close();
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Times steps of the real thing on random images: `train` is a step of phase 2 without distillation (pretraining when
+ * both bitwidths are 32), `search` one of phase 1 with full-precision activations, `evaluate` a forward pass. The stem and the
+ * classifier stay in full precision, as in the peer that they are compared with.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+
+import type {Graph} from '../graph/graph.ts';
+import {initialWeights} from '../graph/initialize.ts';
+import type {QuantizedLayer} from '../graph/layer-table.ts';
+import {createNetwork} from '../graph/network.ts';
+import type {Registry} from '../plugins/registry.ts';
+import {normal, uniform} from '../random.ts';
+import {keepPositive} from '../sdq/activation-quantizer.ts';
+import {readScalars, searchWeights} from '../sdq/stochastic.ts';
+import {outputChannels} from '../sdq/weight-quantizer.ts';
+import {softCrossEntropy} from '../tensor/cross-entropy.ts';
+import {updateRunningStatistics} from '../training/batch-norm-statistics.ts';
+import {descend} from '../training/gradient-descent.ts';
+import {createOptimizer, type TrainedParameter} from '../training/optimizers.ts';
+import {networkParameters, oneHot} from './phase.ts';
+import {calibrateInputs, quantize} from './quantized-network.ts';
+
+export interface StepBenchmark {
+  readonly graph: Graph;
+  /** Looked up for the quantizers `symmetric`, `pact` and `lsq`. */
+  readonly registry: Registry;
+  readonly kind: 'train' | 'search' | 'evaluate';
+  /** Images a step. */
+  readonly batch: number;
+  /** 1 to 8, or 32 for full precision. */
+  readonly weightBits: number;
+  readonly activationBits: number;
+  readonly steps: number;
+}
+
+/** Milliseconds of each step on the current backend, the slow first ones included. */
+export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
+  const {graph, registry, kind, batch, weightBits, activationBits, steps} = benchmark;
+  const network = createNetwork(graph, initialWeights(graph, 0));
+  const {layers} = network;
+  const quantized = (layer: QuantizedLayer): boolean => layer !== layers[0] && layer !== layers.at(-1);
+  const quantization = quantize(
+    network,
+    registry,
+    {weights: 'symmetric', activations: 'pact'},
+    (layer) => (quantized(layer) ? {weightBits, activationBits} : {weightBits: 32, activationBits: 32}),
+    {learnSteps: kind === 'train'},
+  );
+  const indicators = layers.map(() => tf.variable(tf.scalar(1)));
+  const optimizer = createOptimizer({
+    name: 'sgd',
+    learningRate: 0.01,
+    momentum: 0.9,
+    nesterov: false,
+    weightDecay: 1e-4,
+    beta1: 0,
+    beta2: 0,
+  });
+  const trained = [...networkParameters(network), ...quantization.parameters];
+  const followed: TrainedParameter[] = indicators.map((variable, l) => ({
+    name: `share/${l}`,
+    variable,
+    decays: false,
+    rateFactor: 1,
+  }));
+  let state = optimizer.init(trained);
+  const draw = uniform(0, 'bench');
+  const [channels, height, width] = graph.input.shape as [number, number, number];
+  const images = tf.tensor4d(
+    Float32Array.from({length: batch * height * width * channels}, () => normal(draw)),
+    [batch, height, width, channels],
+  );
+  const classes = layers.at(-1)!.outputShape[0]!;
+  const labels = tf.tensor1d(
+    Int32Array.from({length: batch}, () => Math.floor(classes * draw())),
+    'int32',
+  );
+  calibrateInputs(network, quantization.inputs, images);
+
+  const weight = (layer: QuantizedLayer, w: tf.Tensor): tf.Tensor => {
+    if (kind !== 'search') return quantization.forward.weight(layer, w);
+    if (!quantized(layer)) return w;
+    const choice = {high: 4, low: 3, share: layers.indexOf(layer) % 2};
+    return searchWeights(w, quantization.weights, choice, indicators[layers.indexOf(layer)]!, outputChannels(layer));
+  };
+  const step = async (): Promise<void> => {
+    if (kind === 'evaluate') {
+      const logits = network.forward(images, {training: false, ...quantization.forward});
+      await logits.data();
+      logits.dispose();
+      return;
+    }
+    await descend(
+      [...trained, ...followed],
+      () => ({
+        loss: softCrossEntropy(
+          network.forward(images, {
+            training: true,
+            weight,
+            activation: quantization.forward.activation,
+            onBatchStatistics: updateRunningStatistics(network),
+          }),
+          oneHot(labels, classes),
+        ),
+      }),
+      (gradients) => {
+        const shares = followed.map(({name}) => gradients.get(name));
+        readScalars(shares.filter((share) => share !== undefined));
+        state = optimizer.update(trained, gradients, state, 1);
+        keepPositive(quantization.parameters.map(({variable}) => variable));
+      },
+    );
+  };
+  try {
+    const times: number[] = [];
+    for (let i = 0; i < steps; i++) {
+      const start = performance.now();
+      await step();
+      times.push(performance.now() - start);
+    }
+    return times;
+  } finally {
+    tf.dispose([images, labels, ...indicators, ...[...state.moments.values()].flat()]);
+    quantization.dispose();
+    network.dispose();
+  }
+}

@@ -1,0 +1,37 @@
+/** Reading a strategy: its schema, then what the schema cannot say. */
+import {createRequire} from 'node:module';
+
+import {expand, type JsonSchema} from '../config/schema.ts';
+import {validateSettings} from '../config/validate.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import {readFileBounded} from '../files.ts';
+import {checkStrategy, type Strategy, type StrategyFile} from '../sdq/strategy.ts';
+
+const require = createRequire(import.meta.url);
+
+/** Far more than the largest network needs; a file above it is refused unread. */
+const limitBytes = 16 << 20;
+
+/** @throws SdqError (exit 3) naming the file, the JSON pointer, the value found and what is allowed */
+export function readStrategy(file: string): Strategy {
+  const text = Buffer.from(readFileBounded(file, limitBytes)).toString('utf8');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new SdqError(`${file} is not JSON: ${(error as Error).message}.`, {
+      code: 'strategy-not-json',
+      exit: ExitCode.invalidInput,
+      cause: error,
+    });
+  }
+  return checkedStrategy(value, file);
+}
+
+/** @param file where the value comes from, for messages @throws SdqError (exit 3) */
+export function checkedStrategy(value: unknown, file: string): Strategy {
+  const schema = expand(require('../../schemas/strategy.schema.json') as JsonSchema);
+  const strategy = structuredClone(value) as Record<string, unknown>;
+  validateSettings(strategy, schema, [{name: file, base: '', values: strategy}]);
+  return checkStrategy(strategy as unknown as StrategyFile, file);
+}

@@ -1,0 +1,164 @@
+/**
+ * Phase 2: trains the network at the bitwidths of a strategy with distillation and bin regularization
+ * (SDQ, Huang et al., ICML 2022, section 3.3).
+ */
+import * as tf from '@tensorflow/tfjs-core';
+
+import {createNetwork, type Network} from '../graph/network.ts';
+import {uniform} from '../random.ts';
+import {keepPositive} from '../sdq/activation-quantizer.ts';
+import {binRegularization, binWeight} from '../sdq/bin-regularization.ts';
+import {distillationLoss} from '../sdq/distillation.ts';
+import type {Strategy} from '../sdq/strategy.ts';
+import {outputChannels} from '../sdq/weight-quantizer.ts';
+import {softCrossEntropy} from '../tensor/cross-entropy.ts';
+import {reestimateStatistics, updateRunningStatistics} from '../training/batch-norm-statistics.ts';
+import {descend} from '../training/gradient-descent.ts';
+import {createOptimizer} from '../training/optimizers.ts';
+import {learningRateFactor} from '../training/schedules.ts';
+import {evaluateOn} from './evaluate.ts';
+import {readModelFile, writeModelFile} from './model-file.ts';
+import {networkParameters, oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
+import {calibrateInputs, learnedValues, loadLearnedValues, quantize, type Quantization} from './quantized-network.ts';
+import type {TrainResult} from './results.ts';
+import {buildGraph, createModel, firstImages, readWeights, type Session} from './session.ts';
+
+/** Batches over which batch-norm statistics are re-estimated once the bitwidths are fixed [ours]. */
+const reestimationBatches = 50;
+
+export interface TrainInput {
+  readonly strategy: Strategy;
+  /** File of the weights to start from. */
+  readonly weights: string;
+  /** File of the full-precision weights: the teacher `self`. */
+  readonly fullPrecision: string;
+}
+
+/** @returns the kept checkpoint: the best validation epoch's, or the last one's without a validation split */
+export async function train(context: PhaseContext, input: TrainInput): Promise<TrainResult> {
+  const {session, run} = context;
+  const {config} = session;
+  const {strategy} = input;
+  const {epochs, schedule, distillation, binRegularization: bins} = config.train;
+  const network = createModel(session, input.weights);
+  const teacher = createTeacher(session, input.fullPrecision);
+  const quantization = quantizeByStrategy(session, network, strategy, config.train.learnScales);
+  const checkpoint = run.path('quantized.safetensors');
+  const parameters = [...networkParameters(network), ...quantization.parameters];
+  const optimizer = createOptimizer(config.train.optimizer);
+  const classes = session.dataset.classes.length;
+
+  /** L_EBR over the quantized layers. */
+  const binLoss = (): tf.Tensor =>
+    binRegularization(
+      network.layers.map((layer) => {
+        const scale = quantization.steps.get(layer.name);
+        return {
+          w: network.parameters.get(layer.weight)!,
+          channels: outputChannels(layer),
+          bits: quantization.precision(layer).weightBits,
+          ...(scale === undefined ? {} : {scale: scale as tf.Tensor}),
+        };
+      }),
+      quantization.weights,
+    );
+
+  try {
+    const outcome = await runPhase(context, {
+      name: 'train',
+      network,
+      parameters,
+      optimizer,
+      epochs,
+      async start(source) {
+        const images = await firstImages(session);
+        calibrateInputs(network, quantization.inputs, images);
+        images.dispose();
+        await reestimateStatistics(network, source, reestimationBatches, quantization.forward);
+        const first = await evaluateOn(session, network, 'validation', quantization.forward);
+        if (first !== null) {
+          run.journal.log('summary', {'train/startAccuracy': first.accuracy});
+          session.reporter.line(`Before training: validation ${(100 * first.accuracy).toFixed(2)} %.`);
+        }
+      },
+      async step({images, labels, state}, optimizerState, stepsPerEpoch) {
+        const factor = learningRateFactor(schedule, state.step, epochs * stepsPerEpoch, stepsPerEpoch);
+        const lambdaE = binWeight(bins.weight, state.step / stepsPerEpoch, bins.rampEpochs);
+        let next = optimizerState;
+        const teacherLogits = teacher?.forward(images, {training: false});
+        try {
+          const metrics = await descend(
+            parameters,
+            () => {
+              const logits = network.forward(images, {
+                training: true,
+                ...quantization.forward,
+                onBatchStatistics: updateRunningStatistics(network),
+                dropout: (index) => uniform(config.seed, 'dropout', state.step, index),
+              });
+              const target = oneHot(labels, classes);
+              const task =
+                teacherLogits === undefined
+                  ? softCrossEntropy(logits, target)
+                  : distillationLoss(logits, teacherLogits, target, distillation.hardLabelWeight);
+              const reported = {accuracy: topOneAccuracy(logits, labels), taskLoss: task};
+              if (lambdaE === 0) return {loss: task, reported};
+              const binRegularizer = binLoss();
+              return {loss: tf.add(task, tf.mul(binRegularizer, lambdaE)), reported: {...reported, binRegularizer}};
+            },
+            (gradients) => {
+              next = optimizer.update(parameters, gradients, optimizerState, factor);
+              keepPositive(quantization.parameters.map(({variable}) => variable));
+            },
+          );
+          return {
+            optimizerState: next,
+            metrics: {...metrics, learningRate: factor * config.train.optimizer.learningRate},
+          };
+        } finally {
+          teacherLogits?.dispose();
+        }
+      },
+      intervalMetrics: () => ({}),
+      validate: async () => (await evaluateOn(session, network, 'validation', quantization.forward))?.accuracy ?? null,
+      saveBest: () => writeModelFile(checkpoint, network.weights(), {strategy, learned: learnedValues(quantization)}),
+      exportState: () => ({state: null, arrays: learnedValues(quantization)}),
+      importState: (_, arrays) => void loadLearnedValues(quantization, arrays),
+      isDone: () => false,
+    });
+    network.load(readWeights(network.graph, checkpoint));
+    loadLearnedValues(quantization, readModelFile(checkpoint).tensors);
+    const test = await evaluateOn(session, network, 'test', quantization.forward);
+    return {
+      checkpoint,
+      accuracy: {best: outcome.best?.accuracy ?? null, last: outcome.last, test: test!.accuracy},
+      epoch: outcome.best?.epoch ?? epochs,
+      steps: outcome.steps,
+      meanWeightBits: strategy.summary.meanWeightBits,
+    };
+  } finally {
+    teacher?.dispose();
+    quantization.dispose();
+    network.dispose();
+  }
+}
+
+/** Bitwidths, quantizers and learned values of a network under a strategy that was matched with it. */
+export function quantizeByStrategy(
+  {registry}: Session,
+  network: Network,
+  strategy: Strategy,
+  learnSteps: boolean,
+): Quantization {
+  const byName = new Map(strategy.layers.map((layer) => [layer.name, layer]));
+  return quantize(network, registry, strategy.quantizers, ({name}) => byName.get(name)!, {learnSteps});
+}
+
+/** The network whose outputs are learned; undefined for `none`. */
+function createTeacher(session: Session, fullPrecision: string): Network | undefined {
+  const {teacher} = session.config.train.distillation;
+  if (teacher === 'none') return undefined;
+  if (teacher === 'self') return createModel(session, fullPrecision);
+  const graph = buildGraph(session, {name: teacher.model, options: teacher.options ?? {}});
+  return createNetwork(graph, readWeights(graph, teacher.weights));
+}
