@@ -43,7 +43,7 @@ export function showError(
 }
 
 function errorReport(error: unknown, flags: readonly string[]): ErrorReport {
-  if (error instanceof SdqError) {
+  if (isExpected(error)) {
     const {code, message, oclif, suggestions} = error;
     return {error: {code, message, exit: oclif.exit, suggestions}};
   }
@@ -69,6 +69,11 @@ function errorReport(error: unknown, flags: readonly string[]): ErrorReport {
 export function renderError(error: unknown, flags: readonly string[] = []): string {
   const {code, message, suggestions} = errorReport(error, flags).error;
   return [`Error: ${message}`, ...suggestions.map((text) => `  → ${text}`), `  [${code}]`, ''].join('\n');
+}
+
+/** By name, because a plugin throws the `SdqError` of the copy of sdq that it finds. */
+function isExpected(error: unknown): error is SdqError {
+  return error instanceof SdqError || (error instanceof Error && error.name === 'SdqError' && 'suggestions' in error);
 }
 
 /** Errors of oclif's own: flags and arguments that it could not parse. */

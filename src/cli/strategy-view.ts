@@ -1,6 +1,6 @@
-/** A strategy for people: a bar a layer, and what it comes to. */
+/** A strategy for people: its layers, a bar a layer, and what it comes to. */
 import type {Strategy} from '../sdq/strategy.ts';
-import {bars} from './table.ts';
+import {bars, table} from './table.ts';
 
 export function showStrategy({layers, summary}: Strategy): string {
   const {meanWeightBits, meanWeightBitsUnpinned, meanActivationBits, compression, bops} = summary;
@@ -18,4 +18,24 @@ export function showStrategy({layers, summary}: Strategy): string {
     `W ${meanWeightBits.toFixed(2)} / A ${Number(meanActivationBits.toFixed(2))}: mean weight bits over ${layers.length} quantized layers${unpinned}.`,
     `Weights ${compression.toFixed(1)}× smaller than at 32 bits; ${(bops / 1e9).toFixed(2)} G bit operations a sample.`,
   ].join('\n');
+}
+
+/** The bits of weights and input of each layer. */
+export function strategyTable({layers}: Strategy): string {
+  return table(
+    [
+      {head: 'layer'},
+      {head: 'op'},
+      {head: 'weights', align: 'right'},
+      {head: 'W bits', align: 'right'},
+      {head: 'A bits', align: 'right'},
+    ],
+    layers.map(({name, op, params, weightBits, activationBits}) => [name, op, params, weightBits, activationBits]),
+  );
+}
+
+/** `W 1.93 / A 32, 16.6× smaller`. */
+export function strategyLine({summary: {meanWeightBits, meanActivationBits, compression}}: Strategy): string {
+  const bits = `W ${meanWeightBits.toFixed(2)} / A ${Number(meanActivationBits.toFixed(2))}`;
+  return `${bits}, ${compression.toFixed(1)}× smaller`;
 }

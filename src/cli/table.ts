@@ -24,8 +24,8 @@ const none = {
   middle: '  ',
 };
 
-/** The width that output may take: the terminal's, or 100 columns where stdout is none. */
-export const outputWidth = (): number => (process.stdout.isTTY ? process.stdout.columns : 100);
+/** The columns of the terminal; undefined where stdout is none. */
+const terminalWidth = (): number | undefined => (process.stdout.isTTY ? process.stdout.columns : undefined);
 
 /**
  * Rows under a head, without lines. Where it would be wider than `width`, the widest left-aligned columns are cut.
@@ -35,7 +35,7 @@ export const outputWidth = (): number => (process.stdout.isTTY ? process.stdout.
 export function table(
   columns: readonly Column[],
   rows: readonly (readonly (string | number | null)[])[],
-  width = outputWidth(),
+  width = terminalWidth() ?? Infinity,
 ): string {
   const cells = rows.map((row) => row.map((cell) => (cell === null ? '-' : String(cell))));
   const widths = columns.map(({head}, i) => Math.max(head.length, ...cells.map((row) => row[i]?.length ?? 0)));
@@ -68,7 +68,7 @@ export function table(
 export function bars(
   values: readonly {readonly name: string; readonly value: number}[],
   unit: string,
-  width = outputWidth(),
+  width = terminalWidth() ?? 100,
 ): string {
   const largest = Math.max(1, ...values.map(({value}) => value));
   const names = Math.min(Math.max(0, ...values.map(({name}) => name.length)), Math.floor(width / 2));

@@ -5,14 +5,14 @@
 import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded, writeFileAtomic} from '../files.ts';
 import type {Weights} from '../graph/graph.ts';
-import {parseSafetensors, serializeSafetensors} from '../graph/safetensors.ts';
+import {parseSafetensors, serializeSafetensors, type SafetensorsFile} from '../graph/safetensors.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 
 const limitBytes = 2 ** 32;
 const strategyKey = 'sdq.strategy';
 
 export interface ModelFile {
-  readonly tensors: Weights;
+  readonly tensors: SafetensorsFile['tensors'];
   /** As found, not yet validated; undefined for a full-precision network. */
   readonly strategy: unknown;
 }

@@ -1,0 +1,78 @@
+import {existsSync} from 'node:fs';
+import os from 'node:os';
+
+import {SdqCommand} from '../cli/base-command.ts';
+import {table} from '../cli/table.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import {selectDataset} from '../plugins/datasets/inspect-dataset.ts';
+
+interface Diagnosis {
+  readonly versions: {readonly sdq: string; readonly node: string; readonly platform: string};
+  readonly machine: {readonly cpus: number; readonly memoryMiB: number};
+  readonly config: string | null;
+  readonly plugins: readonly string[];
+  readonly engines: readonly {
+    readonly name: string;
+    readonly available: boolean;
+    readonly reason: string;
+    readonly device: string;
+  }[];
+  readonly datasets: readonly {
+    readonly name: string;
+    readonly present: boolean;
+    readonly path: string;
+    /** Where it is, or how to get it. */
+    readonly reason: string;
+  }[];
+}
+
+export default class Doctor extends SdqCommand {
+  static override summary = 'Say what sdq finds on this machine: engines, data sets, versions, and what is missing.';
+  static override examples = ['<%= config.bin %> doctor', '<%= config.bin %> doctor --json'];
+
+  async run(): Promise<Diagnosis> {
+    const {config, file, registry} = await this.settings({kinds: ['engine', 'dataset']});
+    const engines = await Promise.all(
+      registry.list('engine').map(async (engine) => {
+        return {name: engine.name, ...(await engine.probe({threads: config.engine.threads}))};
+      }),
+    );
+    const datasets = registry.list('dataset').map(({name, sources}) => {
+      const {directory} = selectDataset(registry, name, config.data);
+      const present = existsSync(directory);
+      const missing = sources.length === 0 ? 'your own files: set data.directory' : `sdq data fetch ${name}`;
+      return {name, present, path: directory, reason: present ? `in ${directory}` : missing};
+    });
+    const result = {
+      versions: {sdq: this.config.version, node: process.version, platform: `${process.platform}-${process.arch}`},
+      machine: {cpus: os.availableParallelism(), memoryMiB: Math.round(os.totalmem() / 2 ** 20)},
+      config: file ?? null,
+      plugins: config.plugins,
+      engines,
+      datasets,
+    };
+    const {versions, machine} = result;
+    this.log(`sdq ${versions.sdq}, Node ${versions.node}, ${versions.platform}`);
+    this.log(`${machine.cpus} processors, ${machine.memoryMiB} MiB of memory`);
+    this.log(`config: ${file ?? 'none; write one with `sdq init`'}\n`);
+    this.log(
+      table(
+        [{head: 'engine'}, {head: 'available'}, {head: 'device'}, {head: 'why'}],
+        engines.map(({name, available, device, reason}) => [name, available ? 'yes' : 'no', device, reason]),
+      ),
+    );
+    this.log('');
+    this.log(
+      table(
+        [{head: 'data set'}, {head: 'present'}, {head: 'where, or how to get it'}],
+        datasets.map(({name, present, reason}) => [name, present ? 'yes' : 'no', reason]),
+      ),
+    );
+    if (!engines.some(({available}) => available)) {
+      this.checkFailed(
+        new SdqError('No engine is available.', {code: 'no-engine', exit: ExitCode.notAvailable, suggestions: []}),
+      );
+    }
+    return result;
+  }
+}

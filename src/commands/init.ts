@@ -1,0 +1,37 @@
+import {existsSync, readFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {Flags} from '@oclif/core';
+
+import {SdqCommand} from '../cli/base-command.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import {writeFileAtomic} from '../files.ts';
+
+const fileName = 'sdq.config.yaml';
+const templates = ['mnist', 'cifar10-resnet20', 'image-folder'];
+
+export default class Init extends SdqCommand {
+  static override summary = 'Write a config file to start from.';
+  static override description =
+    'mnist: a small network on digits, minutes. cifar10-resnet20: the network of the paper, hours. image-folder: your own images.';
+  static override examples = ['<%= config.bin %> init', '<%= config.bin %> init --template cifar10-resnet20'];
+  static override flags = {
+    template: Flags.string({summary: 'What to start from.', options: templates, default: 'mnist'}),
+    output: Flags.string({summary: 'Where to write it.', helpValue: 'FILE', default: fileName}),
+  };
+
+  async run(): Promise<{path: string; template: string}> {
+    const {flags} = await this.parse(Init);
+    const file = path.resolve(flags.output);
+    if (existsSync(file)) {
+      throw new SdqError(`${file} is already there; it is not overwritten.`, {
+        code: 'file-exists',
+        exit: ExitCode.invalidInput,
+        suggestions: ['Write to another file with --output FILE.'],
+      });
+    }
+    writeFileAtomic(file, readFileSync(path.join(this.config.root, 'templates', `${flags.template}.yaml`)));
+    this.log(`${file}\nNext: sdq run`);
+    return {path: file, template: flags.template};
+  }
+}

@@ -1,0 +1,96 @@
+import {existsSync} from 'node:fs';
+import path from 'node:path';
+
+import {Args} from '@oclif/core';
+
+import {SdqCommand} from '../../cli/base-command.ts';
+import {table} from '../../cli/table.ts';
+import {layerTable} from '../../graph/layer-table.ts';
+import {readModelFile} from '../../phases/model-file.ts';
+import {modelGraph} from '../../phases/model-graph.ts';
+
+interface ShownModel {
+  readonly name: string;
+  readonly layers: readonly {
+    readonly name: string;
+    readonly op: string;
+    readonly params: number;
+    readonly macs: number;
+    readonly inputShape: readonly number[];
+    readonly outputShape: readonly number[];
+  }[];
+  readonly params: number;
+  readonly macs: number;
+}
+
+interface ShownFile {
+  readonly file: string;
+  readonly tensors: readonly {readonly name: string; readonly shape: readonly number[]; readonly params: number}[];
+  readonly params: number;
+}
+
+export default class ModelShow extends SdqCommand {
+  static override summary = 'Show the layers of a model, or the tensors of a safetensors file.';
+  static override description =
+    "Of a model: every layer that is quantized, with its weights, multiply-accumulates and shapes, and the network's totals. Input and classes are those of the config's data set where it has been fetched.";
+  static override examples = [
+    '<%= config.bin %> model show resnet20',
+    '<%= config.bin %> model show mobilenet-v2 --json',
+  ];
+  static override args = {model: Args.string({description: 'Name of a model, or a safetensors file.', required: true})};
+
+  async run(): Promise<ShownModel | ShownFile> {
+    const {args} = await this.parse(ModelShow);
+    return args.model.endsWith('.safetensors') || existsSync(args.model)
+      ? this.#showFile(path.resolve(args.model))
+      : await this.#showModel(args.model);
+  }
+
+  async #showModel(name: string): Promise<ShownModel> {
+    const {config, registry} = await this.settings({kinds: ['model', 'dataset']});
+    const graph = await modelGraph(config, registry, name, (message) => this.notice(message));
+    const found = layerTable(graph);
+    const layers = found.layers.map(({name: layer, op, params, macs, inputShape, outputShape}) => {
+      return {name: layer, op, params, macs, inputShape, outputShape};
+    });
+    const result = {name, layers, params: found.parameters, macs: found.macs};
+    this.log(
+      table(
+        [
+          {head: 'layer'},
+          {head: 'op'},
+          {head: 'weights', align: 'right'},
+          {head: 'MACs', align: 'right'},
+          {head: 'input', align: 'right'},
+          {head: 'output', align: 'right'},
+        ],
+        layers.map((layer) => [
+          layer.name,
+          layer.op,
+          grouped(layer.params),
+          grouped(layer.macs),
+          layer.inputShape.join('×'),
+          layer.outputShape.join('×'),
+        ]),
+      ),
+    );
+    this.log(`\n${grouped(result.params)} parameters, ${grouped(result.macs)} MACs for one image`);
+    return result;
+  }
+
+  #showFile(file: string): ShownFile {
+    const {tensors: found} = readModelFile(file);
+    const tensors = [...found].map(([name, {shape, data}]) => ({name, shape, params: data.length}));
+    const params = tensors.reduce((sum, tensor) => sum + tensor.params, 0);
+    this.log(
+      table(
+        [{head: 'tensor'}, {head: 'shape', align: 'right'}, {head: 'values', align: 'right'}],
+        tensors.map((tensor) => [tensor.name, tensor.shape.join('×'), grouped(tensor.params)]),
+      ),
+    );
+    this.log(`\n${grouped(params)} values`);
+    return {file, tensors, params};
+  }
+}
+
+const grouped = (count: number): string => count.toLocaleString('en-US');

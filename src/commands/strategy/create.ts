@@ -1,0 +1,47 @@
+import path from 'node:path';
+
+import {Flags} from '@oclif/core';
+
+import {SdqCommand} from '../../cli/base-command.ts';
+import {showStrategy} from '../../cli/strategy-view.ts';
+import {writeFileAtomic} from '../../files.ts';
+import {graphDigest} from '../../graph/digest.ts';
+import {layerTable} from '../../graph/layer-table.ts';
+import {modelGraph} from '../../phases/model-graph.ts';
+import {pinnedBits} from '../../sdq/pins.ts';
+import {buildStrategy, uniformWeightBits, type Strategy} from '../../sdq/strategy.ts';
+
+export default class StrategyCreate extends SdqCommand {
+  static override summary = 'Write a strategy that gives every layer the same bits.';
+  static override description =
+    'The uniform baseline: all layers at --weight-bits but for those that search.pin holds, inputs at search.activationBits.';
+  static override examples = [
+    '<%= config.bin %> strategy create --weight-bits 2 --set model.name=resnet20 --output uniform.json',
+  ];
+  static override flags = {
+    'weight-bits': Flags.integer({summary: 'Bits of the weights, 1 to 8.', min: 1, max: 8, required: true}),
+    output: Flags.string({summary: 'Where to write it.', helpValue: 'FILE', default: 'strategy.json'}),
+  };
+
+  async run(): Promise<{path: string; strategy: Strategy}> {
+    const {flags} = await this.parse(StrategyCreate);
+    const {config, registry} = await this.settings({require: ['model'], kinds: ['model', 'dataset']});
+    const graph = await modelGraph(config, registry, config.model.name, (message) => this.notice(message));
+    const {layers} = layerTable(graph);
+    const names = layers.map(({name}) => name);
+    const pinned = pinnedBits(names, config.search.pin);
+    const strategy = buildStrategy({
+      model: {name: config.model.name, digest: graphDigest(graph)},
+      quantizers: config.quantizers,
+      layers,
+      weightBits: uniformWeightBits(names, flags['weight-bits'], pinned),
+      activationBits: config.search.activationBits,
+      pinned,
+      provenance: {method: 'uniform', sdqVersion: this.config.version},
+    });
+    const file = path.resolve(flags.output);
+    writeFileAtomic(file, `${JSON.stringify(strategy, null, 2)}\n`);
+    this.log(`${showStrategy(strategy)}\n${file}`);
+    return {path: file, strategy};
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * What a plugin author imports: the types of the definitions, the registry they enter, the error to throw, and the
+ * builder of graphs.
+ *
+ * ```ts
+ * import {graphBuilder, type RegisterHook} from 'sdq';
+ *
+ * const register: RegisterHook = ({registry}) => {
+ *   registry.add({kind: 'model', name: 'tiny', …, build: ({inputShape, classes}) => …});
+ *   return Promise.resolve();
+ * };
+ * export default register;
+ * ```
+ */
+export type {Dataset, Split} from './data/dataset.ts';
+export {ExitCode, SdqError, type SdqErrorOptions} from './errors.ts';
+export {graphBuilder} from './graph/builder.ts';
+export type {Graph} from './graph/graph.ts';
+export {
+  Registry,
+  type ActivationQuantizerDefinition,
+  type DatasetDefinition,
+  type Definitions,
+  type Engine,
+  type EngineDefinition,
+  type EngineOptions,
+  type EngineProbe,
+  type FetchContext,
+  type Kind,
+  type ModelContext,
+  type ModelDefinition,
+  type OptionsSchema,
+  type RegisterHook,
+  type SearcherDefinition,
+  type WeightQuantizerDefinition,
+} from './plugins/registry.ts';
