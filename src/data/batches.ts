@@ -114,7 +114,7 @@ export function openBatches(
     if (error === undefined) promise?.resolve(size);
     else promise?.reject(new SdqError(error.message, error));
   });
-  worker.on('error', (error) => fail(workerEnded(error instanceof Error ? error.message : String(error))));
+  worker.on('error', (error) => fail(workerEnded(error.message)));
   worker.on('exit', (code) => fail(workerEnded(`exit code ${code}`)));
 
   const request = (slot: Slot, epoch: number, index: number): void => {

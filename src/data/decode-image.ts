@@ -1,4 +1,6 @@
 /** One PNG or JPEG file to RGB bytes of the size the network sees. */
+import {isNativeError} from 'node:util/types';
+
 import {ExitCode, SdqError} from '../errors.ts';
 
 /** The region of an image of this width and height to take, in pixels. */
@@ -30,7 +32,7 @@ export async function decodeImage(file: string, size: number, crop: Crop | undef
     }
     return await image.toColourspace('srgb').removeAlpha().raw().toBuffer();
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = isNativeError(error) ? error.message : String(error);
     throw new SdqError(`Cannot decode ${file}: ${reason.replace(/\s+/g, ' ')}.`, {
       code: 'image-undecodable',
       exit: ExitCode.invalidInput,

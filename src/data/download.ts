@@ -1,5 +1,6 @@
 /** One file over HTTP: resumed where it stopped, checked by length and digest, never waiting for ever. */
 import {open, rm, stat} from 'node:fs/promises';
+import {isNativeError} from 'node:util/types';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {fileError, isFileSystemError} from '../files.ts';
@@ -121,6 +122,6 @@ async function sizeOf(file: string): Promise<number> {
 /** The innermost reason: fetch wraps it as the cause of "fetch failed". */
 function reasonOf(error: unknown): string {
   let reason = error;
-  while (reason instanceof Error && reason.cause instanceof Error) reason = reason.cause;
-  return (reason instanceof Error ? reason.message : String(reason)).replace(/\.$/, '');
+  while (isNativeError(reason) && isNativeError(reason.cause)) reason = reason.cause;
+  return (isNativeError(reason) ? reason.message : String(reason)).replace(/\.$/, '');
 }

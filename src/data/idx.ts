@@ -38,7 +38,12 @@ export function parseIdx(bytes: Uint8Array, dimensions: number, file: string): I
   // A product of uint32 sizes may leave the exact integers of a double; it is then far above any file's length.
   const count = shape.reduce((product, size) => product * size, 1);
   if (bytes.length - header !== count) {
-    throw invalid(file, header, `${bytes.length - header} bytes of values`, `${shape.join(' × ')} = ${count}`);
+    throw invalid(
+      file,
+      header,
+      `${bytes.length - header} bytes of values`,
+      shape.length === 1 ? `${count}` : `${shape.join(' × ')} = ${count}`,
+    );
   }
   return {shape, values: bytes.subarray(header)};
 }

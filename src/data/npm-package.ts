@@ -3,6 +3,7 @@ import {spawn} from 'node:child_process';
 import {existsSync} from 'node:fs';
 import path from 'node:path';
 import {text} from 'node:stream/consumers';
+import {isNativeError} from 'node:util/types';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {digestOf} from './pinned-files.ts';
@@ -47,7 +48,7 @@ export async function packNpm({
     text(npm.stderr),
   ]).catch((error: unknown) => {
     signal.throwIfAborted();
-    throw failed(error instanceof Error ? error.message : String(error));
+    throw failed(isNativeError(error) ? error.message : String(error));
   });
   signal.throwIfAborted();
   const tarball = path.join(folder, `${name}-${version}.tgz`);

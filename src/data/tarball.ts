@@ -2,6 +2,7 @@
 import {renameSync} from 'node:fs';
 import {mkdtemp, rm} from 'node:fs/promises';
 import path from 'node:path';
+import {isNativeError} from 'node:util/types';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {fileError, isFileSystemError} from '../files.ts';
@@ -26,7 +27,7 @@ export async function extractEntries(tarball: string, entries: readonly TarEntry
     throw fileError(error, 'write', tarball);
   });
   try {
-    const found = new Set<string>();
+    const sizes = new Map<string, number>();
     await extract({
       file: tarball,
       cwd: folder,
@@ -35,20 +36,20 @@ export async function extractEntries(tarball: string, entries: readonly TarEntry
       filter: (name, entry) => {
         const wanted = entries.find((candidate) => candidate.entry === name);
         if (wanted === undefined || !('type' in entry) || entry.type !== 'File') return false;
-        if (entry.size !== wanted.bytes)
-          throw invalid(`${name} has ${entry.size} bytes; ${wanted.bytes} are expected.`);
-        found.add(name);
-        return true;
+        sizes.set(name, entry.size); // an error thrown here would end the process
+        return entry.size === wanted.bytes;
       },
     });
-    for (const {entry, file} of entries) {
-      if (!found.has(entry)) throw invalid(`it has no file ${entry}.`);
-      renameSync(path.join(folder, entry), file);
+    for (const {entry, bytes} of entries) {
+      const found = sizes.get(entry);
+      if (found === undefined) throw invalid(`it has no file ${entry}.`);
+      if (found !== bytes) throw invalid(`${entry} has ${found} bytes; ${bytes} are expected.`);
     }
+    for (const {entry, file} of entries) renameSync(path.join(folder, entry), file);
   } catch (error) {
     if (error instanceof SdqError) throw error;
     if (isFileSystemError(error)) throw fileError(error, 'write', folder);
-    throw invalid(`it is broken: ${error instanceof Error ? error.message : String(error)}.`, error);
+    throw invalid(`it is broken: ${isNativeError(error) ? error.message : String(error)}.`, error);
   } finally {
     await rm(folder, {recursive: true, force: true});
   }

@@ -2,6 +2,7 @@
 import {existsSync} from 'node:fs';
 import {rm} from 'node:fs/promises';
 import path from 'node:path';
+import {isNativeError} from 'node:util/types';
 
 import {cifarRecordBytes, cifarRecords, cifarSide, readCifarRecords} from '../../data/cifar-binary.ts';
 import type {Split} from '../../data/dataset.ts';
@@ -122,7 +123,7 @@ async function decodePng(file: string, limit: number): Promise<Uint8Array> {
   try {
     return await sharp(file, {limitInputPixels: limit}).removeAlpha().raw().toBuffer();
   } catch (error) {
-    throw new SdqError(`Cannot decode ${file}: ${error instanceof Error ? error.message : String(error)}.`, {
+    throw new SdqError(`Cannot decode ${file}: ${isNativeError(error) ? error.message : String(error)}.`, {
       code: 'image-undecodable',
       exit: ExitCode.invalidInput,
       cause: error,

@@ -1,0 +1,102 @@
+import {writeFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {describe, expect, test} from '@jest/globals';
+import fc from 'fast-check';
+import sharp, {type Sharp} from 'sharp';
+
+import {decodeImage} from '../../../src/data/decode-image.ts';
+import {SdqError} from '../../../src/errors.ts';
+import {temporaryFolder} from '../../helpers/temporary-folder.ts';
+
+const folder = temporaryFolder();
+
+/** Left half red, right half blue. */
+async function twoHalves(width: number, height: number): Promise<Buffer> {
+  const pixels = Buffer.alloc(width * height * 3);
+  for (let i = 0; i < width * height; i++) pixels[i * 3 + (i % width < width / 2 ? 0 : 2)] = 255;
+  return sharp(pixels, {raw: {width, height, channels: 3}})
+    .png()
+    .toBuffer();
+}
+
+function save(name: string, content: Buffer | string): string {
+  const file = path.join(folder, name);
+  writeFileSync(file, content);
+  return file;
+}
+
+describe('decodeImage', () => {
+  test('without a crop takes the centre: 7/8 of the shorter side', async () => {
+    const file = save('wide.png', await twoHalves(64, 32)); // the centre square has as much red as blue
+    const pixels = await decodeImage(file, 28, undefined); // side 32, so no resampling
+    expect(pixels).toHaveLength(28 * 28 * 3);
+    for (let i = 0; i < 28 * 28; i++)
+      expect([...pixels.subarray(i * 3, i * 3 + 3)]).toEqual(i % 28 < 14 ? [255, 0, 0] : [0, 0, 255]);
+  });
+
+  test('takes exactly the region of the crop', async () => {
+    const file = save('halves.png', await twoHalves(40, 20));
+    const pixels = await decodeImage(file, 10, (width, height) => {
+      expect([width, height]).toEqual([40, 20]);
+      return {left: 20, top: 3, width: 20, height: 10};
+    });
+    expect(new Set(pixels.filter((_, i) => i % 3 === 2))).toEqual(new Set([255]));
+    expect(new Set(pixels.filter((_, i) => i % 3 !== 2))).toEqual(new Set([0]));
+  });
+
+  test.each([
+    ['grey', (image: Sharp) => image.greyscale().png()],
+    ['with alpha', (image: Sharp) => image.ensureAlpha(0.5).png()],
+    ['palette', (image: Sharp) => image.png({palette: true})],
+    ['16 bits', (image: Sharp) => image.toColourspace('rgb16').png()],
+    ['JPEG', (image: Sharp) => image.jpeg()],
+    ['CMYK JPEG', (image: Sharp) => image.toColourspace('cmyk').jpeg()],
+  ])('an image that is %s becomes RGB bytes', async (name, encode) => {
+    const image = sharp({create: {width: 12, height: 12, channels: 3, background: '#808080'}});
+    const pixels = await decodeImage(save(`${name}.png`, await encode(image).toBuffer()), 8, undefined);
+    expect(pixels).toHaveLength(8 * 8 * 3);
+    for (const value of pixels) expect(Math.abs(value - 128)).toBeLessThanOrEqual(name === 'CMYK JPEG' ? 25 : 2);
+  });
+
+  test('a truncated PNG, a truncated JPEG, another format and a missing file are named', async () => {
+    const noise = {
+      create: {width: 64, height: 64, channels: 3, noise: {type: 'gaussian', mean: 128, sigma: 40}, background: '#000'},
+    } as const;
+    const png = await sharp(noise).png().toBuffer();
+    const jpeg = await sharp(noise).jpeg().toBuffer();
+    const files = [
+      save('cut.png', png.subarray(0, png.length / 2)),
+      save('cut.jpg', jpeg.subarray(0, jpeg.length / 2)),
+      save('really-a.tiff.png', await sharp(noise).tiff().toBuffer()),
+      save('drawing.png', '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'),
+      path.join(folder, 'absent.png'),
+    ];
+    for (const file of files) {
+      const error = await decodeImage(file, 8, undefined).catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(SdqError);
+      expect(error).toMatchObject({code: 'image-undecodable', oclif: {exit: 3}});
+      expect((error as SdqError).message).toContain(file);
+    }
+  });
+
+  test('an image that claims more pixels than 100 million is refused before it is decoded', async () => {
+    const png = await sharp({create: {width: 4, height: 4, channels: 3, background: '#000'}})
+      .png()
+      .toBuffer();
+    png.writeUInt32BE(60_000, 16); // width and height of the IHDR chunk
+    png.writeUInt32BE(60_000, 20);
+    await expect(decodeImage(save('huge.png', png), 8, undefined)).rejects.toBeInstanceOf(SdqError);
+  });
+
+  test('random bytes, behind a PNG or JPEG signature too, are an SdqError', async () => {
+    const signature = fc.constantFrom([], [0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10], [0xff, 0xd8, 0xff, 0xe0]);
+    await fc.assert(
+      fc.asyncProperty(signature, fc.uint8Array({maxLength: 200}), async (start, rest) => {
+        const file = save('random.png', Buffer.from([...start, ...rest]));
+        await expect(decodeImage(file, 8, undefined)).rejects.toBeInstanceOf(SdqError);
+      }),
+      {numRuns: 100},
+    );
+  });
+});

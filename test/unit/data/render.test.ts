@@ -1,0 +1,156 @@
+import {describe, expect, test} from '@jest/globals';
+
+import type {Dataset} from '../../../src/data/dataset.ts';
+import {createRenderer, type RenderPlan} from '../../../src/data/render.ts';
+import {madeDataset} from '../../helpers/made-dataset.ts';
+
+const identity = {mean: [0, 0, 0], std: [1, 1, 1]};
+
+function planOf(dataset: Dataset, changes: Partial<RenderPlan> = {}): RenderPlan {
+  const {height, width, channels, train} = dataset;
+  const end = train.labels.length;
+  return {
+    ...{split: train, start: 0, end, height, width, channels, batchSize: 4, shuffle: false, augmentation: undefined},
+    ...{normalization: identity, seed: 0, ...changes},
+  };
+}
+
+async function rendered(
+  plan: RenderPlan,
+  epoch: number,
+  index: number,
+): Promise<{bytes: number[][]; labels: number[]}> {
+  const imageSize = plan.height * plan.width * plan.channels;
+  const images = new Float32Array(plan.batchSize * imageSize);
+  const labels = new Int32Array(plan.batchSize);
+  const size = await createRenderer(plan)(epoch, index, images, labels);
+  const bytes = Array.from({length: size}, (_, i) =>
+    [...images.subarray(i * imageSize, (i + 1) * imageSize)].map((value) => Math.round(value * 255)),
+  );
+  return {bytes, labels: [...labels.subarray(0, size)]};
+}
+
+/** Image i of the split, read without the code under test. */
+function source(dataset: Dataset, image: number): number[] {
+  const {train} = dataset;
+  if (train.kind !== 'memory') throw new Error('not in memory');
+  return [...train.images.subarray(image * 45, (image + 1) * 45)];
+}
+
+/** Every crop of the padded image and its mirror image, by hand: [3, 5, 3] each. */
+function augmentedBy(pixels: readonly number[], pad: number): string[] {
+  const all: string[] = [];
+  for (let top = -pad; top <= pad; top++) {
+    for (let left = -pad; left <= pad; left++) {
+      const rows = [0, 1, 2].map((row) =>
+        [0, 1, 2, 3, 4].map((column) => {
+          const [r, c] = [row + top, column + left];
+          return r < 0 || r > 2 || c < 0 || c > 4 ? [0, 0, 0] : pixels.slice((r * 5 + c) * 3, (r * 5 + c) * 3 + 3);
+        }),
+      );
+      all.push(
+        rows.flat(2).join(),
+        rows
+          .map((row) => row.toReversed())
+          .flat(2)
+          .join(),
+      );
+    }
+  }
+  return all;
+}
+
+describe('a batch from memory', () => {
+  test('without shuffle and augmentation holds the images of the range in order, the last one short', async () => {
+    const dataset = madeDataset(11, 1);
+    const plan = planOf(dataset, {start: 2, end: 9});
+    expect(await rendered(plan, 0, 0)).toEqual({
+      bytes: [2, 3, 4, 5].map((image) => source(dataset, image)),
+      labels: [2, 0, 1, 2],
+    });
+    expect(await rendered(plan, 5, 1)).toEqual({
+      bytes: [6, 7, 8].map((image) => source(dataset, image)),
+      labels: [0, 1, 2],
+    });
+  });
+
+  test('values are (byte / 255 − mean) / std of the channel', async () => {
+    const plan = planOf(madeDataset(4, 1), {normalization: {mean: [0.1, 0.2, 0.3], std: [0.5, 0.25, 0.125]}});
+    const images = new Float32Array(4 * 45);
+    await createRenderer(plan)(0, 0, images, new Int32Array(4));
+    const [red, green, blue] = images; // of bytes 1, 2, 3
+    expect(red).toBeCloseTo((1 / 255 - 0.1) / 0.5, 6);
+    expect(green).toBeCloseTo((2 / 255 - 0.2) / 0.25, 6);
+    expect(blue).toBeCloseTo((3 / 255 - 0.3) / 0.125, 6);
+  });
+
+  test('shuffling shows every image once an epoch, in another order each epoch and for each seed', async () => {
+    const dataset = madeDataset(12, 1);
+    const epochOf = async (seed: number, epoch: number): Promise<string[]> => {
+      const plan = planOf(dataset, {shuffle: true, seed});
+      const batches = await Promise.all([0, 1, 2].map((index) => rendered(plan, epoch, index)));
+      return batches.flatMap(({bytes}) => bytes.map((image) => image.join()));
+    };
+    const all = Array.from({length: 12}, (_, image) => source(dataset, image).join());
+    const [first, again, next, other] = [
+      await epochOf(1, 0),
+      await epochOf(1, 0),
+      await epochOf(1, 1),
+      await epochOf(2, 0),
+    ];
+    expect(first.toSorted()).toEqual(all.toSorted());
+    expect(again).toEqual(first);
+    expect(next).not.toEqual(first);
+    expect(other).not.toEqual(first);
+  });
+
+  test('augmentation gives crops of the zero-padded image and their mirror images, all of them about equally often', async () => {
+    const dataset = madeDataset(1, 1);
+    const plan = planOf(dataset, {augmentation: {pad: 1, flip: true}});
+    const counts = new Map(augmentedBy(source(dataset, 0), 1).map((crop) => [crop, 0]));
+    expect(counts.size).toBe(18);
+    const draws = 1800;
+    for (let epoch = 0; epoch < draws; epoch++) {
+      const crop = (await rendered(plan, epoch, 0)).bytes[0]!.join();
+      expect(counts.has(crop)).toBe(true);
+      counts.set(crop, counts.get(crop)! + 1);
+    }
+    const expected = draws / 18;
+    const chiSquare = [...counts.values()].reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
+    expect(chiSquare).toBeLessThan(40.8); // 99.9 % quantile for 17 degrees of freedom
+  });
+
+  test('the padding is black before normalisation', async () => {
+    const plan = planOf(madeDataset(1, 1), {
+      augmentation: {pad: 5, flip: false},
+      normalization: {mean: [0.5, 0.25, 0], std: [0.5, 0.5, 0.5]},
+    });
+    const images = new Float32Array(45 * 4);
+    const padded = [-1, -0.5, 0];
+    let seen = false;
+    for (let epoch = 0; epoch < 20 && !seen; epoch++) {
+      await createRenderer(plan)(epoch, 0, images, new Int32Array(4));
+      seen = padded.every((value, channel) => images[channel] === value);
+    }
+    expect(seen).toBe(true);
+  });
+
+  test('without flip no image is mirrored', async () => {
+    const dataset = madeDataset(1, 1);
+    const plan = planOf(dataset, {augmentation: {pad: 0, flip: false}});
+    for (let epoch = 0; epoch < 50; epoch++) {
+      expect((await rendered(plan, epoch, 0)).bytes[0]).toEqual(source(dataset, 0));
+    }
+  });
+
+  test('the augmentation of an image does not depend on the batch size', async () => {
+    const dataset = madeDataset(12, 1, {pad: 2, flip: true});
+    const {augmentation} = dataset;
+    const whole = await rendered(planOf(dataset, {augmentation, shuffle: true, batchSize: 12}), 3, 0);
+    const parts = await Promise.all(
+      [0, 1, 2].map((index) => rendered(planOf(dataset, {augmentation, shuffle: true}), 3, index)),
+    );
+    expect(parts.flatMap(({bytes}) => bytes)).toEqual(whole.bytes);
+    expect(parts.flatMap(({labels}) => labels)).toEqual(whole.labels);
+  });
+});
