@@ -135,8 +135,8 @@ export function batchNormCoefficients(task: usize, thread: i32, threads: i32): v
       n += 1;
     }
     const at = <usize>c << 2;
-    const mean = <f32>(sum / n);
-    const variance = <f32>(squares / n);
+    const mean = <f32>(sum / max<f64>(n, 1));
+    const variance = <f32>(squares / max<f64>(n, 1));
     store<f32>(pointer(task, 9) + at, mean);
     store<f32>(pointer(task, 10) + at, variance);
     const multiplier = <f32>(<f64>load<f32>(pointer(task, 7) + at) / sqrt<f64>(<f64>variance + <f64>float(task, 0)));

@@ -62,7 +62,7 @@ export const reduceKernels: readonly tf.KernelConfig[] = [
   defineKernel<{x: tf.TensorInfo}, ReductionAttrs>(tf.Mean, ({backend, inputs: {x}, attrs, cpu}) => {
     const view = reducedView(x, attrs.axis, attrs.keepDims);
     if (x.dtype !== 'float32' || view === null) return cpu();
-    return reduced(backend, x, view, sum, 1 / view.length);
+    return reduced(backend, x, view, sum, 1 / Math.max(1, view.length));
   }),
 
   defineKernel<{x: tf.TensorInfo}, {reductionIndices: number | number[]; keepDims: boolean}>(
