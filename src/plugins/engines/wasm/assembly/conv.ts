@@ -30,7 +30,7 @@ import {
 } from './bands';
 import {clip} from './rows';
 import {float, int, madd, pointer, shareStart} from './task';
-import {dotTiles, outerTile1, outerTile6, storeColumns, tileColumns, tileRows} from './tiles';
+import {dotTiles, outerTile1, outerTile4, storeColumns, tileColumns, tileRows} from './tiles';
 
 /**
  * Runs of contiguous inputs under one output pixel, as pairs (byte offset, floats): a row of the filter where its taps
@@ -135,8 +135,8 @@ export function convolveClipped(task: usize, thread: i32, threads: i32): void {
 }
 
 /**
- * Rows of the filter gradient are taken in tiles of 6 from runs of `length` input values (a row of the filter and all input
- * channels); a run's last tile reaches back into the one before. Runs shorter than 6 are taken singly.
+ * Rows of the filter gradient are taken in tiles of 4 from runs of `length` input values (a row of the filter and all input
+ * channels); a run's last tile reaches back into the one before. Runs shorter than 4 are taken singly.
  */
 // @ts-ignore: decorator
 @inline
@@ -168,7 +168,7 @@ function packGradient(entries: usize, pixels: i32, dy: usize, columns: i32, targ
  *
  * `parts` = threads: each thread sums its own bands over the whole filter. `parts` = 1 (large filters): each thread has
  * its own panels of output channels and sums all bands. `reduceFilterGradient` adds the parts.
- * sums: [part][panel][filter row][tile][6 or 1][8].
+ * sums: [part][panel][filter row][tile][4 or 1][8].
  */
 export function convolveFilterGradient(task: usize, thread: i32, threads: i32): void {
   const scratch = pointer(task, 3) + <usize>thread * pointer(task, afterGeometry);
@@ -179,7 +179,7 @@ export function convolveFilterGradient(task: usize, thread: i32, threads: i32): 
   const down = kernelHeight(task);
   const length = kernelWidth(task) * channels(task);
   const tiles = runTiles(length);
-  const tileBytes: usize = length < tileRows ? 32 : 192;
+  const tileBytes = <usize>(length < tileRows ? 32 : 32 * tileRows);
   const columns = outChannels(task);
   const panels = (columns + tileColumns - 1) / tileColumns;
   const panelBytes = <usize>(down * tiles) * tileBytes;
@@ -211,7 +211,7 @@ export function convolveFilterGradient(task: usize, thread: i32, threads: i32): 
             outerTile1(entries, pixels, row + (<usize>tile << 2), panel, sum);
           } else {
             const first = min(tile * tileRows, length - tileRows);
-            outerTile6(entries, pixels, row + (<usize>first << 2), panel, sum);
+            outerTile4(entries, pixels, row + (<usize>first << 2), panel, sum);
           }
           sum += tileBytes;
         }

@@ -1,10 +1,14 @@
 /**
- * The register tiles that all convolutions and matrix products end in: 6 rows × 8 columns of sums in 12 vector registers,
- * which with two weights and one broadcast value fill the 15 that V8 gives to WebAssembly on x64.
+ * The register tiles that all convolutions and matrix products end in: 4 rows × 8 columns of sums.
  *
- * Two orders of the sum, after where the 6 values of a step lie:
- * - `dotTile6`: six separate rows that are walked along (the pixels of a convolution, the rows of a matrix);
- * - `outerTile6`: six neighbours in memory, the sum goes over rows (the gradient of a filter: its input channels).
+ * A step is a loop iteration of its own, never unrolled: V8 (TurboFan) moves all loads of a basic block before its
+ * multiply-adds, so that the 8 vectors of sums and all that a block loads must fit into the 15 registers it has on x64. 8 sums,
+ * 2 weights and 4 broadcast values do (larger tiles and unrolled ones run at half the speed); 8 sums are also what keeps
+ * two multiply-add units of latency 4 busy.
+ *
+ * Two orders of the sum, after where the 4 values of a step lie:
+ * - `dotTile4`: four separate rows that are walked along (the pixels of a convolution, the rows of a matrix);
+ * - `outerTile4`: four neighbours in memory, the sum goes over rows (the gradient of a filter: its input channels).
  *
  * The 8 columns come from a *panel*: 8 bias values, then 8 weights a step, contiguous (`packPanels`).
  */
@@ -12,7 +16,7 @@ import {clip} from './rows';
 import {madd} from './task';
 
 /** Rows of a tile. */
-export const tileRows: i32 = 6;
+export const tileRows: i32 = 4;
 /** Columns of a tile, floats a panel row. */
 export const tileColumns: i32 = 8;
 
@@ -41,12 +45,12 @@ function storePart(target: usize, a: v128, b: v128, columns: i32): void {
 }
 
 /**
- * Six rows: target[i] = clip(bias + Σ over runs and k of source[i][k] · panel[k]).
- * @param entries six pairs (byte offset from `source`, byte offset from `target`)
+ * Four rows: target[i] = clip(bias + Σ over runs and k of source[i][k] · panel[k]).
+ * @param entries four pairs (byte offset from `source`, byte offset from `target`)
  * @param runs pairs (byte offset from a row's start, floats), up to `runsEnd`; the panel has their steps one after another
  * @param columns of the 8 that are stored
  */
-export function dotTile6(
+export function dotTile4(
   entries: usize,
   source: usize,
   target: usize,
@@ -66,150 +70,41 @@ export function dotTile6(
   let b2 = b0;
   let a3 = a0;
   let b3 = b0;
-  let a4 = a0;
-  let b4 = b0;
-  let a5 = a0;
-  let b5 = b0;
-  let s: v128;
-  let w0: v128;
-  let w1: v128;
   for (; runs < runsEnd; runs += 8) {
     const first = source + load<usize>(runs);
-    let k = load<i32>(runs, 4);
     let p0 = first + load<usize>(entries, 0);
     let p1 = first + load<usize>(entries, 8);
     let p2 = first + load<usize>(entries, 16);
     let p3 = first + load<usize>(entries, 24);
-    let p4 = first + load<usize>(entries, 32);
-    let p5 = first + load<usize>(entries, 40);
-    for (; k >= 4; k -= 4) {
-      w0 = v128.load(w, 0);
-      w1 = v128.load(w, 16);
-      s = v128.load32_splat(p0, 0);
+    for (let k = load<i32>(runs, 4); k > 0; k--) {
+      const w0 = v128.load(w);
+      const w1 = v128.load(w, 16);
+      let s = v128.load32_splat(p0);
       a0 = madd(s, w0, a0);
       b0 = madd(s, w1, b0);
-      s = v128.load32_splat(p1, 0);
+      s = v128.load32_splat(p1);
       a1 = madd(s, w0, a1);
       b1 = madd(s, w1, b1);
-      s = v128.load32_splat(p2, 0);
+      s = v128.load32_splat(p2);
       a2 = madd(s, w0, a2);
       b2 = madd(s, w1, b2);
-      s = v128.load32_splat(p3, 0);
+      s = v128.load32_splat(p3);
       a3 = madd(s, w0, a3);
       b3 = madd(s, w1, b3);
-      s = v128.load32_splat(p4, 0);
-      a4 = madd(s, w0, a4);
-      b4 = madd(s, w1, b4);
-      s = v128.load32_splat(p5, 0);
-      a5 = madd(s, w0, a5);
-      b5 = madd(s, w1, b5);
-      w0 = v128.load(w, 32);
-      w1 = v128.load(w, 48);
-      s = v128.load32_splat(p0, 4);
-      a0 = madd(s, w0, a0);
-      b0 = madd(s, w1, b0);
-      s = v128.load32_splat(p1, 4);
-      a1 = madd(s, w0, a1);
-      b1 = madd(s, w1, b1);
-      s = v128.load32_splat(p2, 4);
-      a2 = madd(s, w0, a2);
-      b2 = madd(s, w1, b2);
-      s = v128.load32_splat(p3, 4);
-      a3 = madd(s, w0, a3);
-      b3 = madd(s, w1, b3);
-      s = v128.load32_splat(p4, 4);
-      a4 = madd(s, w0, a4);
-      b4 = madd(s, w1, b4);
-      s = v128.load32_splat(p5, 4);
-      a5 = madd(s, w0, a5);
-      b5 = madd(s, w1, b5);
-      w0 = v128.load(w, 64);
-      w1 = v128.load(w, 80);
-      s = v128.load32_splat(p0, 8);
-      a0 = madd(s, w0, a0);
-      b0 = madd(s, w1, b0);
-      s = v128.load32_splat(p1, 8);
-      a1 = madd(s, w0, a1);
-      b1 = madd(s, w1, b1);
-      s = v128.load32_splat(p2, 8);
-      a2 = madd(s, w0, a2);
-      b2 = madd(s, w1, b2);
-      s = v128.load32_splat(p3, 8);
-      a3 = madd(s, w0, a3);
-      b3 = madd(s, w1, b3);
-      s = v128.load32_splat(p4, 8);
-      a4 = madd(s, w0, a4);
-      b4 = madd(s, w1, b4);
-      s = v128.load32_splat(p5, 8);
-      a5 = madd(s, w0, a5);
-      b5 = madd(s, w1, b5);
-      w0 = v128.load(w, 96);
-      w1 = v128.load(w, 112);
-      s = v128.load32_splat(p0, 12);
-      a0 = madd(s, w0, a0);
-      b0 = madd(s, w1, b0);
-      s = v128.load32_splat(p1, 12);
-      a1 = madd(s, w0, a1);
-      b1 = madd(s, w1, b1);
-      s = v128.load32_splat(p2, 12);
-      a2 = madd(s, w0, a2);
-      b2 = madd(s, w1, b2);
-      s = v128.load32_splat(p3, 12);
-      a3 = madd(s, w0, a3);
-      b3 = madd(s, w1, b3);
-      s = v128.load32_splat(p4, 12);
-      a4 = madd(s, w0, a4);
-      b4 = madd(s, w1, b4);
-      s = v128.load32_splat(p5, 12);
-      a5 = madd(s, w0, a5);
-      b5 = madd(s, w1, b5);
-      w += 128;
-      p0 += 16;
-      p1 += 16;
-      p2 += 16;
-      p3 += 16;
-      p4 += 16;
-      p5 += 16;
-    }
-    for (; k > 0; k--) {
-      w0 = v128.load(w, 0);
-      w1 = v128.load(w, 16);
-      s = v128.load32_splat(p0, 0);
-      a0 = madd(s, w0, a0);
-      b0 = madd(s, w1, b0);
-      s = v128.load32_splat(p1, 0);
-      a1 = madd(s, w0, a1);
-      b1 = madd(s, w1, b1);
-      s = v128.load32_splat(p2, 0);
-      a2 = madd(s, w0, a2);
-      b2 = madd(s, w1, b2);
-      s = v128.load32_splat(p3, 0);
-      a3 = madd(s, w0, a3);
-      b3 = madd(s, w1, b3);
-      s = v128.load32_splat(p4, 0);
-      a4 = madd(s, w0, a4);
-      b4 = madd(s, w1, b4);
-      s = v128.load32_splat(p5, 0);
-      a5 = madd(s, w0, a5);
-      b5 = madd(s, w1, b5);
       w += 32;
       p0 += 4;
       p1 += 4;
       p2 += 4;
       p3 += 4;
-      p4 += 4;
-      p5 += 4;
     }
   }
   storeColumns(target + load<usize>(entries, 4), clip(a0, low, high), clip(b0, low, high), columns);
   storeColumns(target + load<usize>(entries, 12), clip(a1, low, high), clip(b1, low, high), columns);
   storeColumns(target + load<usize>(entries, 20), clip(a2, low, high), clip(b2, low, high), columns);
   storeColumns(target + load<usize>(entries, 28), clip(a3, low, high), clip(b3, low, high), columns);
-  storeColumns(target + load<usize>(entries, 36), clip(a4, low, high), clip(b4, low, high), columns);
-  storeColumns(target + load<usize>(entries, 44), clip(a5, low, high), clip(b5, low, high), columns);
 }
 
-/** One row of `dotTile6`, for the few that are left over. */
+/** One row of `dotTile4`, for the few that are left over. */
 export function dotTile1(
   entries: usize,
   source: usize,
@@ -238,7 +133,7 @@ export function dotTile1(
 }
 
 /**
- * `count` rows of `dotTile6` for one panel. Where the count is no multiple of 6 the last tile overlaps the one before:
+ * `count` rows of `dotTile4` for one panel. Where the count is no multiple of 4 the last tile overlaps the one before:
  * the rows that are computed twice get the same value twice.
  */
 export function dotTiles(
@@ -261,16 +156,15 @@ export function dotTiles(
   }
   for (let i = 0; i < count; i += tileRows) {
     const first = <usize>min(i, count - tileRows) << 3;
-    dotTile6(entries + first, source, target, runs, runsEnd, panel, low, high, columns);
+    dotTile4(entries + first, source, target, runs, runsEnd, panel, low, high, columns);
   }
 }
 
 /**
- * sums[6][8] += Σ over `count` rows of source[row][0 … 5] ⊗ panel[row][0 … 7].
+ * sums[4][8] += Σ over `count` rows of source[row][0 … 3] ⊗ panel[row][0 … 7].
  * @param entries pairs whose first member is a row's byte offset from `source`
  */
-export function outerTile6(entries: usize, count: i32, source: usize, panel: usize, sums: usize): void {
-  let w = panel;
+export function outerTile4(entries: usize, count: i32, source: usize, panel: usize, sums: usize): void {
   let a0 = v128.load(sums, 0);
   let b0 = v128.load(sums, 16);
   let a1 = v128.load(sums, 32);
@@ -279,107 +173,11 @@ export function outerTile6(entries: usize, count: i32, source: usize, panel: usi
   let b2 = v128.load(sums, 80);
   let a3 = v128.load(sums, 96);
   let b3 = v128.load(sums, 112);
-  let a4 = v128.load(sums, 128);
-  let b4 = v128.load(sums, 144);
-  let a5 = v128.load(sums, 160);
-  let b5 = v128.load(sums, 176);
-  let s: v128;
-  let w0: v128;
-  let w1: v128;
-  let p: usize;
-  for (; count >= 4; count -= 4) {
-    w0 = v128.load(w, 0);
-    w1 = v128.load(w, 16);
-    p = source + load<usize>(entries, 0);
-    s = v128.load32_splat(p, 0);
-    a0 = madd(s, w0, a0);
-    b0 = madd(s, w1, b0);
-    s = v128.load32_splat(p, 4);
-    a1 = madd(s, w0, a1);
-    b1 = madd(s, w1, b1);
-    s = v128.load32_splat(p, 8);
-    a2 = madd(s, w0, a2);
-    b2 = madd(s, w1, b2);
-    s = v128.load32_splat(p, 12);
-    a3 = madd(s, w0, a3);
-    b3 = madd(s, w1, b3);
-    s = v128.load32_splat(p, 16);
-    a4 = madd(s, w0, a4);
-    b4 = madd(s, w1, b4);
-    s = v128.load32_splat(p, 20);
-    a5 = madd(s, w0, a5);
-    b5 = madd(s, w1, b5);
-    w0 = v128.load(w, 32);
-    w1 = v128.load(w, 48);
-    p = source + load<usize>(entries, 8);
-    s = v128.load32_splat(p, 0);
-    a0 = madd(s, w0, a0);
-    b0 = madd(s, w1, b0);
-    s = v128.load32_splat(p, 4);
-    a1 = madd(s, w0, a1);
-    b1 = madd(s, w1, b1);
-    s = v128.load32_splat(p, 8);
-    a2 = madd(s, w0, a2);
-    b2 = madd(s, w1, b2);
-    s = v128.load32_splat(p, 12);
-    a3 = madd(s, w0, a3);
-    b3 = madd(s, w1, b3);
-    s = v128.load32_splat(p, 16);
-    a4 = madd(s, w0, a4);
-    b4 = madd(s, w1, b4);
-    s = v128.load32_splat(p, 20);
-    a5 = madd(s, w0, a5);
-    b5 = madd(s, w1, b5);
-    w0 = v128.load(w, 64);
-    w1 = v128.load(w, 80);
-    p = source + load<usize>(entries, 16);
-    s = v128.load32_splat(p, 0);
-    a0 = madd(s, w0, a0);
-    b0 = madd(s, w1, b0);
-    s = v128.load32_splat(p, 4);
-    a1 = madd(s, w0, a1);
-    b1 = madd(s, w1, b1);
-    s = v128.load32_splat(p, 8);
-    a2 = madd(s, w0, a2);
-    b2 = madd(s, w1, b2);
-    s = v128.load32_splat(p, 12);
-    a3 = madd(s, w0, a3);
-    b3 = madd(s, w1, b3);
-    s = v128.load32_splat(p, 16);
-    a4 = madd(s, w0, a4);
-    b4 = madd(s, w1, b4);
-    s = v128.load32_splat(p, 20);
-    a5 = madd(s, w0, a5);
-    b5 = madd(s, w1, b5);
-    w0 = v128.load(w, 96);
-    w1 = v128.load(w, 112);
-    p = source + load<usize>(entries, 24);
-    s = v128.load32_splat(p, 0);
-    a0 = madd(s, w0, a0);
-    b0 = madd(s, w1, b0);
-    s = v128.load32_splat(p, 4);
-    a1 = madd(s, w0, a1);
-    b1 = madd(s, w1, b1);
-    s = v128.load32_splat(p, 8);
-    a2 = madd(s, w0, a2);
-    b2 = madd(s, w1, b2);
-    s = v128.load32_splat(p, 12);
-    a3 = madd(s, w0, a3);
-    b3 = madd(s, w1, b3);
-    s = v128.load32_splat(p, 16);
-    a4 = madd(s, w0, a4);
-    b4 = madd(s, w1, b4);
-    s = v128.load32_splat(p, 20);
-    a5 = madd(s, w0, a5);
-    b5 = madd(s, w1, b5);
-    w += 128;
-    entries += 32;
-  }
   for (; count > 0; count--) {
-    w0 = v128.load(w, 0);
-    w1 = v128.load(w, 16);
-    p = source + load<usize>(entries, 0);
-    s = v128.load32_splat(p, 0);
+    const p = source + load<usize>(entries);
+    const w0 = v128.load(panel);
+    const w1 = v128.load(panel, 16);
+    let s = v128.load32_splat(p);
     a0 = madd(s, w0, a0);
     b0 = madd(s, w1, b0);
     s = v128.load32_splat(p, 4);
@@ -391,13 +189,7 @@ export function outerTile6(entries: usize, count: i32, source: usize, panel: usi
     s = v128.load32_splat(p, 12);
     a3 = madd(s, w0, a3);
     b3 = madd(s, w1, b3);
-    s = v128.load32_splat(p, 16);
-    a4 = madd(s, w0, a4);
-    b4 = madd(s, w1, b4);
-    s = v128.load32_splat(p, 20);
-    a5 = madd(s, w0, a5);
-    b5 = madd(s, w1, b5);
-    w += 32;
+    panel += 32;
     entries += 8;
   }
   v128.store(sums, a0, 0);
@@ -408,13 +200,9 @@ export function outerTile6(entries: usize, count: i32, source: usize, panel: usi
   v128.store(sums, b2, 80);
   v128.store(sums, a3, 96);
   v128.store(sums, b3, 112);
-  v128.store(sums, a4, 128);
-  v128.store(sums, b4, 144);
-  v128.store(sums, a5, 160);
-  v128.store(sums, b5, 176);
 }
 
-/** One row of `outerTile6`: sums[8] += Σ source[row][0] · panel[row]. */
+/** One row of `outerTile4`: sums[8] += Σ source[row][0] · panel[row]. */
 export function outerTile1(entries: usize, count: i32, source: usize, panel: usize, sums: usize): void {
   let a0 = v128.load(sums);
   let b0 = v128.load(sums, 16);

@@ -89,7 +89,7 @@ export function rowsGeometry(rows: number, length: number, columns: number): Geo
 
 /** Bytes of input under a band that stay in the second-level cache next to its output and the panels. */
 const bandBytes = 48 * 1024;
-/** Pixels of a band below which the leftovers of tiles of 6 cost too much. */
+/** Pixels of a band below which the leftovers of tiles cost too much. */
 const bandPixels = 96;
 
 /** How a convolution is cut into bands, and the scratch memory of a thread. */
@@ -102,6 +102,9 @@ interface Plan {
   /** Bytes up to the end of the band. */
   readonly end: number;
 }
+
+/** Rows of the register tiles in ../assembly/tiles.ts. */
+const tileRows = 4;
 
 const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
@@ -203,7 +206,7 @@ export function convolveFilterGradient(
   const threads = backend.threadsFor(multiplyAdds(g));
   const plan = planned(g, threads);
   const parts = filter > partFloats && g.outChannels >= panelColumns * threads ? 1 : threads;
-  const rowsOfRun = length < 6 ? length : 6 * Math.ceil(length / 6);
+  const rowsOfRun = length < tileRows ? length : tileRows * Math.ceil(length / tileRows);
   const partBytes = 4 * panelCount(g.outChannels) * panelColumns * g.kernelHeight * rowsOfRun;
   const threadBytes = plan.end + align(4 * panelColumns * plan.pixels);
   const scratch = backend.allocate(threads * threadBytes);
