@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {QuantizedLayer} from '../graph/layer-table.ts';
+import type {InputQuantizer as ForwardQuantizer} from '../graph/network.ts';
 import type {GradientRule, Grid} from '../tensor/kernels.ts';
 import {fullPrecision, minimumStep} from './weight-quantizer.ts';
 
@@ -85,12 +86,8 @@ export function createInputQuantizers(
   return quantizers;
 }
 
-/** What the network's forward pass needs to quantize a layer's input: one small operator on the tape, differentiable. */
-export function inputGrid({quantizer, bits, inputSigned, features, parameter}: InputQuantizer): {
-  readonly grid: Grid;
-  readonly scale: tf.Tensor;
-  readonly rule: GradientRule;
-} {
+/** What the network's forward pass needs to quantize a layer's input; differentiable in the learned parameter. */
+export function inputGrid({quantizer, bits, inputSigned, features, parameter}: InputQuantizer): ForwardQuantizer {
   return {
     grid: quantizer.grid(bits, inputSigned),
     scale: quantizer.scale(parameter, bits),

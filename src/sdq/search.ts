@@ -172,6 +172,56 @@ export function initSearch(problem: SearchProblem): SearchState {
   };
 }
 
+/**
+ * A state read back from a file.
+ * @throws SdqError (exit 3) when it is not a state of this problem
+ */
+export function parseSearchState(value: unknown, problem: SearchProblem, file: string): SearchState {
+  const broken = (pointer: string, found: unknown, allowed: string): SdqError =>
+    invalid(
+      'search-state-broken',
+      `${file}: state of the search: ${pointer} is ${JSON.stringify(found ?? null)}; allowed: ${allowed}.`,
+    );
+  const mapping = (found: unknown, pointer: string): Record<string, unknown> => {
+    if (typeof found !== 'object' || found === null || Array.isArray(found)) throw broken(pointer, found, 'a mapping');
+    return found as Record<string, unknown>;
+  };
+  const number = (found: unknown, pointer: string, least = -Infinity): number => {
+    if (typeof found !== 'number' || !Number.isFinite(found) || found < least) {
+      throw broken(pointer, found, least === -Infinity ? 'a number' : `a number from ${least}`);
+    }
+    return found;
+  };
+  const index = (found: unknown, pointer: string, below = Infinity): number => {
+    if (!Number.isSafeInteger(found) || (found as number) < 0 || (found as number) >= below) {
+      throw broken(pointer, found, below === Infinity ? 'a whole number from 0' : `a whole number below ${below}`);
+    }
+    return found as number;
+  };
+  const {step, lambda, layers} = mapping(value, '/');
+  if (!Array.isArray(layers) || layers.length !== problem.layers.length) {
+    throw broken('/layers', Array.isArray(layers) ? layers.length : layers, `${problem.layers.length} layers`);
+  }
+  return {
+    step: index(step, '/step'),
+    lambda: number(lambda, '/lambda', 0),
+    layers: problem.layers.map(({candidates}, l) => {
+      const at = `/layers/${l}`;
+      const {candidate, dbp} = mapping(layers[l], at);
+      const {theta, m, v, updates} = mapping(dbp, `${at}/dbp`);
+      return {
+        candidate: index(candidate, `${at}/candidate`, candidates.length),
+        dbp: {
+          theta: number(theta, `${at}/dbp/theta`),
+          m: number(m, `${at}/dbp/m`),
+          v: number(v, `${at}/dbp/v`, 0),
+          updates: index(updates, `${at}/dbp/updates`),
+        },
+      };
+    }),
+  };
+}
+
 /** β = σ(θ): the probability of keeping the present bitwidth; 1 for a layer at its lowest candidate. */
 function keepProbability({candidate, dbp}: SearchState['layers'][number]): number {
   return candidate === 0 ? 1 : sigmoid(dbp.theta);

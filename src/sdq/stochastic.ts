@@ -19,7 +19,7 @@ import {asMatrix, quantizeWeights, roundToGrid, straightThrough, type WeightQuan
 export function searchWeights(
   w: tf.Tensor,
   quantizer: WeightQuantizer,
-  {high, low, share}: Choice,
+  {high, low, share}: Omit<Choice, 'slope'>,
   indicator: tf.Tensor,
   channels: number,
 ): tf.Tensor {

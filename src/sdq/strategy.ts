@@ -88,11 +88,16 @@ export interface StrategyParts {
   readonly layers: readonly Pick<QuantizedLayer, 'name' | 'op' | 'params' | 'macs'>[];
   /** A bitwidth a layer, in the order of `layers`: `searchResult(…).bits`. */
   readonly weightBits: readonly number[];
-  /** Of every layer's input; a pinned layer's input keeps at least the layer's own bits [ours]. */
+  /** Of the network; a layer's own follow from `inputBits`. */
   readonly activationBits: number;
   /** Layer name → bits, from `pinnedBits`. */
   readonly pinned: ReadonlyMap<string, number>;
   readonly provenance: Provenance;
+}
+
+/** Bits of a layer's input: those of the network, but no fewer than the bits the layer's weights are pinned at [ours]. */
+export function inputBits(activationBits: number, pin: number | undefined): number {
+  return Math.max(activationBits, pin ?? 0);
 }
 
 /** The strategy of a search, or of bitwidths chosen by hand. */
@@ -103,7 +108,7 @@ export function buildStrategy(parts: StrategyParts): Strategy {
       name,
       op,
       weightBits: parts.weightBits[l]!,
-      activationBits: pin === undefined ? parts.activationBits : Math.max(pin, parts.activationBits),
+      activationBits: inputBits(parts.activationBits, pin),
       params,
       macs,
       ...(pin === undefined ? {} : {pinned: true as const}),

@@ -1,5 +1,7 @@
 import {describe, expect, test} from '@jest/globals';
+import fc from 'fast-check';
 
+import {SdqError} from '../../../src/errors.ts';
 import {normal, uniform} from '../../../src/random.ts';
 import {sigmoid} from '../../../src/sdq/dbp.ts';
 import {
@@ -8,6 +10,7 @@ import {
   committedCost,
   expectedCost,
   initSearch,
+  parseSearchState,
   planStep,
   scheduledCost,
   searchDone,
@@ -307,7 +310,7 @@ describe('simulated search of ResNet20', () => {
     const states: string[] = [];
     const whole = runSearch(problem, 1, (state) => states.push(JSON.stringify(state)));
     for (const at of [1, 57, 150, states.length - 1]) {
-      const resumed = runSearch(problem, 1, undefined, JSON.parse(states[at - 1]!) as SearchState);
+      const resumed = runSearch(problem, 1, undefined, parseSearchState(JSON.parse(states[at - 1]!), problem, 'c'));
       expect(resumed).toEqual(whole);
     }
   });
@@ -354,6 +357,35 @@ describe('outcome', () => {
 });
 
 describe('bad input', () => {
+  test.each([
+    [null, '/ is null'],
+    [{step: 1.5, lambda: 0, layers: [{}, {}]}, '/step is 1.5'],
+    [{step: 1, lambda: -1, layers: [{}, {}]}, '/lambda is -1'],
+    [{step: 1, lambda: 0, layers: [{}]}, '/layers is 1; allowed: 2 layers'],
+    [
+      {step: 1, lambda: 0, layers: [{candidate: 2, dbp: {}}, {}]},
+      '/layers/0/candidate is 2; allowed: a whole number below 2',
+    ],
+    [{step: 1, lambda: 0, layers: [{candidate: 1}, {}]}, '/layers/0/dbp is null'],
+    [{step: 1, lambda: 0, layers: [{candidate: 1, dbp: {theta: 'x'}}, {}]}, '/layers/0/dbp/theta is "x"'],
+  ])('a state that is not one of the problem: %j', (value, message) => {
+    expect(() => parseSearchState(value, tiny, 'c')).toThrow(
+      expect.objectContaining({message: expect.stringContaining(message), oclif: {exit: 3}}),
+    );
+  });
+
+  test('whatever stands in a state’s place is taken or refused, never a crash', () => {
+    fc.assert(
+      fc.property(fc.anything(), (value) => {
+        try {
+          parseSearchState(value, tiny, 'c');
+        } catch (error) {
+          expect(error).toBeInstanceOf(SdqError);
+        }
+      }),
+    );
+  });
+
   test.each([
     [[], 'no-candidates'],
     [[0, 2], 'bad-candidate'],

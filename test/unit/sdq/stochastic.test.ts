@@ -25,8 +25,7 @@ describe.each(weightQuantizers.map((quantizer) => [quantizer.name, quantizer] as
       [4, 2],
       [2, 1],
     ] as const) {
-      const at = (share: number): tf.Tensor =>
-        searchWeights(w, quantizer, {high, low, share, slope: 1}, tf.scalar(1), 5);
+      const at = (share: number): tf.Tensor => searchWeights(w, quantizer, {high, low, share}, tf.scalar(1), 5);
       expectClose(at(1), quantizeWeights(w, quantizer, high, 5).dataSync(), exact);
       expectClose(at(0), quantizeWeights(w, quantizer, low, 5).dataSync(), exact);
       expect(at(1).shape).toEqual(w.shape);
@@ -37,7 +36,7 @@ describe.each(weightQuantizers.map((quantizer) => [quantizer.name, quantizer] as
     const w = randomTensor([7, 3], 2);
     const [upper, lower] = [5, 3].map((bits) => quantizeWeights(w, quantizer, bits, 3).dataSync<'float32'>());
     expectClose(
-      searchWeights(w, quantizer, {high: 5, low: 3, share: 0.3, slope: 1}, tf.scalar(1), 3),
+      searchWeights(w, quantizer, {high: 5, low: 3, share: 0.3}, tf.scalar(1), 3),
       upper!.map((value, i) => 0.3 * value + 0.7 * lower![i]!),
     );
   });
@@ -46,7 +45,7 @@ describe.each(weightQuantizers.map((quantizer) => [quantizer.name, quantizer] as
     const w = randomTensor([3, 3, 4, 1], 3);
     const dy = randomTensor([3, 3, 4, 1], 4);
     const f = (w: tf.Tensor, indicator: tf.Tensor): tf.Tensor =>
-      searchWeights(w, quantizer, {high: 4, low: 3, share, slope: 1}, indicator, 4);
+      searchWeights(w, quantizer, {high: 4, low: 3, share}, indicator, 4);
     const [, dshare] = tf.grads(f)([w, tf.scalar(0.5)], dy);
     const [upper, lower] = [4, 3].map((bits) => quantizeWeights(w, quantizer, bits, 4).dataSync());
     const expected = dy.dataSync<'float32'>().reduce((sum, value, i) => sum + value * (upper![i]! - lower![i]!), 0);
@@ -56,8 +55,7 @@ describe.each(weightQuantizers.map((quantizer) => [quantizer.name, quantizer] as
   test.each([1, 0])('share %d: the weights’ gradient is that of the quantizer drawn', (share) => {
     const w = randomTensor([6, 3], 5);
     const dy = randomTensor([6, 3], 6);
-    const drawn = (w: tf.Tensor): tf.Tensor =>
-      searchWeights(w, quantizer, {high: 3, low: 1, share, slope: 1}, tf.scalar(1), 3);
+    const drawn = (w: tf.Tensor): tf.Tensor => searchWeights(w, quantizer, {high: 3, low: 1, share}, tf.scalar(1), 3);
     const alone = (w: tf.Tensor): tf.Tensor => quantizeWeights(w, quantizer, share === 1 ? 3 : 1, 3);
     expectClose(tf.grad(drawn)(w, dy), tf.grad(alone)(w, dy).dataSync(), exact);
   });
@@ -66,8 +64,7 @@ describe.each(weightQuantizers.map((quantizer) => [quantizer.name, quantizer] as
 test('symmetric: the straight-through gradient reaches every weight unchanged', () => {
   const [w, dy] = [randomTensor([6, 3], 5), randomTensor([6, 3], 6)];
   for (const share of [1, 0, 0.4]) {
-    const f = (w: tf.Tensor): tf.Tensor =>
-      searchWeights(w, symmetric, {high: 2, low: 1, share, slope: 1}, tf.scalar(1), 3);
+    const f = (w: tf.Tensor): tf.Tensor => searchWeights(w, symmetric, {high: 2, low: 1, share}, tf.scalar(1), 3);
     expectClose(tf.grad(f)(w, dy), dy.dataSync());
   }
 });
@@ -75,16 +72,14 @@ test('symmetric: the straight-through gradient reaches every weight unchanged', 
 test('entropy, mix: each quantizer passes the gradient where its own range holds the weight', () => {
   // mean|w| = 1, so s is 1 at one bit and 1.5 at two: 0.4 is inside both, 1.2 inside the wider, ±1.6 and -0.8 …
   const w = tf.tensor2d([0.4, 1.2, -1.6, -0.8], [4, 1]);
-  const f = (w: tf.Tensor): tf.Tensor =>
-    searchWeights(w, entropy, {high: 2, low: 1, share: 0.25, slope: 1}, tf.scalar(1), 1);
+  const f = (w: tf.Tensor): tf.Tensor => searchWeights(w, entropy, {high: 2, low: 1, share: 0.25}, tf.scalar(1), 1);
   expectClose(tf.grad(f)(w, tf.ones([4, 1])), [1, 0.25, 0, 1]);
 });
 
 test('a layer at its lowest candidate is quantized to it and gives its indicator no gradient', () => {
   const w = tf.variable(randomTensor([4, 2], 1));
   const indicator = tf.variable(tf.scalar(1));
-  const loss = (): tf.Scalar =>
-    tf.sum(searchWeights(w, symmetric, {high: 1, low: null, share: 1, slope: 0}, indicator, 2));
+  const loss = (): tf.Scalar => tf.sum(searchWeights(w, symmetric, {high: 1, low: null, share: 1}, indicator, 2));
   expectClose(loss(), [[...quantizeWeights(w, symmetric, 1, 2).dataSync()].reduce((a, b) => a + b, 0)]);
   expect(tf.variableGrads(loss, [w, indicator]).grads[indicator.name]).toBeFalsy();
   tf.dispose([w, indicator]);
