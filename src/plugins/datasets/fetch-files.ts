@@ -61,6 +61,7 @@ export async function fetchFiles(
     const failures: SdqError[] = [];
     for (const source of sources) {
       if (context.source !== undefined && context.source !== source.name) continue;
+      context.notice(`Fetching ${dataset}, source ${source.name}.`);
       try {
         await stageAndInstall(() => source.stage(staging, context));
         return;

@@ -1,8 +1,14 @@
+import path from 'node:path';
+
 import {describe, expect, test} from '@jest/globals';
+import sharp from 'sharp';
 
 import type {Dataset} from '../../../src/data/dataset.ts';
 import {createRenderer, type RenderPlan} from '../../../src/data/render.ts';
-import {madeDataset} from '../../helpers/made-dataset.ts';
+import {madeDataset, sharedLabels} from '../../helpers/made-dataset.ts';
+import {temporaryFolder} from '../../helpers/temporary-folder.ts';
+
+const folder = temporaryFolder();
 
 const identity = {mean: [0, 0, 0], std: [1, 1, 1]};
 
@@ -59,6 +65,65 @@ function augmentedBy(pixels: readonly number[], pad: number): string[] {
   }
   return all;
 }
+
+describe('a training batch from a file', () => {
+  const side = 200;
+  const size = 16;
+
+  /** Red is the column, green the row: what was cropped can be read off the pixels. */
+  async function positions(width: number, height: number): Promise<string> {
+    const pixels = Buffer.alloc(width * height * 3);
+    for (let i = 0; i < width * height; i++) {
+      pixels[3 * i] = i % width;
+      pixels[3 * i + 1] = Math.floor(i / width);
+    }
+    const file = path.join(folder, `${width}x${height}.png`);
+    await sharp(pixels, {raw: {width, height, channels: 3}})
+      .png()
+      .toFile(file);
+    return file;
+  }
+
+  async function crops(
+    file: string,
+    count: number,
+  ): Promise<{left: number; right: number; top: number; bottom: number}[]> {
+    const split = {kind: 'files', paths: [file], labels: sharedLabels([0])} as const;
+    const augmentation = {pad: 0, flip: true};
+    const plan = planOf(madeDataset(1, 1), {split, height: size, width: size, augmentation});
+    const found = [];
+    for (let epoch = 0; epoch < count; epoch++) {
+      const [image] = (await rendered(plan, epoch, 0)).bytes;
+      const at = (row: number, column: number, channel: number): number => image![(row * size + column) * 3 + channel]!;
+      found.push({left: at(8, 0, 0), right: at(8, size - 1, 0), top: at(0, 8, 1), bottom: at(size - 1, 8, 1)});
+    }
+    return found;
+  }
+
+  test('is a crop of 8 to 100 % of the area and aspect 3:4 to 4:3, mirrored half of the time', async () => {
+    const all = await crops(await positions(side, side), 200);
+    const between = size / (size - 1); // from the centres of the outer pixels to their edges
+    const areas = all.map(
+      ({left, right, top, bottom}) => (Math.abs(right - left) * (bottom - top) * between ** 2) / side ** 2,
+    );
+    const aspects = all.map(({left, right, top, bottom}) => Math.abs(right - left) / (bottom - top));
+    expect(Math.min(...areas)).toBeGreaterThan(0.07);
+    expect(Math.min(...areas)).toBeLessThan(0.2);
+    expect(Math.max(...areas)).toBeLessThan(1.02);
+    expect(Math.max(...areas)).toBeGreaterThan(0.8);
+    expect(Math.min(...aspects)).toBeGreaterThan(0.72);
+    expect(Math.max(...aspects)).toBeLessThan(1.39);
+    const mirrored = all.filter(({left, right}) => left > right).length;
+    expect(Math.abs(mirrored - 100)).toBeLessThan(24); // 3.3 standard deviations of √(200 / 4)
+  });
+
+  test('an image too long for any allowed crop gives its centre', async () => {
+    const [crop] = await crops(await positions(250, 10), 1);
+    const centre = Math.abs(crop!.left + crop!.right) / 2;
+    expect(Math.abs(centre - 125)).toBeLessThan(2);
+    expect(Math.abs(crop!.right - crop!.left)).toBeLessThan(14);
+  });
+});
 
 describe('a batch from memory', () => {
   test('without shuffle and augmentation holds the images of the range in order, the last one short', async () => {

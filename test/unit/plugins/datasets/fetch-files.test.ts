@@ -78,7 +78,11 @@ describe('fetchFiles', () => {
     const [good, spare] = [sourceOf('good', contents), sourceOf('spare', contents)];
     await fetchTo(context, unreachable, good, spare);
     expectComplete(context.directory);
-    expect(context.notices).toEqual(['Source far of made failed: far.example: no answer.']);
+    expect(context.notices).toEqual([
+      'Fetching made, source far.',
+      'Source far of made failed: far.example: no answer.',
+      'Fetching made, source good.',
+    ]);
     expect(spare.asked).toBe(0);
   });
 
@@ -97,7 +101,7 @@ describe('fetchFiles', () => {
   test('a source with a wrong file is named with both digests, and none of its files is kept', async () => {
     const context = contextIn(freshFolder());
     await fetchTo(context, sourceOf('bad', {...contents, 'two.bin': 'content of tvo'}), sourceOf('good', contents));
-    expect(context.notices[0]).toMatch(/Source bad of made failed: .*two\.bin has sha256 .* is expected\./);
+    expect(context.notices[1]).toMatch(/Source bad of made failed: .*two\.bin has sha256 .* is expected\./);
     expectComplete(context.directory);
 
     const alone = contextIn(freshFolder());
