@@ -6,6 +6,7 @@ import {describe, expect, test} from '@jest/globals';
 
 import {dataCache} from '../../src/data/cache.ts';
 import {smallDisk} from '../helpers/full-disk.ts';
+import {resultProblems} from '../helpers/result-schemas.ts';
 import {sdq, startSdq} from '../helpers/sdq.ts';
 import {writeSmallImages} from '../helpers/small-images.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
@@ -84,6 +85,7 @@ describe('sdq data fetch', () => {
       const {cwd, cache, env} = place(noNetwork);
       const first = await sdq(['data', 'fetch', 'mnist', '--from', realMnist, '--json'], {cwd, env});
       expect(first.exitCode).toBe(0);
+      expect(resultProblems('data-fetch', first.stdout)).toEqual([]);
       expect(JSON.parse(first.stdout)).toEqual({
         name: 'mnist',
         path: path.join(cache, 'mnist'),
@@ -131,6 +133,7 @@ describe('sdq data verify', () => {
     writeSmallImages(path.join(cache, 'mnist'), {train: 20, test: 10});
     const {exitCode, stdout, stderr} = await sdq(['data', 'verify', 'mnist', '--json'], {cwd, env});
     expect(exitCode).toBe(7);
+    expect(resultProblems('data-verify', stdout)).toEqual([]);
     const result = JSON.parse(stdout) as {problems: string[]};
     expect(result).toMatchObject({name: 'mnist', splits: null, verified: false});
     expect(result.problems).toHaveLength(4);
@@ -155,6 +158,7 @@ test('sdq data list tells which data sets are there', async () => {
   mkdirSync(path.join(cache, 'mnist'), {recursive: true});
   const {exitCode, stdout} = await sdq(['data', 'list', '--json'], {cwd, env});
   expect(exitCode).toBe(0);
+  expect(resultProblems('data-list', stdout)).toEqual([]);
   const {datasets} = JSON.parse(stdout) as {datasets: {name: string; present: boolean; sources: string[]}[]};
   expect(datasets.map(({name, present}) => [name, present])).toEqual([
     ['cifar10', false],
