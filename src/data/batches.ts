@@ -9,7 +9,7 @@ import type {RenderPlan} from './render.ts';
 import {partRange, type Part} from './splits.ts';
 
 /** `images` and `labels` are views of shared memory, valid until the next call of `batch` on the same source. */
-export interface Batch {
+interface Batch {
   /** [size, height, width, channels], normalised, augmented. */
   readonly images: Float32Array;
   /** [size] */

@@ -31,7 +31,7 @@ export async function digestOf(
 }
 
 /** What is wrong with the file in this folder; undefined when it is as pinned. @throws SdqError (exit 3) */
-export async function faultOf(
+async function faultOf(
   directory: string,
   {name, bytes, algorithm, digest}: PinnedFile,
 ): Promise<string | undefined> {
