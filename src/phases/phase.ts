@@ -95,7 +95,7 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
       const bytes = await encode(phase, optimizerState, position, run.journal.position());
       run.checkpoints.save(`${phase.name}-${String(position.loop.step).padStart(8, '0')}`, bytes);
     };
-    const restored = restore(run, phase, reporter.line);
+    const restored = restore(run, phase, (message) => reporter.line(message));
     if (restored === undefined) {
       await phase.start(source);
       await save();

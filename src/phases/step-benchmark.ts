@@ -1,10 +1,11 @@
 /**
- * Times steps of the real thing on random images: `train` is a step of phase 2 without distillation (pretraining when
+ * Times steps of the real thing, on random images or those of a data set: `train` is a step of phase 2 without distillation (pretraining when
  * both bitwidths are 32), `search` one of phase 1 with full-precision activations, `evaluate` a forward pass. The stem and the
  * classifier stay in full precision, as in the peer that they are compared with.
  */
 import * as tf from '@tensorflow/tfjs-core';
 
+import type {BatchSource} from '../data/batches.ts';
 import type {Graph} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
 import type {QuantizedLayer} from '../graph/layer-table.ts';
@@ -32,11 +33,15 @@ export interface StepBenchmark {
   readonly weightBits: number;
   readonly activationBits: number;
   readonly steps: number;
+  /** Real images of the graph's input shape in place of random ones: a step then begins with waiting for its batch. */
+  readonly source?: BatchSource | undefined;
+  /** Told in each step how many of its milliseconds went into that waiting. */
+  readonly onWait?: (milliseconds: number) => void;
 }
 
 /** Milliseconds of each step on the current backend, the slow first ones included. */
 export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
-  const {graph, registry, kind, batch, weightBits, activationBits, steps} = benchmark;
+  const {graph, registry, kind, batch, weightBits, activationBits, steps, source} = benchmark;
   const network = createNetwork(graph, initialWeights(graph, 0));
   const {layers} = network;
   const quantized = (layer: QuantizedLayer): boolean => layer !== layers[0] && layer !== layers.at(-1);
@@ -67,9 +72,10 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
   let state = optimizer.init(trained);
   const draw = uniform(0, 'bench');
   const [channels, height, width] = graph.input.shape as [number, number, number];
+  const shape: [number, number, number, number] = [batch, height, width, channels];
   const images = tf.tensor4d(
     Float32Array.from({length: batch * height * width * channels}, () => normal(draw)),
-    [batch, height, width, channels],
+    shape,
   );
   const classes = layers.at(-1)!.outputShape[0]!;
   const labels = tf.tensor1d(
@@ -81,10 +87,10 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
   const weight = (layer: QuantizedLayer, w: tf.Tensor): tf.Tensor => {
     if (kind !== 'search') return quantization.forward.weight(layer, w);
     if (!quantized(layer)) return w;
-    const choice = {high: 4, low: 3, share: layers.indexOf(layer) % 2};
+    const choice = {high: 4, low: 3, share: layers.indexOf(layer) % 2, slope: 0};
     return searchWeights(w, quantization.weights, choice, indicators[layers.indexOf(layer)]!, outputChannels(layer));
   };
-  const step = async (): Promise<void> => {
+  const step = async (images: tf.Tensor4D, labels: tf.Tensor1D): Promise<void> => {
     if (kind === 'evaluate') {
       const logits = network.forward(images, {training: false, ...quantization.forward});
       await logits.data();
@@ -116,7 +122,15 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     const times: number[] = [];
     for (let i = 0; i < steps; i++) {
       const start = performance.now();
-      await step();
+      if (source === undefined) {
+        await step(images, labels);
+      } else {
+        const next = await source.batch(Math.floor(i / source.batchesPerEpoch), i % source.batchesPerEpoch);
+        benchmark.onWait?.(next.waitMs);
+        const [x, y] = [tf.tensor4d(next.images, shape), tf.tensor1d(next.labels, 'int32')];
+        await step(x, y);
+        tf.dispose([x, y]);
+      }
       times.push(performance.now() - start);
     }
     return times;

@@ -57,7 +57,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
           w: network.parameters.get(layer.weight)!,
           channels: outputChannels(layer),
           bits: quantization.precision(layer).weightBits,
-          ...(scale === undefined ? {} : {scale: scale as tf.Tensor}),
+          ...(scale === undefined ? {} : {scale: scale}),
         };
       }),
       quantization.weights,

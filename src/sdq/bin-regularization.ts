@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {withGradient} from '../tensor/custom-gradient.ts';
 import {binRegularizer} from '../tensor/bin-regularizer.ts';
 import {asMatrix, fullPrecision, statisticScale, type WeightQuantizer} from './weight-quantizer.ts';
 
@@ -22,8 +23,9 @@ export interface RegularizedLayer {
 }
 
 /**
- * L_EBR: the sum over layers of mean((ŵ − w)²) + Σ over bins with two or more weights of Var(w in the bin), in units of the
- * layer's squared step. Differentiable in `w`; steps and levels are held. Layers in full precision do not count.
+ * L_EBR: the sum over layers of mean((ŵ − w)²) + Σ over bins with two or more weights of (n_b / n) · Var(w in the bin),
+ * divided by the layer's mean square, which is held [ours: layers of any size of weights count alike, and the curvature is
+ * bounded at every bitwidth]. Differentiable in `w`; steps and levels are held. Layers in full precision do not count.
  * @returns scalar
  */
 export function binRegularization(layers: readonly RegularizedLayer[], quantizer: WeightQuantizer): tf.Tensor {
@@ -31,7 +33,20 @@ export function binRegularization(layers: readonly RegularizedLayer[], quantizer
     .filter(({bits}) => bits !== fullPrecision)
     .map(({w, channels, bits, scale}) => {
       const t = quantizer.transform(asMatrix(w, channels));
-      return binRegularizer(t, scale ?? statisticScale(t, quantizer, bits), quantizer.grid(bits));
+      const loss = binRegularizer(t, scale ?? statisticScale(t, quantizer, bits), quantizer.grid(bits));
+      return tf.div(loss, heldMeanSquare(t));
     });
   return losses.length === 0 ? tf.scalar(0) : tf.addN(losses);
+}
+
+/** mean(t²) as a constant; the smallest normal number for weights that are all zero. */
+function heldMeanSquare(t: tf.Tensor): tf.Tensor {
+  return withGradient(
+    [t],
+    (save) => {
+      save([t]);
+      return tf.maximum(tf.mean(tf.square(t)), 1.2e-38);
+    },
+    (_, [t]) => [tf.zerosLike(t!)],
+  );
 }

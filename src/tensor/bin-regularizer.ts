@@ -1,6 +1,8 @@
 /**
  * The entropy-aware bin regularizer (EBR) of SDQ, equation 10: pulls the weights of every bin to the bin's value.
- * The form is the authors' later code's; the unit (squared steps, so that layers of different precision count alike) ours.
+ * The form is the authors' later code's. Ours: a bin counts by its share of the weights, and so does a channel's step. With
+ * the plain sum over bins, in squared steps, a bin of two weights at 8 bits, or a channel of tiny weights, has a curvature
+ * that no learning rate survives.
  */
 import * as tf from '@tensorflow/tfjs-core';
 
@@ -10,30 +12,33 @@ import {runFused, type Grid} from './kernels.ts';
 
 /** `SdqBinRegularizer` out of plain operators: [loss, dw]. */
 export function composedBinRegularizer(w: tf.Tensor, scale: tf.Tensor, grid: Grid): [tf.Tensor, tf.Tensor] {
-  const u = tf.div(w, scale);
   const q = gridIndex(w, scale, grid);
-  const error = tf.sub(tf.add(q, grid.offset), u);
   const bin = tf.cast(tf.reshape<tf.Rank.R1>(tf.sub(q, grid.qmin), [-1]), 'int32');
   const bins = grid.qmax - grid.qmin + 1;
-  const flat = tf.reshape(u, [-1]);
-  const count = tf.unsortedSegmentSum(tf.onesLike(flat), bin, bins);
-  const mean = tf.div(tf.unsortedSegmentSum(flat, bin, bins), tf.maximum(count, 1));
-  const deviation = tf.sub(flat, tf.gather(mean, bin));
-  // Bins with at least two weights weigh 1 / (n − 1), the unbiased variance; the others do not count.
-  const weight = tf.div(tf.cast(tf.greaterEqual(count, 2), 'float32'), tf.maximum(tf.sub(count, 1), 1));
-  const variances = tf.mul(tf.unsortedSegmentSum(tf.square(deviation), bin, bins), weight);
-  const loss = tf.add(tf.mean(tf.square(error)), tf.sum(variances));
-  const pull = tf.reshape(tf.mul(deviation, tf.gather(weight, bin)), w.shape);
-  const du = tf.mul(tf.sub(pull, tf.div(error, w.size)), 2);
-  return [loss, tf.div(du, scale)];
+  const inBin = (x: tf.Tensor): tf.Tensor => tf.unsortedSegmentSum(tf.reshape(x, [-1]), bin, bins);
+  /** Distance to the level, in steps. */
+  const d = tf.sub(tf.div(w, scale), tf.add(q, grid.offset));
+  const weight = tf.mul(tf.onesLike(w), tf.square(scale));
+  const count = inBin(tf.onesLike(w));
+  const total = inBin(weight);
+  const mean = tf.div(inBin(tf.mul(weight, d)), tf.where(tf.greater(total, 0), total, tf.onesLike(total)));
+  const deviation = tf.sub(d, tf.reshape(tf.gather(mean, bin), w.shape));
+  // n_b / n / (n_b − 1) where a bin has at least two weights; the others do not count.
+  const many = tf.cast(tf.greaterEqual(count, 2), 'float32');
+  const share = tf.mul(many, tf.div(tf.div(count, w.size), tf.maximum(tf.sub(count, 1), 1)));
+  const variances = tf.mul(inBin(tf.mul(weight, tf.square(deviation))), share);
+  const loss = tf.add(tf.mean(tf.mul(weight, tf.square(d))), tf.sum(variances));
+  const pull = tf.mul(deviation, tf.reshape(tf.gather(share, bin), w.shape));
+  return [loss, tf.mul(tf.mul(tf.add(pull, tf.div(d, w.size)), 2), scale)];
 }
 
 /**
- * mean((q + offset − w / s)²) + Σ over bins with at least two weights of the unbiased variance of w / s in the bin.
+ * mean((ŵ − w)²) + Σ over bins b with n_b ≥ 2 weights of (n_b / n) · Var(w in b), ŵ = s · (q + offset). The variance is
+ * unbiased, of w / s about the bin's mean weighted by s², in units of s²: with one step for all it is that of w.
  * Differentiable in `w`, the bins and `scale` held; a bin with one weight or none adds exactly 0 to the second term.
  * @param w [..., C], in the space where the grid is uniform
  * @param scale [] or [C]
- * @returns scalar, in squared steps
+ * @returns scalar, in the unit of w²
  */
 export function binRegularizer(w: tf.Tensor, scale: tf.Tensor, grid: Grid): tf.Tensor {
   return withGradient(

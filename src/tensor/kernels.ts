@@ -83,8 +83,9 @@ export interface AdamAttributes {
  * Batch-norm: z = gamma · (x − mean) / √(variance + epsilon) + beta, a = clip(z, min, max), y = fake-quantize(a).
  * Its gradient recomputes z from x: only x is saved. An element passes where min < z < max and by `rule.input`.
  *
- * Bin regularizer (EBR): u = w / s, q its grid index (with offset), loss = mean((q + offset − u)²) + Σ over bins with at
- * least two weights of the unbiased Var(u in bin), bins taken over the whole tensor by q. dw = dloss/du / s, q and s held.
+ * Bin regularizer (EBR): d = w / s − (q + offset) with q the grid index, v = s²; loss = mean(v d²) + Σ over bins b with
+ * n_b ≥ 2 weights of n_b / n · Σ_b v (d − m_b)² / (n_b − 1), m_b = Σ_b v d / Σ_b v; bins over the whole tensor by q.
+ * dw = 2 s · (d / n + n_b / n · (d − m_b) / (n_b − 1)), the second term where n_b ≥ 2.
  *
  * Sgd as PyTorch: g = grad + weightDecay·p; v' = momentum·v + g; p' = p − lr·(nesterov ? g + momentum·v' : v').
  * Adam as PyTorch: m' = β1·m + (1−β1)·g, v' = β2·v + (1−β2)·g², p' = p·(decoupled ? 1 − lr·wd : 1) − lr·m̂/(√v̂ + ε).

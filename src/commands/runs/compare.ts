@@ -21,8 +21,8 @@ export default class RunsCompare extends SdqCommand {
     const found = differences(root, a, b);
     const rows = found.map(({key, a: left, b: right}) => [
       key,
-      JSON.stringify(left) ?? '-',
-      JSON.stringify(right) ?? '-',
+      left === undefined ? '-' : JSON.stringify(left),
+      right === undefined ? '-' : JSON.stringify(right),
     ]);
     this.log(
       rows.length === 0 ? 'The two runs do not differ.' : table([{head: 'key'}, {head: a.id}, {head: b.id}], rows),

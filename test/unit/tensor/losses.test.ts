@@ -51,15 +51,21 @@ describe('softCrossEntropy', () => {
   });
 });
 
-/** The definition in double precision: bins in a map, two loops. */
-function binRegularizer64(u: readonly number[], q: readonly number[], offset: number): number {
-  const bins = new Map<number, number[]>();
-  q.forEach((index, i) => bins.set(index, [...(bins.get(index) ?? []), u[i]!]));
-  let loss = u.reduce((sum, value, i) => sum + (q[i]! + offset - value) ** 2, 0) / u.length;
-  for (const bin of bins.values()) {
+/** The definition in double precision: two loops. `steps` and grid indices `q` by weight. */
+function binRegularizer64(
+  w: readonly number[],
+  steps: readonly number[],
+  q: readonly number[],
+  offset: number,
+): number {
+  const weights = w.map((value, i) => ({q: q[i]!, d: value / steps[i]! - q[i]! - offset, v: steps[i]! ** 2}));
+  const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+  let loss = sum(weights.map(({d, v}) => v * d * d)) / w.length;
+  for (const index of new Set(q)) {
+    const bin = weights.filter((weight) => weight.q === index);
     if (bin.length < 2) continue;
-    const mean = bin.reduce((a, b) => a + b, 0) / bin.length;
-    loss += bin.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (bin.length - 1);
+    const mean = sum(bin.map(({d, v}) => v * d)) / sum(bin.map(({v}) => v));
+    loss += (bin.length / w.length) * (sum(bin.map(({d, v}) => v * (d - mean) ** 2)) / (bin.length - 1));
   }
   return loss;
 }
@@ -73,18 +79,14 @@ describe('binRegularizer', () => {
   test.each(grids)('%s: value and gradient against the definition, one step or one a channel', (_, grid) => {
     const w = randomTensor([3, 3, 2, 5], 5);
     for (const scale of [tf.scalar(0.43), tf.tensor1d([0.2, 0.37, 0.9, 0.11, 0.61])]) {
-      const steps = [...scale.dataSync()];
+      const own = [...scale.dataSync()];
       const at = [...w.dataSync()];
+      const steps = at.map((_, i) => own[i % own.length]!);
       const q = at.map((value, i) => {
-        const z = value / steps[i % steps.length]! - grid.offset;
+        const z = value / steps[i]! - grid.offset;
         return Math.min(Math.max(Math.round(z), grid.qmin), grid.qmax);
       });
-      const f = (w: readonly number[]): number =>
-        binRegularizer64(
-          w.map((value, i) => value / steps[i % steps.length]!),
-          q,
-          grid.offset,
-        );
+      const f = (w: readonly number[]): number => binRegularizer64(w, steps, q, grid.offset);
       const {value, grad} = tf.valueAndGrad((w) => binRegularizer(w, scale, grid))(w);
       const step = 1e-6;
       expectClose(value, [f(at)], {relative: 1e-4});
@@ -101,7 +103,7 @@ describe('binRegularizer', () => {
     const alone = tf.tensor1d([-2, -1, 0, 1]);
     expect(binRegularizer(alone, tf.scalar(1), grid).dataSync()[0]).toBe(0);
     const oneBinOfTwo = tf.tensor1d([0.75, 1.25, -2]);
-    // mean of (0.25², 0.25², 0) and the unbiased variance of 0.75 and 1.25
-    expectClose(binRegularizer(oneBinOfTwo, tf.scalar(1), grid), [0.125 / 3 + 0.125]);
+    // mean of (0.25², 0.25², 0), and ⅔ of the unbiased variance of 0.75 and 1.25, in units of a step of 2 squared
+    expectClose(binRegularizer(tf.mul(oneBinOfTwo, 2), tf.scalar(2), grid), [4 * (0.125 / 3 + (2 / 3) * 0.125)]);
   });
 });

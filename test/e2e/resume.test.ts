@@ -1,0 +1,171 @@
+import {existsSync, readFileSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+import {setTimeout} from 'node:timers/promises';
+
+import {beforeAll, describe, expect, test} from '@jest/globals';
+
+import {parseSafetensors} from '../../src/graph/safetensors.ts';
+import {uniform} from '../../src/random.ts';
+import {readJournal} from '../../src/runs/journal.ts';
+import {listRuns} from '../../src/runs/run-directory.ts';
+import {sdq, startSdq} from '../helpers/sdq.ts';
+import {writeSmallImages} from '../helpers/small-images.ts';
+import {temporaryFolder} from '../helpers/temporary-folder.ts';
+
+const folder = temporaryFolder();
+
+/** A whole run in some seconds: every phase, activations quantized, a checkpoint after every step. */
+const config = {
+  model: {name: 'cnn-small'},
+  data: {name: 'mnist', directory: './images', batchSize: 16, validation: 64},
+  pretrain: {epochs: 2},
+  search: {target: {meanWeightBits: 4.5}, epochs: 4, activationBits: 4, dualRate: 10, dbp: {learningRate: 1}},
+  train: {epochs: 2, binRegularization: {rampEpochs: 1}},
+  engine: {threads: 2},
+  runs: {checkpointSeconds: 0, logEverySteps: 3},
+  seed: 5,
+};
+
+interface Row {
+  readonly kind: string;
+  readonly step: number | undefined;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** The journal without what is measured in time and without the marks of each try's end. */
+function rows(directory: string): Row[] {
+  return [...readJournal(path.join(directory, 'events.jsonl'))]
+    .filter(({kind}) => kind !== 'end')
+    .map(({kind, step, data}) => ({
+      kind,
+      step,
+      data: Object.fromEntries(
+        Object.entries(data).filter(
+          ([name]) => !/imagesPerSecond|dataWaitFraction|^(pretrain|search|train)$/.test(name),
+        ),
+      ),
+    }));
+}
+
+const files = ['full-precision', 'searched', 'quantized'];
+
+/** Tensors of the files that the run leaves, by file and name, as bytes. */
+function tensors(directory: string): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const name of files) {
+    const file = path.join(directory, `${name}.safetensors`);
+    for (const [tensor, {data}] of parseSafetensors(readFileSync(file), file).tensors) {
+      found[`${name}/${tensor}`] = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
+    }
+  }
+  return found;
+}
+
+function bits(directory: string): unknown {
+  return (JSON.parse(readFileSync(path.join(directory, 'strategy.json'), 'utf8')) as {layers: unknown}).layers;
+}
+
+async function freshFolder(name: string): Promise<string> {
+  const cwd = path.join(folder, name);
+  writeSmallImages(path.join(cwd, 'images'), {train: 384, test: 64});
+  writeFileSync(path.join(cwd, 'sdq.config.json'), JSON.stringify(config));
+  return Promise.resolve(cwd);
+}
+
+const runsOf = (cwd: string): string => path.join(cwd, '.sdq/runs');
+
+describe('a run that is interrupted', () => {
+  let reference = '';
+  beforeAll(async () => {
+    const cwd = await freshFolder('reference');
+    const {exitCode, stderr} = await sdq(['run', '--json'], {cwd});
+    expect({exitCode, stderr}).toEqual({exitCode: 0, stderr: ''});
+    reference = path.join(runsOf(cwd), listRuns(runsOf(cwd))[0]!.id);
+  }, 300_000);
+
+  test('by kill -9 at 20 random moments ends with the same bytes, and no journal line lost or doubled', async () => {
+    const cwd = await freshFolder('killed');
+    const draw = uniform(Number(process.env['SDQ_TEST_SEED'] ?? 1), 'bench');
+    let kills = 0;
+    while (kills < 20) {
+      const started = listRuns(runsOf(cwd)).length > 0;
+      const {child, outcome} = startSdq(started ? ['run', '--resume', 'latest'] : ['run'], {cwd});
+      const ended = await Promise.race([outcome, setTimeout(400 + 1600 * draw()).then(() => undefined)]);
+      child.kill('SIGKILL');
+      await outcome;
+      if (ended !== undefined) {
+        expect(ended).toMatchObject({exitCode: 0});
+        break;
+      }
+      kills += 1;
+    }
+    if (kills === 20) {
+      const {exitCode, stderr} = await sdq(['run', '--resume', 'latest', '--json'], {cwd});
+      expect({exitCode, stderr}).toEqual({exitCode: 0, stderr: ''});
+    }
+    expect(kills).toBeGreaterThanOrEqual(5);
+    const runs = listRuns(runsOf(cwd));
+    expect(runs.map(({status}) => status)).toEqual(['finished']);
+    const directory = path.join(runsOf(cwd), runs[0]!.id);
+    expect(tensors(directory)).toEqual(tensors(reference));
+    expect(bits(directory)).toEqual(bits(reference));
+    expect(rows(directory)).toEqual(rows(reference));
+    expect([...readJournal(path.join(directory, 'events.jsonl'))].map(({seq}) => seq)).toEqual(
+      Array.from({length: rows(directory).length + 1}, (_, i) => i + 1),
+    );
+  }, 300_000);
+
+  test('by SIGINT saves its state, exits with 130, names the command that goes on, and that one ends the same', async () => {
+    const cwd = await freshFolder('stopped');
+    const {child, outcome} = startSdq(['run'], {cwd});
+    const journal = (): string | undefined => {
+      const [run] = listRuns(runsOf(cwd));
+      const file = run === undefined ? undefined : path.join(runsOf(cwd), run.id, 'events.jsonl');
+      return file !== undefined && existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+    };
+    while (!(journal() ?? '').includes('search/loss')) {
+      if (child.exitCode !== null) throw new Error((await outcome).stderr);
+      await setTimeout(20);
+    }
+    child.kill('SIGINT');
+    const {exitCode, stderr} = await outcome;
+    const [run] = listRuns(runsOf(cwd));
+    expect({exitCode, status: run!.status, code: run!.exitCode}).toEqual({
+      exitCode: 130,
+      status: 'interrupted',
+      code: 130,
+    });
+    expect(stderr).toContain(`sdq run --resume ${run!.id}`);
+    const resumed = await sdq(['run', '--resume', run!.id, '--json'], {cwd});
+    expect(resumed).toMatchObject({exitCode: 0, stderr: ''});
+    const directory = path.join(runsOf(cwd), run!.id);
+    expect(tensors(directory)).toEqual(tensors(reference));
+    expect(rows(directory)).toEqual(rows(reference));
+  }, 300_000);
+
+  test('by SIGTERM exits with 143 while the engine is still starting', async () => {
+    const cwd = await freshFolder('terminated');
+    const {child, outcome} = startSdq(['run'], {cwd});
+    while (listRuns(runsOf(cwd)).length === 0) await setTimeout(5);
+    child.kill('SIGTERM');
+    expect((await outcome).exitCode).toBe(143);
+  }, 60_000);
+
+  test('cannot be resumed while it runs, nor once it is finished, nor with other settings', async () => {
+    const cwd = path.dirname(path.dirname(path.dirname(reference)));
+    const finished = await sdq(['run', '--resume', 'latest'], {cwd});
+    expect(finished.exitCode).toBe(3);
+    expect(finished.stderr).toContain('is finished; there is nothing to resume');
+    const changed = await sdq(['run', '--resume', 'latest', '--set', 'seed=1'], {cwd});
+    expect(changed.exitCode).toBe(2);
+
+    const other = await freshFolder('running');
+    const {child, outcome} = startSdq(['run'], {cwd: other});
+    while (listRuns(runsOf(other)).length === 0) await setTimeout(20);
+    const second = await sdq(['run', '--resume', 'latest'], {cwd: other});
+    child.kill('SIGKILL');
+    await outcome;
+    expect(second.exitCode).toBe(6);
+    expect(second.stderr).toContain(`in use by process ${child.pid}`);
+  }, 120_000);
+});
