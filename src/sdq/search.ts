@@ -21,7 +21,7 @@ export interface SearchLayer {
   readonly pinned: boolean;
 }
 
-export interface DbpOptions {
+interface DbpOptions {
   /** Of θ's Adam. */
   readonly learningRate: number;
   readonly thetaInit: number;

@@ -34,7 +34,7 @@ export interface StrategySummary {
   readonly bops: number;
 }
 
-export interface Provenance {
+interface Provenance {
   /** Name of the search method; `uniform` for a strategy made by hand. */
   readonly method: string;
   readonly sdqVersion: string;
