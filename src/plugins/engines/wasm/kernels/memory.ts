@@ -157,4 +157,19 @@ export const memoryKernels: readonly tf.KernelConfig[] = [
     }
     return out;
   }),
+
+  defineKernel<Unary, tf.TileAttrs>(tf.Tile, ({backend, inputs: {x}, attrs: {reps}, cpu}) => {
+    const from = strides(x.shape);
+    const shape = x.shape.map((size, i) => size * reps[i]!);
+    const to = strides(shape);
+    const box = merged({
+      sizes: x.shape.flatMap((size, i) => [reps[i]!, size]),
+      from: from.flatMap((stride) => [0, stride]),
+      to: to.flatMap((stride, i) => [stride * x.shape[i]!, stride]),
+    });
+    if (!movable(x) || box.sizes.length > boxRank) return cpu();
+    const out = backend.output(shape, x.dtype);
+    copyBox(backend, backend.pointer(x), backend.pointer(out), box);
+    return out;
+  }),
 ];

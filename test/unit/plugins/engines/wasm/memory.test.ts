@@ -112,4 +112,14 @@ describe('copies of boxes', () => {
       }),
     );
   });
+
+  test('Tile repeats any shape along its axes', () => {
+    fc.assert(
+      fc.property(shapes, draw, (shape, seed) => {
+        const repetitions = shape.map((_, i) => pick(seed, i, 3) + 1);
+        expectSameOnBothBackends(() => tf.tile(randomTensor(shape, seed), repetitions), exactly);
+      }),
+      {numRuns: 40},
+    );
+  });
 });

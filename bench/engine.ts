@@ -1,0 +1,75 @@
+/**
+ * One contender of step.ts: times steps on one engine and prints a JSON object.
+ *
+ *   node --import tsx bench/engine.ts --engine wasm|cpu|tfjs-wasm [--threads 2]
+ *     [--model resnet20|resnet18|mobilenet-v2] [--batch 128] [--kind train|search|evaluate] [--weight-bits 4] [--activation-bits 4] [--steps 14]
+ */
+import {parseArgs} from 'node:util';
+
+import * as tf from '@tensorflow/tfjs-core';
+
+import {cpuEngine} from '../src/plugins/engines/cpu/index.ts';
+import {wasmEngine} from '../src/plugins/engines/wasm/index.ts';
+import {models} from '../src/plugins/models/index.ts';
+import {activationQuantizers, weightQuantizers} from '../src/plugins/quantizers/index.ts';
+import {Registry} from '../src/plugins/registry.ts';
+import {timeSteps, type StepBenchmark} from '../src/phases/step-benchmark.ts';
+import {registerGradients} from '../src/tensor/gradients.ts';
+
+const {values} = parseArgs({
+  options: {
+    engine: {type: 'string', default: 'wasm'},
+    threads: {type: 'string', default: '2'},
+    model: {type: 'string', default: 'resnet20'},
+    batch: {type: 'string', default: '128'},
+    kind: {type: 'string', default: 'train'},
+    'weight-bits': {type: 'string', default: '4'},
+    'activation-bits': {type: 'string', default: '4'},
+    steps: {type: 'string', default: '14'},
+  },
+});
+/** Steps before the timing: compilation, first allocations. */
+const warmUp = 2;
+
+tf.enableProdMode();
+registerGradients();
+
+async function start(): Promise<string> {
+  if (values.engine === 'tfjs-wasm') {
+    await import('@tensorflow/tfjs-backend-wasm');
+    await tf.setBackend('wasm');
+    return 'stock tfjs wasm';
+  }
+  const engine = values.engine === 'cpu' ? cpuEngine : wasmEngine;
+  return (await engine.start({threads: Number(values.threads)})).device;
+}
+
+const device = await start();
+const model = models.find(({name}) => name === values.model)!;
+/** MobileNetV2 as it is used on CIFAR-10; the others have their data set's shape by themselves. */
+const graph =
+  values.model === 'mobilenet-v2'
+    ? model.build({classes: 10, inputShape: [3, 32, 32]}, {stem: 'cifar'})
+    : model.build(model.defaults, {});
+const registry = new Registry([]);
+for (const quantizer of [...weightQuantizers, ...activationQuantizers]) registry.add(quantizer);
+const batch = Number(values.batch);
+const times = await timeSteps({
+  graph,
+  registry,
+  kind: values.kind as StepBenchmark['kind'],
+  batch,
+  weightBits: Number(values['weight-bits']),
+  activationBits: Number(values['activation-bits']),
+  steps: Number(values.steps) + warmUp,
+});
+const sorted = times.slice(warmUp).sort((a, b) => a - b);
+const median = sorted[Math.floor(sorted.length / 2)]!;
+process.stdout.write(
+  `${JSON.stringify({
+    peer: `${values.engine}: ${device}`,
+    stepMs: {min: sorted[0], median},
+    imagesPerSecond: {max: (1000 * batch) / sorted[0]!, median: (1000 * batch) / median},
+    peakRssMiB: process.resourceUsage().maxRSS / 1024,
+  })}\n`,
+);

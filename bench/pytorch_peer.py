@@ -1,0 +1,179 @@
+"""The eager PyTorch side of step.ts: times steps of the same networks and prints one JSON object.
+
+  python3 pytorch_peer.py [--model resnet20|resnet18|mobilenet-v2] [--kind train|evaluate] [--batch 128] [--threads 2]
+    [--weight-bits 4] [--activation-bits 4] [--steps 14]
+
+Bits of 32 mean full precision; the stem and the classifier always are. Weights are quantized as in DoReFa (Zhou et al.,
+2016), activations as in PACT (Choi et al., 2018). channels_last, as PyTorch recommends for convolutions on a CPU.
+"""
+import argparse
+import json
+import resource
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+parser = argparse.ArgumentParser()
+parser.add_argument('--model', default='resnet20')
+parser.add_argument('--kind', default='train')
+parser.add_argument('--batch', type=int, default=128)
+parser.add_argument('--threads', type=int, default=2)
+parser.add_argument('--weight-bits', type=int, default=4)
+parser.add_argument('--activation-bits', type=int, default=4)
+parser.add_argument('--steps', type=int, default=14)
+a = parser.parse_args()
+torch.set_num_threads(a.threads)
+torch.manual_seed(0)
+
+
+class Round(torch.autograd.Function):
+    """Rounds to n levels, straight-through."""
+
+    @staticmethod
+    def forward(ctx, x, n):
+        return torch.round(x * n) / n
+
+    @staticmethod
+    def backward(ctx, g):
+        return g, None
+
+
+class QuantizedConv(nn.Conv2d):
+    def forward(self, x):
+        w = self.weight
+        if a.weight_bits < 32:
+            t = torch.tanh(w)
+            w = 2 * Round.apply(t / (2 * t.abs().max()) + 0.5, 2**a.weight_bits - 1) - 1
+        return F.conv2d(x, w, None, self.stride, self.padding, 1, self.groups)
+
+
+class Activation(nn.Module):
+    """ReLU or ReLU6, then PACT."""
+
+    def __init__(self, relu=F.relu):
+        super().__init__()
+        self.relu, self.alpha = relu, nn.Parameter(torch.tensor(6.0))
+
+    def forward(self, x):
+        x = self.relu(x)
+        if a.activation_bits == 32:
+            return x
+        return Round.apply(torch.minimum(x, self.alpha) / self.alpha, 2**a.activation_bits - 1) * self.alpha
+
+
+def conv(i, o, k, s=1, groups=1):
+    return QuantizedConv(i, o, k, s, k // 2, groups=groups, bias=False)
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions; the shortcut is option A (subsample and pad) or a 1 x 1 convolution."""
+
+    def __init__(self, i, o, s, option_a):
+        super().__init__()
+        self.c1, self.b1, self.a1 = conv(i, o, 3, s), nn.BatchNorm2d(o), Activation()
+        self.c2, self.b2, self.a2 = conv(o, o, 3), nn.BatchNorm2d(o), Activation()
+        self.pad = (o - i) // 2 if option_a and s != 1 else None
+        self.shortcut = None if option_a or (s == 1 and i == o) else nn.Sequential(conv(i, o, 1, s), nn.BatchNorm2d(o))
+
+    def forward(self, x):
+        y = self.b2(self.c2(self.a1(self.b1(self.c1(x)))))
+        if self.pad is not None:
+            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.pad, self.pad))
+        elif self.shortcut is not None:
+            x = self.shortcut(x)
+        return self.a2(x + y)
+
+
+class Inverted(nn.Module):
+    """MobileNetV2's block: 1 x 1 to the hidden width, depthwise 3 x 3, 1 x 1 back without activation."""
+
+    def __init__(self, i, o, s, expansion):
+        super().__init__()
+        h = i * expansion
+        layers = [] if expansion == 1 else [conv(i, h, 1), nn.BatchNorm2d(h), Activation(F.relu6)]
+        layers += [conv(h, h, 3, s, h), nn.BatchNorm2d(h), Activation(F.relu6), conv(h, o, 1), nn.BatchNorm2d(o)]
+        self.layers, self.add = nn.Sequential(*layers), s == 1 and i == o
+
+    def forward(self, x):
+        y = self.layers(x)
+        return x + y if self.add else y
+
+
+class Network(nn.Module):
+    def __init__(self, features, width, classes):
+        super().__init__()
+        self.features, self.classifier = nn.Sequential(*features), nn.Linear(width, classes)
+
+    def forward(self, x):
+        return self.classifier(self.features(x).mean((2, 3)))
+
+
+def residual(stem, widths, blocks, option_a):
+    features, i = stem, widths[0]
+    for stage, o in enumerate(widths):
+        for k in range(blocks):
+            features.append(Block(i, o, 2 if stage > 0 and k == 0 else 1, option_a))
+            i = o
+    return features
+
+
+def stem(o, k, s, relu=F.relu):
+    return [nn.Conv2d(3, o, k, s, k // 2, bias=False), nn.BatchNorm2d(o), Activation(relu)]
+
+
+if a.model == 'resnet20':
+    size, classes = 32, 10
+    model = Network(residual(stem(16, 3, 1), (16, 32, 64), 3, True), 64, classes)
+elif a.model == 'resnet18':
+    size, classes = 224, 1000
+    first = stem(64, 7, 2) + [nn.MaxPool2d(3, 2, 1)]
+    model = Network(residual(first, (64, 128, 256, 512), 2, False), 512, classes)
+elif a.model == 'mobilenet-v2':
+    size, classes = 32, 10
+    features, i = stem(32, 3, 1, F.relu6), 32
+    stages = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    for expansion, o, count, s in stages:
+        for k in range(count):
+            features.append(Inverted(i, o, s if k == 0 else 1, expansion))
+            i = o
+    features += [conv(320, 1280, 1), nn.BatchNorm2d(1280), Activation(F.relu6)]
+    model = Network(features, 1280, classes)
+else:
+    raise SystemExit(f'no model "{a.model}"')
+
+model = model.to(memory_format=torch.channels_last)
+optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, weight_decay=1e-4)
+x = torch.randn(a.batch, 3, size, size).to(memory_format=torch.channels_last)
+y = torch.randint(0, classes, (a.batch,))
+
+
+def step():
+    if a.kind == 'evaluate':
+        with torch.no_grad():
+            model(x)
+        return
+    optimizer.zero_grad()
+    F.cross_entropy(model(x), y).backward()
+    optimizer.step()
+
+
+model.train(a.kind == 'train')
+times = []
+for _ in range(a.steps + 2):
+    start = time.perf_counter()
+    step()
+    times.append(1e3 * (time.perf_counter() - start))
+times = sorted(times[2:])
+median = times[len(times) // 2]
+print(
+    json.dumps(
+        {
+            'peer': f'pytorch {torch.__version__}',
+            'stepMs': {'min': times[0], 'median': median},
+            'imagesPerSecond': {'max': 1e3 * a.batch / times[0], 'median': 1e3 * a.batch / median},
+            'peakRssMiB': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+    )
+)

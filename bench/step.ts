@@ -1,0 +1,99 @@
+/**
+ * Compares training and evaluation steps of the wasm engine with eager PyTorch, stock tfjs wasm, the cpu oracle and itself
+ * on other thread counts. The contenders of a comparison take turns, each in a process of its own; what counts is the ratio of
+ * the medians over all turns. Run it on an idle machine:
+ *
+ *   node --import tsx bench/step.ts [comparison …] [--turns 3] [--python python3]
+ */
+import {spawnSync} from 'node:child_process';
+import {existsSync} from 'node:fs';
+import path from 'node:path';
+import {parseArgs} from 'node:util';
+
+const {values, positionals} = parseArgs({
+  allowPositionals: true,
+  options: {turns: {type: 'string', default: '3'}, python: {type: 'string', default: 'python3'}},
+});
+const root = path.resolve(import.meta.dirname, '..');
+/** The script that the project's targets were measured with, where it is at hand; it knows ResNet20's training step only. */
+const reference = path.join(root, '../shared/bench/pytorch_step.py');
+
+interface Contender {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+const ours = (name: string, ...args: string[]): Contender => ({
+  name,
+  command: process.execPath,
+  args: ['--import', 'tsx', path.join(root, 'bench/engine.ts'), ...args],
+});
+const pytorch = (...args: string[]): Contender => {
+  const knows = !args.includes('--model') && !args.includes('--kind') && existsSync(reference);
+  const script = knows ? reference : path.join(root, 'bench/pytorch_peer.py');
+  return {name: 'eager PyTorch', command: values.python, args: [script, ...args]};
+};
+const full = ['--weight-bits', '32', '--activation-bits', '32'];
+const resnet18 = ['--model', 'resnet18', '--batch', '16', '--steps', '5'];
+const mobilenet = ['--model', 'mobilenet-v2', '--batch', '64', '--steps', '5'];
+
+/** The first contender is the one that the ratios are of. */
+const comparisons: Readonly<Record<string, readonly Contender[]>> = {
+  'resnet20-w4a4': [ours('wasm'), pytorch()],
+  'resnet20-fp': [ours('wasm', ...full), pytorch(...full)],
+  'resnet20-search': [ours('search', '--kind', 'search', ...full), ours('full precision', ...full)],
+  'resnet20-evaluate': [ours('wasm', '--kind', 'evaluate', ...full), pytorch('--kind', 'evaluate', ...full)],
+  'resnet20-threads': [ours('2 threads', '--steps', '8'), ours('1 thread', '--threads', '1', '--steps', '8')],
+  resnet18: [ours('wasm', ...resnet18), pytorch(...resnet18)],
+  'mobilenet-v2': [ours('wasm', ...mobilenet), pytorch(...mobilenet)],
+  'stock-tfjs': [
+    ours('wasm', '--batch', '32'),
+    ours('stock tfjs wasm', '--engine', 'tfjs-wasm', '--batch', '32', '--steps', '2'),
+  ],
+  'cpu-oracle': [ours('wasm', '--batch', '4'), ours('cpu oracle', '--engine', 'cpu', '--batch', '4', '--steps', '1')],
+};
+
+interface Timing {
+  readonly imagesPerSecond: {readonly median: number};
+  readonly stepMs: {readonly median: number};
+  readonly peakRssMiB?: number;
+}
+
+/** One turn; null where the contender cannot run here. */
+function turn({command, args}: Contender): Timing | null {
+  const {status, stdout} = spawnSync(command, args, {cwd: root, encoding: 'utf8'});
+  return status === 0 ? (JSON.parse(stdout) as Timing) : null;
+}
+
+function median(numbers: readonly number[]): number {
+  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
+}
+
+const names = positionals.length > 0 ? positionals : Object.keys(comparisons);
+for (const name of names) {
+  const contenders = comparisons[name];
+  if (contenders === undefined) {
+    throw new Error(`no comparison "${name}"; there are ${Object.keys(comparisons).join(', ')}`);
+  }
+  const timings = contenders.map((): Timing[] => []);
+  for (let i = 0; i < Number(values.turns); i++) {
+    for (const [k, contender] of contenders.entries()) {
+      const timing = turn(contender);
+      if (timing !== null) timings[k]!.push(timing);
+    }
+  }
+  console.log(name);
+  const speeds = timings.map((all) => median(all.map(({imagesPerSecond}) => imagesPerSecond.median)));
+  for (const [k, contender] of contenders.entries()) {
+    if (timings[k]!.length === 0) {
+      console.log(`  ${contender.name}: cannot run here (${contender.command} ${contender.args.join(' ')})`);
+      continue;
+    }
+    const ms = median(timings[k]!.map(({stepMs}) => stepMs.median));
+    const rss = Math.max(...timings[k]!.map(({peakRssMiB}) => peakRssMiB ?? 0));
+    const ratio = k === 0 ? '' : `, ${contenders[0]!.name} is ${(speeds[0]! / speeds[k]!).toFixed(2)} × as fast`;
+    const memory = rss === 0 ? '' : `, peak ${rss.toFixed(0)} MiB`;
+    console.log(`  ${contender.name}: ${ms.toFixed(1)} ms, ${speeds[k]!.toFixed(1)} images/s${memory}${ratio}`);
+  }
+}
