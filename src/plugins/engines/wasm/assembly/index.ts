@@ -11,4 +11,6 @@ export * from './optimizer';
 export * from './panels';
 export * from './pool';
 export * from './reduce';
+export * from './repeat';
 export * from './softmax';
+export * from './winograd';

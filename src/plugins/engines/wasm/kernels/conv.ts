@@ -159,6 +159,64 @@ function multiplyAdds(g: Geometry): number {
   return g.batch * g.outHeight * g.outWidth * g.outChannels * g.kernelHeight * g.kernelWidth * g.channels;
 }
 
+/** Bytes of transformed tiles that stay in the second-level cache next to the weights. */
+const groupBytes = 384 * 1024;
+const positions = 36;
+
+/** Tiles of 4 × 4 outputs, and how many of them a group has. */
+function tiled(g: Geometry, threads: number): {readonly tiles: number; readonly group: number} {
+  const tiles = g.batch * Math.ceil(g.outHeight / 4) * Math.ceil(g.outWidth / 4);
+  const fit = Math.floor(groupBytes / (4 * positions * (g.channels + g.outChannels)));
+  const most = Math.max(16, Math.min(64, fit));
+  return {tiles, group: 4 * Math.ceil(Math.min(most, tiles / (2 * threads)) / 4)};
+}
+
+/** Whether F(4×4, 3×3) takes this convolution, and saves at least a third of the multiplications. */
+function suitsWinograd(g: Geometry): boolean {
+  return (
+    [g.kernelHeight, g.kernelWidth].every((size) => size === 3) &&
+    [g.strideHeight, g.strideWidth, g.dilationHeight, g.dilationWidth].every((step) => step === 1) &&
+    g.channels % panelColumns === 0 &&
+    g.outChannels % panelColumns === 0 &&
+    9 * g.outHeight * g.outWidth >= 1.5 * positions * Math.ceil(g.outHeight / 4) * Math.ceil(g.outWidth / 4)
+  );
+}
+
+/** An integer in scratch memory that kernels set to 1 when they meet a NaN or an infinity. */
+function withFlag(backend: WasmBackend, use: (address: number) => void): boolean {
+  const flag = backend.makeTensorInfo([1], 'int32', new Int32Array(1));
+  use(backend.pointer(flag));
+  const set = backend.values(flag)[0] !== 0;
+  backend.disposeData(flag.dataId);
+  return set;
+}
+
+/** `convolve` by Winograd; false where an output is not finite: the direct kernels keep NaN to the pixels it belongs to. */
+function convolveWinograd(
+  backend: WasmBackend,
+  {source, target, panels, bias}: {source: number; target: number; panels: number; bias: number},
+  g: Geometry,
+  range: Clip,
+  threads: number,
+): boolean {
+  const {group} = tiled(g, threads);
+  const threadBytes = align(768 + 4 * g.channels + positions * (4 * group * (g.channels + g.outChannels) + 128));
+  const weights = backend.allocate(4 * positions * g.channels * g.outChannels);
+  const scratch = backend.allocate(threads * threadBytes);
+  backend.run('winogradWeights', [panels, weights, g.channels, panelCount(g.outChannels)], [], threads);
+  const spoilt = withFlag(backend, (flag) =>
+    backend.run(
+      'winograd',
+      [source, target, weights, scratch, ...planned(g, threads).ints, threadBytes, group, bias, flag],
+      [range.min, range.max],
+      threads,
+    ),
+  );
+  backend.release(scratch);
+  backend.release(weights);
+  return !spoilt;
+}
+
 /** target = clip(conv(source, weights) + bias); the weights' taps and steps are in the order of the geometry's. */
 export function convolve(
   backend: WasmBackend,
@@ -171,26 +229,57 @@ export function convolve(
 ): void {
   if (g.batch * g.outHeight * g.outWidth * g.outChannels === 0) return;
   const threads = backend.threadsFor(multiplyAdds(g));
-  const plan = planned(g, threads);
-  const threadBytes = plan.end;
   const panels = packPanels(backend, weights, threads);
-  const scratch = backend.allocate(threads * threadBytes);
-  backend.run(
-    plan.padded && !panels.finite ? 'convolveClipped' : 'convolve',
-    [
-      ...[source, target + 4 * to.offset, panels.address, scratch],
-      ...plan.ints,
-      ...[threadBytes, plan.entriesOffset, plan.bandOffset, to.image, to.row, to.column],
-    ],
-    [range.min, range.max],
-    threads,
-  );
-  backend.release(scratch);
+  const addresses = {source, target, panels: panels.address, bias: weights.bias};
+  const done = panels.finite && suitsWinograd(g) && convolveWinograd(backend, addresses, g, range, threads);
+  if (!done) {
+    const plan = planned(g, threads);
+    const scratch = backend.allocate(threads * plan.end);
+    backend.run(
+      plan.padded && !panels.finite ? 'convolveClipped' : 'convolve',
+      [
+        ...[source, target + 4 * to.offset, panels.address, scratch],
+        ...plan.ints,
+        ...[plan.end, plan.entriesOffset, plan.bandOffset, to.image, to.row, to.column],
+      ],
+      [range.min, range.max],
+      threads,
+    );
+    backend.release(scratch);
+  }
   backend.release(panels.address);
 }
 
 /** Filters up to this size are summed by each thread apart; of larger ones each thread sums its own output channels. */
 const partFloats = 65_536;
+
+/** Filters up to this size are summed as transformed tiles by each thread. */
+const winogradFilterFloats = 128 * 128;
+
+/** `convolveFilterGradient` by Winograd; false where an element is not finite. */
+function winogradFilterGradient(
+  backend: WasmBackend,
+  source: number,
+  dy: number,
+  target: number,
+  g: Geometry,
+): boolean {
+  const threads = backend.threadsFor(multiplyAdds(g));
+  const {group} = tiled(g, threads);
+  const widest = Math.max(g.channels, g.outChannels);
+  const threadBytes = align(768 + 4 * widest + positions * (4 * group * (g.channels + g.outChannels) + 128));
+  const size = g.channels * g.outChannels;
+  const scratch = backend.allocate(threads * threadBytes);
+  const sums = backend.allocate(4 * positions * size * threads);
+  const head = [source, dy, sums, scratch, ...planned(g, threads).ints];
+  backend.run('winogradFilterGradient', [...head, threadBytes, group], [], threads);
+  const spoilt = withFlag(backend, (flag) =>
+    backend.run('winogradFilterResult', [sums, target, threads, g.channels, g.outChannels, flag], [], threads),
+  );
+  backend.release(sums);
+  backend.release(scratch);
+  return !spoilt;
+}
 
 /** target [kernelHeight, kernelWidth, channels, outChannels] = gradient of the filter. */
 export function convolveFilterGradient(
@@ -203,6 +292,9 @@ export function convolveFilterGradient(
   const length = g.kernelWidth * g.channels;
   const filter = g.kernelHeight * length * g.outChannels;
   if (filter === 0) return;
+  const small = g.channels * g.outChannels <= winogradFilterFloats;
+  if (small && suitsWinograd(g) && winogradFilterGradient(backend, source, dy, target, g)) return;
+
   const threads = backend.threadsFor(multiplyAdds(g));
   const plan = planned(g, threads);
   const parts = filter > partFloats && g.outChannels >= panelColumns * threads ? 1 : threads;
@@ -211,24 +303,26 @@ export function convolveFilterGradient(
   const threadBytes = plan.end + align(4 * panelColumns * plan.pixels);
   const scratch = backend.allocate(threads * threadBytes);
   const sums = backend.allocate(parts * partBytes);
-  const notFinite = backend.makeTensorInfo([1], 'int32', new Int32Array(1));
-  const head = [source, dy, sums, scratch, ...plan.ints];
   backend.run(
     'convolveFilterGradient',
-    [...head, threadBytes, plan.entriesOffset, plan.bandOffset, plan.end, partBytes, parts],
+    [
+      ...[source, dy, sums, scratch, ...plan.ints],
+      ...[threadBytes, plan.entriesOffset, plan.bandOffset, plan.end, partBytes, parts],
+    ],
     [],
     threads,
   );
-  backend.run(
-    'reduceFilterGradient',
-    [sums, target, parts, partBytes, g.kernelHeight, length, g.outChannels, backend.pointer(notFinite)],
-    [],
-    backend.threadsFor(filter * parts),
+  const spoilt = withFlag(backend, (flag) =>
+    backend.run(
+      'reduceFilterGradient',
+      [sums, target, parts, partBytes, g.kernelHeight, length, g.outChannels, flag],
+      [],
+      backend.threadsFor(filter * parts),
+    ),
   );
-  if (plan.padded && backend.values(notFinite)[0] !== 0) {
+  if (plan.padded && spoilt) {
     backend.run('clippedFilterGradient', [source, dy, target, 0, ...plan.ints], [], threads);
   }
-  backend.disposeData(notFinite.dataId);
   backend.release(sums);
   backend.release(scratch);
 }

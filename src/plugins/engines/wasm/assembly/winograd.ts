@@ -1,0 +1,635 @@
+/**
+ * 3×3 convolution of stride 1 by Winograd's minimal filtering F(4×4, 3×3) (Lavin and Gray 2015, arXiv:1509.09308): 36
+ * multiplications give 16 outputs, which take 144 directly.
+ *
+ *   y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A      x: tile of 6 × 6 inputs, y: 4 × 4 outputs
+ *   dw = Gᵀ [Σ over tiles (Bᵀ x B) ⊙ (A dy Aᵀ)] G      (its gradient; ours)
+ *
+ * The products ⊙, summed over channels, are 36 products of matrices, one for each position in the 6 × 6. Tiles are taken in
+ * groups whose transforms stay in the second-level cache: position, tile, channel. Channels come in multiples of 8.
+ */
+import {
+  afterGeometry,
+  batch,
+  channels,
+  height,
+  outChannels,
+  outHeight,
+  outWidth,
+  padLeft,
+  padTop,
+  width,
+} from './bands';
+import {clip} from './rows';
+import {float, int, madd, pointer, shareStart} from './task';
+
+/** Positions of a transformed tile. */
+const positions: i32 = 36;
+/** Keeps the same channel of neighbouring positions out of each other's cache sets. */
+const positionSlack: usize = 64;
+
+/** A thread's scratch: 36 vectors, 36 addresses, then a pixel of zeros. */
+const addressesOffset: usize = 576;
+const zerosOffset: usize = 768;
+
+// @ts-ignore: decorator
+@inline
+function transformInput(
+  d0: v128,
+  d1: v128,
+  d2: v128,
+  d3: v128,
+  d4: v128,
+  d5: v128,
+  target: usize,
+  step: usize,
+): void {
+  const four = f32x4.splat(4);
+  const two = f32x4.splat(2);
+  const minusFour = f32x4.splat(-4);
+  const minusFive = f32x4.splat(-5);
+  const even = madd(minusFour, d2, d4);
+  const odd = madd(minusFour, d1, d3);
+  const even2 = f32x4.sub(d4, d2);
+  const odd2 = f32x4.mul(two, f32x4.sub(d3, d1));
+  v128.store(target, madd(four, d0, madd(minusFive, d2, d4)));
+  target += step;
+  v128.store(target, f32x4.add(even, odd));
+  target += step;
+  v128.store(target, f32x4.sub(even, odd));
+  target += step;
+  v128.store(target, f32x4.add(even2, odd2));
+  target += step;
+  v128.store(target, f32x4.sub(even2, odd2));
+  target += step;
+  v128.store(target, madd(four, d1, madd(minusFive, d3, d5)));
+}
+
+/** Bᵀ x B of `bytes` / 16 vectors of channels; `addresses` holds those of the tile's 36 pixels. */
+function inputTile(addresses: usize, vectors: usize, bytes: usize, target: usize, positionBytes: usize): void {
+  for (let c: usize = 0; c < bytes; c += 16) {
+    for (let j: usize = 0; j < 6; j++) {
+      const at = addresses + (j << 2);
+      transformInput(
+        v128.load(load<usize>(at) + c),
+        v128.load(load<usize>(at, 24) + c),
+        v128.load(load<usize>(at, 48) + c),
+        v128.load(load<usize>(at, 72) + c),
+        v128.load(load<usize>(at, 96) + c),
+        v128.load(load<usize>(at, 120) + c),
+        vectors + (j << 4),
+        96,
+      );
+    }
+    let to = target + c;
+    for (let i: usize = 0; i < 6; i++) {
+      const row = vectors + i * 96;
+      transformInput(
+        v128.load(row),
+        v128.load(row, 16),
+        v128.load(row, 32),
+        v128.load(row, 48),
+        v128.load(row, 64),
+        v128.load(row, 80),
+        to,
+        positionBytes,
+      );
+      to += 6 * positionBytes;
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function transformGradient(y0: v128, y1: v128, y2: v128, y3: v128, target: usize, step: usize): void {
+  const even = f32x4.add(y0, y2);
+  const odd = f32x4.add(y1, y3);
+  const even2 = madd(f32x4.splat(4), y2, y0);
+  const odd2 = madd(f32x4.splat(8), y3, f32x4.add(y1, y1));
+  v128.store(target, y0);
+  target += step;
+  v128.store(target, f32x4.add(even, odd));
+  target += step;
+  v128.store(target, f32x4.sub(even, odd));
+  target += step;
+  v128.store(target, f32x4.add(even2, odd2));
+  target += step;
+  v128.store(target, f32x4.sub(even2, odd2));
+  target += step;
+  v128.store(target, y3);
+}
+
+/** A dy Aᵀ; `addresses` as for `inputTile`, of which the first 4 × 4 count. Panels of 8 channels are `panelBytes` apart. */
+function gradientTile(
+  addresses: usize,
+  vectors: usize,
+  bytes: usize,
+  target: usize,
+  panelBytes: usize,
+  positionBytes: usize,
+): void {
+  for (let c: usize = 0; c < bytes; c += 16) {
+    for (let j: usize = 0; j < 4; j++) {
+      const at = addresses + (j << 2);
+      transformGradient(
+        v128.load(load<usize>(at) + c),
+        v128.load(load<usize>(at, 24) + c),
+        v128.load(load<usize>(at, 48) + c),
+        v128.load(load<usize>(at, 72) + c),
+        vectors + (j << 4),
+        96,
+      );
+    }
+    let to = target + (c >> 5) * panelBytes + (c & 16);
+    for (let i: usize = 0; i < 6; i++) {
+      const row = vectors + i * 96;
+      transformGradient(
+        v128.load(row),
+        v128.load(row, 16),
+        v128.load(row, 32),
+        v128.load(row, 48),
+        to,
+        positionBytes,
+      );
+      to += 6 * positionBytes;
+    }
+  }
+}
+
+/**
+ * Addresses of the 6 × 6 pixels from (top, left) of an image; those outside are a pixel of zeros.
+ */
+function writeAddresses(
+  addresses: usize,
+  image: usize,
+  top: i32,
+  left: i32,
+  rows: i32,
+  columns: i32,
+  pixelBytes: usize,
+  zeros: usize,
+): void {
+  for (let y = top; y < top + 6; y++) {
+    const inside = y >= 0 && y < rows;
+    let from = image + <usize>(y * columns + left) * pixelBytes;
+    for (let x = left; x < left + 6; x++) {
+      store<usize>(addresses, inside && x >= 0 && x < columns ? from : zeros);
+      addresses += 4;
+      from += pixelBytes;
+    }
+  }
+}
+
+/** target[t][8] = source[t][…] · panel for `tiles` rows, a multiple of 4. */
+// @ts-ignore: decorator
+@inline
+function multiply(source: usize, sourceRow: usize, target: usize, targetRow: usize, tiles: i32, panel: usize, steps: i32): void {
+  for (let t = 0; t < tiles; t += 4) {
+    const zero = f32x4.splat(0);
+    let a0 = zero;
+    let a1 = zero;
+    let a2 = zero;
+    let a3 = zero;
+    let b0 = zero;
+    let b1 = zero;
+    let b2 = zero;
+    let b3 = zero;
+    let w = panel;
+    let p0 = source;
+    let p1 = p0 + sourceRow;
+    let p2 = p1 + sourceRow;
+    let p3 = p2 + sourceRow;
+    source = p3 + sourceRow;
+    for (let k = steps; k > 0; k--) {
+      const w0 = v128.load(w);
+      const w1 = v128.load(w, 16);
+      let s = v128.load32_splat(p0);
+      a0 = madd(s, w0, a0);
+      b0 = madd(s, w1, b0);
+      s = v128.load32_splat(p1);
+      a1 = madd(s, w0, a1);
+      b1 = madd(s, w1, b1);
+      s = v128.load32_splat(p2);
+      a2 = madd(s, w0, a2);
+      b2 = madd(s, w1, b2);
+      s = v128.load32_splat(p3);
+      a3 = madd(s, w0, a3);
+      b3 = madd(s, w1, b3);
+      w += 32;
+      p0 += 4;
+      p1 += 4;
+      p2 += 4;
+      p3 += 4;
+    }
+    v128.store(target, a0);
+    v128.store(target, b0, 16);
+    target += targetRow;
+    v128.store(target, a1);
+    v128.store(target, b1, 16);
+    target += targetRow;
+    v128.store(target, a2);
+    v128.store(target, b2, 16);
+    target += targetRow;
+    v128.store(target, a3);
+    v128.store(target, b3, 16);
+    target += targetRow;
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function transformOutput(
+  m0: v128,
+  m1: v128,
+  m2: v128,
+  m3: v128,
+  m4: v128,
+  m5: v128,
+  target: usize,
+  step: usize,
+): void {
+  const sum = f32x4.add(m1, m2);
+  const difference = f32x4.sub(m1, m2);
+  const sum2 = f32x4.add(m3, m4);
+  const difference2 = f32x4.sub(m3, m4);
+  v128.store(target, f32x4.add(m0, f32x4.add(sum, sum2)));
+  target += step;
+  v128.store(target, madd(f32x4.splat(2), difference2, difference));
+  target += step;
+  v128.store(target, madd(f32x4.splat(4), sum2, sum));
+  target += step;
+  v128.store(target, madd(f32x4.splat(8), difference2, f32x4.add(difference, m5)));
+}
+
+/** Aᵀ m A of 4 channels at `source`, left in `vectors`: rows of four, 64 bytes apart. */
+// @ts-ignore: decorator
+@inline
+function outputTile(source: usize, positionBytes: usize, vectors: usize): void {
+  for (let j: usize = 0; j < 6; j++) {
+    const at = source + j * positionBytes;
+    const row = 6 * positionBytes;
+    transformOutput(
+      v128.load(at),
+      v128.load(at + row),
+      v128.load(at + 2 * row),
+      v128.load(at + 3 * row),
+      v128.load(at + 4 * row),
+      v128.load(at + 5 * row),
+      vectors + (j << 4),
+      96,
+    );
+  }
+  for (let i: usize = 0; i < 4; i++) {
+    const row = vectors + i * 96;
+    transformOutput(
+      v128.load(row),
+      v128.load(row, 16),
+      v128.load(row, 32),
+      v128.load(row, 48),
+      v128.load(row, 64),
+      v128.load(row, 80),
+      vectors + (i << 6),
+      16,
+    );
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function tilesDown(task: usize): i32 {
+  return (outHeight(task) + 3) >> 2;
+}
+// @ts-ignore: decorator
+@inline
+function tilesAcross(task: usize): i32 {
+  return (outWidth(task) + 3) >> 2;
+}
+
+/** Transforms the inputs of tiles first … first + count − 1. */
+function inputGroup(task: usize, first: i32, count: i32, scratch: usize, target: usize, positionBytes: usize): void {
+  const pixelBytes = <usize>channels(task) << 2;
+  const imageBytes = <usize>(height(task) * width(task)) * pixelBytes;
+  const ofImage = tilesDown(task) * tilesAcross(task);
+  for (let tile = first; tile < first + count; tile++) {
+    const place = tile % ofImage;
+    writeAddresses(
+      scratch + addressesOffset,
+      pointer(task, 0) + <usize>(tile / ofImage) * imageBytes,
+      (place / tilesAcross(task)) * 4 - padTop(task),
+      (place % tilesAcross(task)) * 4 - padLeft(task),
+      height(task),
+      width(task),
+      pixelBytes,
+      scratch + zerosOffset,
+    );
+    inputTile(scratch + addressesOffset, scratch, pixelBytes, target, positionBytes);
+    target += pixelBytes;
+  }
+}
+
+/**
+ * winogradWeights: [panels of packPanels with 9 taps, target, steps, panels]: G w Gᵀ as [position][panel][step][8].
+ */
+export function winogradWeights(task: usize, thread: i32, threads: i32): void {
+  const steps = int(task, 2);
+  const panels = int(task, 3);
+  const positionBytes = <usize>(panels * steps) << 5;
+  const tapBytes = <usize>steps << 5;
+  const sixth = f32x4.splat(1.0 / 6.0);
+  const half = f32x4.splat(0.5);
+  const quarter = f32x4.splat(0.25);
+  const total = panels * steps;
+  for (let i = shareStart(total, thread, threads); i < shareStart(total, thread + 1, threads); i++) {
+    const panel = i / steps;
+    const from = pointer(task, 0) + <usize>panel * (9 * tapBytes + 32) + 32 + (<usize>(i % steps) << 5);
+    for (let side: usize = 0; side < 32; side += 16) {
+      let to = pointer(task, 1) + (<usize>i << 5) + side;
+      for (let y: usize = 0; y < 6; y++) {
+        // A row of G w, then the row times Gᵀ.
+        const g0 = weightRow(from + side, 3 * tapBytes, y);
+        const g1 = weightRow(from + side + tapBytes, 3 * tapBytes, y);
+        const g2 = weightRow(from + side + 2 * tapBytes, 3 * tapBytes, y);
+        const even = f32x4.mul(f32x4.add(g0, g2), sixth);
+        const odd = f32x4.mul(g1, sixth);
+        const even2 = f32x4.mul(madd(quarter, g0, g2), sixth);
+        const odd2 = f32x4.mul(odd, half);
+        v128.store(to, f32x4.mul(g0, quarter));
+        to += positionBytes;
+        v128.store(to, f32x4.neg(f32x4.add(even, odd)));
+        to += positionBytes;
+        v128.store(to, f32x4.sub(odd, even));
+        to += positionBytes;
+        v128.store(to, f32x4.add(even2, odd2));
+        to += positionBytes;
+        v128.store(to, f32x4.sub(even2, odd2));
+        to += positionBytes;
+        v128.store(to, g2);
+        to += positionBytes;
+      }
+    }
+  }
+}
+
+/** Row y of G times the column (w0, w1, w2) whose members are `step` apart. */
+function weightRow(column: usize, step: usize, y: usize): v128 {
+  const w0 = v128.load(column);
+  const w1 = v128.load(column + step);
+  const w2 = v128.load(column + 2 * step);
+  if (y == 0) return f32x4.mul(w0, f32x4.splat(0.25));
+  if (y == 5) return w2;
+  const sixth = f32x4.splat(1.0 / 6.0);
+  if (y < 3) {
+    const even = f32x4.add(w0, w2);
+    const sum = y == 1 ? f32x4.add(even, w1) : f32x4.sub(even, w1);
+    return f32x4.neg(f32x4.mul(sum, sixth));
+  }
+  const even = madd(f32x4.splat(0.25), w0, w2);
+  const odd = f32x4.mul(w1, f32x4.splat(0.5));
+  return f32x4.mul(y == 3 ? f32x4.add(even, odd) : f32x4.sub(even, odd), sixth);
+}
+
+/**
+ * winograd: [x, y, weights of winogradWeights, scratch, …geometry, bytes of scratch per thread, tiles of a group (a multiple
+ * of 4), bias or 0, notFinite] (min, max): y = clip(conv(x, w) + bias, min, max).
+ *
+ * `notFinite` is the address of an integer that becomes 1 when an output is NaN or infinite: one such input spoils its
+ * whole tile here.
+ */
+export function winograd(task: usize, thread: i32, threads: i32): void {
+  const scratch = pointer(task, 3) + <usize>thread * pointer(task, afterGeometry);
+  const group = int(task, afterGeometry + 1);
+  const bias = pointer(task, afterGeometry + 2);
+  const low = f32x4.splat(float(task, 0));
+  const high = f32x4.splat(float(task, 1));
+  const inBytes = <usize>channels(task) << 2;
+  const outBytes = <usize>outChannels(task) << 2;
+  const inPosition = <usize>group * inBytes + positionSlack;
+  const outPosition = <usize>group * outBytes + positionSlack;
+  const inputs = scratch + zerosOffset + inBytes;
+  const products = inputs + <usize>positions * inPosition;
+  const panelBytes = <usize>channels(task) << 5;
+  const across = tilesAcross(task);
+  const ofImage = tilesDown(task) * across;
+  const total = batch(task) * ofImage;
+  const groups = (total + group - 1) / group;
+  memory.fill(scratch + zerosOffset, 0, inBytes);
+  let check = f32x4.splat(0);
+  for (let g = shareStart(groups, thread, threads); g < shareStart(groups, thread + 1, threads); g++) {
+    const first = g * group;
+    const count = min(group, total - first);
+    inputGroup(task, first, count, scratch, inputs, inPosition);
+    let weights = pointer(task, 2);
+    for (let position: usize = 0; position < <usize>positions; position++) {
+      for (let c: usize = 0; c < outBytes; c += 32) {
+        multiply(
+          inputs + position * inPosition,
+          inBytes,
+          products + position * outPosition + c,
+          outBytes,
+          (count + 3) & ~3,
+          weights,
+          channels(task),
+        );
+        weights += panelBytes;
+      }
+    }
+    for (let tile = first; tile < first + count; tile++) {
+      const place = tile % ofImage;
+      const top = (place / across) * 4;
+      const left = (place % across) * 4;
+      const rows = min(4, outHeight(task) - top);
+      const columns = min(4, outWidth(task) - left);
+      const image = <usize>((tile / ofImage) * outHeight(task) * outWidth(task)) * outBytes;
+      const target = pointer(task, 1) + image + <usize>(top * outWidth(task) + left) * outBytes;
+      for (let c: usize = 0; c < outBytes; c += 16) {
+        outputTile(products + <usize>(tile - first) * outBytes + c, outPosition, scratch);
+        const offset = bias == 0 ? f32x4.splat(0) : v128.load(bias + c);
+        // Every input of the tile reaches one of the four corners.
+        check = madd(v128.load(scratch), f32x4.splat(0), check);
+        check = madd(v128.load(scratch, 48), f32x4.splat(0), check);
+        check = madd(v128.load(scratch, 192), f32x4.splat(0), check);
+        check = madd(v128.load(scratch, 240), f32x4.splat(0), check);
+        for (let y = 0; y < rows; y++) {
+          let to = target + <usize>(y * outWidth(task)) * outBytes + c;
+          let from = scratch + (<usize>y << 6);
+          for (let x = 0; x < columns; x++) {
+            v128.store(to, clip(f32x4.add(v128.load(from), offset), low, high));
+            to += outBytes;
+            from += 16;
+          }
+        }
+      }
+    }
+  }
+  if (v128.any_true(f32x4.ne(check, check))) store<i32>(pointer(task, afterGeometry + 3), 1);
+}
+
+/** sums[channel][8] += Σ over `tiles` rows of source[row][channel] · panel[row][8]. */
+// @ts-ignore: decorator
+@inline
+function addOuterProducts(source: usize, sourceRow: usize, panel: usize, tiles: i32, sums: usize): void {
+  for (let c: usize = 0; c < sourceRow; c += 16) {
+    let a0 = v128.load(sums);
+    let b0 = v128.load(sums, 16);
+    let a1 = v128.load(sums, 32);
+    let b1 = v128.load(sums, 48);
+    let a2 = v128.load(sums, 64);
+    let b2 = v128.load(sums, 80);
+    let a3 = v128.load(sums, 96);
+    let b3 = v128.load(sums, 112);
+    let p = source + c;
+    let w = panel;
+    for (let t = tiles; t > 0; t--) {
+      const w0 = v128.load(w);
+      const w1 = v128.load(w, 16);
+      let s = v128.load32_splat(p);
+      a0 = madd(s, w0, a0);
+      b0 = madd(s, w1, b0);
+      s = v128.load32_splat(p, 4);
+      a1 = madd(s, w0, a1);
+      b1 = madd(s, w1, b1);
+      s = v128.load32_splat(p, 8);
+      a2 = madd(s, w0, a2);
+      b2 = madd(s, w1, b2);
+      s = v128.load32_splat(p, 12);
+      a3 = madd(s, w0, a3);
+      b3 = madd(s, w1, b3);
+      w += 32;
+      p += sourceRow;
+    }
+    v128.store(sums, a0);
+    v128.store(sums, b0, 16);
+    v128.store(sums, a1, 32);
+    v128.store(sums, b1, 48);
+    v128.store(sums, a2, 64);
+    v128.store(sums, b2, 80);
+    v128.store(sums, a3, 96);
+    v128.store(sums, b3, 112);
+    sums += 128;
+  }
+}
+
+/**
+ * winogradFilterGradient: [x, dy, sums, scratch, …geometry, bytes of scratch per thread, tiles of a group]:
+ * sums [thread][position][panel][channel][8] of each thread's tiles.
+ */
+export function winogradFilterGradient(task: usize, thread: i32, threads: i32): void {
+  const scratch = pointer(task, 3) + <usize>thread * pointer(task, afterGeometry);
+  const group = int(task, afterGeometry + 1);
+  const inBytes = <usize>channels(task) << 2;
+  const outBytes = <usize>outChannels(task) << 2;
+  const inPosition = <usize>group * inBytes + positionSlack;
+  const outPosition = <usize>group * outBytes + positionSlack;
+  const inputs = scratch + zerosOffset + max(inBytes, outBytes);
+  const gradients = inputs + <usize>positions * inPosition;
+  const panelBytes = <usize>group << 5;
+  const sumsBytes = (inBytes * outBytes) >> 2;
+  const sums = pointer(task, 2) + <usize>(thread * positions) * sumsBytes;
+  const across = tilesAcross(task);
+  const ofImage = tilesDown(task) * across;
+  const total = batch(task) * ofImage;
+  const groups = (total + group - 1) / group;
+  memory.fill(scratch + zerosOffset, 0, max(inBytes, outBytes));
+  memory.fill(sums, 0, <usize>positions * sumsBytes);
+  for (let g = shareStart(groups, thread, threads); g < shareStart(groups, thread + 1, threads); g++) {
+    const first = g * group;
+    const count = min(group, total - first);
+    inputGroup(task, first, count, scratch, inputs, inPosition);
+    for (let tile = first; tile < first + count; tile++) {
+      const place = tile % ofImage;
+      writeAddresses(
+        scratch + addressesOffset,
+        pointer(task, 1) + <usize>((tile / ofImage) * outHeight(task) * outWidth(task)) * outBytes,
+        (place / across) * 4,
+        (place % across) * 4,
+        outHeight(task),
+        outWidth(task),
+        outBytes,
+        scratch + zerosOffset,
+      );
+      const target = gradients + (<usize>(tile - first) << 5);
+      gradientTile(scratch + addressesOffset, scratch, outBytes, target, panelBytes, outPosition);
+    }
+    let sum = sums;
+    for (let position: usize = 0; position < <usize>positions; position++) {
+      let panel = gradients + position * outPosition;
+      for (let c: usize = 0; c < outBytes; c += 32) {
+        addOuterProducts(inputs + position * inPosition, inBytes, panel, count, sum);
+        panel += panelBytes;
+        sum += inBytes << 3;
+      }
+    }
+  }
+}
+
+/**
+ * winogradFilterResult: [sums, dw, parts, channels, outChannels, notFinite]: dw = Gᵀ (Σ of the parts, in their order) G.
+ * `notFinite` as in `winograd`. Scratch: none.
+ */
+export function winogradFilterResult(task: usize, thread: i32, threads: i32): void {
+  const parts = int(task, 2);
+  const length = int(task, 3);
+  const columns = int(task, 4);
+  const positionBytes = <usize>(length * columns) << 2;
+  const partBytes = <usize>positions * positionBytes;
+  const tapBytes = positionBytes;
+  const total = (columns >> 2) * length;
+  const sixth = f32x4.splat(1.0 / 6.0);
+  const quarter = f32x4.splat(0.25);
+  const half = f32x4.splat(0.5);
+  let check = f32x4.splat(0);
+  for (let i = shareStart(total, thread, threads); i < shareStart(total, thread + 1, threads); i++) {
+    const channel = i % length;
+    const column = (i / length) << 2;
+    const from =
+      pointer(task, 0) + (<usize>((column >> 3) * length + channel) << 5) + (<usize>(column & 4) << 2);
+    const to = pointer(task, 1) + (<usize>(channel * columns + column) << 2);
+    // The six columns of the 6 × 6 are reduced one after the other to three values each, which go to rows 0 … 2 of dw.
+    for (let row: usize = 0; row < 3; row++) {
+      const u0 = reducedColumn(from, 6 * positionBytes, parts, partBytes, row);
+      const u1 = reducedColumn(from + positionBytes, 6 * positionBytes, parts, partBytes, row);
+      const u2 = reducedColumn(from + 2 * positionBytes, 6 * positionBytes, parts, partBytes, row);
+      const u3 = reducedColumn(from + 3 * positionBytes, 6 * positionBytes, parts, partBytes, row);
+      const u4 = reducedColumn(from + 4 * positionBytes, 6 * positionBytes, parts, partBytes, row);
+      const u5 = reducedColumn(from + 5 * positionBytes, 6 * positionBytes, parts, partBytes, row);
+      const sum = f32x4.mul(f32x4.add(u1, u2), sixth);
+      const sum2 = f32x4.mul(f32x4.add(u3, u4), sixth);
+      const difference = f32x4.sub(u2, u1);
+      const difference2 = f32x4.mul(f32x4.sub(u3, u4), half);
+      const w0 = madd(quarter, f32x4.add(u0, sum2), f32x4.neg(sum));
+      const w1 = f32x4.mul(f32x4.add(difference, difference2), sixth);
+      const w2 = f32x4.add(f32x4.sub(sum2, sum), u5);
+      check = madd(f32x4.add(w0, f32x4.add(w1, w2)), f32x4.splat(0), check);
+      v128.store(to + 3 * row * tapBytes, w0);
+      v128.store(to + (3 * row + 1) * tapBytes, w1);
+      v128.store(to + (3 * row + 2) * tapBytes, w2);
+    }
+  }
+  if (v128.any_true(f32x4.ne(check, check))) store<i32>(pointer(task, 5), 1);
+}
+
+// @ts-ignore: decorator
+@inline
+function sumOfParts(from: usize, parts: i32, partBytes: usize): v128 {
+  let sum = v128.load(from);
+  for (let part = 1; part < parts; part++) sum = f32x4.add(sum, v128.load(from + <usize>part * partBytes));
+  return sum;
+}
+
+/** Row `row` of Gᵀ times the column of six sums that are `step` apart. */
+function reducedColumn(from: usize, step: usize, parts: i32, partBytes: usize, row: usize): v128 {
+  const u1 = sumOfParts(from + step, parts, partBytes);
+  const u2 = sumOfParts(from + 2 * step, parts, partBytes);
+  const u3 = sumOfParts(from + 3 * step, parts, partBytes);
+  const u4 = sumOfParts(from + 4 * step, parts, partBytes);
+  const sixth = f32x4.splat(1.0 / 6.0);
+  if (row == 1) {
+    const difference2 = f32x4.mul(f32x4.sub(u3, u4), f32x4.splat(0.5));
+    return f32x4.mul(f32x4.add(f32x4.sub(u2, u1), difference2), sixth);
+  }
+  const sum = f32x4.mul(f32x4.add(u1, u2), sixth);
+  const sum2 = f32x4.mul(f32x4.add(u3, u4), sixth);
+  if (row == 2) return f32x4.add(f32x4.sub(sum2, sum), sumOfParts(from + 5 * step, parts, partBytes));
+  const u0 = sumOfParts(from, parts, partBytes);
+  return madd(f32x4.splat(0.25), f32x4.add(u0, sum2), f32x4.neg(sum));
+}
