@@ -3,7 +3,7 @@ import type {Attribute, Graph, Initializer, Node, Parameter, Shape} from './grap
 import {inferNode, inputOperand, parameterOperand} from './shape.ts';
 import type {Operand} from './ops/operator.ts';
 
-export interface ConvOptions {
+interface ConvOptions {
   readonly channels: number;
   readonly kernel: number;
   /** Default 1. */
@@ -18,7 +18,7 @@ export interface ConvOptions {
   readonly fan?: 'in' | 'out';
 }
 
-export interface LinearOptions {
+interface LinearOptions {
   readonly features: number;
   /** Default: U(±1/√in), PyTorch's. */
   readonly weight?: Initializer;
@@ -26,7 +26,7 @@ export interface LinearOptions {
   readonly bias?: Initializer;
 }
 
-export interface PoolOptions {
+interface PoolOptions {
   readonly kernel: number;
   readonly stride: number;
   readonly padding?: number;

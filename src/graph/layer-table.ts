@@ -3,7 +3,7 @@ import type {Graph, Shape} from './graph.ts';
 import {elements} from './ops/operator.ts';
 import {inferShapes, operatorOf} from './shape.ts';
 
-export type QuantizedOperator = 'Conv' | 'Gemm' | 'MatMul';
+type QuantizedOperator = 'Conv' | 'Gemm' | 'MatMul';
 
 export interface QuantizedLayer {
   /** Name of the node. */

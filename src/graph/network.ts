@@ -36,7 +36,10 @@ export interface ForwardOptions {
    * `w` is [height, width, in / group, out] or [in, out]. A tensor that it makes belongs to the executor's scope.
    */
   readonly weight?: (layer: QuantizedLayer, w: tf.Tensor) => tf.Tensor;
-  /** The quantizer of the layer's input, null for full precision. Asked once a layer. */
+  /**
+   * The quantizer of the layer's input, null for full precision. Asked once a layer. A tensor made here is freed when
+   * `forward` returns.
+   */
   readonly activation?: (layer: QuantizedLayer) => InputQuantizer | null;
   /** In training, each batch-norm's mean and unbiased variance over the batch, [C]; valid until it returns. */
   readonly onBatchStatistics?: (node: string, mean: tf.Tensor, variance: tf.Tensor) => void;
@@ -46,7 +49,7 @@ export interface ForwardOptions {
   readonly dropout?: (index: number) => Uniform;
 }
 
-export interface RunningStatistics {
+interface RunningStatistics {
   readonly mean: tf.Variable;
   readonly variance: tf.Variable;
   /** ONNX's: new = momentum · old + (1 − momentum) · batch. */

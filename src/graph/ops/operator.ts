@@ -20,7 +20,7 @@ export interface Operand {
   readonly parameter: boolean;
 }
 
-export type Output = Pick<Operand, 'shape' | 'signed'>;
+type Output = Pick<Operand, 'shape' | 'signed'>;
 
 export interface Cost {
   /** Multiply-accumulates for one image; biases, normalisation and activations do not count, as in the literature. */
@@ -31,7 +31,7 @@ export interface Cost {
 
 export type FusedActivation = 'linear' | 'relu' | 'relu6';
 
-export interface RunOptions {
+interface RunOptions {
   /** Applied to the output by Conv, Gemm and MatMul in the same kernel. */
   readonly activation?: FusedActivation;
   /** Draws for Dropout; without them it passes its input on. */
