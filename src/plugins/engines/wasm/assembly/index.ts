@@ -11,6 +11,5 @@ export * from './optimizer';
 export * from './panels';
 export * from './pool';
 export * from './reduce';
-export * from './repeat';
 export * from './softmax';
 export * from './winograd';

@@ -1,10 +1,10 @@
-import {describe, expect, test} from '@jest/globals';
+import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
 import {backendName} from '../../../../../src/plugins/engines/wasm/backend.ts';
 import {expectSameOnBothBackends} from '../../../../helpers/compare-backends.ts';
-import {describeBuilds} from '../../../../helpers/engine-builds.ts';
+import {builds, startBuild} from '../../../../helpers/engine-builds.ts';
 import {randomTensor} from '../../../../helpers/gradient-check.ts';
 
 const sizes = fc.oneof(fc.integer({min: 1, max: 7}), fc.constantFrom(0, 1, 16, 17));
@@ -52,7 +52,11 @@ const roundedUnary = {
   tanh: tf.tanh,
 } as const;
 
-describeBuilds(() => {
+describe.each(builds)('%s build, threads: %i', (build, threads) => {
+  let stop: () => Promise<void>;
+  beforeAll(async () => void (stop = await startBuild(build, threads)));
+  afterAll(() => stop());
+
   describe.each(Object.entries(binary))('%s', (_, operation) => {
     test('of the same shape is exactly the cpu result', () => {
       fc.assert(

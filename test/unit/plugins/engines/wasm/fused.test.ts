@@ -1,4 +1,4 @@
-import {describe, expect, test} from '@jest/globals';
+import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
@@ -16,7 +16,7 @@ import {
 } from '../../../../../src/tensor/kernels.ts';
 import {adamUpdate, sgdUpdate} from '../../../../../src/tensor/optimizer-updates.ts';
 import {expectSameOnBothBackends} from '../../../../helpers/compare-backends.ts';
-import {describeBuilds} from '../../../../helpers/engine-builds.ts';
+import {builds, startBuild} from '../../../../helpers/engine-builds.ts';
 import {randomTensor} from '../../../../helpers/gradient-check.ts';
 
 const channels = fc.constantFrom(1, 3, 5, 10, 16, 17, 24, 64);
@@ -49,7 +49,11 @@ const positive = (shape: readonly number[], seed: number, unit: number): tf.Tens
   tf.mul(tf.add(tf.abs(randomTensor(shape, seed)), 0.2), unit);
 const lastOf = (shape: readonly number[]): number => shape.at(-1)!;
 
-describeBuilds(() => {
+describe.each(builds)('%s build, threads: %i', (build, threads) => {
+  let stop: () => Promise<void>;
+  beforeAll(async () => void (stop = await startBuild(build, threads)));
+  afterAll(() => stop());
+
   describe('SdqFakeQuantize', () => {
     test('is the composed definition, bit for bit, with one scale and with one per channel', () => {
       fc.assert(

@@ -1,9 +1,9 @@
-import {describe, test} from '@jest/globals';
+import {afterAll, beforeAll, describe, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
 import {expectSameOnBothBackends} from '../../../../helpers/compare-backends.ts';
-import {describeBuilds} from '../../../../helpers/engine-builds.ts';
+import {builds, startBuild} from '../../../../helpers/engine-builds.ts';
 import {randomTensor} from '../../../../helpers/gradient-check.ts';
 
 const geometry = fc
@@ -25,7 +25,11 @@ const cases = {numRuns: 25};
 const run = (kernel: string, inputs: Record<string, tf.Tensor>, attributes: object): tf.Tensor =>
   tf.engine().runKernel(kernel, inputs, attributes as tf.NamedAttrMap);
 
-describeBuilds(() => {
+describe.each(builds)('%s build, threads: %i', (build, threads) => {
+  let stop: () => Promise<void>;
+  beforeAll(async () => void (stop = await startBuild(build, threads)));
+  afterAll(() => stop());
+
   describe.each([
     [tf.MaxPool, tf.MaxPoolGrad],
     [tf.AvgPool, tf.AvgPoolGrad],

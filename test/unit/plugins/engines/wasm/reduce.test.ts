@@ -1,9 +1,9 @@
-import {describe, test} from '@jest/globals';
+import {afterAll, beforeAll, describe, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
 import {expectSameOnBothBackends} from '../../../../helpers/compare-backends.ts';
-import {describeBuilds} from '../../../../helpers/engine-builds.ts';
+import {builds, startBuild} from '../../../../helpers/engine-builds.ts';
 import {randomTensor} from '../../../../helpers/gradient-check.ts';
 
 const sizes = fc.oneof(fc.integer({min: 1, max: 7}), fc.constantFrom(1, 16, 17, 64));
@@ -17,7 +17,11 @@ const shapes = fc.oneof(
 );
 const seeds = fc.nat({max: 1e6});
 
-describeBuilds(() => {
+describe.each(builds)('%s build, threads: %i', (build, threads) => {
+  let stop: () => Promise<void>;
+  beforeAll(async () => void (stop = await startBuild(build, threads)));
+  afterAll(() => stop());
+
   describe.each(Object.entries({sum: tf.sum, mean: tf.mean, max: tf.max}))('%s', (name, operation) => {
     test('over any axes is the cpu result', () => {
       fc.assert(
