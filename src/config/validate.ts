@@ -1,5 +1,5 @@
 /** Checks settings against the schema and says what is wrong in terms of the file, the place, the value and the rule. */
-import {Ajv2020, type ErrorObject} from 'ajv/dist/2020.js';
+import {Ajv2020, type ErrorObject, type ValidateFunction} from 'ajv/dist/2020.js';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {didYouMean} from '../nearest.ts';
@@ -17,9 +17,7 @@ export function validateSettings(
   schema: JsonSchema,
   sources: readonly Source[],
 ): void {
-  const ajv = new Ajv2020({allErrors: true, strict: false, useDefaults: true, verbose: true, logger: false});
-  ajv.addFormat('path', true);
-  const validate = ajv.compile(schema);
+  const validate = compiled(schema);
   if (validate(settings)) return;
   const error = mostTelling(validate.errors ?? []);
   const {message, place, suggestions} = describe(error);
@@ -29,6 +27,18 @@ export function validateSettings(
     exit: ExitCode.invalidInput,
     suggestions,
   });
+}
+
+const validators = new WeakMap<JsonSchema, ValidateFunction>();
+
+function compiled(schema: JsonSchema): ValidateFunction {
+  const known = validators.get(schema);
+  if (known !== undefined) return known;
+  const ajv = new Ajv2020({allErrors: true, strict: false, useDefaults: true, verbose: true, logger: false});
+  ajv.addFormat('path', true);
+  const validate = ajv.compile(schema);
+  validators.set(schema, validate);
+  return validate;
 }
 
 /** An unknown key explains most; of a choice (`anyOf`) the branch that fits the value's type, else the choice itself. */

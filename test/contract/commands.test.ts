@@ -1,11 +1,11 @@
-/** Every command's real `--json` output against its published schema. */
+/** The built command's real `--json` output against its published schema. Needs `npm run build`. */
 import {cpSync, mkdtempSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {describe, expect, test} from '@jest/globals';
 
-import {root, runCli} from '../helpers/cli.ts';
-import {resultProblems} from '../helpers/result-schemas.ts';
+import {resultProblems, root} from '../helpers/result-schemas.ts';
+import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const base = temporaryFolder();
@@ -20,8 +20,8 @@ describe('--json prints one object that fits the schema', () => {
     ['data-list', ['data', 'list']],
     ['strategy-create', ['strategy', 'create', '--weight-bits', '2', '--set', 'model.name=resnet20']],
   ])('%s', async (name, args) => {
-    const {code, stderr, stdout} = await runCli([...args, '--json'], {cwd: folder()});
-    expect({code, stderr}).toEqual({code: 0, stderr: ''});
+    const {exitCode, stderr, stdout} = await sdq([...args, '--json'], {cwd: folder()});
+    expect({exitCode, stderr}).toEqual({exitCode: 0, stderr: ''});
     expect(resultProblems(name, stdout)).toEqual([]);
   });
 
@@ -54,8 +54,8 @@ describe('--json prints one object that fits the schema', () => {
       ['strategy-show', 'strategy', 'show', 'a.json'],
       ['strategy-diff', 'strategy', 'diff', 'a.json', 'b.json'],
     ] as const) {
-      const {code, stdout} = await runCli([...args, '--json'], {cwd});
-      expect(code).toBe(0);
+      const {exitCode, stdout} = await sdq([...args, '--json'], {cwd});
+      expect(exitCode).toBe(0);
       expect(resultProblems(name, stdout)).toEqual([]);
       outputs[name] = stdout;
     }
@@ -67,15 +67,15 @@ describe('--json prints one object that fits the schema', () => {
   test('a failed check prints its result and the exit code tells', async () => {
     const cwd = folder();
     writeSafetensors(path.join(cwd, 'partial.safetensors'));
-    const {code, stderr, stdout} = await runCli(
+    const {exitCode, stderr, stdout} = await sdq(
       ['model', 'import', 'partial.safetensors', '--model', 'cnn-small', '--json'],
       {cwd},
     );
-    expect(code).toBe(3);
+    expect(exitCode).toBe(3);
     expect(stderr).toMatch(/lacks \d+ tensors of cnn-small/);
     expect(resultProblems('model-import', stdout)).toEqual([]);
     expect(JSON.parse(stdout)).toMatchObject({checkpoint: null, matched: 1, unexpected: []});
-    const shown = await runCli(['model', 'show', 'partial.safetensors', '--json'], {cwd});
+    const shown = await sdq(['model', 'show', 'partial.safetensors', '--json'], {cwd});
     expect(resultProblems('model-show', shown.stdout)).toEqual([]);
   });
 });
@@ -90,8 +90,8 @@ describe('an error is an object too', () => {
     ['unknown-model', 3, ['model', 'show', 'resnt20']],
     ['config-incomplete', 3, ['strategy', 'create', '--weight-bits', '2']],
   ])('%s exits %i', async (name, exit, args) => {
-    const {code, stderr, stdout} = await runCli([...args, '--json'], {cwd: folder()});
-    expect({code, stderr}).toEqual({code: exit, stderr: ''});
+    const {exitCode, stderr, stdout} = await sdq([...args, '--json'], {cwd: folder()});
+    expect({exitCode, stderr}).toEqual({exitCode: exit, stderr: ''});
     expect(resultProblems('error', stdout)).toEqual([]);
     expect(JSON.parse(stdout)).toMatchObject({error: {code: name, exit}});
   });
@@ -105,7 +105,7 @@ test('an unfit word is refused with the nearest fit one', async () => {
     [['model', 'list', '--set', 'serch.epochs=2'], 'search'],
     [['model', 'show', 'resnt20'], 'resnet20'],
   ] as const) {
-    const {stderr} = await runCli(args, {cwd});
+    const {stderr} = await sdq(args, {cwd});
     expect(stderr).toContain(`Did you mean "${word}"?`);
     expect(stderr).not.toMatch(/\n\s+at /);
   }
@@ -114,8 +114,8 @@ test('an unfit word is refused with the nearest fit one', async () => {
 test('init does not overwrite', async () => {
   const cwd = folder();
   cpSync(path.join(root, 'templates/mnist.yaml'), path.join(cwd, 'sdq.config.yaml'));
-  const {code, stderr} = await runCli(['init', '--template', 'image-folder'], {cwd});
-  expect(code).toBe(3);
+  const {exitCode, stderr} = await sdq(['init', '--template', 'image-folder'], {cwd});
+  expect(exitCode).toBe(3);
   expect(stderr).toContain('is not overwritten');
 });
 

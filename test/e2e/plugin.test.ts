@@ -5,12 +5,13 @@ import path from 'node:path';
 
 import {beforeAll, expect, test} from '@jest/globals';
 
-import {root, runCli} from '../helpers/cli.ts';
+import {root} from '../helpers/result-schemas.ts';
+import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const project = temporaryFolder();
 const env = {SDQ_DATA_DIR: path.join(project, 'cache')};
-const sdq = (...args: string[]) => runCli(args, {cwd: project, from: 'built', env});
+const run = (...args: string[]) => sdq(args, {cwd: project, env});
 
 beforeAll(() => {
   writeFileSync(path.join(project, 'package.json'), JSON.stringify({name: 'a-user', private: true}));
@@ -31,15 +32,15 @@ beforeAll(() => {
 });
 
 test('its data set is fetched, verified and listed', async () => {
-  const fetched = await sdq('data', 'fetch', 'stripes', '--json');
-  expect(fetched).toMatchObject({code: 0});
+  const fetched = await run('data', 'fetch', 'stripes', '--json');
+  expect(fetched).toMatchObject({exitCode: 0});
   expect(JSON.parse(fetched.stdout)).toMatchObject({name: 'stripes', splits: {train: 2048, test: 512}, verified: true});
-  expect((await sdq('data', 'list')).stdout).toMatch(/^stripes +made +yes/m);
+  expect((await run('data', 'list')).stdout).toMatch(/^stripes +made +yes/m);
 });
 
 test('its model is shown with its options and the classes of its data set', async () => {
-  const {code, stdout} = await sdq('model', 'show', 'tiny-net', '--json');
-  expect(code).toBe(0);
+  const {exitCode, stdout} = await run('model', 'show', 'tiny-net', '--json');
+  expect(exitCode).toBe(0);
   const {layers} = JSON.parse(stdout) as {layers: unknown[]};
   expect(layers).toMatchObject([
     {name: 'conv1', params: 4 * 9, inputShape: [1, 16, 16]},
@@ -49,8 +50,8 @@ test('its model is shown with its options and the classes of its data set', asyn
 });
 
 test('a wrong option is refused by its schema', async () => {
-  const {code, stderr} = await sdq('model', 'show', 'tiny-net', '--set', 'model.options={chanels: 4}');
-  expect(code).toBe(3);
+  const {exitCode, stderr} = await run('model', 'show', 'tiny-net', '--set', 'model.options={chanels: 4}');
+  expect(exitCode).toBe(3);
   expect(stderr).toContain('/model/options/chanels: unknown key "chanels"');
   expect(stderr).toContain('Did you mean "channels"?');
 });
@@ -63,9 +64,9 @@ test.each([
 ])('%s is named', async (_, name, message) => {
   writePlugin('broken', `export default async () => { throw new Error('it broke'); };`);
   writePlugin('taken', `export default async ({registry}) => registry.add({kind: 'model', name: 'resnet20'});`);
-  const {code, stderr} = await sdq('model', 'list', '--set', `plugins=[${name}]`);
+  const {exitCode, stderr} = await run('model', 'list', '--set', `plugins=[${name}]`);
   expect(stderr).toContain(message);
-  expect(code).toBe(3);
+  expect(exitCode).toBe(3);
 });
 
 function writePlugin(name: string, source: string): void {

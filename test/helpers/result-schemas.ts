@@ -4,8 +4,8 @@ import path from 'node:path';
 
 import {Ajv2020} from 'ajv/dist/2020.js';
 
-import {root} from './cli.ts';
-
+/** Of the repository. */
+export const root = path.resolve(import.meta.dirname, '../..');
 const folder = path.join(root, 'schemas/results');
 
 const read = (file: string): Record<string, unknown> =>

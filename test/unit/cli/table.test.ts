@@ -1,0 +1,50 @@
+import {describe, expect, test} from '@jest/globals';
+
+import {bars, table} from '../../../src/cli/table.ts';
+
+const columns = [{head: 'name'}, {head: 'bits', align: 'right'}] as const;
+
+describe('table', () => {
+  test('aligns its columns under their heads and writes a dash for nothing', () => {
+    const rows = [
+      ['conv1', 8],
+      ['layer1.0.conv1', null],
+    ];
+    expect(table(columns, rows, 80)).toBe(
+      ['name            bits', 'conv1              8', 'layer1.0.conv1     -'].join('\n'),
+    );
+  });
+
+  test.each([20, 30, 60])('is never wider than %i columns, and keeps its figures whole', (width) => {
+    const text = table(columns, [['a'.repeat(100), 12345]], width);
+    for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(width);
+    expect(text).toContain('12345');
+    expect(text).toContain('…');
+  });
+
+  test('is not cut where there is no terminal', () => {
+    expect(table(columns, [['a'.repeat(300), 1]])).toContain('a'.repeat(300));
+  });
+});
+
+describe('bars', () => {
+  test('are as long as their values, the largest the longest', () => {
+    const lengths = bars(
+      [
+        {name: 'conv1', value: 8},
+        {name: 'layer1.0.conv1', value: 2},
+        {name: 'layer1.0.conv2', value: 4},
+      ],
+      'bits',
+      80,
+    )
+      .split('\n')
+      .map((line) => line.match(/█/g)!.length);
+    expect(lengths).toEqual([40, 10, 20]);
+  });
+
+  test('fit the width', () => {
+    const text = bars([{name: 'a'.repeat(100), value: 8}], 'bits', 40);
+    for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(40);
+  });
+});
