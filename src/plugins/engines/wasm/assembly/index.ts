@@ -9,6 +9,7 @@ export * from './fake-quantize';
 export * from './memory';
 export * from './optimizer';
 export * from './panels';
+export * from './peak';
 export * from './pool';
 export * from './reduce';
 export * from './softmax';

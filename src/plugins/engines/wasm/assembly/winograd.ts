@@ -181,8 +181,6 @@ function writeAddresses(
 }
 
 /** target[t][8] = source[t][…] · panel for `tiles` rows, a multiple of 4. */
-// @ts-ignore: decorator
-@inline
 function multiply(source: usize, sourceRow: usize, target: usize, targetRow: usize, tiles: i32, panel: usize, steps: i32): void {
   for (let t = 0; t < tiles; t += 4) {
     const zero = f32x4.splat(0);
@@ -262,8 +260,6 @@ function transformOutput(
 }
 
 /** Aᵀ m A of 4 channels at `source`, left in `vectors`: rows of four, 64 bytes apart. */
-// @ts-ignore: decorator
-@inline
 function outputTile(source: usize, positionBytes: usize, vectors: usize): void {
   for (let j: usize = 0; j < 6; j++) {
     const at = source + j * positionBytes;
@@ -465,8 +461,6 @@ export function winograd(task: usize, thread: i32, threads: i32): void {
 }
 
 /** sums[channel][8] += Σ over `tiles` rows of source[row][channel] · panel[row][8]. */
-// @ts-ignore: decorator
-@inline
 function addOuterProducts(source: usize, sourceRow: usize, panel: usize, tiles: i32, sums: usize): void {
   for (let c: usize = 0; c < sourceRow; c += 16) {
     let a0 = v128.load(sums);

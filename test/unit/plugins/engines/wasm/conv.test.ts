@@ -2,13 +2,9 @@ import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
-import type {Engine} from '../../../../../src/plugins/registry.ts';
-import {expectSameOnBothBackends, startBackends} from '../../../../helpers/compare-backends.ts';
+import {expectSameOnBothBackends} from '../../../../helpers/compare-backends.ts';
+import {builds, startBuild} from '../../../../helpers/engine-builds.ts';
 import {randomTensor} from '../../../../helpers/gradient-check.ts';
-
-let engine: Engine;
-beforeAll(async () => void (engine = await startBackends()));
-afterAll(() => engine.dispose());
 
 type Shape4 = [number, number, number, number];
 type Pad = 'same' | 'valid' | number | tf.backend_util.ExplicitPadding;
@@ -76,134 +72,143 @@ const filterGradient = (c: Case): tf.Tensor =>
 
 const plain = {dilations: [1, 1] as [number, number], seed: 1};
 
-describe('convolution', () => {
-  test('any shape, stride, padding and dilation', () => {
-    fc.assert(
-      fc.property(cases(3), (c) => expectSameOnBothBackends(() => forward(c))),
-      {numRuns: 150},
-    );
-  });
+describe.each(builds)('%s build, threads: %i', (build, threads) => {
+  let stop: () => Promise<void>;
+  beforeAll(async () => void (stop = await startBuild(build, threads)));
+  afterAll(() => stop());
 
-  test('input gradient of any shape, stride and padding', () => {
-    fc.assert(
-      fc.property(cases(1), (c) => expectSameOnBothBackends(() => inputGradient(c))),
-      {numRuns: 150},
-    );
-  });
-
-  test('filter gradient of any shape, stride and padding', () => {
-    fc.assert(
-      fc.property(cases(1), (c) => expectSameOnBothBackends(() => filterGradient(c))),
-      {numRuns: 150},
-    );
-  });
-
-  test.each<[string, Shape4, Shape4, [number, number], Pad]>([
-    ['3×3', [3, 16, 16, 16], [3, 3, 16, 16], [1, 1], 'same'],
-    ['3×3, odd sizes', [2, 13, 11, 17], [3, 3, 17, 19], [1, 1], 1],
-    ['3×3, more images than a band takes', [19, 7, 7, 5], [3, 3, 5, 9], [1, 1], 'same'],
-    ['3×3 without padding', [2, 9, 14, 32], [3, 3, 32, 8], [1, 1], 'valid'],
-    ['3×3 of stride 2', [2, 16, 16, 16], [3, 3, 16, 32], [2, 2], 'same'],
-    ['3×3 of stride 2, padding 1', [3, 15, 16, 8], [3, 3, 8, 24], [2, 2], 1],
-    ['1×1', [2, 16, 12, 24], [1, 1, 24, 64], [1, 1], 'same'],
-    ['1×1 of stride 2', [2, 16, 16, 16], [1, 1, 16, 32], [2, 2], 'valid'],
-    ['7×7 of stride 2', [2, 20, 18, 3], [7, 7, 3, 24], [2, 2], 3],
-    ['a filter too large for sums per thread', [2, 4, 4, 64], [3, 3, 64, 128], [1, 1], 'same'],
-  ])('%s', (_, x, filter, strides, pad) => {
-    const c = {x, filter, strides, pad, ...plain};
-    expectSameOnBothBackends(() => [forward(c), inputGradient(c), filterGradient(c)]);
-  });
-});
-
-describe('NaN and infinities', () => {
-  /** Normal draws of which some are replaced. */
-  const withSpecials = (shape: readonly number[], seed: number, specials: readonly [number, number][]): tf.Tensor => {
-    const values = randomTensor(shape, seed).dataSync().slice();
-    for (const [place, value] of specials) values[place % values.length] = value;
-    return tf.tensor(values, [...shape]);
-  };
-  const special = fc.array(fc.tuple(fc.nat(), fc.constantFrom(NaN, Infinity, -Infinity)), {maxLength: 2});
-  const shapes = fc.record({
-    x: fc.tuple(
-      fc.constantFrom(1, 2),
-      fc.integer({min: 4, max: 9}),
-      fc.integer({min: 4, max: 9}),
-      fc.constantFrom(3, 8, 32),
-    ),
-    out: fc.constantFrom(4, 32),
-    stride: fc.constantFrom(1, 2),
-    first: special,
-    second: special,
-    seed: fc.nat(),
-  });
-
-  test('appear where the oracle has them: padding is left out, not multiplied by 0', () => {
-    fc.assert(
-      fc.property(shapes, ({x, out, stride, first, second, seed}) => {
-        const filter: Shape4 = [3, 3, x[3], out];
-        const strides: [number, number] = [stride, stride];
-        const c: Case = {x, filter, strides, dilations: [1, 1], pad: 'same', seed};
-        const dyShape = infoOf(c).outShape;
-        expectSameOnBothBackends(() => {
-          const special = (shape: readonly number[], place: readonly [number, number][]): tf.Tensor =>
-            withSpecials(shape, seed, place);
-          return [
-            run(tf.Conv2D, {x: special(x, first), filter: special(filter, second)}, attributes(c)),
-            run(
-              tf.Conv2DBackpropInput,
-              {dy: special(dyShape, first), filter: special(filter, second)},
-              {...attributes(c), inputShape: x},
-            ),
-            run(
-              tf.Conv2DBackpropFilter,
-              {x: special(x, first), dy: special(dyShape, second)},
-              {...attributes(c), filterShape: filter},
-            ),
-          ];
-        });
-      }),
-      {numRuns: 60},
-    );
-  });
-});
-
-describe('fused convolution', () => {
-  const x: Shape4 = [2, 9, 7, 5];
-  const filter: Shape4 = [3, 3, 5, 11];
-
-  test.each<[tf.fused.Activation]>([['linear'], ['relu'], ['relu6'], ['elu'], ['sigmoid'], ['leakyrelu'], ['prelu']])(
-    'bias and %s',
-    (activation) => {
-      expectSameOnBothBackends(() =>
-        tf.fused.conv2d({
-          x: tf.mul<tf.Tensor4D>(randomTensor(x, 1), 4),
-          filter: randomTensor(filter, 2) as tf.Tensor4D,
-          strides: 1,
-          pad: 'same',
-          bias: randomTensor([11], 3),
-          activation,
-          preluActivationWeights: randomTensor([11], 4),
-          leakyreluAlpha: 0.1,
-        }),
+  describe('convolution', () => {
+    test('any shape, stride, padding and dilation', () => {
+      fc.assert(
+        fc.property(cases(3), (c) => expectSameOnBothBackends(() => forward(c))),
+        {numRuns: 50},
       );
-    },
-  );
+    });
 
-  test('no bias and no activation; a bias for the whole output', () => {
-    expectSameOnBothBackends(() => {
-      const attrs = {strides: 2, pad: 1, dilations: 1, dataFormat: 'NHWC', activation: 'linear'};
-      const inputs = {x: randomTensor(x, 1), filter: randomTensor(filter, 2)};
-      return [run(tf.FusedConv2D, inputs, attrs), run(tf.FusedConv2D, {...inputs, bias: tf.scalar(0.5)}, attrs)];
+    test('input gradient of any shape, stride and padding', () => {
+      fc.assert(
+        fc.property(cases(1), (c) => expectSameOnBothBackends(() => inputGradient(c))),
+        {numRuns: 50},
+      );
+    });
+
+    test('filter gradient of any shape, stride and padding', () => {
+      fc.assert(
+        fc.property(cases(1), (c) => expectSameOnBothBackends(() => filterGradient(c))),
+        {numRuns: 50},
+      );
+    });
+
+    test.each<[string, Shape4, Shape4, [number, number], Pad]>([
+      ['3×3', [2, 12, 14, 16], [3, 3, 16, 16], [1, 1], 'same'],
+      ['3×3, odd sizes', [2, 9, 11, 17], [3, 3, 17, 9], [1, 1], 1],
+      ['3×3, more images than a band takes', [19, 7, 7, 5], [3, 3, 5, 9], [1, 1], 'same'],
+      ['3×3, tiles of 4 × 4 cut off', [3, 7, 6, 8], [3, 3, 8, 16], [1, 1], 'same'],
+      ['3×3, many channels', [1, 4, 5, 64], [3, 3, 64, 64], [1, 1], 'same'],
+      ['3×3, padding 2', [1, 5, 8, 32], [3, 3, 32, 8], [1, 1], 2],
+      ['3×3 without padding', [2, 9, 10, 24], [3, 3, 24, 8], [1, 1], 'valid'],
+      ['3×3 of stride 2', [2, 12, 12, 16], [3, 3, 16, 24], [2, 2], 'same'],
+      ['3×3 of stride 2, padding 1', [3, 15, 16, 8], [3, 3, 8, 24], [2, 2], 1],
+      ['1×1', [2, 12, 9, 24], [1, 1, 24, 40], [1, 1], 'same'],
+      ['1×1 of stride 2', [2, 16, 16, 16], [1, 1, 16, 32], [2, 2], 'valid'],
+      ['7×7 of stride 2', [1, 20, 18, 3], [7, 7, 3, 16], [2, 2], 3],
+      ['a filter too large for sums per thread', [1, 3, 4, 65], [3, 3, 65, 120], [1, 1], 'same'],
+    ])('%s', (_, x, filter, strides, pad) => {
+      const c = {x, filter, strides, pad, ...plain};
+      expectSameOnBothBackends(() => [forward(c), inputGradient(c), filterGradient(c)]);
     });
   });
-});
 
-describe('threads', () => {
-  test('the same bits on every run', () => {
-    const c: Case = {x: [4, 32, 32, 16], filter: [3, 3, 16, 16], strides: [1, 1], pad: 'same', ...plain};
-    const bits = (): number[][] =>
-      tf.tidy(() => [forward(c), inputGradient(c), filterGradient(c)].map((t) => Array.from(t.dataSync())));
-    const first = bits();
-    expect(bits()).toEqual(first);
+  describe('NaN and infinities', () => {
+    /** Normal draws of which some are replaced. */
+    const withSpecials = (shape: readonly number[], seed: number, specials: readonly [number, number][]): tf.Tensor => {
+      const values = randomTensor(shape, seed).dataSync().slice();
+      for (const [place, value] of specials) values[place % values.length] = value;
+      return tf.tensor(values, [...shape]);
+    };
+    const special = fc.array(fc.tuple(fc.nat(), fc.constantFrom(NaN, Infinity, -Infinity)), {maxLength: 2});
+    const shapes = fc.record({
+      x: fc.tuple(
+        fc.constantFrom(1, 2),
+        fc.integer({min: 4, max: 9}),
+        fc.integer({min: 4, max: 9}),
+        fc.constantFrom(3, 8, 32),
+      ),
+      out: fc.constantFrom(4, 32),
+      stride: fc.constantFrom(1, 2),
+      first: special,
+      second: special,
+      seed: fc.nat(),
+    });
+
+    test('appear where the oracle has them: padding is left out, not multiplied by 0', () => {
+      fc.assert(
+        fc.property(shapes, ({x, out, stride, first, second, seed}) => {
+          const filter: Shape4 = [3, 3, x[3], out];
+          const strides: [number, number] = [stride, stride];
+          const c: Case = {x, filter, strides, dilations: [1, 1], pad: 'same', seed};
+          const dyShape = infoOf(c).outShape;
+          expectSameOnBothBackends(() => {
+            const special = (shape: readonly number[], place: readonly [number, number][]): tf.Tensor =>
+              withSpecials(shape, seed, place);
+            return [
+              run(tf.Conv2D, {x: special(x, first), filter: special(filter, second)}, attributes(c)),
+              run(
+                tf.Conv2DBackpropInput,
+                {dy: special(dyShape, first), filter: special(filter, second)},
+                {...attributes(c), inputShape: x},
+              ),
+              run(
+                tf.Conv2DBackpropFilter,
+                {x: special(x, first), dy: special(dyShape, second)},
+                {...attributes(c), filterShape: filter},
+              ),
+            ];
+          });
+        }),
+        {numRuns: 20},
+      );
+    });
+  });
+
+  describe('fused convolution', () => {
+    const x: Shape4 = [2, 9, 7, 5];
+    const filter: Shape4 = [3, 3, 5, 11];
+
+    test.each<[tf.fused.Activation]>([['linear'], ['relu'], ['relu6'], ['elu'], ['sigmoid'], ['leakyrelu'], ['prelu']])(
+      'bias and %s',
+      (activation) => {
+        expectSameOnBothBackends(() =>
+          tf.fused.conv2d({
+            x: tf.mul<tf.Tensor4D>(randomTensor(x, 1), 4),
+            filter: randomTensor(filter, 2) as tf.Tensor4D,
+            strides: 1,
+            pad: 'same',
+            bias: randomTensor([11], 3),
+            activation,
+            preluActivationWeights: randomTensor([11], 4),
+            leakyreluAlpha: 0.1,
+          }),
+        );
+      },
+    );
+
+    test('no bias and no activation; a bias for the whole output', () => {
+      expectSameOnBothBackends(() => {
+        const attrs = {strides: 2, pad: 1, dilations: 1, dataFormat: 'NHWC', activation: 'linear'};
+        const inputs = {x: randomTensor(x, 1), filter: randomTensor(filter, 2)};
+        return [run(tf.FusedConv2D, inputs, attrs), run(tf.FusedConv2D, {...inputs, bias: tf.scalar(0.5)}, attrs)];
+      });
+    });
+  });
+
+  describe('threads', () => {
+    test('the same bits on every run', () => {
+      const c: Case = {x: [4, 32, 32, 16], filter: [3, 3, 16, 16], strides: [1, 1], pad: 'same', ...plain};
+      const bits = (): number[][] =>
+        tf.tidy(() => [forward(c), inputGradient(c), filterGradient(c)].map((t) => Array.from(t.dataSync())));
+      const first = bits();
+      expect(bits()).toEqual(first);
+    });
   });
 });
