@@ -1,7 +1,8 @@
 /**
- * Hands out ranges of one growing address space: free ranges in size classes, split on the way out and merged with
- * their free neighbours on the way back (two-level segregated fit, Masmano et al. 2004, with the bookkeeping outside the
- * heap). A training step asks for the same sizes every time, so after the first steps the space no longer grows.
+ * Hands out ranges of one growing address space. A training step asks for the same sizes every time, so a released range
+ * waits in a list of its exact size for the next request. Where there is none, the waiting ranges are merged with their
+ * free neighbours, and the request is cut out of the smallest size class that holds it (two-level segregated fit, Masmano
+ * et al. 2004, with the bookkeeping outside the heap). After the first steps the space no longer grows.
  */
 
 /** Every address and every size is a multiple of this: one cache line. */
@@ -19,6 +20,8 @@ function sizeClass(granules: number, up: boolean): number {
 }
 
 export class Allocator {
+  /** Starts of released ranges that were not merged yet, by exact size. */
+  readonly #waiting = new Map<number, number[]>();
   /** Start of each free range, by size class. */
   readonly #free: Set<number>[] = Array.from({length: 30 * classesPerDoubling}, () => new Set());
   /** Size of each free range, by start and by end. */
@@ -50,7 +53,11 @@ export class Allocator {
   /** Address of `bytes` bytes, aligned to 64, contents undefined; null when the space cannot grow that far. */
   allocate(bytes: number): number | null {
     const size = Math.max(granule, Math.ceil(bytes / granule) * granule);
-    let start = this.#take(size);
+    let start = this.#waiting.get(size)?.pop() ?? this.#take(size);
+    if (start === undefined) {
+      this.#merge();
+      start = this.#take(size);
+    }
     if (start === undefined) {
       const range = this.#grow(size);
       if (range === null) return null;
@@ -68,7 +75,14 @@ export class Allocator {
     if (size === undefined) throw new Error(`address ${start} is not allocated`);
     this.#used.delete(start);
     this.#inUse -= size;
-    this.#insert(start, size);
+    const waiting = this.#waiting.get(size);
+    if (waiting === undefined) this.#waiting.set(size, [start]);
+    else waiting.push(start);
+  }
+
+  #merge(): void {
+    for (const [size, starts] of this.#waiting) for (const start of starts) this.#insert(start, size);
+    this.#waiting.clear();
   }
 
   /** A free range of at least `size` bytes; what is left over goes back. */

@@ -22,6 +22,45 @@ const slackBytes = 64;
 /** Work (multiply-adds, or elements touched) from which waking the other threads pays: about 10 µs. */
 const parallelWork = 30_000;
 
+type DataIds<T> = Record<symbol, T | undefined>;
+
+/** Keeps each data id's record on the id itself: tfjs' own storage is a WeakMap, which costs at every garbage collection. */
+class RecordStorage<T> extends tf.DataStorage<T> {
+  readonly #key = Symbol('record');
+  readonly #owner: tf.KernelBackend;
+  #count = 0;
+
+  constructor(owner: tf.KernelBackend) {
+    super(owner, tf.engine());
+    this.#owner = owner;
+  }
+
+  override get(dataId: DataIds<T>): T {
+    if (dataId[this.#key] === undefined) tf.engine().moveData(this.#owner, dataId);
+    return dataId[this.#key]!;
+  }
+
+  override set(dataId: DataIds<T>, value: T): void {
+    this.#count++;
+    dataId[this.#key] = value;
+  }
+
+  override has(dataId: DataIds<T>): boolean {
+    return dataId[this.#key] !== undefined;
+  }
+
+  override delete(dataId: DataIds<T>): boolean {
+    if (!this.has(dataId)) return false;
+    this.#count--;
+    dataId[this.#key] = undefined;
+    return true;
+  }
+
+  override numDataIds(): number {
+    return this.#count;
+  }
+}
+
 /** A tensor's data in the shared memory. (Strings and complex numbers stay with the cpu backend's own records.) */
 class TensorBlock {
   readonly dtype: tf.DataType;
@@ -73,6 +112,7 @@ export class WasmBackend extends MathBackendCPU {
 
   private constructor(options: WasmBackendOptions) {
     super();
+    this.data = new RecordStorage(this);
     this.threads = options.threads;
     this.limitBytes = options.limitBytes;
     const initial = 16;

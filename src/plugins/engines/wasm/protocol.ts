@@ -9,8 +9,11 @@ export const taskBlock = {ints: 48, floats: 16, bytes: 256} as const;
 /** Words of a thread's mailbox; it fills a cache line, so that threads do not slow each other down. */
 export const mailbox = {bytes: 64, sequence: 0, done: 1, kernel: 2, threads: 3, failed: 4} as const;
 
-/** How often a thread looks at its mailbox before it sleeps: about as long as the main thread needs between kernels. */
-export const spins = 20_000;
+/**
+ * How often a thread looks at a mailbox before it sleeps: about 0.2 ms, longer than most pauses between two kernels. To
+ * wake a sleeping thread costs more than a small kernel takes.
+ */
+export const spins = 200_000;
 
 export interface WorkerData {
   readonly module: WebAssembly.Module;
