@@ -1,4 +1,5 @@
 /** The user's own PNG and JPEG files: `train/<class>/…` and `test/<class>/…`. */
+import {createHash} from 'node:crypto';
 import {readdir, stat} from 'node:fs/promises';
 import path from 'node:path';
 
@@ -73,6 +74,21 @@ async function scan(directory: string): Promise<{classes: string[]; train: FileS
   return {classes, train: await split('train'), test: await split('test')};
 }
 
+/**
+ * The images in the order of a digest of their names, `<class>/<file>`: any part of the split then has images of every class,
+ * also its end, which is held out for validation, and an image that is added leaves the order of the others as it was.
+ */
+function mixed({paths, labels}: FileSplit): FileSplit {
+  const keyed = paths.map((file, i) => {
+    const name = file.split(path.sep).slice(-2).join('/');
+    return {file, label: labels[i]!, key: createHash('sha256').update(name).digest('hex')};
+  });
+  keyed.sort((a, b) => (a.key < b.key ? -1 : 1));
+  const shared = new Uint16Array(new SharedArrayBuffer(2 * labels.length));
+  shared.set(keyed.map(({label}) => label));
+  return {kind: 'files', paths: keyed.map(({file}) => file), labels: shared};
+}
+
 async function faultOf(file: string): Promise<string | undefined> {
   try {
     await decodeImage(file, 8, undefined);
@@ -120,10 +136,13 @@ export const imageFolder: DatasetDefinition<ImageFolderOptions> = {
     return faults;
   },
   async open(directory, {size = 224}) {
+    const {classes, train, test} = await scan(directory);
     // The statistics of ImageNet stand in for those of the files, which a pass over all of them would be needed for.
     return {
       name: 'image-folder',
-      ...(await scan(directory)),
+      classes,
+      train: mixed(train),
+      test,
       height: size,
       width: size,
       channels: 3,

@@ -39,14 +39,29 @@ describe('image-folder', () => {
     });
     const {train, test: held, classes, ...rest} = await imageFolder.open(folder, {size: 16});
     expect(classes).toEqual(['ant', 'zebra']);
-    expect(train).toMatchObject({
-      kind: 'files',
-      paths: ['ant/x.jpeg', 'zebra/a.png', 'zebra/b.JPG'].map((name) => path.join(folder, 'train', name)),
-    });
-    expect([...train.labels]).toEqual([0, 1, 1]);
+    if (train.kind !== 'files') throw new Error('not files');
+    const labelled = train.paths.map((file, i) => `${path.relative(folder, file)} ${train.labels[i]!}`);
+    expect(labelled.sort()).toEqual(['train/ant/x.jpeg 0', 'train/zebra/a.png 1', 'train/zebra/b.JPG 1']);
     expect([...held.labels]).toEqual([1]);
     expect(rest).toMatchObject({height: 16, width: 16, channels: 3, augmentation: {flip: true}});
     expect(await imageFolder.verify(folder, {})).toEqual([]);
+  });
+
+  test('the end of the training images, which is held out, has images of every class', async () => {
+    const names = ['a', 'b', 'c'].flatMap((label) => Array.from({length: 40}, (_, i) => `train/${label}/${i}.png`));
+    const folder = folderOf({
+      ...Object.fromEntries(names.map((name) => [name, png])),
+      'test/a/1.png': png,
+    });
+    const {train} = await imageFolder.open(folder, {});
+    const held = [...train.labels.subarray(90)];
+    for (const label of [0, 1, 2]) expect(held.filter((found) => found === label).length).toBeGreaterThan(4);
+    if (train.kind !== 'files') throw new Error('not files');
+    const before = train.paths;
+    writeFileSync(path.join(folder, 'train/b/more.png'), png);
+    const {train: grown} = await imageFolder.open(folder, {});
+    expect(grown).toMatchObject({paths: expect.arrayContaining([...before])});
+    expect(grown.kind === 'files' && grown.paths.filter((file) => !file.endsWith('more.png'))).toEqual(before);
   });
 
   test('the size is 224 unless the options say otherwise', async () => {
