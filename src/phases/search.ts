@@ -12,6 +12,7 @@ import {
   advanceSearch,
   checkCandidates,
   initSearch,
+  parseSearchState,
   planStep,
   searchDone,
   searchResult,
@@ -23,7 +24,7 @@ import {
 } from '../sdq/search.ts';
 import {readScalars, searchWeights} from '../sdq/stochastic.ts';
 import {temperature} from '../sdq/dbp.ts';
-import {buildStrategy} from '../sdq/strategy.ts';
+import {buildStrategy, inputBits} from '../sdq/strategy.ts';
 import {outputChannels, quantizationErrors} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import {updateRunningStatistics} from '../training/batch-norm-statistics.ts';
@@ -92,15 +93,11 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
   const {problem, pinned} = searchProblem(config, forward, network.layers, steps);
   let state = initSearch(problem);
 
-  const activationBits = ({name}: QuantizedLayer): number => {
-    const pin = pinned.get(name);
-    return pin === undefined ? config.search.activationBits : Math.max(pin, config.search.activationBits);
-  };
   const quantization = quantize(
     network,
     registry,
     config.quantizers,
-    (layer) => ({weightBits: 32, activationBits: activationBits(layer)}),
+    ({name}) => ({weightBits: 32, activationBits: inputBits(config.search.activationBits, pinned.get(name))}),
     {learnSteps: false},
   );
   const indicators = network.layers.map(() => tf.variable(tf.scalar(1)));
@@ -176,13 +173,15 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
       validate: async () => Promise.resolve(null),
       saveBest: () => undefined,
       exportState: () => ({state: state as unknown as Json, arrays: learnedValues(quantization)}),
-      importState(saved, arrays) {
-        state = saved as unknown as SearchState;
+      importState(saved, arrays, file) {
+        state = parseSearchState(saved, problem, file);
         loadLearnedValues(quantization, arrays);
       },
       isDone: () => searchDone(problem, state),
     });
 
+    // The target may be reached between two rows.
+    run.journal.log('metric', snapshotMetrics(problem, state), context.stepOffset + done);
     const result = searchResult(problem, state);
     const reached = result.missedBy === 0;
     const strategy = buildStrategy({
