@@ -7,7 +7,7 @@
  *
  * Coefficients, each [width]: mean, multiplier = gamma / √(variance + epsilon), beta; for dx also slope and constant.
  */
-import {outside, quantize, scaleSlope} from './grid';
+import {lsqSlope, quantize} from './grid';
 import {addToDoubles, blockRows, clip, strip} from './rows';
 import {float, int, madd, pointer, shareStart} from './task';
 
@@ -209,20 +209,45 @@ export function batchNormApply(task: usize, thread: i32, threads: i32): void {
   else applyRows(task, thread, threads, false);
 }
 
-/** What reaches z of dy: nothing outside (min, max), and with a clipped quantizer nothing outside its grid. */
+/** The float after x. */
 // @ts-ignore: decorator
 @inline
-function passed(z: v128, dy: v128, low: v128, high: v128): v128 {
-  return v128.and(dy, v128.and(f32x4.gt(z, low), f32x4.lt(z, high)));
+function next(x: f32): f32 {
+  if (x == 0) return reinterpret<f32>(1);
+  const bits = reinterpret<i32>(x);
+  return reinterpret<f32>(bits > 0 ? bits + 1 : bits - 1);
+}
+
+/** Smallest z whose gradient passes: the first above `low` and, with a clipped quantizer, on the grid. */
+// @ts-ignore: decorator
+@inline
+function firstPassed(task: usize, clipped: bool): v128 {
+  const first = next(float(task, 0));
+  return f32x4.splat(clipped ? max<f32>(first, load<f32>(pointer(task, 6)) * (float(task, 2) + float(task, 4))) : first);
+}
+
+/** Largest z whose gradient passes. */
+// @ts-ignore: decorator
+@inline
+function lastPassed(task: usize, clipped: bool): v128 {
+  const last = -next(-float(task, 1));
+  return f32x4.splat(clipped ? min<f32>(last, load<f32>(pointer(task, 6)) * (float(task, 3) + float(task, 4))) : last);
+}
+
+/** dy where first ≤ z ≤ last, else 0. */
+// @ts-ignore: decorator
+@inline
+function passed(z: v128, dy: v128, first: v128, last: v128): v128 {
+  return v128.and(dy, v128.and(f32x4.ge(z, first), f32x4.le(z, last)));
 }
 
 /**
- * The gradient's sums for columns [j, j + 4): Σ g and Σ g · (x − mean) and, quantized, the dscale terms, of `count` rows.
- * `grid`: 0 no quantizer, 1 quantizer without a scale gradient, 2 clip, 3 lsq.
+ * The sums of the gradient. `rule`: 0 no scale gradient, 1 clip, 2 lsq. The clipped activation leaves the grid where z is
+ * above `top` or below `bottom`; an end that the activation range does not reach is infinite.
  */
 // @ts-ignore: decorator
 @inline
-function sumRows(task: usize, thread: i32, threads: i32, clipped: bool, grid: i32): void {
+function sumRows(task: usize, thread: i32, threads: i32, rule: i32): void {
   const x = pointer(task, 0);
   const dy = pointer(task, 1);
   const coefficients = pointer(task, 2);
@@ -232,12 +257,19 @@ function sumRows(task: usize, thread: i32, threads: i32, clipped: bool, grid: i3
   const height = <usize>width << 3;
   const totals = pointer(task, 7) + height * 3 * <usize>thread;
   memory.fill(totals, 0, height * 3);
+  const first = firstPassed(task, int(task, 8) != 0);
+  const last = lastPassed(task, int(task, 8) != 0);
   const low = f32x4.splat(float(task, 0));
   const high = f32x4.splat(float(task, 1));
   const qmin = f32x4.splat(float(task, 2));
   const qmax = f32x4.splat(float(task, 3));
   const offset = f32x4.splat(float(task, 4));
-  const scale = grid != 0 ? v128.load32_splat(pointer(task, 6)) : offset;
+  const step: f32 = rule != 0 ? load<f32>(pointer(task, 6)) : 1;
+  const scale = f32x4.splat(step);
+  const lowest = float(task, 2) + float(task, 4);
+  const highest = float(task, 3) + float(task, 4);
+  const bottom = f32x4.splat(float(task, 0) < step * lowest ? step * lowest : -Infinity);
+  const top = f32x4.splat(float(task, 1) > step * highest ? step * highest : Infinity);
   const stride = <usize>width << 2;
   const end = shareStart(rows, thread + 1, threads);
   for (let row = shareStart(rows, thread, threads); row < end; row += blockRows) {
@@ -260,23 +292,14 @@ function sumRows(task: usize, thread: i32, threads: i32, clipped: bool, grid: i3
         const dy1 = v128.load(dy + at, 16);
         const z0 = normalize(d0, k, stride);
         const z1 = normalize(d1, k + 16, stride);
-        let p0 = passed(z0, dy0, low, high);
-        let p1 = passed(z1, dy1, low, high);
-        if (grid != 0) {
-          const ratio0 = f32x4.div(clip(z0, low, high), scale);
-          const ratio1 = f32x4.div(clip(z1, low, high), scale);
-          const u0 = f32x4.sub(ratio0, offset);
-          const u1 = f32x4.sub(ratio1, offset);
-          const beyond0 = outside(u0, qmin, qmax);
-          const beyond1 = outside(u1, qmin, qmax);
-          if (clipped) {
-            p0 = v128.andnot(p0, beyond0);
-            p1 = v128.andnot(p1, beyond1);
-          }
-          if (grid > 1) {
-            t0 = madd(dy0, scaleSlope(grid == 3, ratio0, u0, beyond0, offset, qmin, qmax), t0);
-            t1 = madd(dy1, scaleSlope(grid == 3, ratio1, u1, beyond1, offset, qmin, qmax), t1);
-          }
+        const p0 = passed(z0, dy0, first, last);
+        const p1 = passed(z1, dy1, first, last);
+        if (rule == 1) {
+          t0 = f32x4.add(t0, clipTerms(z0, dy0, bottom, top, lowest, highest));
+          t1 = f32x4.add(t1, clipTerms(z1, dy1, bottom, top, lowest, highest));
+        } else if (rule == 2) {
+          t0 = madd(dy0, lsqSlope(f32x4.div(clip(z0, low, high), scale), offset, qmin, qmax), t0);
+          t1 = madd(dy1, lsqSlope(f32x4.div(clip(z1, low, high), scale), offset, qmin, qmax), t1);
         }
         g0 = f32x4.add(g0, p0);
         g1 = f32x4.add(g1, p1);
@@ -288,32 +311,35 @@ function sumRows(task: usize, thread: i32, threads: i32, clipped: bool, grid: i3
       addToDoubles(total + 32, g1);
       addToDoubles(total + height, h0);
       addToDoubles(total + height + 32, h1);
-      if (grid > 1) {
-        addToDoubles(total + 2 * height, t0);
-        addToDoubles(total + 2 * height + 32, t1);
-      }
+      addToDoubles(total + 2 * height, t0);
+      addToDoubles(total + 2 * height + 32, t1);
     }
   }
   if (thread != threads - 1) return;
-  const last = <usize>rows * stride;
+  const lastRow = <usize>rows * stride;
   for (let j = 0; j < tail; j++) {
-    const at = last + (<usize>j << 2);
+    const at = lastRow + (<usize>j << 2);
     const k = coefficients + (<usize>j << 2);
     const d = f32x4.sub(v128.load32_splat(x + at), v128.load(k));
     const g = v128.load32_splat(dy + at);
     const z = normalize(d, k, stride);
-    let p = passed(z, g, low, high);
+    const p = passed(z, g, first, last);
     const total = totals + (<usize>j << 3);
-    if (grid != 0) {
-      const ratio = f32x4.div(clip(z, low, high), scale);
-      const u = f32x4.sub(ratio, offset);
-      const beyond = outside(u, qmin, qmax);
-      if (clipped) p = v128.andnot(p, beyond);
-      if (grid > 1) addLane(total + 2 * height, f32x4.mul(g, scaleSlope(grid == 3, ratio, u, beyond, offset, qmin, qmax)));
-    }
     addLane(total, p);
     addLane(total + height, f32x4.mul(p, d));
+    if (rule == 1) addLane(total + 2 * height, clipTerms(z, g, bottom, top, lowest, highest));
+    if (rule == 2) {
+      addLane(total + 2 * height, f32x4.mul(g, lsqSlope(f32x4.div(clip(z, low, high), scale), offset, qmin, qmax)));
+    }
   }
+}
+
+/** Terms of PACT's dscale: dy times the level of the end that z is past. */
+// @ts-ignore: decorator
+@inline
+function clipTerms(z: v128, dy: v128, bottom: v128, top: v128, lowest: f32, highest: f32): v128 {
+  const above = f32x4.mul(v128.and(dy, f32x4.gt(z, top)), f32x4.splat(highest));
+  return madd(v128.and(dy, f32x4.lt(z, bottom)), f32x4.splat(lowest), above);
 }
 
 /** The f64 at `address` += first lane. */
@@ -325,18 +351,13 @@ function addLane(address: usize, value: v128): void {
 
 /**
  * batchNormGradSums: [x, dy, coefficients, rows, width, tail, scale, totals f64 [threads, 3, width], clipped, rule]
- * (min, max, qmin, qmax, offset). Totals: Σ g, Σ g · (x − mean), dscale terms. `rule` 0 none, 1 clip, 2 lsq.
+ * (min, max, qmin, qmax, offset). Totals: Σ g, Σ g · (x − mean), dscale terms. `rule` 0 none or no quantizer, 1 clip, 2 lsq.
  */
 export function batchNormGradSums(task: usize, thread: i32, threads: i32): void {
   const rule = int(task, 9);
-  if (pointer(task, 6) == 0) sumRows(task, thread, threads, false, 0);
-  else if (int(task, 8) != 0) {
-    if (rule == 0) sumRows(task, thread, threads, true, 1);
-    else if (rule == 1) sumRows(task, thread, threads, true, 2);
-    else sumRows(task, thread, threads, true, 3);
-  } else if (rule == 0) sumRows(task, thread, threads, false, 1);
-  else if (rule == 1) sumRows(task, thread, threads, false, 2);
-  else sumRows(task, thread, threads, false, 3);
+  if (rule == 0) sumRows(task, thread, threads, 0);
+  else if (rule == 1) sumRows(task, thread, threads, 1);
+  else sumRows(task, thread, threads, 2);
 }
 
 /**
@@ -398,20 +419,15 @@ export function batchNormGradCoefficients(task: usize, thread: i32, threads: i32
 
 // @ts-ignore: decorator
 @inline
-function inputGradient(
-  x: v128, dy: v128, k: usize, height: usize, low: v128, high: v128, clipped: bool, scale: v128, offset: v128, qmin: v128, qmax: v128,
-): v128 {
+function inputGradient(x: v128, dy: v128, k: usize, height: usize, first: v128, last: v128): v128 {
   const d = f32x4.sub(x, v128.load(k));
   const multiplier = v128.load(k + height);
-  const z = madd(d, multiplier, v128.load(k + 2 * height));
-  let g = passed(z, dy, low, high);
-  if (clipped) g = v128.andnot(g, outside(f32x4.sub(f32x4.div(clip(z, low, high), scale), offset), qmin, qmax));
+  const g = passed(madd(d, multiplier, v128.load(k + 2 * height)), dy, first, last);
   return madd(multiplier, g, madd(v128.load(k + 3 * height), d, v128.load(k + 4 * height)));
 }
 
-// @ts-ignore: decorator
-@inline
-function inputGradientRows(task: usize, thread: i32, threads: i32, clipped: bool): void {
+/** batchNormGradInput: [x, dy, coefficients [5, width], rows, width, tail, scale, dx, clipped] (min, max, qmin, qmax, offset). */
+export function batchNormGradInput(task: usize, thread: i32, threads: i32): void {
   const rows = int(task, 3);
   const stride = <usize>int(task, 4) << 2;
   const start = <usize>shareStart(rows, thread, threads) * stride;
@@ -420,34 +436,20 @@ function inputGradientRows(task: usize, thread: i32, threads: i32, clipped: bool
   let dy = pointer(task, 1) + start;
   let dx = pointer(task, 7) + start;
   const coefficients = pointer(task, 2);
-  const low = f32x4.splat(float(task, 0));
-  const high = f32x4.splat(float(task, 1));
-  const qmin = f32x4.splat(float(task, 2));
-  const qmax = f32x4.splat(float(task, 3));
-  const offset = f32x4.splat(float(task, 4));
-  const scale = clipped ? v128.load32_splat(pointer(task, 6)) : offset;
+  const first = firstPassed(task, int(task, 8) != 0);
+  const last = lastPassed(task, int(task, 8) != 0);
   while (x < end) {
     for (let j: usize = 0; j < stride; j += 32, x += 32, dy += 32, dx += 32) {
       const k = coefficients + j;
-      v128.store(dx, inputGradient(v128.load(x), v128.load(dy), k, stride, low, high, clipped, scale, offset, qmin, qmax));
-      v128.store(
-        dx,
-        inputGradient(v128.load(x, 16), v128.load(dy, 16), k + 16, stride, low, high, clipped, scale, offset, qmin, qmax),
-        16,
-      );
+      v128.store(dx, inputGradient(v128.load(x), v128.load(dy), k, stride, first, last));
+      v128.store(dx, inputGradient(v128.load(x, 16), v128.load(dy, 16), k + 16, stride, first, last), 16);
     }
   }
   if (thread != threads - 1) return;
   const tail = <usize>int(task, 5) << 2;
   for (let j: usize = 0; j < tail; j += 4) {
     const g = v128.load32_splat(dy + j);
-    const value = inputGradient(v128.load32_splat(x + j), g, coefficients + j, stride, low, high, clipped, scale, offset, qmin, qmax);
+    const value = inputGradient(v128.load32_splat(x + j), g, coefficients + j, stride, first, last);
     v128.store_lane<f32>(dx + j, value, 0);
   }
-}
-
-/** batchNormGradInput: [x, dy, coefficients [5, width], rows, width, tail, scale, dx, clipped] (min, max, qmin, qmax, offset). */
-export function batchNormGradInput(task: usize, thread: i32, threads: i32): void {
-  if (int(task, 8) != 0) inputGradientRows(task, thread, threads, true);
-  else inputGradientRows(task, thread, threads, false);
 }

@@ -1,6 +1,6 @@
 /** Uniform fake-quantization and its straight-through gradients; the table and the equations are in src/tensor/kernels.ts. */
-import {outside, quantize, scaleSlope} from './grid';
-import {addToDoubles, blockRows, strip} from './rows';
+import {lsqSlope, quantize} from './grid';
+import {addToDoubles, blockRows} from './rows';
 import {float, int, pointer, shareStart} from './task';
 
 /** fakeQuantize: [x, scale [width], y, rows, width, tail] (qmin, qmax, offset). */
@@ -32,18 +32,31 @@ export function fakeQuantize(task: usize, thread: i32, threads: i32): void {
   }
 }
 
-/** Four floats of dx; returns the four terms of dscale. */
+/** All ones where x is above (`top`) or below the grid; the ends in the unit of x, so that nothing is divided. */
 // @ts-ignore: decorator
 @inline
-function gradient(
-  x: v128, scale: v128, dy: v128, dx: usize, clipped: bool, rule: i32, offset: v128, qmin: v128, qmax: v128,
+function past(top: bool, x: v128, scale: v128, level: v128): v128 {
+  const end = f32x4.mul(scale, level);
+  return top ? f32x4.gt(x, end) : f32x4.lt(x, end);
+}
+
+/** The terms of dscale by `rule`: 0 none, 1 clip, 2 lsq. */
+// @ts-ignore: decorator
+@inline
+function scaleTerms(
+  rule: i32,
+  x: v128,
+  scale: v128,
+  dy: v128,
+  above: v128,
+  beyond: v128,
+  offset: v128,
+  qmin: v128,
+  qmax: v128,
 ): v128 {
-  const ratio = f32x4.div(x, scale);
-  const z = f32x4.sub(ratio, offset);
-  const beyond = outside(z, qmin, qmax);
-  v128.store(dx, clipped ? v128.andnot(dy, beyond) : dy);
   if (rule == 0) return f32x4.splat(0);
-  return f32x4.mul(dy, scaleSlope(rule == 2, ratio, z, beyond, offset, qmin, qmax));
+  if (rule == 2) return f32x4.mul(dy, lsqSlope(f32x4.div(x, scale), offset, qmin, qmax));
+  return f32x4.mul(v128.and(dy, beyond), f32x4.add(v128.bitselect(qmax, qmin, above), offset));
 }
 
 // @ts-ignore: decorator
@@ -59,38 +72,37 @@ function gradientRows(task: usize, thread: i32, threads: i32, clipped: bool, rul
   const qmin = f32x4.splat(float(task, 0));
   const qmax = f32x4.splat(float(task, 1));
   const offset = f32x4.splat(float(task, 2));
-  if (rule != 0) memory.fill(totals, 0, <usize>width << 3);
+  const lowest = f32x4.add(qmin, offset);
+  const highest = f32x4.add(qmax, offset);
+  memory.fill(totals, 0, <usize>width << 3);
   const stride = <usize>width << 2;
   const end = shareStart(rows, thread + 1, threads);
   for (let row = shareStart(rows, thread, threads); row < end; row += blockRows) {
     const count = min(blockRows, end - row);
-    for (let j = 0; j < width; j += strip) {
+    for (let j = 0; j < width; j += 8) {
       const s = scales + (<usize>j << 2);
       const s0 = v128.load(s);
       const s1 = v128.load(s, 16);
-      const s2 = v128.load(s, 32);
-      const s3 = v128.load(s, 48);
       let t0 = f32x4.splat(0);
       let t1 = t0;
-      let t2 = t0;
-      let t3 = t0;
       let at = <usize>row * stride + (<usize>j << 2);
       for (let r = 0; r < count; r++, at += stride) {
-        const xr = x + at;
-        const dyr = dy + at;
-        const dxr = dx + at;
-        t0 = f32x4.add(t0, gradient(v128.load(xr), s0, v128.load(dyr), dxr, clipped, rule, offset, qmin, qmax));
-        t1 = f32x4.add(t1, gradient(v128.load(xr, 16), s1, v128.load(dyr, 16), dxr + 16, clipped, rule, offset, qmin, qmax));
-        t2 = f32x4.add(t2, gradient(v128.load(xr, 32), s2, v128.load(dyr, 32), dxr + 32, clipped, rule, offset, qmin, qmax));
-        t3 = f32x4.add(t3, gradient(v128.load(xr, 48), s3, v128.load(dyr, 48), dxr + 48, clipped, rule, offset, qmin, qmax));
+        const x0 = v128.load(x + at);
+        const x1 = v128.load(x + at, 16);
+        const g0 = v128.load(dy + at);
+        const g1 = v128.load(dy + at, 16);
+        const above0 = past(true, x0, s0, highest);
+        const above1 = past(true, x1, s1, highest);
+        const beyond0 = v128.or(above0, past(false, x0, s0, lowest));
+        const beyond1 = v128.or(above1, past(false, x1, s1, lowest));
+        v128.store(dx + at, clipped ? v128.andnot(g0, beyond0) : g0);
+        v128.store(dx + at, clipped ? v128.andnot(g1, beyond1) : g1, 16);
+        t0 = f32x4.add(t0, scaleTerms(rule, x0, s0, g0, above0, beyond0, offset, qmin, qmax));
+        t1 = f32x4.add(t1, scaleTerms(rule, x1, s1, g1, above1, beyond1, offset, qmin, qmax));
       }
-      if (rule != 0) {
-        const total = totals + (<usize>j << 3);
-        addToDoubles(total, t0);
-        addToDoubles(total + 32, t1);
-        addToDoubles(total + 64, t2);
-        addToDoubles(total + 96, t3);
-      }
+      const total = totals + (<usize>j << 3);
+      addToDoubles(total, t0);
+      addToDoubles(total + 32, t1);
     }
   }
   if (thread != threads - 1) return;
@@ -98,15 +110,15 @@ function gradientRows(task: usize, thread: i32, threads: i32, clipped: bool, rul
   const last = <usize>rows * stride;
   for (let j = 0; j < tail; j++) {
     const at = last + (<usize>j << 2);
-    const ratio = f32x4.div(v128.load32_splat(x + at), v128.load32_splat(scales + (<usize>j << 2)));
-    const z = f32x4.sub(ratio, offset);
-    const beyond = outside(z, qmin, qmax);
+    const s = v128.load32_splat(scales + (<usize>j << 2));
+    const value = v128.load32_splat(x + at);
     const g = v128.load32_splat(dy + at);
+    const above = past(true, value, s, highest);
+    const beyond = v128.or(above, past(false, value, s, lowest));
     v128.store_lane<f32>(dx + at, clipped ? v128.andnot(g, beyond) : g, 0);
-    if (rule == 0) continue;
-    const term = f32x4.mul(g, scaleSlope(rule == 2, ratio, z, beyond, offset, qmin, qmax));
+    const terms = scaleTerms(rule, value, s, g, above, beyond, offset, qmin, qmax);
     const total = totals + (<usize>j << 3);
-    store<f64>(total, load<f64>(total) + <f64>f32x4.extract_lane(term, 0));
+    store<f64>(total, load<f64>(total) + <f64>f32x4.extract_lane(terms, 0));
   }
 }
 

@@ -9,20 +9,18 @@ export function quantize(x: v128, scale: v128, offset: v128, qmin: v128, qmax: v
   return f32x4.mul(scale, f32x4.add(clip(f32x4.nearest(z), qmin, qmax), offset));
 }
 
-/** All ones where z is below qmin or above qmax; NaN is not. */
+/** All ones where z is below `low` or above `high`; NaN is not. */
 // @ts-ignore: decorator
 @inline
-export function outside(z: v128, qmin: v128, qmax: v128): v128 {
-  return v128.or(f32x4.lt(z, qmin), f32x4.gt(z, qmax));
+function outside(z: v128, low: v128, high: v128): v128 {
+  return v128.or(f32x4.lt(z, low), f32x4.gt(z, high));
 }
 
-/** dvalue/dscale: qmin + offset below, qmax + offset above, and `withRounding` ? round(z) + offset − x / s : 0 within. */
+/** LSQ's dvalue/dscale: the end's level (with offset) outside the grid, round(z) + offset − x / s within. */
 // @ts-ignore: decorator
 @inline
-export function scaleSlope(withRounding: bool, ratio: v128, z: v128, beyond: v128, offset: v128, qmin: v128, qmax: v128): v128 {
-  if (withRounding) {
-    const level = f32x4.add(clip(f32x4.nearest(z), qmin, qmax), offset);
-    return f32x4.sub(level, v128.andnot(ratio, beyond));
-  }
-  return v128.and(f32x4.add(clip(z, qmin, qmax), offset), beyond);
+export function lsqSlope(ratio: v128, offset: v128, qmin: v128, qmax: v128): v128 {
+  const z = f32x4.sub(ratio, offset);
+  const level = f32x4.add(clip(f32x4.nearest(z), qmin, qmax), offset);
+  return f32x4.sub(level, v128.andnot(ratio, outside(z, qmin, qmax)));
 }

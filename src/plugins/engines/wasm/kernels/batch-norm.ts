@@ -86,7 +86,7 @@ export const batchNormKernels: readonly tf.KernelConfig[] = [
     finish(0);
     backend.run(
       'batchNormGradSums',
-      [x, dy, coefficients, rows, width, tail, scale, totals, clipped, scaleRule[attrs.rule.scale]],
+      [x, dy, coefficients, rows, width, tail, scale, totals, clipped, quantized ? scaleRule[attrs.rule.scale] : 0],
       ranges(attrs),
       threads,
     );
