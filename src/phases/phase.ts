@@ -8,6 +8,7 @@ import type {BatchSource} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Weights} from '../graph/graph.ts';
 import type {Network} from '../graph/network.ts';
+import {withFittingBatch} from '../plugins/engines/out-of-memory.ts';
 import {exitCodeOf, type StopSignal} from '../runs/signals.ts';
 import type {Run} from '../runs/run-directory.ts';
 import {decodeCheckpoint, encodeCheckpoint, type Checkpoint, type Json} from '../training/checkpoint.ts';
@@ -119,7 +120,9 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
       intervalSteps: logEverySteps,
       parameters: phase.parameters,
       async step(input) {
-        const result = await phase.step(input, optimizerState, source.batchesPerEpoch);
+        const result = await phase.step(input, optimizerState, source.batchesPerEpoch).catch((error: unknown) => {
+          throw withFittingBatch(error, input.images.shape[0]);
+        });
         optimizerState = result.optimizerState;
         reporter.update(
           label(input.state.epoch),

@@ -8,7 +8,7 @@ import type {Worker} from 'node:worker_threads';
 import {MathBackendCPU} from '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 
-import {ExitCode, SdqError} from '../../../errors.ts';
+import {OutOfMemoryError} from '../out-of-memory.ts';
 import {Allocator} from './allocator.ts';
 import {ThreadPool} from './thread-pool.ts';
 
@@ -188,12 +188,7 @@ export class WasmBackend extends MathBackendCPU {
   allocate(bytes: number): number {
     const address = this.#allocator.allocate(bytes + slackBytes);
     if (address !== null) return address;
-    const {inUseMiB} = this.usage();
-    throw new SdqError(
-      `The wasm engine is out of memory: ${mebibytes(bytes)} MiB were asked for while ${inUseMiB} MiB of ` +
-        `${mebibytes(this.limitBytes)} MiB are in use.`,
-      {code: 'engine-out-of-memory', exit: ExitCode.notAvailable, suggestions: ['Use a smaller batch size.']},
-    );
+    throw new OutOfMemoryError('wasm', bytes, this.#allocator.inUse, this.limitBytes);
   }
 
   release(address: number): void {

@@ -7,6 +7,7 @@ import {afterEach, beforeAll, describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../../../../../src/errors.ts';
+import {withFittingBatch} from '../../../../../src/plugins/engines/out-of-memory.ts';
 import {WasmBackend, type WasmBackendOptions} from '../../../../../src/plugins/engines/wasm/backend.ts';
 import {detectFeatures} from '../../../../../src/plugins/engines/wasm/features.ts';
 import {registerBackend, wasmEngine} from '../../../../../src/plugins/engines/wasm/index.ts';
@@ -148,12 +149,24 @@ describe('out of memory', () => {
     const error = thrown(() => backend.output([(100 * mebibyte) / 4])) as SdqError;
     expect(error).toBeInstanceOf(SdqError);
     expect(error.message).toBe(
-      'The wasm engine is out of memory: 100 MiB were asked for while 10 MiB of 64 MiB are in use.',
+      'The wasm engine is out of memory: 100.0 MiB were asked for while 10.0 MiB of 64.0 MiB are in use.',
     );
     expect(error.oclif.exit).toBe(ExitCode.notAvailable);
     backend.disposeData(kept.dataId);
     backend.output([(30 * mebibyte) / 4]);
     expect(backend.usage().inUseMiB).toBeCloseTo(30, 0);
+  });
+
+  test('in a step names the largest batch that can fit, and no other error is touched', async () => {
+    const backend = await bare({});
+    backend.output([(10 * mebibyte) / 4]);
+    const error = thrown(() => backend.output([(118 * mebibyte) / 4]));
+    const named = withFittingBatch(error, 128) as SdqError;
+    expect(named.message).toContain('A step of 128 images does not fit; at most 63 do.');
+    expect(named.suggestions).toEqual(['Use a smaller batch: --set data.batchSize=63.']);
+    expect(named.oclif.exit).toBe(ExitCode.notAvailable);
+    const other = new Error('other');
+    expect(withFittingBatch(other, 128)).toBe(other);
   });
 });
 
