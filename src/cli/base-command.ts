@@ -40,7 +40,6 @@ export abstract class SdqCommand extends Command {
       helpGroup,
       multiple: true,
       multipleNonGreedy: true,
-      default: [],
     }),
     quiet: Flags.boolean({summary: 'Print neither progress nor notices.', helpGroup}),
   };

@@ -30,7 +30,7 @@ const otherVariables =
  * Reads a value as YAML: `2`, `true`, `[1, 2]`, `{conv1: 8}`, text.
  * @throws SdqError (exit 2 for a flag's value, 3 otherwise)
  */
-export function parseValue(text: string, name: string, exit: ExitCode): unknown {
+function parseValue(text: string, name: string, exit: ExitCode): unknown {
   try {
     return parse(text, {prettyErrors: false}) as unknown;
   } catch (error) {

@@ -38,7 +38,7 @@ import type {SearchResult} from './results.ts';
 import {createModel, firstImages, openPart, type JobConfig, type Session} from './session.ts';
 
 /** The search problem of a network under a config; `steps` is what all its epochs have. */
-export function searchProblem(
+function searchProblem(
   config: JobConfig,
   forward: SearchProblem['forward'],
   layers: readonly QuantizedLayer[],

@@ -14,7 +14,7 @@ import {closeSync, fsync, fsyncSync, ftruncateSync, fstatSync, openSync, readSyn
 import {ExitCode, SdqError} from '../errors.ts';
 import {fileError} from '../files.ts';
 
-export type EventKind = 'metric' | 'param' | 'summary' | 'tag' | 'artifact' | 'end';
+type EventKind = 'metric' | 'param' | 'summary' | 'tag' | 'artifact' | 'end';
 
 export interface Event {
   /** 1 for the first line; grows by one a line. */

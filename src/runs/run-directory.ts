@@ -181,7 +181,7 @@ export function listRuns(root: string): readonly RunRecord[] {
 }
 
 /** @throws SdqError (exit 3) when `run.json` is missing or is not one */
-export function readRun(directory: string): RunRecord {
+function readRun(directory: string): RunRecord {
   const file = path.join(directory, 'run.json');
   const text = Buffer.from(readFileBounded(file, recordLimitBytes)).toString('utf8');
   let record: RunRecord;

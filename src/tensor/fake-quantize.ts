@@ -13,7 +13,7 @@ import {sumToShape} from './sum-to-shape.ts';
  * @param x [..., C]
  * @param scale [] or [C]
  */
-export function gridPosition(x: tf.Tensor, scale: tf.Tensor, grid: Grid): tf.Tensor {
+function gridPosition(x: tf.Tensor, scale: tf.Tensor, grid: Grid): tf.Tensor {
   const u = tf.div(x, scale);
   return grid.offset === 0 ? u : tf.sub(u, grid.offset);
 }

@@ -90,7 +90,7 @@ export interface AdamAttributes {
  * Sgd as PyTorch: g = grad + weightDecay·p; v' = momentum·v + g; p' = p − lr·(nesterov ? g + momentum·v' : v').
  * Adam as PyTorch: m' = β1·m + (1−β1)·g, v' = β2·v + (1−β2)·g², p' = p·(decoupled ? 1 − lr·wd : 1) − lr·m̂/(√v̂ + ε).
  */
-export const fusedKernels = [
+const fusedKernels = [
   'SdqFakeQuantize',
   'SdqFakeQuantizeGrad',
   'SdqBatchNormAct',

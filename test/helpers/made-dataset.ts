@@ -1,7 +1,7 @@
 /** Small data sets whose every byte is known. */
 import type {Dataset, Split} from '../../src/data/dataset.ts';
 
-export function sharedBytes(values: ArrayLike<number>): Uint8Array<SharedArrayBuffer> {
+function sharedBytes(values: ArrayLike<number>): Uint8Array<SharedArrayBuffer> {
   const bytes = new Uint8Array(new SharedArrayBuffer(values.length));
   bytes.set(values);
   return bytes;

@@ -1,0 +1,78 @@
+/** The built phase commands on a small real job, their `--json` results against the published schemas. Needs `npm run build`. */
+import {readFileSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {beforeAll, expect, test} from '@jest/globals';
+
+import {resultNames, resultProblems, root} from '../helpers/result-schemas.ts';
+import {sdq} from '../helpers/sdq.ts';
+import {writeSmallImages} from '../helpers/small-images.ts';
+import {temporaryFolder} from '../helpers/temporary-folder.ts';
+
+const cwd = temporaryFolder();
+
+beforeAll(() => {
+  writeSmallImages(path.join(cwd, 'images'), {train: 192, test: 64});
+  const config = {
+    model: {name: 'cnn-small'},
+    data: {name: 'mnist', directory: './images', batchSize: 16, validation: 32},
+    pretrain: {epochs: 1},
+    search: {method: 'uniform', target: {meanWeightBits: 4}, epochs: 1, activationBits: 8},
+    train: {epochs: 1},
+  };
+  writeFileSync(path.join(cwd, 'sdq.config.json'), JSON.stringify(config));
+});
+
+/** The commands in an order in which each finds what it needs. */
+const jobs: readonly (readonly [name: string, ...args: string[]])[] = [
+  ['runs-list', 'runs', 'list'],
+  ['pretrain', 'pretrain', '--output', 'fp.safetensors'],
+  ['search', 'search', '--set', 'model.weights=fp.safetensors', '--output', 'strategy.json'],
+  [
+    'train',
+    'train',
+    '--set',
+    'model.weights=fp.safetensors',
+    '--strategy',
+    'strategy.json',
+    '--output',
+    'q.safetensors',
+  ],
+  ['evaluate', 'evaluate', '--checkpoint', 'q.safetensors'],
+  ['evaluate', 'evaluate', '--checkpoint', 'fp.safetensors', '--split', 'validation'],
+  ['run', 'run'],
+  ['runs-list', 'runs', 'list'],
+  ['runs-show', 'runs', 'show'],
+  ['bench-step', 'bench', 'step', '--model', 'cnn-small', '--batch', '8', '--steps', '2'],
+];
+
+test('each prints one object that fits its schema, and nothing on stderr', async () => {
+  for (const [name, ...args] of jobs) {
+    const {exitCode, stderr, stdout} = await sdq([...args, '--json'], {cwd});
+    expect({name, exitCode, stderr}).toEqual({name, exitCode: 0, stderr: ''});
+    expect({name, problems: resultProblems(name, stdout)}).toEqual({name, problems: []});
+  }
+  const {runs} = JSON.parse((await sdq(['runs', 'list', '--json'], {cwd})).stdout) as {runs: {id: string}[]};
+  expect(runs).toHaveLength(4);
+  const {stdout} = await sdq(['runs', 'compare', runs[0]!.id, runs[3]!.id, '--json'], {cwd});
+  expect(resultProblems('runs-compare', stdout)).toEqual([]);
+}, 300_000);
+
+test('there is a schema for every command', () => {
+  const manifest = JSON.parse(readFileSync(path.join(root, 'oclif.manifest.json'), 'utf8')) as {commands: object};
+  const commands = Object.keys(manifest.commands).map((id) => id.replaceAll(':', '-'));
+  expect([...resultNames].sort()).toEqual([...commands, 'error'].sort());
+});
+
+test('every summary is one sentence with a full stop, and every command has examples', () => {
+  const manifest = JSON.parse(readFileSync(path.join(root, 'oclif.manifest.json'), 'utf8')) as {
+    commands: Readonly<
+      Record<string, {summary?: string; examples?: unknown[]; flags: Record<string, {summary?: string}>}>
+    >;
+  };
+  for (const [id, {examples, flags, summary}] of Object.entries(manifest.commands)) {
+    const texts = [summary, ...Object.values(flags).map((flag) => flag.summary)];
+    expect({id, texts}).toEqual({id, texts: texts.map((): unknown => expect.stringMatching(/^[^a-z].*\.$/))});
+    expect({id, examples: examples?.length}).not.toEqual({id, examples: 0});
+  }
+});
