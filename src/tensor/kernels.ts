@@ -90,20 +90,17 @@ export interface AdamAttributes {
  * Sgd as PyTorch: g = grad + weightDecay·p; v' = momentum·v + g; p' = p − lr·(nesterov ? g + momentum·v' : v').
  * Adam as PyTorch: m' = β1·m + (1−β1)·g, v' = β2·v + (1−β2)·g², p' = p·(decoupled ? 1 − lr·wd : 1) − lr·m̂/(√v̂ + ε).
  */
-const fusedKernels = [
-  'SdqFakeQuantize',
-  'SdqFakeQuantizeGrad',
-  'SdqBatchNormAct',
-  'SdqBatchNormActGrad',
-  'SdqAddAct',
-  'SdqClipGrad',
-  'SdqSoftmaxCrossEntropy',
-  'SdqBinRegularizer',
-  'SdqSgdUpdate',
-  'SdqAdamUpdate',
-] as const;
-
-export type FusedKernel = (typeof fusedKernels)[number];
+export type FusedKernel =
+  | 'SdqFakeQuantize'
+  | 'SdqFakeQuantizeGrad'
+  | 'SdqBatchNormAct'
+  | 'SdqBatchNormActGrad'
+  | 'SdqAddAct'
+  | 'SdqClipGrad'
+  | 'SdqSoftmaxCrossEntropy'
+  | 'SdqBinRegularizer'
+  | 'SdqSgdUpdate'
+  | 'SdqAdamUpdate';
 
 /** Runs the current backend's kernel of this name, or the composed definition where it has none. */
 export function runFused(
