@@ -8,9 +8,19 @@ import {float, int, madd, pointer, shareStart} from './task';
 /**
  * target[c] = clip(bias[c] + Σ over the taps of x[c] · w[c]) for all channels.
  * @param taps pairs of addresses (x, w), up to `tapsEnd`
+ * @param shift what is added to the addresses of x
  * @param bias address or 0
  */
-function sumTaps(taps: usize, tapsEnd: usize, bias: usize, target: usize, bytes: usize, low: v128, high: v128): void {
+function sumTaps(
+  taps: usize,
+  tapsEnd: usize,
+  shift: usize,
+  bias: usize,
+  target: usize,
+  bytes: usize,
+  low: v128,
+  high: v128,
+): void {
   const zero = f32x4.splat(0);
   let c: usize = 0;
   for (; c + 64 <= bytes; c += 64) {
@@ -25,7 +35,7 @@ function sumTaps(taps: usize, tapsEnd: usize, bias: usize, target: usize, bytes:
       a3 = v128.load(bias + c, 48);
     }
     for (let tap = taps; tap < tapsEnd; tap += 8) {
-      const x = load<usize>(tap) + c;
+      const x = load<usize>(tap) + shift + c;
       const w = load<usize>(tap, 4) + c;
       a0 = madd(v128.load(x), v128.load(w), a0);
       a1 = madd(v128.load(x, 16), v128.load(w, 16), a1);
@@ -40,7 +50,7 @@ function sumTaps(taps: usize, tapsEnd: usize, bias: usize, target: usize, bytes:
   for (; c < bytes; c += 16) {
     let sum = bias == 0 ? zero : v128.load(bias + c);
     for (let tap = taps; tap < tapsEnd; tap += 8) {
-      sum = madd(v128.load(load<usize>(tap) + c), v128.load(load<usize>(tap, 4) + c), sum);
+      sum = madd(v128.load(load<usize>(tap) + shift + c), v128.load(load<usize>(tap, 4) + c), sum);
     }
     storeUpTo(target + c, clip(sum, low, high), bytes - c);
   }
@@ -73,28 +83,41 @@ export function depthwise(task: usize, thread: i32, threads: i32): void {
   for (let row = shareStart(rows, thread, threads); row < shareStart(rows, thread + 1, threads); row++) {
     const source = pointer(task, 0) + <usize>((row / targetHeight) * sourceHeight * sourceWidth) * bytes;
     let target = pointer(task, 1) + <usize>(row * targetWidth) * bytes;
+    let tapsEnd = taps;
+    let shift: usize = 0;
+    let wasInside = false;
     for (let x = 0; x < targetWidth; x++) {
-      let tapsEnd = taps;
-      let fromY = (row % targetHeight) * int(task, 13) + int(task, 17);
-      for (let ky = 0; ky < down; ky++) {
-        const sourceY = divisorY == 1 ? fromY : fromY / divisorY;
-        if (fromY >= 0 && sourceY < sourceHeight && sourceY * divisorY == fromY) {
-          let fromX = x * int(task, 14) + int(task, 18);
-          let w = pointer(task, 2) + <usize>(ky * across) * bytes;
-          for (let kx = 0; kx < across; kx++) {
-            const sourceX = divisorX == 1 ? fromX : fromX / divisorX;
-            if (fromX >= 0 && sourceX < sourceWidth && sourceX * divisorX == fromX) {
-              store<usize>(tapsEnd, source + <usize>(sourceY * sourceWidth + sourceX) * bytes);
-              store<usize>(tapsEnd, w, 4);
-              tapsEnd += 8;
+      // Between the borders the next pixel has the same taps, one step further.
+      const firstX = x * int(task, 14) + int(task, 18);
+      const lastX = firstX + (across - 1) * int(task, 16);
+      const inside = divisorX == 1 && min(firstX, lastX) >= 0 && max(firstX, lastX) < sourceWidth;
+      if (inside && wasInside) {
+        shift += <usize>int(task, 14) * bytes;
+      } else {
+        shift = 0;
+        tapsEnd = taps;
+        let fromY = (row % targetHeight) * int(task, 13) + int(task, 17);
+        for (let ky = 0; ky < down; ky++) {
+          const sourceY = divisorY == 1 ? fromY : fromY / divisorY;
+          if (fromY >= 0 && sourceY < sourceHeight && sourceY * divisorY == fromY) {
+            let fromX = firstX;
+            let w = pointer(task, 2) + <usize>(ky * across) * bytes;
+            for (let kx = 0; kx < across; kx++) {
+              const sourceX = divisorX == 1 ? fromX : fromX / divisorX;
+              if (fromX >= 0 && sourceX < sourceWidth && sourceX * divisorX == fromX) {
+                store<usize>(tapsEnd, source + <usize>(sourceY * sourceWidth + sourceX) * bytes);
+                store<usize>(tapsEnd, w, 4);
+                tapsEnd += 8;
+              }
+              fromX += int(task, 16);
+              w += bytes;
             }
-            fromX += int(task, 16);
-            w += bytes;
           }
+          fromY += int(task, 15);
         }
-        fromY += int(task, 15);
       }
-      sumTaps(taps, tapsEnd, pointer(task, 3), target, bytes, low, high);
+      wasInside = inside;
+      sumTaps(taps, tapsEnd, shift, pointer(task, 3), target, bytes, low, high);
       target += bytes;
     }
   }

@@ -167,7 +167,9 @@ const positions = 36;
 function tiled(g: Geometry, threads: number): {readonly tiles: number; readonly group: number} {
   const tiles = g.batch * Math.ceil(g.outHeight / 4) * Math.ceil(g.outWidth / 4);
   const fit = Math.floor(groupBytes / (4 * positions * (g.channels + g.outChannels)));
-  const most = Math.max(16, Math.min(64, fit));
+  // Where the weights are too large for the cache, enough tiles that each group reads about as much of them as of its own.
+  const balanced = (g.channels * g.outChannels) / (2 * (g.channels + g.outChannels));
+  const most = Math.max(16, Math.min(64, Math.max(fit, balanced)));
   return {tiles, group: 4 * Math.ceil(Math.min(most, tiles / (2 * threads)) / 4)};
 }
 
@@ -254,7 +256,7 @@ export function convolve(
 const partFloats = 65_536;
 
 /** Filters up to this size are summed as transformed tiles by each thread. */
-const winogradFilterFloats = 128 * 128;
+const winogradFilterFloats = 256 * 256;
 
 /** `convolveFilterGradient` by Winograd; false where an element is not finite. */
 function winogradFilterGradient(
