@@ -83,13 +83,15 @@ describe('--json prints one object that fits the schema', () => {
 describe('an error is an object too', () => {
   test.each([
     ['unknown-command', 2, ['modle', 'list']],
+    ['unknown-command', 2, ['help', 'modle']],
+    ['unknown-command', 2, ['modle', '--help']],
     ['usage', 2, ['model', 'list', '--conifg', 'x']],
     ['invalid-set', 2, ['model', 'list', '--set', 'seed']],
     ['invalid-config', 3, ['model', 'list', '--set', 'seeed=1']],
     ['cannot-read-file', 3, ['model', 'list', '--config', 'missing.yaml']],
     ['unknown-model', 3, ['model', 'show', 'resnt20']],
     ['config-incomplete', 3, ['strategy', 'create', '--weight-bits', '2']],
-  ])('%s exits %i', async (name, exit, args) => {
+  ])('%s exits %i: %j', async (name, exit, args) => {
     const {exitCode, stderr, stdout} = await sdq([...args, '--json'], {cwd: folder()});
     expect({exitCode, stderr}).toEqual({exitCode: exit, stderr: ''});
     expect(resultProblems('error', stdout)).toEqual([]);
