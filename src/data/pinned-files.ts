@@ -31,10 +31,7 @@ export async function digestOf(
 }
 
 /** What is wrong with the file in this folder; undefined when it is as pinned. @throws SdqError (exit 3) */
-async function faultOf(
-  directory: string,
-  {name, bytes, algorithm, digest}: PinnedFile,
-): Promise<string | undefined> {
+async function faultOf(directory: string, {name, bytes, algorithm, digest}: PinnedFile): Promise<string | undefined> {
   const file = path.join(directory, name);
   const found = statSync(file, {throwIfNoEntry: false});
   if (found === undefined) return `${file} is missing.`;

@@ -23,7 +23,7 @@ import {
 } from '../training/optimizers.ts';
 import {openPart, type Session} from './session.ts';
 
-export type PhaseName = 'pretrain' | 'search' | 'train';
+type PhaseName = 'pretrain' | 'search' | 'train';
 
 /** A run with what its phases need of it. */
 export interface PhaseContext {
@@ -35,7 +35,7 @@ export interface PhaseContext {
 }
 
 /** The best epoch on the validation split. */
-export interface Best {
+interface Best {
   /** From 1. */
   readonly epoch: number;
   readonly accuracy: number;

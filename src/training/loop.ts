@@ -11,7 +11,7 @@ import {ExitCode, SdqError} from '../errors.ts';
 import type {TrainedParameter} from './optimizers.ts';
 
 /** Sums of what the steps reported, weighted by images. */
-export interface Totals {
+interface Totals {
   readonly steps: number;
   readonly images: number;
   readonly sums: Readonly<Record<string, number>>;
