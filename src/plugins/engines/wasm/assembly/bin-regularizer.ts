@@ -1,11 +1,13 @@
 /** Bin regularizer (entropy-aware, EBR): loss and gradient, see src/tensor/kernels.ts. Bins are grid indices over a whole tensor. */
+import {clip} from './rows';
 import {float, int, pointer, shareStart} from './task';
 
 /** Grid index clip(round_half_even(u − offset), qmin, qmax). */
 // @ts-ignore: decorator
 @inline
 function level(u: f32, offset: f32, qmin: f32, qmax: f32): f32 {
-  return min<f32>(max<f32>(nearest<f32>(u - offset), qmin), qmax);
+  const rounded = f32x4.nearest(f32x4.splat(u - offset));
+  return f32x4.extract_lane(clip(rounded, f32x4.splat(qmin), f32x4.splat(qmax)), 0);
 }
 
 /**
@@ -34,10 +36,10 @@ export function binTotals(task: usize, thread: i32, threads: i32): void {
     const d = <f64>u - <f64>(q + offset);
     const weight = <f64>scale * <f64>scale;
     const bin = totals + <usize>min<i32>(max<i32>(<i32>(q - qmin), 0), bins - 1) * 32;
-    store<f64>(bin, load<f64>(bin) + 1);
-    store<f64>(bin, load<f64>(bin, 8) + weight, 8);
-    store<f64>(bin, load<f64>(bin, 16) + weight * d, 16);
-    store<f64>(bin, load<f64>(bin, 24) + weight * d * d, 24);
+    const counted = f64x2.replace_lane(f64x2.splat(weight), 0, 1);
+    const sums = f64x2.replace_lane(f64x2.splat(weight * d * d), 0, weight * d);
+    v128.store(bin, f64x2.add(v128.load(bin), counted));
+    v128.store(bin, f64x2.add(v128.load(bin, 16), sums), 16);
   }
 }
 

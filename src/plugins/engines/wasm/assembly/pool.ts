@@ -9,6 +9,13 @@
 import {storeUpTo} from './rows';
 import {int, pointer, shareStart} from './task';
 
+/** A window of one element without padding: a stride alone, as in the shortcuts of a CIFAR ResNet. */
+// @ts-ignore: decorator
+@inline
+function subsamples(task: usize): bool {
+  return int(task, 9) == 1 && int(task, 10) == 1 && int(task, 13) == 0 && int(task, 14) == 0;
+}
+
 // @ts-ignore: decorator
 @inline
 function poolRows(average: bool, task: usize, thread: i32, threads: i32): void {
@@ -18,6 +25,9 @@ function poolRows(average: bool, task: usize, thread: i32, threads: i32): void {
   const outWidth = int(task, 8);
   const pixel = <usize>int(task, 6) << 2;
   const items = int(task, 3) * outHeight;
+  const single = subsamples(task);
+  const step = <usize>int(task, 12) * pixel;
+  const lowest = f32x4.splat(-Infinity);
   const end = shareStart(items, thread + 1, threads);
   for (let item = shareStart(items, thread, threads); item < end; item++) {
     const image = pointer(task, 0) + <usize>(item / outHeight) * <usize>height * <usize>width * pixel;
@@ -25,6 +35,16 @@ function poolRows(average: bool, task: usize, thread: i32, threads: i32): void {
     const firstRow = max(top, 0);
     const lastRow = min(top + int(task, 9), height);
     let y = pointer(task, 2) + <usize>item * <usize>outWidth * pixel;
+    if (single) {
+      let x = image + <usize>(top * width) * pixel;
+      for (let column = 0; column < outWidth; column++, x += step, y += pixel) {
+        for (let c: usize = 0; c < pixel; c += 16) {
+          const value = v128.load(x + c);
+          storeUpTo(y + c, average ? value : f32x4.pmax(lowest, value), pixel - c);
+        }
+      }
+      continue;
+    }
     for (let column = 0; column < outWidth; column++, y += pixel) {
       const left = column * int(task, 12) - int(task, 14);
       const firstColumn = max(left, 0);
@@ -71,6 +91,9 @@ export function maxPoolGrad(task: usize, thread: i32, threads: i32): void {
   const outWidth = int(task, 8);
   const pixel = <usize>int(task, 6) << 2;
   const imageBytes = <usize>(height * width) * pixel;
+  const single = subsamples(task);
+  const step = <usize>int(task, 12) * pixel;
+  const lowest = f32x4.splat(-Infinity);
   const end = shareStart(batch, thread + 1, threads);
   for (let n = shareStart(batch, thread, threads); n < end; n++) {
     const image = pointer(task, 0) + <usize>n * imageBytes;
@@ -79,6 +102,16 @@ export function maxPoolGrad(task: usize, thread: i32, threads: i32): void {
     memory.fill(dx, 0, imageBytes);
     for (let outRow = 0; outRow < outHeight; outRow++) {
       const top = outRow * int(task, 11) - int(task, 13);
+      if (single) {
+        let at = <usize>(top * width) * pixel;
+        for (let column = 0; column < outWidth; column++, at += step, dy += pixel) {
+          for (let c: usize = 0; c < pixel; c += 16) {
+            const passes = f32x4.gt(v128.load(image + at + c), lowest);
+            storeUpTo(dx + at + c, v128.and(v128.load(dy + c), passes), pixel - c);
+          }
+        }
+        continue;
+      }
       const firstRow = max(top, 0);
       const lastRow = min(top + int(task, 9), height);
       for (let column = 0; column < outWidth; column++, dy += pixel) {

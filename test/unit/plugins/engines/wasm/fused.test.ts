@@ -277,6 +277,15 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
     });
   });
 
+  test('SdqBinRegularizer: a NaN or an infinity among the weights makes the loss one, and stops nothing', () => {
+    void tf.setBackend(backendName);
+    for (const bad of [NaN, Infinity, -Infinity]) {
+      const w = tf.tensor1d([0.1, bad, -0.2, 0.3]);
+      const [loss] = runFused('SdqBinRegularizer', {w, scale: tf.scalar(0.1)}, grids[1]!, () => []);
+      expect(Number.isFinite(loss!.dataSync()[0])).toBe(false);
+    }
+  });
+
   describe('optimizer updates', () => {
     test('SdqSgdUpdate is the composed definition', () => {
       fc.assert(

@@ -50,6 +50,18 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
       );
     });
 
+    test('a window of one element subsamples', () => {
+      expectSameOnBothBackends(() => {
+        const x = tf.concat(
+          [randomTensor([2, 5, 9, 17], 1), tf.fill([2, 1, 9, 17], NaN), randomTensor([2, 3, 9, 17], 2)],
+          1,
+        );
+        const attributes = {filterSize: 1, strides: [1, 2], pad: 'valid'};
+        const y = run(forward, {x}, attributes);
+        return [y, run(backward, {dy: randomTensor(y.shape, 8), input: x, output: y}, attributes)];
+      });
+    });
+
     test('the stem of a ResNet, 3×3 at stride 2, on every thread', () => {
       expectSameOnBothBackends(() => {
         const x = tf.round(randomTensor([3, 19, 18, 64], 7));
