@@ -203,9 +203,11 @@ function convolveWinograd(
 ): boolean {
   const {group} = tiled(g, threads);
   const threadBytes = align(768 + 4 * g.channels + positions * (4 * group * (g.channels + g.outChannels) + 128));
-  const weights = backend.allocate(4 * positions * g.channels * g.outChannels);
+  const size = positions * g.channels * g.outChannels;
+  const weights = backend.allocate(4 * size);
   const scratch = backend.allocate(threads * threadBytes);
-  backend.run('winogradWeights', [panels, weights, g.channels, panelCount(g.outChannels)], [], threads);
+  const weightThreads = Math.min(threads, backend.threadsFor(size));
+  backend.run('winogradWeights', [panels, weights, g.channels, panelCount(g.outChannels)], [], weightThreads);
   const spoilt = withFlag(backend, (flag) =>
     backend.run(
       'winograd',
@@ -276,7 +278,12 @@ function winogradFilterGradient(
   const head = [source, dy, sums, scratch, ...planned(g, threads).ints];
   backend.run('winogradFilterGradient', [...head, threadBytes, group], [], threads);
   const spoilt = withFlag(backend, (flag) =>
-    backend.run('winogradFilterResult', [sums, target, threads, g.channels, g.outChannels, flag], [], threads),
+    backend.run(
+      'winogradFilterResult',
+      [sums, target, threads, g.channels, g.outChannels, flag],
+      [],
+      Math.min(threads, backend.threadsFor(positions * size * threads)),
+    ),
   );
   backend.release(sums);
   backend.release(scratch);
