@@ -558,7 +558,7 @@ export function winogradFilterGradient(task: usize, thread: i32, threads: i32): 
 
 /**
  * winogradFilterResult: [sums, dw, parts, channels, outChannels, notFinite]: dw = Gᵀ (Σ of the parts, in their order) G.
- * `notFinite` as in `winograd`. Scratch: none.
+ * `notFinite` as in `winograd`.
  */
 export function winogradFilterResult(task: usize, thread: i32, threads: i32): void {
   const parts = int(task, 2);
