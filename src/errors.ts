@@ -14,6 +14,7 @@ export const ExitCode = {
 
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
+/** What an `SdqError` carries beside its message. */
 export interface SdqErrorOptions {
   /** Stable, machine-readable name in kebab case, e.g. `checkpoint-truncated`. */
   readonly code: string;

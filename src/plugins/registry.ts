@@ -30,11 +30,13 @@ interface Definition {
 
 // ---------------------------------------------------------------------------------------------------------- engines
 
+/** The keys of `engine` in the config, beside its name. */
 export interface EngineOptions {
   /** Worker threads, the main one included; `auto` takes what the process may use. */
   readonly threads: number | 'auto';
 }
 
+/** Whether an engine can be used on this machine; a probe never throws. */
 export interface EngineProbe {
   readonly available: boolean;
   /** Why it can or cannot be used, and how to get it: one sentence. */
@@ -64,6 +66,7 @@ export interface EngineDefinition extends Definition {
 
 // --------------------------------------------------------------------------------------------------------- data sets
 
+/** What `sdq data fetch` gives a data set. */
 export interface FetchContext {
   /** The data set's own folder in the cache; exists, writable. */
   readonly directory: string;
@@ -78,6 +81,7 @@ export interface FetchContext {
   notice(message: string): void;
 }
 
+/** Labelled images by name: how they are brought, checked and opened. */
 export interface DatasetDefinition<Options = Readonly<Record<string, unknown>>> extends Definition {
   readonly kind: 'dataset';
   /** Names for `--source`, in the order they are tried; empty when the user brings the files. */
@@ -92,12 +96,14 @@ export interface DatasetDefinition<Options = Readonly<Record<string, unknown>>> 
 
 // ------------------------------------------------------------------------------------------------------------ models
 
+/** What a data set asks of a network. */
 export interface ModelContext {
   readonly classes: number;
   /** [channels, height, width] */
   readonly inputShape: readonly [number, number, number];
 }
 
+/** A network by name, built for a number of classes and an input. */
 export interface ModelDefinition<Options = Readonly<Record<string, unknown>>> extends Definition {
   readonly kind: 'model';
   /** What `model show` builds when no data set says otherwise. */
@@ -130,6 +136,7 @@ export interface SearcherDefinition extends Definition {
 
 // ---------------------------------------------------------------------------------------------------------- registry
 
+/** The type of a definition by its kind. */
 export interface Definitions {
   engine: EngineDefinition;
   dataset: DatasetDefinition;
@@ -139,6 +146,7 @@ export interface Definitions {
   searcher: SearcherDefinition;
 }
 
+/** What a plugin can add. */
 export type Kind = keyof Definitions;
 
 /** The oclif hook `sdq:register`. */
