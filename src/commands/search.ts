@@ -51,9 +51,6 @@ export default class Search extends RunCommand {
     });
     const {readStrategy} = await import('../phases/strategy-file.ts');
     this.log(showStrategy(readStrategy(result.strategy)));
-    if (result.collapsed) {
-      this.notice('More than half of the searched layers ended at their lowest candidate: the strategy has collapsed.');
-    }
     const strategy = copyOutput(result.strategy, flags.output);
     this.log(`\nStrategy: ${strategy}`);
     return {runId: run.id, ...result, strategy, history: run.path('events.jsonl')};

@@ -21,7 +21,7 @@ export interface Config {
      */
     weights?: string;
     /**
-     * Options of the model itself (`sdq model show NAME`).
+     * Options of the model itself, as the model defines them.
      */
     options: {
       [k: string]: unknown;
@@ -44,7 +44,7 @@ export interface Config {
      */
     batchSize: number;
     /**
-     * Images at the end of the training split that are held out; the search and every choice look at these.
+     * Images at the end of the training split that are held out; the search and every choice look at these. With 0 the last epoch is kept.
      */
     validation: number;
     /**
