@@ -34,10 +34,44 @@ const warmUp = 2;
 tf.enableProdMode();
 registerGradients();
 
+/** Stock tfjs wasm has no gradient of the filter: here it is the convolution of x with dy, the batch as the channels. */
+function registerFilterGradient(): void {
+  tf.registerKernel({
+    kernelName: tf.Conv2DBackpropFilter,
+    backendName: 'wasm',
+    kernelFunc: ({inputs, attrs}) => {
+      const {x, dy} = inputs as unknown as {x: tf.Tensor4D; dy: tf.Tensor4D};
+      const {strides, pad, filterShape} = attrs as unknown as tf.Conv2DBackpropFilterAttrs;
+      const {padInfo, strideHeight, strideWidth} = tf.backend_util.computeConv2DInfo(
+        x.shape,
+        filterShape,
+        strides,
+        1,
+        pad,
+      );
+      const {top, bottom, left, right} = padInfo;
+      return tf.tidy(() => {
+        const padded = tf.pad4d(x, [
+          [0, 0],
+          [top, bottom],
+          [left, right],
+          [0, 0],
+        ]);
+        const channelsFirst = tf.transpose(padded, [3, 1, 2, 0]);
+        const filter = tf.transpose(dy, [1, 2, 0, 3]);
+        const gradient = tf.conv2d(channelsFirst, filter, 1, 'valid', 'NHWC', [strideHeight, strideWidth]);
+        const rows = tf.slice(gradient, [0, 0, 0, 0], [filterShape[2], filterShape[0], filterShape[1], filterShape[3]]);
+        return tf.transpose(rows, [1, 2, 0, 3]);
+      });
+    },
+  });
+}
+
 async function start(): Promise<string> {
   if (values.engine === 'tfjs-wasm') {
     await import('@tensorflow/tfjs-backend-wasm');
     await tf.setBackend('wasm');
+    registerFilterGradient();
     return 'stock tfjs wasm';
   }
   const engine = values.engine === 'cpu' ? cpuEngine : wasmEngine;
