@@ -84,6 +84,26 @@ export abstract class SdqCommand extends Command {
     return {config: config as Settings<Required>['config'], file, registry};
   }
 
+  /**
+   * The settings that a resumed run stored, checked as those of a file are.
+   * @param stored.name how errors name them
+   * @throws SdqError (exit 3)
+   */
+  protected async storedSettings(
+    stored: {readonly name: string; readonly base: string; readonly values: Readonly<Record<string, unknown>>},
+    kinds: readonly Kind[],
+  ): Promise<Pick<Settings<'model' | 'data'>, 'config' | 'registry'>> {
+    const [{loadStoredConfig}, {loadRegistry}] = await Promise.all([
+      import('../config/load-config.ts'),
+      import('./load-registry.ts'),
+    ]);
+    const {config, registry} = await loadStoredConfig(stored, {
+      require: ['model', 'data'],
+      loadRegistry: (plugins, base) => loadRegistry(this.config, plugins, base, kinds),
+    });
+    return {config: config as Settings<'model' | 'data'>['config'], registry};
+  }
+
   /** Where a long command shows how far it is: stderr, and nowhere under `--json` and `--quiet`. */
   protected progress(): Progress {
     this.#progress ??= createProgress(process.stderr, {silent: this.#isSilent()});

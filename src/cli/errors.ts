@@ -52,7 +52,9 @@ function errorReport(error: unknown, flags: readonly string[]): ErrorReport {
     const unknown = 'flags' in error && Array.isArray(error.flags) ? (error.flags as string[]) : [];
     const near = unknown.flatMap((flag) => didYouMean(flag, flags));
     const suggestions = [...near, 'List the arguments and flags with `--help`.'];
-    return {error: {code: 'usage', message, exit: error.oclif.exit, suggestions}};
+    // oclif gives some of its parser's errors the exit code of a bug.
+    const exit = error.oclif.exit === ExitCode.bug ? ExitCode.usage : error.oclif.exit;
+    return {error: {code: 'usage', message, exit, suggestions}};
   }
   if (isSystemError(error)) {
     const file = error.path === undefined ? '' : ` ${error.path}`;

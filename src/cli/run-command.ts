@@ -1,4 +1,6 @@
 /** What the four commands that make a run share: pretrain, search, train, run. */
+import path from 'node:path';
+
 import {Flags} from '@oclif/core';
 
 import type {SdqError} from '../errors.ts';
@@ -37,17 +39,22 @@ export abstract class RunCommand extends SdqCommand {
     readonly check?: (config: JobConfig) => void;
     readonly body: (context: RunContext) => Promise<{readonly result: T; readonly failure?: SdqError | undefined}>;
   }): Promise<{readonly result: T; readonly run: Run}> {
-    const {config, registry} = await this.settings({require: ['model', 'data'], kinds});
-    if (resume === undefined) check?.(config);
+    const settings = resume === undefined ? await this.settings({require: ['model', 'data'], kinds}) : undefined;
+    if (settings !== undefined) check?.(settings.config);
+    // A resumed run has its own settings; those at hand only say where the runs are.
+    const {config, file} = settings ?? (await this.settings({kinds: []}));
+    const base = file === undefined ? process.cwd() : path.dirname(file);
     const {withRun} = await import('../phases/run.ts');
     const {result, failure, run} = await withRun(
       {
         command,
-        config,
-        registry,
+        root: config.runs.directory,
         reporter: this.progress(),
         versions: {sdq: this.config.version, node: process.version},
-        resume,
+        begin: settings ?? {
+          id: resume!,
+          restore: (name, values) => this.storedSettings({name, base, values}, kinds),
+        },
       },
       body,
     );

@@ -52,7 +52,7 @@ export default class Train extends RunCommand {
           copyOutput(flags.checkpoint ?? config.model.weights!, weights);
         }
         const fullPrecision = config.model.weights ?? weights;
-        const input = {strategy: readStrategy(strategy), weights, fullPrecision};
+        const input = {strategy, weights, fullPrecision};
         return {result: await phase('train', async () => train(context(run.record().results), input))};
       },
     });

@@ -1,8 +1,9 @@
 /** Finds and reads the config file. */
 import path from 'node:path';
+import {pathToFileURL} from 'node:url';
 import {isDeepStrictEqual} from 'node:util';
 
-import {cosmiconfig, defaultLoaders, type Loader} from 'cosmiconfig';
+import {cosmiconfig, type Loader} from 'cosmiconfig';
 import {parse} from 'yaml';
 
 import {ExitCode, SdqError} from '../errors.ts';
@@ -22,6 +23,9 @@ const jsonLoader: Loader = (_, text) => {
   return JSON.parse(text) as unknown;
 };
 
+/** cosmiconfig's own loader asks `require` after a failure, and tells that one's instead. */
+const moduleLoader: Loader = async (file) => ((await import(pathToFileURL(file).href)) as {default?: unknown}).default;
+
 const searchPlaces = [
   'sdq.config.yaml',
   'sdq.config.json',
@@ -40,7 +44,7 @@ const searchPlaces = [
  * @throws SdqError (exit 3) when it cannot be read, is not what its name says, or holds no mapping
  */
 export async function readConfigFile(cwd: string, file: string | undefined): Promise<Source | undefined> {
-  const explorer = cosmiconfig('sdq', {
+  const settings: Parameters<typeof cosmiconfig>[1] = {
     searchPlaces,
     searchStrategy: 'project',
     cache: false,
@@ -48,15 +52,17 @@ export async function readConfigFile(cwd: string, file: string | undefined): Pro
       '.yaml': yamlLoader,
       '.yml': yamlLoader,
       '.json': jsonLoader,
-      '.js': defaultLoaders['.js'],
-      '.mjs': defaultLoaders['.js'],
+      '.js': moduleLoader,
+      '.mjs': moduleLoader,
       noExt: yamlLoader,
     },
-  });
+  };
   const named = file === undefined ? undefined : path.resolve(cwd, file);
   if (named !== undefined) readFileBounded(named, maximumBytes);
   let found;
   try {
+    // It reads the package.json of the working folder as it is made.
+    const explorer = cosmiconfig('sdq', settings);
     found = await (named === undefined ? explorer.search(cwd) : explorer.load(named));
   } catch (error) {
     const place = (error as {filepath?: string}).filepath ?? named ?? cwd;

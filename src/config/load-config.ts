@@ -41,6 +41,26 @@ export async function loadConfig(
     ...(request.sweepParams === undefined ? [] : [settingsOfSweep(request.sweepParams, cwd)]),
     ...settingsOfFlags(request.set, cwd),
   ];
+  return {...(await resolveSettings(sources, base, request)), file: fileSource?.name};
+}
+
+/**
+ * The settings that a run stored, checked as those of a file are.
+ * @param stored named as errors are to name it
+ * @throws SdqError (exit 3)
+ */
+export function loadStoredConfig(
+  stored: Source,
+  request: Pick<ConfigRequest, 'require' | 'loadRegistry'>,
+): Promise<{config: Config; registry: Registry}> {
+  return resolveSettings([stored], stored.base, request);
+}
+
+async function resolveSettings(
+  sources: readonly Source[],
+  base: string,
+  request: Pick<ConfigRequest, 'require' | 'loadRegistry'>,
+): Promise<{config: Config; registry: Registry}> {
   const registry = await request.loadRegistry(pluginNames(sources), base);
   const schema = withOptionSchemas(combine(sources), registry);
   const settings = combine(
@@ -50,11 +70,11 @@ export async function loadConfig(
     })),
   );
   const missing = request.require.find((key) => settings[key] === undefined);
-  if (missing !== undefined) throw missingSection(missing, fileSource?.name);
+  if (missing !== undefined) throw missingSection(missing, sources.find(({name}) => path.isAbsolute(name))?.name);
   validateSettings(settings, schema, sources);
   const config = resolvePaths(schema, settings, base) as Config;
   checkNames(config, registry, sources);
-  return {config, file: fileSource?.name, registry};
+  return {config, registry};
 }
 
 const combine = (sources: readonly Source[]): Record<string, unknown> =>

@@ -22,7 +22,7 @@ export function validateSettings(
   const error = mostTelling(validate.errors ?? []);
   const {message, place, suggestions} = describe(error);
   const source = sourceOf(place, sources);
-  throw new SdqError(`${source}: ${place === '' ? 'the settings' : place}: ${message}`, {
+  throw new SdqError(`${source}: ${place === '' ? '' : `${place}: `}${message}`, {
     code: 'invalid-config',
     exit: ExitCode.invalidInput,
     suggestions,
@@ -34,7 +34,14 @@ const validators = new WeakMap<JsonSchema, ValidateFunction>();
 function compiled(schema: JsonSchema): ValidateFunction {
   const known = validators.get(schema);
   if (known !== undefined) return known;
-  const ajv = new Ajv2020({allErrors: true, strict: false, useDefaults: true, verbose: true, logger: false});
+  const ajv = new Ajv2020({
+    allErrors: true,
+    strict: false,
+    strictNumbers: true,
+    useDefaults: true,
+    verbose: true,
+    logger: false,
+  });
   ajv.addFormat('path', true);
   const validate = ajv.compile(schema);
   validators.set(schema, validate);
@@ -64,7 +71,7 @@ function describe(error: ErrorObject): {message: string; place: string; suggesti
     const key = (error.params as {additionalProperty: string}).additionalProperty;
     const known = Object.keys((parentSchema as JsonSchema).properties ?? {}).filter((name) => !name.startsWith('$'));
     return {
-      message: `unknown key "${key}". Known here: ${known.join(', ')}.`,
+      message: `unknown key "${key}". ${known.length === 0 ? 'No key is allowed here' : `Known here: ${known.join(', ')}`}.`,
       place: `${instancePath}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`,
       suggestions: didYouMean(key, known),
     };
@@ -106,7 +113,12 @@ function expected(schema: JsonSchema): string {
         ? `${schema['items']['type']}s`
         : 'values'
     }`,
-    string: minLength === undefined ? 'text' : 'text that is not empty',
+    string:
+      typeof schema['pattern'] === 'string'
+        ? `text like /${schema['pattern']}/`
+        : minLength === undefined
+          ? 'text'
+          : 'text that is not empty',
     integer: 'a whole number',
     number: 'a number',
     boolean: 'true or false',

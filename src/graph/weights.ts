@@ -43,6 +43,9 @@ export function matchWeights(graph: Graph, {tensors}: {readonly tensors: Weights
   const unexpected: string[] = [];
   const wrong: string[] = [];
   const notFinite: string[] = [];
+  const negative: string[] = [];
+  const norms = graph.nodes.filter(({op}) => op === 'BatchNormalization');
+  const variances = new Set(norms.map(({inputs}) => inputs[4]));
   for (const [name, {shape, data}] of tensors) {
     const parameter = exact.get(name) ?? common.get(commonName(name));
     if (parameter === undefined) {
@@ -60,9 +63,12 @@ export function matchWeights(graph: Graph, {tensors}: {readonly tensors: Weights
     }
     const index = data.findIndex((value) => !Number.isFinite(value));
     if (index >= 0) notFinite.push(`"${name}" is ${data[index]!} at element ${index}`);
+    const below = variances.has(parameter.name) ? data.findIndex((value) => value < 0) : -1;
+    if (below >= 0) negative.push(`"${name}" is ${data[below]!} at element ${below}`);
   }
   if (wrong.length > 0) throw broken('weights-shape', listed(wrong));
   if (notFinite.length > 0) throw broken('weights-not-finite', `${listed(notFinite)}; weights must be finite`);
+  if (negative.length > 0) throw broken('weights-variance', `${listed(negative)}; a variance is at least 0`);
   const missing = graph.parameters.map(({name}) => name).filter((name) => !weights.has(name));
   return {weights, missing, unexpected};
 }

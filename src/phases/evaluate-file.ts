@@ -1,15 +1,13 @@
 /** Accuracy of a file of weights, at the bitwidths of a strategy where there is one. */
 import type {Part} from '../data/splits.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import {graphDigest} from '../graph/digest.ts';
-import {matchStrategy} from '../sdq/strategy.ts';
 import type {Evaluation} from '../training/evaluate.ts';
 import {evaluateOn} from './evaluate.ts';
 import {readModelFile} from './model-file.ts';
 import {calibrateInputs, loadLearnedValues} from './quantized-network.ts';
 import {createModel, firstImages, type Session} from './session.ts';
 import {checkedStrategy, readStrategy} from './strategy-file.ts';
-import {quantizeByStrategy} from './train.ts';
+import {matchModel, quantizeByStrategy} from './train.ts';
 
 /**
  * @param checkpoint weights; with a strategy in its metadata when `sdq train` wrote it
@@ -36,8 +34,7 @@ export async function evaluateFile(
     if (strategy === undefined) {
       evaluation = await evaluateOn(session, network, part);
     } else {
-      const model = {name: session.config.model.name, digest: graphDigest(network.graph)};
-      matchStrategy(strategy, model, network.layers, strategyFile ?? checkpoint);
+      matchModel(session, network, strategy, strategyFile ?? checkpoint);
       const hasSteps = [...file.tensors.keys()].some((name) => name.endsWith('.weight_step'));
       const quantization = quantizeByStrategy(session, network, strategy, hasSteps && strategyFile === undefined);
       try {

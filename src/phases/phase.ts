@@ -12,7 +12,7 @@ import {withFittingBatch} from '../plugins/engines/out-of-memory.ts';
 import {exitCodeOf, type StopSignal} from '../runs/signals.ts';
 import type {Run} from '../runs/run-directory.ts';
 import {decodeCheckpoint, encodeCheckpoint, type Checkpoint, type Json} from '../training/checkpoint.ts';
-import {firstState, runLoop, type LoopState, type Report, type StepInput} from '../training/loop.ts';
+import {firstState, parseLoopState, runLoop, type LoopState, type Report, type StepInput} from '../training/loop.ts';
 import {
   disposeState,
   exportMoments,
@@ -103,6 +103,7 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
     } else {
       disposeState(optimizerState);
       ({position, optimizerState} = restored);
+      checkPosition(position.loop, source.batchesPerEpoch, phase);
       run.journal.replayAfter(restored.journal);
       reporter.line(`Resuming ${phase.name} after step ${position.loop.step}.`);
     }
@@ -236,37 +237,35 @@ function restore(
   };
 }
 
+/** @throws SdqError (exit 3) when the loop does not stand at a batch of this phase: the data or the config changed */
+function checkPosition({epoch, batch, step}: LoopState, batchesPerEpoch: number, {name, epochs}: Phase): void {
+  if (epoch <= epochs && batch <= batchesPerEpoch && step === epoch * batchesPerEpoch + batch) return;
+  throw new SdqError(
+    `The checkpoint of ${name} stands at epoch ${epoch}, batch ${batch}, step ${step}; an epoch has ${batchesPerEpoch} batches now, and the phase ${epochs} epochs.`,
+    {code: 'checkpoint-position', exit: ExitCode.invalidInput, suggestions: ['Resume with the data of the run.']},
+  );
+}
+
+/** @throws SdqError (exit 3) naming what of the state is not as `encode` writes it */
 function stateOf(
   {state}: Checkpoint,
   file: string,
 ): {position: Position; optimizerStep: number; method: Json; journal: number} {
-  const {position, optimizerStep, method, journal} = state;
-  const loop = (position as {loop?: Partial<LoopState>} | undefined)?.loop;
-  const isComplete =
-    typeof optimizerStep === 'number' &&
-    typeof journal === 'number' &&
-    method !== undefined &&
-    Number.isInteger(loop?.step) &&
-    Number.isInteger(loop?.epoch) &&
-    Number.isInteger(loop?.batch);
-  if (!isComplete) {
-    throw new SdqError(`${file}: __metadata__/state lacks position, optimizerStep, method or journal.`, {
-      code: 'checkpoint-incomplete',
-      exit: ExitCode.invalidInput,
-    });
+  const {position, optimizerStep, method = null, journal} = state;
+  const {loop, best = null, last = null} = (position ?? {}) as {loop?: unknown; best?: Json; last?: Json};
+  const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+  const isAccuracy = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value <= 1;
+  const isBest = (value: Json): value is null | {epoch: number; accuracy: number} => {
+    const {epoch, accuracy} = (value ?? {epoch: 1, accuracy: 0}) as {epoch?: unknown; accuracy?: unknown};
+    return isCount(epoch) && isAccuracy(accuracy);
+  };
+  if (isCount(optimizerStep) && isCount(journal) && isBest(best) && (last === null || isAccuracy(last))) {
+    return {position: {loop: parseLoopState(loop, file), best, last}, optimizerStep, method, journal};
   }
-  return {position: position as unknown as Position, optimizerStep, method, journal};
-}
-
-/** The network's own parameters: weight decay applies to weights alone, not to batch-norm and biases. */
-export function networkParameters(network: Network): TrainedParameter[] {
-  const roles = new Map(network.graph.parameters.map(({name, role}) => [name, role]));
-  return [...network.parameters].map(([name, variable]) => ({
-    name,
-    variable,
-    decays: roles.get(name) === 'weight',
-    rateFactor: 1,
-  }));
+  throw new SdqError(`${file}: __metadata__/state: position/best, position/last, optimizerStep or journal is wrong.`, {
+    code: 'checkpoint-incomplete',
+    exit: ExitCode.invalidInput,
+  });
 }
 
 /** [N, classes], float32 */

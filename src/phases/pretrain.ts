@@ -1,13 +1,13 @@
 /** Full-precision training: cross-entropy with the labels. */
 import {uniform} from '../random.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
-import {updateRunningStatistics} from '../training/batch-norm-statistics.ts';
+import {batchStatistics} from '../training/batch-norm-statistics.ts';
 import {descend} from '../training/gradient-descent.ts';
-import {createOptimizer} from '../training/optimizers.ts';
+import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {learningRateFactor} from '../training/schedules.ts';
 import {evaluateOn} from './evaluate.ts';
 import {writeModelFile} from './model-file.ts';
-import {networkParameters, oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
+import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
 import type {PretrainResult} from './results.ts';
 import {createModel, readWeights} from './session.ts';
 
@@ -20,6 +20,7 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
   const parameters = networkParameters(network);
   const optimizer = createOptimizer(config.pretrain.optimizer);
   const {epochs, schedule} = config.pretrain;
+  const statistics = batchStatistics(network);
   try {
     const outcome = await runPhase(context, {
       name: 'pretrain',
@@ -36,7 +37,7 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
           () => {
             const logits = network.forward(images, {
               training: true,
-              onBatchStatistics: updateRunningStatistics(network),
+              onBatchStatistics: statistics.collect,
               dropout: (index) => uniform(config.seed, 'dropout', state.step, index),
             });
             const loss = softCrossEntropy(logits, oneHot(labels, dataset.classes.length));
@@ -44,6 +45,7 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
           },
           (gradients) => (next = optimizer.update(parameters, gradients, optimizerState, factor)),
         );
+        statistics.settle(Number.isFinite(metrics.loss));
         return {
           optimizerState: next,
           metrics: {...metrics, learningRate: factor * config.pretrain.optimizer.learningRate},

@@ -8,19 +8,29 @@ import {evaluateOn} from './evaluate.ts';
 import type {PhaseContext} from './phase.ts';
 import {pretrain} from './pretrain.ts';
 import type {Results} from './results.ts';
-import {search} from './search.ts';
+import {checkSearch, search} from './search.ts';
 import {createModel, openSession, type JobConfig, type Reporter, type Session} from './session.ts';
-import {readStrategy} from './strategy-file.ts';
-import {train} from './train.ts';
+import {checkTeacher, train} from './train.ts';
+
+interface RunSettings {
+  readonly config: JobConfig;
+  readonly registry: Registry;
+}
 
 export interface RunOptions {
   readonly command: 'pretrain' | 'search' | 'train' | 'run';
-  readonly config: JobConfig;
-  readonly registry: Registry;
+  /** Folder of the runs. */
+  readonly root: string;
   readonly reporter: Reporter;
   readonly versions: Readonly<Record<string, string>>;
-  /** Id of the run to continue, or `latest`. Its own config is used then. */
-  readonly resume?: string | undefined;
+  readonly begin:
+    | RunSettings
+    | {
+        /** Of the run to continue, or `latest`. */
+        readonly id: string;
+        /** Checks the config that the run stored. @param name how errors name it */
+        readonly restore: (name: string, values: Readonly<Record<string, unknown>>) => Promise<RunSettings>;
+      };
 }
 
 /** What the phases of a run share. */
@@ -43,16 +53,16 @@ export async function withRun<T>(
   options: RunOptions,
   body: (context: RunContext) => Promise<{readonly result: T; readonly failure?: SdqError | undefined}>,
 ): Promise<{readonly result: T; readonly failure?: SdqError | undefined; readonly run: Run}> {
-  const {command, registry, reporter, versions, resume} = options;
-  const root = options.config.runs.directory;
+  const {command, root, reporter, versions, begin} = options;
   const notice = reporter.line.bind(reporter);
   const run =
-    resume === undefined
-      ? createRun(root, {command, config: options.config, seed: options.config.seed, versions}, new Date(), notice)
-      : resumeRun(root, resume, command, new Date(), notice);
+    'id' in begin
+      ? resumeRun(root, begin.id, command, new Date(), notice)
+      : createRun(root, {command, config: begin.config, seed: begin.config.seed, versions}, new Date(), notice);
   const stop = listenForStop((signal) => notice(`${signal}: finishing the step; press again to stop at once.`));
   try {
-    const config = resume === undefined ? options.config : resumedConfig(run);
+    const {config, registry} =
+      'id' in begin ? await begin.restore(`${run.path('run.json')}, config`, resumedConfig(run)) : begin;
     run.journal.replayAfter(run.record().journal);
     notice(`Run ${run.id} in ${run.directory}`);
     const session = await openSession(config, registry, reporter);
@@ -82,10 +92,26 @@ export async function withRun<T>(
     }
   } catch (error) {
     endAfter(error, run);
-    throw error;
+    throw resumable(error, run);
   } finally {
     stop.dispose();
   }
+}
+
+/** The error with the command that goes on from the last checkpoint; without one, or where it would fail again, as it is. */
+function resumable(error: unknown, run: Run): unknown {
+  if (!(error instanceof SdqError) || run.checkpoints.isEmpty()) return error;
+  const {exit} = error.oclif;
+  if (![ExitCode.invalidInput, ExitCode.notAvailable].some((code) => code === exit)) return error;
+  return new SdqError(error.message, {
+    code: error.code,
+    exit,
+    suggestions: [
+      ...error.suggestions,
+      `Then go on from the last checkpoint: sdq ${run.record().command} --resume ${run.id}`,
+    ],
+    cause: error,
+  });
 }
 
 /** Ends the run after an error, without hiding it behind a second one, e.g. of the same full disk. */
@@ -100,9 +126,9 @@ function endAfter(error: unknown, run: Run): void {
 }
 
 /** The run's own config with the engine and threads that it began with: other ones would give other bits. */
-function resumedConfig(run: Run): JobConfig {
+function resumedConfig(run: Run): Readonly<Record<string, unknown>> {
   const {config, engine} = run.record();
-  const stored = config as JobConfig;
+  const stored = config as Readonly<Record<string, unknown>>;
   return engine === null
     ? stored
     : {...stored, engine: {name: engine.name, threads: engine.threads} satisfies Config['engine']};
@@ -120,6 +146,9 @@ export async function runAll({session, run, context, phase}: RunContext): Promis
   readonly result: Results;
   readonly failure?: SdqError | undefined;
 }> {
+  // What the later phases would refuse is said now, not after hours of training.
+  checkSearch(session);
+  checkTeacher(session);
   const {weights} = session.config.model;
   const fullPrecisionFile =
     weights ?? (await phase('pretrain', async () => pretrain(context(resultsOf(run))))).checkpoint;
@@ -128,7 +157,7 @@ export async function runAll({session, run, context, phase}: RunContext): Promis
   if (failure !== undefined) return {result: resultsOf(run), failure};
   await phase('train', async () =>
     train(context(resultsOf(run)), {
-      strategy: readStrategy(found.strategy),
+      strategy: found.strategy,
       weights: found.checkpoint,
       fullPrecision: fullPrecisionFile,
     }),

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import {writeFileAtomic} from '../files.ts';
 import {graphDigest} from '../graph/digest.ts';
-import type {QuantizedLayer} from '../graph/layer-table.ts';
+import {layerTable, type QuantizedLayer} from '../graph/layer-table.ts';
 import type {Network} from '../graph/network.ts';
 import {uniform} from '../random.ts';
 import {keepPositive} from '../sdq/activation-quantizer.ts';
@@ -27,15 +27,15 @@ import {temperature} from '../sdq/dbp.ts';
 import {buildStrategy, inputBits} from '../sdq/strategy.ts';
 import {outputChannels, quantizationErrors} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
-import {updateRunningStatistics} from '../training/batch-norm-statistics.ts';
+import {batchStatistics} from '../training/batch-norm-statistics.ts';
 import type {Json} from '../training/checkpoint.ts';
 import {descend} from '../training/gradient-descent.ts';
-import {createOptimizer, type TrainedParameter} from '../training/optimizers.ts';
+import {createOptimizer, networkParameters, type TrainedParameter} from '../training/optimizers.ts';
 import {writeModelFile} from './model-file.ts';
-import {networkParameters, oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
+import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
 import {calibrateInputs, inputForward, learnedValues, loadLearnedValues, quantize} from './quantized-network.ts';
 import type {SearchResult} from './results.ts';
-import {createModel, firstImages, openPart, type JobConfig, type Session} from './session.ts';
+import {buildGraph, createModel, firstImages, openPart, type JobConfig, type Session} from './session.ts';
 
 /** The search problem of a network under a config; `steps` is what all its epochs have. */
 function searchProblem(
@@ -67,6 +67,13 @@ function searchProblem(
       quantizationErrorWeight,
     },
   };
+}
+
+/** @throws SdqError (exit 3) for a search that could not begin: candidates, pins or a target that do not fit the network */
+export function checkSearch(session: Session): void {
+  const {config, registry} = session;
+  const {layers} = layerTable(buildGraph(session, config.model));
+  initSearch(searchProblem(config, registry.get('searcher', config.search.method).forward, layers, 1).problem);
 }
 
 /** The forward pass of one search step: weights by the plan, with an indicator variable a layer that carries ∂L/∂share. */
@@ -109,6 +116,7 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
     rateFactor: 1,
   }));
   const optimizer = createOptimizer(config.search.optimizer);
+  const statistics = batchStatistics(network);
 
   /** e(b) at both bitwidths of every layer, read in one go. */
   const errorsOf = (plan: readonly Choice[]): {high: number; low: number}[] => {
@@ -149,7 +157,7 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
               training: true,
               weight: planForward(network, plan, indicators, quantization.weights),
               activation: inputForward(quantization.inputs),
-              onBatchStatistics: updateRunningStatistics(network),
+              onBatchStatistics: statistics.collect,
               dropout: (index) => uniform(config.seed, 'dropout', at.step, index),
             });
             const loss = softCrossEntropy(logits, oneHot(labels, dataset.classes.length));
@@ -161,7 +169,9 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
             keepPositive(quantization.parameters.map(({variable}) => variable));
           },
         );
-        if (Number.isFinite(metrics.loss)) {
+        const isFinite = Number.isFinite(metrics.loss);
+        statistics.settle(isFinite);
+        if (isFinite) {
           const errors = problem.quantizationErrorWeight > 0 ? {errors: errorsOf(plan)} : {};
           const advanced = advanceSearch(problem, state, plan, {shares, ...errors});
           state = advanced.state;
@@ -183,6 +193,11 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
     // The target may be reached between two rows.
     run.journal.log('metric', snapshotMetrics(problem, state), context.stepOffset + done);
     const result = searchResult(problem, state);
+    if (result.collapsed) {
+      reporter.line(
+        'More than half of the searched layers ended at their lowest candidate: the strategy has collapsed.',
+      );
+    }
     const reached = result.missedBy === 0;
     const strategy = buildStrategy({
       model: {name: config.model.name, digest: graphDigest(network.graph)},

@@ -16,10 +16,10 @@ import {keepPositive} from '../sdq/activation-quantizer.ts';
 import {readScalars, searchWeights} from '../sdq/stochastic.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
-import {updateRunningStatistics} from '../training/batch-norm-statistics.ts';
+import {batchStatistics} from '../training/batch-norm-statistics.ts';
 import {descend} from '../training/gradient-descent.ts';
-import {createOptimizer, type TrainedParameter} from '../training/optimizers.ts';
-import {networkParameters, oneHot} from './phase.ts';
+import {createOptimizer, type TrainedParameter, networkParameters} from '../training/optimizers.ts';
+import {oneHot} from './phase.ts';
 import {calibrateInputs, quantize} from './quantized-network.ts';
 
 export interface StepBenchmark {
@@ -90,6 +90,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     const choice = {high: 4, low: 3, share: layers.indexOf(layer) % 2, slope: 0};
     return searchWeights(w, quantization.weights, choice, indicators[layers.indexOf(layer)]!, outputChannels(layer));
   };
+  const statistics = batchStatistics(network);
   const step = async (images: tf.Tensor4D, labels: tf.Tensor1D): Promise<void> => {
     if (kind === 'evaluate') {
       const logits = network.forward(images, {training: false, ...quantization.forward});
@@ -97,7 +98,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
       logits.dispose();
       return;
     }
-    await descend(
+    const {loss} = await descend(
       [...trained, ...followed],
       () => ({
         loss: softCrossEntropy(
@@ -105,7 +106,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
             training: true,
             weight,
             activation: quantization.forward.activation,
-            onBatchStatistics: updateRunningStatistics(network),
+            onBatchStatistics: statistics.collect,
           }),
           oneHot(labels, classes),
         ),
@@ -117,6 +118,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
         keepPositive(quantization.parameters.map(({variable}) => variable));
       },
     );
+    statistics.settle(Number.isFinite(loss));
   };
   try {
     const times: number[] = [];

@@ -4,30 +4,36 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {ExitCode, SdqError} from '../errors.ts';
+import {graphDigest} from '../graph/digest.ts';
+import type {Graph, Weights} from '../graph/graph.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
+import {didYouMean} from '../nearest.ts';
 import {uniform} from '../random.ts';
 import {keepPositive} from '../sdq/activation-quantizer.ts';
 import {binRegularization, binWeight} from '../sdq/bin-regularization.ts';
 import {distillationLoss} from '../sdq/distillation.ts';
-import type {Strategy} from '../sdq/strategy.ts';
+import {matchStrategy, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
-import {reestimateStatistics, updateRunningStatistics} from '../training/batch-norm-statistics.ts';
+import {reestimateStatistics, batchStatistics} from '../training/batch-norm-statistics.ts';
 import {descend} from '../training/gradient-descent.ts';
-import {createOptimizer} from '../training/optimizers.ts';
+import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {learningRateFactor} from '../training/schedules.ts';
 import {evaluateOn} from './evaluate.ts';
 import {readModelFile, writeModelFile} from './model-file.ts';
-import {networkParameters, oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
+import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
 import {calibrateInputs, learnedValues, loadLearnedValues, quantize, type Quantization} from './quantized-network.ts';
 import type {TrainResult} from './results.ts';
 import {buildGraph, createModel, firstImages, readWeights, type Session} from './session.ts';
+import {readStrategy} from './strategy-file.ts';
 
 /** Batches over which batch-norm statistics are re-estimated once the bitwidths are fixed [ours]. */
 const reestimationBatches = 50;
 
 export interface TrainInput {
-  readonly strategy: Strategy;
+  /** File of the strategy. */
+  readonly strategy: string;
   /** File of the weights to start from. */
   readonly weights: string;
   /** File of the full-precision weights: the teacher `self`. */
@@ -38,15 +44,17 @@ export interface TrainInput {
 export async function train(context: PhaseContext, input: TrainInput): Promise<TrainResult> {
   const {session, run} = context;
   const {config} = session;
-  const {strategy} = input;
   const {epochs, schedule, distillation, binRegularization: bins} = config.train;
+  const strategy = readStrategy(input.strategy);
   const network = createModel(session, input.weights);
+  matchModel(session, network, strategy, input.strategy);
   const teacher = createTeacher(session, input.fullPrecision);
   const quantization = quantizeByStrategy(session, network, strategy, config.train.learnScales);
   const checkpoint = run.path('quantized.safetensors');
   const parameters = [...networkParameters(network), ...quantization.parameters];
   const optimizer = createOptimizer(config.train.optimizer);
   const classes = session.dataset.classes.length;
+  const statistics = batchStatistics(network);
 
   /** L_EBR over the quantized layers. */
   const binLoss = (): tf.Tensor =>
@@ -83,7 +91,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
       },
       async step({images, labels, state}, optimizerState, stepsPerEpoch) {
         const factor = learningRateFactor(schedule, state.step, epochs * stepsPerEpoch, stepsPerEpoch);
-        const lambdaE = binWeight(bins.weight, state.step / stepsPerEpoch, bins.rampEpochs);
+        const lambdaE = binWeight(bins.weight, (state.step + 1) / stepsPerEpoch, bins.rampEpochs);
         let next = optimizerState;
         const teacherLogits = teacher?.forward(images, {training: false});
         try {
@@ -93,7 +101,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
               const logits = network.forward(images, {
                 training: true,
                 ...quantization.forward,
-                onBatchStatistics: updateRunningStatistics(network),
+                onBatchStatistics: statistics.collect,
                 dropout: (index) => uniform(config.seed, 'dropout', state.step, index),
               });
               const target = oneHot(labels, classes);
@@ -111,6 +119,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
               keepPositive(quantization.parameters.map(({variable}) => variable));
             },
           );
+          statistics.settle(Number.isFinite(metrics.loss));
           return {
             optimizerState: next,
             metrics: {...metrics, learningRate: factor * config.train.optimizer.learningRate},
@@ -143,6 +152,25 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
   }
 }
 
+/**
+ * Checks that a strategy is about this network and names quantizers that are there.
+ * @param file where the strategy comes from, for messages
+ * @throws SdqError (exit 3)
+ */
+export function matchModel({config, registry}: Session, network: Network, strategy: Strategy, file: string): void {
+  matchStrategy(strategy, {name: config.model.name, digest: graphDigest(network.graph)}, network.layers, file);
+  for (const key of ['weights', 'activations'] as const) {
+    const known = registry.list(key === 'weights' ? 'weight-quantizer' : 'activation-quantizer').map(({name}) => name);
+    const name = strategy.quantizers[key];
+    if (known.includes(name)) continue;
+    throw new SdqError(`${file}: /quantizers/${key}: there is no quantizer "${name}". Known: ${known.join(', ')}.`, {
+      code: 'strategy-unknown-quantizer',
+      exit: ExitCode.invalidInput,
+      suggestions: didYouMean(name, known),
+    });
+  }
+}
+
 /** Bitwidths, quantizers and learned values of a network under a strategy that was matched with it. */
 export function quantizeByStrategy(
   {registry}: Session,
@@ -159,6 +187,19 @@ function createTeacher(session: Session, fullPrecision: string): Network | undef
   const {teacher} = session.config.train.distillation;
   if (teacher === 'none') return undefined;
   if (teacher === 'self') return createModel(session, fullPrecision);
-  const graph = buildGraph(session, {name: teacher.model, options: teacher.options ?? {}});
-  return createNetwork(graph, readWeights(graph, teacher.weights));
+  const {graph, weights} = readTeacher(session, teacher);
+  return createNetwork(graph, weights);
+}
+
+type OtherTeacher = Exclude<Session['config']['train']['distillation']['teacher'], string>;
+
+function readTeacher(session: Session, {model, options = {}, weights}: OtherTeacher): {graph: Graph; weights: Weights} {
+  const graph = buildGraph(session, {name: model, options});
+  return {graph, weights: readWeights(graph, weights)};
+}
+
+/** @throws SdqError (exit 3) when the teacher is another model whose weights cannot be used */
+export function checkTeacher(session: Session): void {
+  const {teacher} = session.config.train.distillation;
+  if (typeof teacher !== 'string') readTeacher(session, teacher);
 }

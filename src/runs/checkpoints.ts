@@ -36,9 +36,16 @@ export interface Checkpoints {
    * @throws SdqError (exit 3) when there are some and all are damaged
    */
   latest(onDamaged: (message: string) => void): {readonly file: string; readonly content: Uint8Array} | undefined;
+  /** Whether there is nothing to resume from. */
+  isEmpty(): boolean;
   /** Removes what is there to resume from: the run is complete. */
   clear(): void;
 }
+
+const isEntry = (value: unknown): value is Entry => {
+  const {file, sha256} = (value ?? {}) as Partial<Record<keyof Entry, unknown>>;
+  return typeof file === 'string' && path.basename(file) === file && typeof sha256 === 'string';
+};
 
 export function openCheckpoints(directory: string): Checkpoints {
   const manifestFile = path.join(directory, 'manifest.json');
@@ -47,7 +54,7 @@ export function openCheckpoints(directory: string): Checkpoints {
     const text = Buffer.from(readFileBounded(manifestFile, manifestLimitBytes)).toString('utf8');
     try {
       const manifest = JSON.parse(text) as Manifest;
-      if (Array.isArray(manifest.resume)) return manifest;
+      if (Array.isArray(manifest.resume) && manifest.resume.every(isEntry)) return manifest;
     } catch {
       // falls through to the error below
     }
@@ -94,6 +101,7 @@ export function openCheckpoints(directory: string): Checkpoints {
         suggestions: ['Start a new run.'],
       });
     },
+    isEmpty: () => !existsSync(manifestFile) || readManifest().resume.length === 0,
     clear() {
       if (existsSync(directory)) write([]);
     },

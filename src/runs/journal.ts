@@ -164,6 +164,8 @@ export function* readJournal(file: string): Generator<Event> {
   }
   try {
     for (const {event} of readLines(fd, file)) yield event;
+  } catch (error) {
+    throw fileError(error, 'read', file);
   } finally {
     closeSync(fd);
   }
@@ -180,7 +182,13 @@ function brokenLine(file: string, offset: number, found: string): SdqError {
 function isEvent(value: unknown): value is Event {
   if (typeof value !== 'object' || value === null) return false;
   const {seq, ts, kind, data} = value as Partial<Record<keyof Event, unknown>>;
-  return Number.isInteger(seq) && typeof ts === 'number' && typeof kind === 'string' && typeof data === 'object';
+  return (
+    Number.isInteger(seq) &&
+    typeof ts === 'number' &&
+    typeof kind === 'string' &&
+    typeof data === 'object' &&
+    data !== null
+  );
 }
 
 function* readLines(fd: number, file: string): Generator<{event: Event; end: number}> {

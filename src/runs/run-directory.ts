@@ -168,17 +168,60 @@ function open(directory: string, initial: RunRecord, notice: (message: string) =
   };
 }
 
-/** Every readable run below `root`, oldest first. A run whose process died without a word counts as interrupted. */
-export function listRuns(root: string): readonly RunRecord[] {
-  let names: string[];
+/**
+ * Every run below `root`, oldest first. A run whose process died without a word counts as interrupted.
+ * @param onBroken told of a run whose record is broken, which is left out; by default it is thrown
+ */
+export function listRuns(
+  root: string,
+  onBroken: (error: SdqError) => void = (error) => {
+    throw error;
+  },
+): readonly RunRecord[] {
+  return runNames(root).flatMap((name) => {
+    try {
+      return [readRun(path.join(root, name))];
+    } catch (error) {
+      if (!(error instanceof SdqError)) throw error;
+      onBroken(error);
+      return [];
+    }
+  });
+}
+
+function runNames(root: string): readonly string[] {
   try {
-    names = readdirSync(root).filter((name) => idPattern.test(name) && existsSync(path.join(root, name, 'run.json')));
+    return readdirSync(root)
+      .filter((name) => idPattern.test(name) && existsSync(path.join(root, name, 'run.json')))
+      .sort();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw fileError(error, 'read', root);
   }
-  return names.sort().map((name) => readRun(path.join(root, name)));
 }
+
+const isMapping = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isText = (value: unknown): boolean => typeof value === 'string';
+const isOptionalText = (value: unknown): boolean => value === null || isText(value);
+
+/** What is relied on in a record that was read back. */
+const recordChecks: Readonly<Record<Exclude<keyof RunRecord, 'git' | 'exitCode'>, (value: unknown) => boolean>> = {
+  version: (value) => value === 1,
+  id: isText,
+  command: (value) => ['run', 'search', 'train', 'pretrain'].includes(value as string),
+  status: (value) => ['running', 'finished', 'failed', 'interrupted'].includes(value as string),
+  startedAt: isText,
+  endedAt: isOptionalText,
+  resumedAt: (value) => Array.isArray(value) && value.every(isText),
+  seed: Number.isInteger,
+  config: isMapping,
+  versions: (value) => isMapping(value) && isText(value['sdq']),
+  engine: (value) =>
+    value === null || (isMapping(value) && isText(value['name']) && Number.isInteger(value['threads'])),
+  results: (value) => isMapping(value) && Object.values(value).every(isMapping),
+  journal: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
+};
 
 /** @throws SdqError (exit 3) when `run.json` is missing or is not one */
 function readRun(directory: string): RunRecord {
@@ -186,8 +229,8 @@ function readRun(directory: string): RunRecord {
   const text = Buffer.from(readFileBounded(file, recordLimitBytes)).toString('utf8');
   let record: RunRecord;
   try {
-    const parsed = JSON.parse(text) as Partial<Record<keyof RunRecord, unknown>>;
-    if (parsed.version !== 1 || typeof parsed.id !== 'string') throw new Error('not a run record');
+    const parsed = JSON.parse(text) as unknown;
+    if (!isMapping(parsed)) throw new Error('not a mapping');
     record = parsed as unknown as RunRecord;
   } catch (error) {
     throw new SdqError(`${file} is not the record of a run: found ${JSON.stringify(text.slice(0, 40))}.`, {
@@ -196,17 +239,28 @@ function readRun(directory: string): RunRecord {
       cause: error,
     });
   }
+  const fields = record as unknown as Readonly<Record<string, unknown>>;
+  const wrong = Object.entries(recordChecks).find(([key, check]) => !check(fields[key]));
+  if (wrong !== undefined || record.id !== path.basename(directory)) {
+    const key = wrong?.[0] ?? 'id';
+    const found = JSON.stringify(fields[key] ?? null).slice(0, 40);
+    throw new SdqError(`${file}: /${key} is ${found}, which a run of this folder cannot have.`, {
+      code: 'run-record-broken',
+      exit: ExitCode.invalidInput,
+      suggestions: ['The file was changed by hand or by another program; restore it or start a new run.'],
+    });
+  }
   return record.status === 'running' && !isLocked(directory) ? {...record, status: 'interrupted'} : record;
 }
 
 /** @param id a run's id, a unique beginning of one, or `latest` (of `command`, when given) @throws SdqError (exit 3) */
 export function findRun(root: string, id: string, command?: string): RunRecord {
-  const runs = listRuns(root);
+  const names = runNames(root);
   const candidates =
     id === 'latest'
-      ? runs.filter((run) => command === undefined || run.command === command).slice(-1)
-      : runs.filter((run) => run.id === id || run.id.startsWith(id));
-  if (candidates.length === 1) return candidates[0]!;
+      ? names.filter((name) => command === undefined || name.split('-')[2] === command).slice(-1)
+      : names.filter((name) => name.startsWith(id));
+  if (candidates.length === 1) return readRun(path.join(root, candidates[0]!));
   const found =
     candidates.length === 0
       ? `There is no run "${id}" in ${root}.`

@@ -6,20 +6,37 @@ import type {ForwardOptions, Network} from '../graph/network.ts';
 
 type OnBatchStatistics = NonNullable<ForwardOptions['onBatchStatistics']>;
 
-/**
- * The listener for `Network.forward` that moves the running statistics after every training batch:
- * running ← momentum · running + (1 − momentum) · batch, the batch's variance unbiased, as PyTorch does.
- */
-export function updateRunningStatistics(network: Network): OnBatchStatistics {
-  return (node, mean, variance) => {
-    const running = network.norms.get(node)!;
-    tf.tidy(() => {
-      const {momentum} = running;
-      const mixed = (old: tf.Tensor, batch: tf.Tensor): tf.Tensor =>
-        tf.add(tf.mul(old, momentum), tf.mul(batch, 1 - momentum));
-      running.mean.assign(mixed(running.mean, mean));
-      running.variance.assign(mixed(running.variance, variance));
-    });
+/** The statistics of one training batch, held back until it is known whether its loss is finite. */
+export interface BatchStatistics {
+  /** The listener for `Network.forward`. */
+  readonly collect: OnBatchStatistics;
+  /**
+   * Moves the running statistics when the batch is accepted, leaves them as they are otherwise, and frees the batch's:
+   * running ← momentum · running + (1 − momentum) · batch, the batch's variance unbiased, as PyTorch does.
+   */
+  settle(accept: boolean): void;
+}
+
+export function batchStatistics(network: Network): BatchStatistics {
+  const collected: {node: string; mean: tf.Tensor; variance: tf.Tensor}[] = [];
+  return {
+    collect(node, mean, variance) {
+      collected.push({node, mean: tf.keep(tf.clone(mean)), variance: tf.keep(tf.clone(variance))});
+    },
+    settle(accept) {
+      for (const {node, mean, variance} of collected.splice(0)) {
+        const running = network.norms.get(node)!;
+        tf.tidy(() => {
+          if (!accept) return;
+          const {momentum} = running;
+          const mixed = (old: tf.Tensor, batch: tf.Tensor): tf.Tensor =>
+            tf.add(tf.mul(old, momentum), tf.mul(batch, 1 - momentum));
+          running.mean.assign(mixed(running.mean, mean));
+          running.variance.assign(mixed(running.variance, variance));
+        });
+        tf.dispose([mean, variance]);
+      }
+    },
   };
 }
 

@@ -1,7 +1,7 @@
 import {expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
-import {reestimateStatistics, updateRunningStatistics} from '../../../src/training/batch-norm-statistics.ts';
+import {reestimateStatistics, batchStatistics} from '../../../src/training/batch-norm-statistics.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {expectClose} from '../../helpers/gradient-check.ts';
 import {tinyNetwork, tinyShape, tinySource} from '../../helpers/tiny-network.ts';
@@ -13,17 +13,32 @@ const [channels, height, width] = tinyShape;
 test('running ← 0.9 · running + 0.1 · batch, as PyTorch', () => {
   const network = tinyNetwork();
   const {mean, variance} = network.norms.get('bn1')!;
-  const listener = updateRunningStatistics(network);
+  const statistics = batchStatistics(network);
   const before = tf.memory().numTensors;
   for (let batch = 0; batch < 2; batch++) {
     const [m, v] = [tf.tensor1d([1, 2, 3, 4]), tf.tensor1d([5, 6, 7, 8])];
-    listener('bn1', m, v);
+    statistics.collect('bn1', m, v);
     tf.dispose([m, v]);
+    statistics.settle(true);
   }
   expect(tf.memory().numTensors).toBe(before);
   // From 0 and 1: 0.19 · batch, and 0.81 + 0.19 · batch.
   expectClose(mean, [0.19, 0.38, 0.57, 0.76]);
   expectClose(variance, [1.76, 1.95, 2.14, 2.33]);
+});
+
+test('the batch of a loss that is not finite leaves the running statistics, and nothing else, behind', () => {
+  const network = tinyNetwork();
+  const {mean, variance} = network.norms.get('bn1')!;
+  const statistics = batchStatistics(network);
+  const before = tf.memory().numTensors;
+  const images = tf.fill([3, height, width, channels], NaN);
+  tf.dispose(network.forward(images, {training: true, onBatchStatistics: statistics.collect}));
+  images.dispose();
+  statistics.settle(false);
+  expect(tf.memory().numTensors).toBe(before);
+  expectClose(mean, [0, 0, 0, 0]);
+  expectClose(variance, [1, 1, 1, 1]);
 });
 
 test('a forward pass in training hands out unbiased variances', () => {

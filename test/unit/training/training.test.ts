@@ -5,7 +5,7 @@ import type {ForwardOptions, Network} from '../../../src/graph/network.ts';
 import {softCrossEntropy} from '../../../src/tensor/cross-entropy.ts';
 import {fakeQuantize} from '../../../src/tensor/fake-quantize.ts';
 import type {GradientRule, Grid} from '../../../src/tensor/kernels.ts';
-import {updateRunningStatistics} from '../../../src/training/batch-norm-statistics.ts';
+import {batchStatistics} from '../../../src/training/batch-norm-statistics.ts';
 import {decodeCheckpoint, encodeCheckpoint} from '../../../src/training/checkpoint.ts';
 import {evaluate} from '../../../src/training/evaluate.ts';
 import {descend} from '../../../src/training/gradient-descent.ts';
@@ -69,7 +69,7 @@ function trial(quantized: boolean, epochs: number, optimizerOptions = sgd): Tria
     ...[...steps].map(([name, variable]) => ({name: `${name}.step`, variable, decays: false, rateFactor: 0.1})),
   ];
   const optimizer = createOptimizer(optimizerOptions);
-  const onBatchStatistics = updateRunningStatistics(network);
+  const statistics = batchStatistics(network);
   return {
     network,
     options,
@@ -96,12 +96,12 @@ function trial(quantized: boolean, epochs: number, optimizerOptions = sgd): Tria
         state,
         intervalSteps: 5,
         parameters,
-        step: ({images, labels, state}) =>
-          descend(
+        step: async ({images, labels, state}) => {
+          const metrics = await descend(
             parameters,
             () => ({
               loss: softCrossEntropy(
-                network.forward(images, {training: true, onBatchStatistics, ...options}),
+                network.forward(images, {training: true, onBatchStatistics: statistics.collect, ...options}),
                 tf.oneHot(labels, tinyClasses, 1, 0, 'float32'),
               ),
             }),
@@ -109,7 +109,10 @@ function trial(quantized: boolean, epochs: number, optimizerOptions = sgd): Tria
               const factor = learningRateFactor(schedule, state.step, epochs * stepsPerEpoch, stepsPerEpoch);
               optimizerState = optimizer.update(parameters, gradients, optimizerState, factor);
             },
-          ),
+          );
+          statistics.settle(Number.isFinite(metrics.loss));
+          return metrics;
+        },
         onInterval: () => undefined,
         onEpoch: () => Promise.resolve(),
         onState: (next) => {
