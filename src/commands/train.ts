@@ -52,7 +52,8 @@ export default class Train extends RunCommand {
           copyOutput(flags.checkpoint ?? config.model.weights!, weights);
         }
         const fullPrecision = config.model.weights ?? weights;
-        const input = {strategy, weights, fullPrecision};
+        // An error about the strategy names the file that the user gave.
+        const input = {strategy: flags.strategy ?? strategy, weights, fullPrecision};
         return {result: await phase('train', async () => train(context(run.record().results), input))};
       },
     });

@@ -1,0 +1,254 @@
+/** What a user may get wrong, in commands, configs and files: a clear message, the right exit code, nothing half written. */
+import {cpSync, mkdirSync, mkdtempSync, readFileSync, truncateSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {beforeAll, describe, expect, test} from '@jest/globals';
+
+import {parseSafetensors, serializeSafetensors} from '../../src/graph/safetensors.ts';
+import {failure, smallJob, writeSmallJob} from '../helpers/failures.ts';
+import {resultProblems} from '../helpers/result-schemas.ts';
+import {sdq} from '../helpers/sdq.ts';
+import {temporaryFolder} from '../helpers/temporary-folder.ts';
+
+const base = temporaryFolder();
+const cwd = path.join(base, 'job');
+const folder = (): string => mkdtempSync(path.join(base, 'place-'));
+const inFolder = (name: string): string => path.join(cwd, name);
+
+beforeAll(async () => {
+  writeSmallJob(cwd);
+  expect(await sdq(['pretrain', '--output', 'fp.safetensors', '--quiet'], {cwd})).toMatchObject({exitCode: 0});
+  const create = ['strategy', 'create', '--weight-bits', '3', '--output', 'good.json', '--quiet'];
+  expect(await sdq(create, {cwd})).toMatchObject({exitCode: 0});
+}, 120_000);
+
+describe('usage', () => {
+  test.each([
+    [['foo'], 'no command "sdq foo"'],
+    [['strategy', 'shwo'], 'Did you mean "strategy show"?'],
+    [['run', '--stet', 'seed=1'], 'Did you mean "--set"?'],
+    [['evaluate'], 'Missing required flag checkpoint'],
+    [['evaluate', '--checkpoint'], '--checkpoint expects a value'],
+    [['init', '--template', 'foo'], 'to be one of: mnist'],
+    [['bench', 'step', '--weight-bits', '9'], 'to be one of: 1, 2'],
+    [['strategy', 'create', '--weight-bits', '2.5'], 'Expected an integer'],
+    [['model', 'show'], 'Missing 1 required arg'],
+    [['run', '--resume', 'latest', '--set', 'seed=1'], '--set'],
+  ])('%j', async (args, message) => {
+    expect(await failure(args, cwd, 2)).toContain(message);
+  });
+});
+
+describe('a config file', () => {
+  test.each([
+    ['sdq.config.yaml', 'model: [1', 'line 1'],
+    ['sdq.config.yaml', 'seed: 1\nseed: 2\n', 'must be unique at line 2'],
+    ['sdq.config.yaml', '- 1\n', 'found a list'],
+    ['sdq.config.json', '{"seed": 1,}', 'in JSON at position 11'],
+    ['sdq.config.js', 'export default {', 'Unexpected end of input'],
+    ['sdq.config.mjs', 'throw new Error("no luck")', 'no luck'],
+    ['.sdqrc', '{', 'line 1'],
+    ['.sdqrc.json', '5', 'expected a mapping of settings, found number'],
+    ['package.json', '{"sdq": {"sead": 1}}', 'Did you mean "seed"?'],
+    ['package.json', '{', 'package.json'],
+    ['sdq.config.yaml', 'pretrain: {optimizer: {learningRate: .inf}}', 'plain data'],
+    ['sdq.config.yaml', 'x'.repeat(2_000_000), 'at most 1048576'],
+  ])('%s', async (name, content, message) => {
+    const place = folder();
+    writeFileSync(path.join(place, name), content);
+    const error = await failure(['runs', 'list'], place, 3);
+    expect(error).toContain(path.join(place, name));
+    expect(error).toContain(message);
+  });
+});
+
+describe('settings that do not fit the data or the model are refused before anything is trained', () => {
+  test.each([
+    ['data.validation=128', 3, 'mnist has 128 train images, so 0 to 127 are allowed'],
+    ['data.batchSize=97', 3, 'mnist has only 96 train images'],
+    ['pretrain.optimizer.learningRate=.inf', 3, '/pretrain/optimizer/learningRate'],
+    ['pretrain.epochs=0', 3, '/pretrain/epochs: expected a whole number of at least 1'],
+    ['search.candidates=[]', 3, '/search/candidates'],
+    ['search.candidates=[4,2]', 3, '/search/candidates/1 is 2 after 4'],
+    ['search.candidates=[2,2]', 3, 'found [2,2]'],
+    ['search.target.meanWeightBits=1', 3, 'with every layer at its lowest candidate the cost is'],
+    ['search.pin={nope: 2}', 3, 'no layer is named "nope"'],
+    ['search.epohcs=2', 3, 'Did you mean "epochs"?'],
+    ['engine.threads=0', 3, '/engine/threads'],
+    ['engine.threads=1000', 3, '/engine/threads'],
+    ['model.weights=absent.safetensors', 3, 'absent.safetensors: no such file'],
+    ['model.options.foo=1', 3, 'unknown key "foo"'],
+    ['train.distillation.teacher={model: resnet20, weights: absent}', 3, 'absent: no such file'],
+    ['data.normalization=imagenet', 3, 'mnist needs 1 finite numbers'],
+    ['data.directory=absent', 6, 'sdq data fetch mnist'],
+    ['runs.directory=images/train-images-idx3-ubyte', 6, 'not a folder'],
+  ])('%s', async (setting, exit, message) => {
+    const error = await failure(['run', '--set', setting], cwd, exit);
+    expect(error).toContain(message);
+    expect(error).not.toContain('pretrain, epoch');
+  });
+
+  test('a learning rate that makes the loss infinite ends the run with its place', async () => {
+    const error = await failure(['pretrain', '--set', 'pretrain.optimizer.learningRate=1e30'], cwd, 5);
+    expect(error).toMatch(/The loss is (NaN|Infinity) at step \d+ \(epoch 0, batch \d+\)/);
+  });
+
+  test('under --json the error is the one object on stdout', async () => {
+    const {exitCode, stdout, stderr} = await sdq(['run', '--json', '--set', 'search.candidates=[4,2]'], {cwd});
+    expect({exitCode, stderr}).toEqual({exitCode: 3, stderr: ''});
+    expect(resultProblems('error', stdout)).toEqual([]);
+  });
+});
+
+describe('a strategy', () => {
+  interface Layer {
+    name: string;
+    weightBits: number;
+  }
+  interface File {
+    model: {graphDigest: string};
+    quantizers: {weights: string};
+    layers: Layer[];
+    summary?: {meanWeightBits: number};
+  }
+  const write = (name: string, change: (file: File) => void): void => {
+    const file = JSON.parse(readFileSync(inFolder('good.json'), 'utf8')) as File;
+    const summary = file.summary!;
+    delete file.summary;
+    change(file);
+    if (name === 'lies.json') file.summary = {...summary, meanWeightBits: 1};
+    writeFileSync(inFolder(name), JSON.stringify(file));
+  };
+  test.each<[string, (file: File) => void, string]>([
+    ['unknown', ({layers}) => (layers[1]!.name = 'layer1.0.conv9'), 'Did you mean "layer1.0.conv1"?'],
+    ['missing', ({layers}) => layers.splice(2, 1), 'also has "layer1.0.conv2"'],
+    ['twice', ({layers}) => layers.push(layers[0]!), '/layers/8/name: "conv1" is already /layers/0'],
+    ['nine', ({layers}) => (layers[1]!.weightBits = 9), '/layers/1/weightBits: expected one of 1, 2'],
+    ['fraction', ({layers}) => (layers[1]!.weightBits = 2.5), '/layers/1/weightBits: expected one of 1, 2'],
+    ['digest', ({model}) => (model.graphDigest = `sha256:${'0'.repeat(64)}`), '/model/graphDigest is sha256:000'],
+    ['quantizer', ({quantizers}) => (quantizers.weights = 'narow'), 'Did you mean "narrow"?'],
+    ['lies', () => undefined, '/summary/meanWeightBits is 1; the layers give'],
+  ])('%s', async (name, change, message) => {
+    write(`${name}.json`, change);
+    for (const command of ['evaluate', 'train']) {
+      const args = [command, '--checkpoint', 'fp.safetensors', '--strategy', `${name}.json`];
+      const error = await failure(args, cwd, 3);
+      expect(error).toContain(`${name}.json`);
+      expect(error).toContain(message);
+    }
+  });
+
+  test.each([
+    ['absent.json', undefined, 'no such file'],
+    ['images', undefined, 'not a regular file'],
+    ['cut.json', '{"version": 1,', 'is not JSON'],
+    ['huge.json', 100 << 20, 'at most 16777216 are read'],
+  ])('%s', async (name, content, message) => {
+    if (content !== undefined) writeFileSync(inFolder(name), typeof content === 'string' ? content : '');
+    if (typeof content === 'number') truncateSync(inFolder(name), content);
+    expect(await failure(['strategy', 'show', name], cwd, 3)).toContain(message);
+  });
+});
+
+describe('a file of weights', () => {
+  type Header = Record<string, {shape: number[]; data_offsets: number[]}>;
+  const change = (name: string, edit: (header: Header, data: Buffer) => Buffer | undefined, length?: number): void => {
+    const bytes = readFileSync(inFolder('fp.safetensors'));
+    const start = 8 + Number(bytes.readBigUInt64LE(0));
+    const header = JSON.parse(bytes.toString('utf8', 8, start)) as Header;
+    const data = Buffer.from(bytes.subarray(start));
+    const kept = edit(header, data) ?? data;
+    const json = Buffer.from(JSON.stringify(header));
+    const size = Buffer.alloc(8);
+    size.writeBigUInt64LE(BigInt(length ?? json.length));
+    writeFileSync(inFolder(name), Buffer.concat([size, json, kept]));
+  };
+  test.each<[string, (header: Header, data: Buffer) => Buffer | undefined, string, number?]>([
+    ['length', () => undefined, "the header's length at byte 0 is", 2 ** 62],
+    [
+      'overlap',
+      (header) => void (header['bn1.bias']!.data_offsets = header['bn1.weight']!.data_offsets),
+      'overlaps the one before it',
+    ],
+    ['cut', (_, data) => data.subarray(0, 1000), 'the file is cut short'],
+    [
+      'nan',
+      (header, data) => void data.writeFloatLE(NaN, header['conv1.weight']!.data_offsets[0]),
+      '"conv1.weight" is NaN at element 0',
+    ],
+    [
+      'variance',
+      (header, data) => void data.writeFloatLE(-1, header['bn1.running_var']!.data_offsets[0]),
+      'a variance is at least 0',
+    ],
+    [
+      'shape',
+      (header) => void (header['conv1.weight']!.shape = [3, 3, 1, 16]),
+      'has the shape [3, 3, 1, 16], it must be [16, 1, 3, 3]',
+    ],
+  ])('%s', async (...[name, edit, message, length]) => {
+    change(`${name}.safetensors`, edit, length);
+    const error = await failure(['evaluate', '--checkpoint', `${name}.safetensors`], cwd, 3);
+    expect(error).toContain(`${name}.safetensors`);
+    expect(error).toContain(message);
+  });
+
+  test('of another model', async () => {
+    const args = ['evaluate', '--checkpoint', 'fp.safetensors', '--set', 'model.name=resnet20'];
+    expect(await failure(args, cwd, 3)).toContain('lacks');
+  });
+
+  test('with a strategy in it that is not JSON', async () => {
+    const {tensors} = parseSafetensors(readFileSync(inFolder('fp.safetensors')), 'fp.safetensors');
+    writeFileSync(inFolder('meta.safetensors'), serializeSafetensors(tensors, {'sdq.strategy': '{'}));
+    expect(await failure(['evaluate', '--checkpoint', 'meta.safetensors'], cwd, 3)).toContain(
+      '__metadata__/sdq.strategy is not JSON',
+    );
+  });
+});
+
+describe('data files', () => {
+  const evaluate = ['evaluate', '--checkpoint', 'fp.safetensors'];
+
+  test('IDX: cut short, a lying header, a folder in its place', async () => {
+    const name = 'train-images-idx3-ubyte';
+    for (const [place, edit, message] of [
+      ['cut', (file: string) => truncateSync(file, 5000), 'byte 16: found 4984 bytes of values'],
+      [
+        'lie',
+        (file: string) => {
+          const bytes = readFileSync(file);
+          bytes.writeUInt32BE(0xff_ff_ff_ff, 4);
+          writeFileSync(file, bytes);
+        },
+        '4294967295 × 28 × 28',
+      ],
+    ] as const) {
+      cpSync(inFolder('images'), inFolder(place), {recursive: true});
+      edit(path.join(cwd, place, name));
+      const error = await failure([...evaluate, '--set', `data.directory=${place}`], cwd, 3);
+      expect(error).toContain(path.join(cwd, place, name));
+      expect(error).toContain(message);
+    }
+  });
+
+  test('CIFAR: cut short', async () => {
+    mkdirSync(inFolder('cifar'));
+    for (const name of [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`).concat('test_batch.bin')) {
+      writeFileSync(path.join(cwd, 'cifar', name), Buffer.alloc(30_729));
+    }
+    const args = [...evaluate, '--set', 'data.name=cifar10', '--set', 'data.directory=cifar'];
+    expect(await failure(args, cwd, 3)).toContain('data_batch_1.bin, byte 30729');
+  });
+
+  test('a broken PNG is named', async () => {
+    for (const split of ['train', 'test']) {
+      mkdirSync(path.join(cwd, 'photos', split, 'cat'), {recursive: true});
+      for (let i = 0; i < 4; i++) writeFileSync(path.join(cwd, 'photos', split, 'cat', `${i}.png`), 'not a picture');
+    }
+    const data = {...smallJob.data, name: 'image-folder', directory: 'photos', batchSize: 2, validation: 0};
+    const error = await failure(['pretrain', '--set', `data=${JSON.stringify(data)}`], cwd, 3);
+    expect(error).toMatch(/Cannot decode .*photos\/train\/cat\/\d\.png/);
+    expect(error).toMatch(/sdq pretrain --resume \S+-pretrain-/);
+  });
+});
