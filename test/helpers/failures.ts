@@ -33,6 +33,6 @@ export async function failure(args: readonly string[], cwd: string, exit: number
   return stderr.replaceAll(/\s+/g, ' ');
 }
 
-export function temporaryFiles(folder: string): string[] {
+function temporaryFiles(folder: string): string[] {
   return readdirSync(folder, {recursive: true, encoding: 'utf8'}).filter((name) => name.endsWith('.tmp'));
 }
