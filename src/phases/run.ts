@@ -55,11 +55,18 @@ export async function withRun<T>(
 ): Promise<{readonly result: T; readonly failure?: SdqError | undefined; readonly run: Run}> {
   const {command, root, reporter, versions, begin} = options;
   const notice = reporter.line.bind(reporter);
-  const run =
-    'id' in begin
-      ? resumeRun(root, begin.id, command, new Date(), notice)
-      : createRun(root, {command, config: begin.config, seed: begin.config.seed, versions}, new Date(), notice);
+  // Before the run's folder is there: from then on a signal is one to a run, and has its exit code.
   const stop = listenForStop((signal) => notice(`${signal}: finishing the step; press again to stop at once.`));
+  let run: Run;
+  try {
+    run =
+      'id' in begin
+        ? resumeRun(root, begin.id, command, new Date(), notice)
+        : createRun(root, {command, config: begin.config, seed: begin.config.seed, versions}, new Date(), notice);
+  } catch (error) {
+    stop.dispose();
+    throw error;
+  }
   try {
     const {config, registry} =
       'id' in begin ? await begin.restore(`${run.path('run.json')}, config`, resumedConfig(run)) : begin;
