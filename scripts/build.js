@@ -8,7 +8,8 @@ const root = path.resolve(import.meta.dirname, '..');
 function run(script, ...args) {
   const {status} = spawnSync(process.execPath, [path.join(root, 'node_modules', script), ...args], {
     cwd: root,
-    stdio: 'inherit',
+    // `oclif manifest` takes what it finds on stdin for its argument.
+    stdio: ['ignore', 'inherit', 'inherit'],
     env: {...process.env, NODE_ENV: 'production'},
   });
   if (status !== 0) process.exit(status ?? 1);

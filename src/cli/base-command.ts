@@ -124,6 +124,8 @@ export abstract class SdqCommand extends Command {
 
   protected override async init(): Promise<void> {
     await super.init();
+    // oclif takes a missing argument from a pipe: under `while read` or `bash < script` that would eat the caller's input.
+    for (const argument of Object.values(this.ctor.args)) argument.ignoreStdin = true;
     const {flags} = await this.parse(this.ctor as typeof SdqCommand);
     this.#flags = flags;
   }
