@@ -1,5 +1,5 @@
 /** The layers that quantization is about, with their cost; and the cost of the whole network. */
-import type {Graph, Shape} from './graph.ts';
+import type {Graph, Node, Shape} from './graph.ts';
 import {elements} from './ops/operator.ts';
 import {inferShapes, operatorOf} from './shape.ts';
 
@@ -15,6 +15,8 @@ export interface QuantizedLayer {
   readonly params: number;
   /** Multiply-accumulates for one image. */
   readonly macs: number;
+  /** A Conv whose groups have one input channel each. */
+  readonly depthwise?: true;
   /** Whether an element of the input can be negative, derived from the graph. */
   readonly inputSigned: boolean;
   /** Name of the value that is its input. Layers with the same one can share a quantizer. */
@@ -36,6 +38,10 @@ function isQuantized(op: string): op is QuantizedOperator {
   return op === 'Conv' || op === 'Gemm' || op === 'MatMul';
 }
 
+function isDepthwise({op, attributes}: Node, [channels]: Shape): boolean {
+  return op === 'Conv' && channels !== 1 && attributes['group'] === channels;
+}
+
 /** @throws SdqError (exit 3) where the graph is not valid */
 export function layerTable(graph: Graph): LayerTable {
   const known = inferShapes(graph);
@@ -54,6 +60,7 @@ export function layerTable(graph: Graph): LayerTable {
         weight: w!.name,
         params: elements(w!.shape),
         macs: cost.macs,
+        ...(isDepthwise(node, x!.shape) ? {depthwise: true as const} : {}),
         inputSigned: x!.signed,
         inputValue: x!.name,
         inputShape: x!.shape,

@@ -2,7 +2,6 @@
  * What a device can run and what it costs, as data: the files of `hardware/` and a user's own (schemas/hardware.schema.json).
  * `rules.ts` reads the first half of a profile, the cost model of its family the second.
  */
-import {ExitCode, SdqError} from '../errors.ts';
 
 /** Integers of some widths, or floating point. */
 export type Format = IntegerFormat | FloatFormat;

@@ -7,7 +7,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import type {QuantizedLayer} from '../graph/layer-table.ts';
 import type {InputQuantizer as ForwardQuantizer} from '../graph/network.ts';
 import type {GradientRule, Grid} from '../tensor/kernels.ts';
-import {fullPrecision, minimumStep} from './weight-quantizer.ts';
+import {fullPrecision} from './strategy.ts';
+import {minimumStep} from './weight-quantizer.ts';
 
 export interface ActivationQuantizer {
   /** Whether it serves inputs that can be negative. */

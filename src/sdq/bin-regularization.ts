@@ -6,7 +6,8 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import {withGradient} from '../tensor/custom-gradient.ts';
 import {binRegularizer} from '../tensor/bin-regularizer.ts';
-import {asMatrix, fullPrecision, statisticScale, type WeightQuantizer} from './weight-quantizer.ts';
+import {fullPrecision} from './strategy.ts';
+import {asMatrix, statisticScale, type WeightQuantizer} from './weight-quantizer.ts';
 
 /** λ_E at a moment of training: linear from 0 to `weight` over `rampEpochs` [ours], then constant. */
 export function binWeight(weight: number, epoch: number, rampEpochs: number): number {

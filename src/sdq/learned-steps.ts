@@ -5,7 +5,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {QuantizedLayer} from '../graph/layer-table.ts';
-import {asMatrix, fullPrecision, outputChannels, statisticScale, type WeightQuantizer} from './weight-quantizer.ts';
+import {fullPrecision} from './strategy.ts';
+import {asMatrix, outputChannels, statisticScale, type WeightQuantizer} from './weight-quantizer.ts';
 
 /**
  * Steps by layer name for the layers with fewer than 32 weight bits; empty when the quantizer takes its step from the

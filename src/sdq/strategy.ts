@@ -6,6 +6,9 @@ import {ExitCode, SdqError} from '../errors.ts';
 import type {QuantizedLayer} from '../graph/layer-table.ts';
 import {didYouMean} from '../nearest.ts';
 
+/** The bitwidth that leaves weights or activations in full precision. */
+export const fullPrecision = 32;
+
 export interface LayerPrecision {
   readonly name: string;
   readonly op: string;
@@ -17,6 +20,8 @@ export interface LayerPrecision {
   readonly params: number;
   /** Multiply-accumulates for one sample. */
   readonly macs: number;
+  /** A Conv whose groups have one input channel each. */
+  readonly depthwise?: true;
   /** Held by the user, not found by a search. */
   readonly pinned?: true;
 }
@@ -85,13 +90,15 @@ export function summarize(layers: readonly LayerPrecision[]): StrategySummary {
 export interface StrategyParts {
   readonly model: ModelIdentity;
   readonly quantizers: Strategy['quantizers'];
-  readonly layers: readonly Pick<QuantizedLayer, 'name' | 'op' | 'params' | 'macs'>[];
+  readonly layers: readonly Pick<QuantizedLayer, 'name' | 'op' | 'params' | 'macs' | 'depthwise'>[];
   /** A bitwidth a layer, in the order of `layers`: `searchResult(…).bits`. */
   readonly weightBits: readonly number[];
   /** Of the network; a layer's own follow from `inputBits`. */
   readonly activationBits: number;
   /** Layer name → bits, from `pinnedBits`. */
   readonly pinned: ReadonlyMap<string, number>;
+  /** Names of hardware profiles; none or left out: for no particular device. */
+  readonly hardware?: readonly string[];
   readonly provenance: Provenance;
 }
 
@@ -102,7 +109,7 @@ export function inputBits(activationBits: number, pin: number | undefined): numb
 
 /** The strategy of a search, or of bitwidths chosen by hand. */
 export function buildStrategy(parts: StrategyParts): Strategy {
-  const layers = parts.layers.map(({name, op, params, macs}, l): LayerPrecision => {
+  const layers = parts.layers.map(({name, op, params, macs, depthwise}, l): LayerPrecision => {
     const pin = parts.pinned.get(name);
     return {
       name,
@@ -111,6 +118,7 @@ export function buildStrategy(parts: StrategyParts): Strategy {
       activationBits: inputBits(parts.activationBits, pin),
       params,
       macs,
+      ...(depthwise === true ? {depthwise} : {}),
       ...(pin === undefined ? {} : {pinned: true as const}),
     };
   });
@@ -120,6 +128,7 @@ export function buildStrategy(parts: StrategyParts): Strategy {
     quantizers: parts.quantizers,
     layers,
     summary: summarize(layers),
+    ...(parts.hardware === undefined || parts.hardware.length === 0 ? {} : {hardware: parts.hardware}),
     provenance: parts.provenance,
   };
 }
@@ -197,11 +206,11 @@ export function matchStrategy(
         didYouMean(found.name, known.keys()),
       );
     }
-    for (const key of ['op', 'params', 'macs'] as const) {
+    for (const key of ['op', 'params', 'macs', 'depthwise'] as const) {
       if (found[key] !== layer[key]) {
         throw invalid(
           'strategy-layer-differs',
-          `${file}: /layers/${l}/${key} is ${found[key]}; layer "${found.name}" of ${model.name} has ${layer[key]}.`,
+          `${file}: /layers/${l}/${key} is ${String(found[key])}; layer "${found.name}" of ${model.name} has ${String(layer[key])}.`,
         );
       }
     }

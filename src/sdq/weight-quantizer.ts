@@ -12,9 +12,7 @@ import type {QuantizedLayer} from '../graph/layer-table.ts';
 import {withGradient} from '../tensor/custom-gradient.ts';
 import {composedFakeQuantize, composedFakeQuantizeGrad, fakeQuantize, gridIndex} from '../tensor/fake-quantize.ts';
 import {runFused, type GradientRule, type Grid} from '../tensor/kernels.ts';
-
-/** The bitwidth that leaves weights or activations in full precision. */
-export const fullPrecision = 32;
+import {fullPrecision} from './strategy.ts';
 
 /** The smallest step: keeps a channel of zeros, and a learned step that was pushed below zero, from dividing by zero. */
 export const minimumStep = 1e-8;
@@ -22,6 +20,8 @@ export const minimumStep = 1e-8;
 export interface WeightQuantizer {
   /** 0 when the grid is whole multiples of the step at every bitwidth above 1; null for a half-integer grid. */
   readonly zeroPoint: 0 | null;
+  /** Whether a layer has one step, or one for each output channel. */
+  readonly granularity: 'tensor' | 'channel';
   /** At most 2^bits levels, for 1 to 8 bits. */
   grid(bits: number): Grid;
   /**

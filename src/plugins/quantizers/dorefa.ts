@@ -38,6 +38,7 @@ export const dorefa: WeightQuantizerDefinition = {
   summary: 'Weights squeezed by tanh onto a half-integer grid in [-1, 1]; the quantizer of the paper’s time.',
   optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   zeroPoint: null,
+  granularity: 'tensor',
   gradient: 'identity',
   learnsScale: false,
   grid: halfIntegerGrid,

@@ -15,6 +15,7 @@ export const entropy: WeightQuantizerDefinition = {
     'Half-integer grid over a range set by the mean magnitude of each output channel, so that levels fill evenly.',
   optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   zeroPoint: null,
+  granularity: 'channel',
   gradient: 'clipped',
   learnsScale: false,
   grid: halfIntegerGrid,

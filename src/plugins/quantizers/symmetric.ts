@@ -8,6 +8,7 @@ export const symmetric: WeightQuantizerDefinition = {
   summary: 'Signed integers with zero-point 0 and a step per output channel.',
   optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   zeroPoint: 0,
+  granularity: 'channel',
   gradient: 'identity',
   learnsScale: true,
   grid: (bits) => ({qmin: -(2 ** (bits - 1)), qmax: 2 ** (bits - 1) - 1, offset: bits === 1 ? 0.5 : 0}),

@@ -1,0 +1,49 @@
+/** Which layers read values that a device holds at one scale, because an Add or a Concat joins them. */
+import type {Graph, Node} from '../graph/graph.ts';
+import type {QuantizedLayer} from '../graph/layer-table.ts';
+
+/** Operators whose output has the grid of their first input. */
+const passing = new Set(['Relu', 'Clip', 'MaxPool', 'Identity', 'Flatten', 'Reshape', 'Dropout', 'Pad']);
+
+/**
+ * Groups of at least two layers that need the same activation bits: they read inputs of one of `operators`, or the output of a
+ * Concat; Relu, pooling and reshaping in between keep a value's grid.
+ * @returns names of layers
+ */
+export function joinedLayers(
+  graph: Graph,
+  layers: readonly Pick<QuantizedLayer, 'name' | 'inputValue'>[],
+  operators: readonly string[],
+): string[][] {
+  const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node])));
+  const origin = (value: string): string => {
+    let at = value;
+    for (let node = producers.get(at); node !== undefined && passing.has(node.op); node = producers.get(at)) {
+      at = node.inputs[0]!;
+    }
+    return at;
+  };
+  const parent = new Map<string, string>();
+  const root = (value: string): string => {
+    let at = value;
+    while (parent.has(at) && parent.get(at) !== at) at = parent.get(at)!;
+    return at;
+  };
+  for (const node of graph.nodes.filter(({op}) => operators.includes(op))) {
+    const [first, ...rest] = joinedValues(node).map(origin);
+    for (const value of [first!, ...rest]) if (!parent.has(value)) parent.set(value, value);
+    for (const value of rest) parent.set(root(value), root(first!));
+  }
+  const groups = new Map<string, string[]>();
+  for (const {name, inputValue} of layers) {
+    const value = origin(inputValue);
+    if (!parent.has(value)) continue;
+    const key = root(value);
+    groups.set(key, [...(groups.get(key) ?? []), name]);
+  }
+  return [...groups.values()].filter((names) => names.length > 1);
+}
+
+function joinedValues({op, inputs, outputs}: Node): readonly string[] {
+  return op === 'Concat' ? [...inputs, ...outputs] : inputs;
+}
