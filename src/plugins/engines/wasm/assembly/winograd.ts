@@ -22,6 +22,7 @@ import {
 } from './bands';
 import {clip} from './rows';
 import {float, int, madd, pointer, shareStart} from './task';
+import {gradientTile, inputTile, outputTile} from './winograd-transforms';
 
 /** Positions of a transformed tile. */
 const positions: i32 = 36;
@@ -31,130 +32,6 @@ const positionSlack: usize = 64;
 /** A thread's scratch: 36 vectors, 36 addresses, then a pixel of zeros. */
 const addressesOffset: usize = 576;
 const zerosOffset: usize = 768;
-
-// @ts-ignore: decorator
-@inline
-function transformInput(
-  d0: v128,
-  d1: v128,
-  d2: v128,
-  d3: v128,
-  d4: v128,
-  d5: v128,
-  target: usize,
-  step: usize,
-): void {
-  const four = f32x4.splat(4);
-  const two = f32x4.splat(2);
-  const minusFour = f32x4.splat(-4);
-  const minusFive = f32x4.splat(-5);
-  const even = madd(minusFour, d2, d4);
-  const odd = madd(minusFour, d1, d3);
-  const even2 = f32x4.sub(d4, d2);
-  const odd2 = f32x4.mul(two, f32x4.sub(d3, d1));
-  v128.store(target, madd(four, d0, madd(minusFive, d2, d4)));
-  target += step;
-  v128.store(target, f32x4.add(even, odd));
-  target += step;
-  v128.store(target, f32x4.sub(even, odd));
-  target += step;
-  v128.store(target, f32x4.add(even2, odd2));
-  target += step;
-  v128.store(target, f32x4.sub(even2, odd2));
-  target += step;
-  v128.store(target, madd(four, d1, madd(minusFive, d3, d5)));
-}
-
-/** Bᵀ x B of `bytes` / 16 vectors of channels; `addresses` holds those of the tile's 36 pixels. */
-function inputTile(addresses: usize, vectors: usize, bytes: usize, target: usize, positionBytes: usize): void {
-  for (let c: usize = 0; c < bytes; c += 16) {
-    for (let j: usize = 0; j < 6; j++) {
-      const at = addresses + (j << 2);
-      transformInput(
-        v128.load(load<usize>(at) + c),
-        v128.load(load<usize>(at, 24) + c),
-        v128.load(load<usize>(at, 48) + c),
-        v128.load(load<usize>(at, 72) + c),
-        v128.load(load<usize>(at, 96) + c),
-        v128.load(load<usize>(at, 120) + c),
-        vectors + (j << 4),
-        96,
-      );
-    }
-    let to = target + c;
-    for (let i: usize = 0; i < 6; i++) {
-      const row = vectors + i * 96;
-      transformInput(
-        v128.load(row),
-        v128.load(row, 16),
-        v128.load(row, 32),
-        v128.load(row, 48),
-        v128.load(row, 64),
-        v128.load(row, 80),
-        to,
-        positionBytes,
-      );
-      to += 6 * positionBytes;
-    }
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function transformGradient(y0: v128, y1: v128, y2: v128, y3: v128, target: usize, step: usize): void {
-  const even = f32x4.add(y0, y2);
-  const odd = f32x4.add(y1, y3);
-  const even2 = madd(f32x4.splat(4), y2, y0);
-  const odd2 = madd(f32x4.splat(8), y3, f32x4.add(y1, y1));
-  v128.store(target, y0);
-  target += step;
-  v128.store(target, f32x4.add(even, odd));
-  target += step;
-  v128.store(target, f32x4.sub(even, odd));
-  target += step;
-  v128.store(target, f32x4.add(even2, odd2));
-  target += step;
-  v128.store(target, f32x4.sub(even2, odd2));
-  target += step;
-  v128.store(target, y3);
-}
-
-/** A dy Aᵀ; `addresses` as for `inputTile`, of which the first 4 × 4 count. Panels of 8 channels are `panelBytes` apart. */
-function gradientTile(
-  addresses: usize,
-  vectors: usize,
-  bytes: usize,
-  target: usize,
-  panelBytes: usize,
-  positionBytes: usize,
-): void {
-  for (let c: usize = 0; c < bytes; c += 16) {
-    for (let j: usize = 0; j < 4; j++) {
-      const at = addresses + (j << 2);
-      transformGradient(
-        v128.load(load<usize>(at) + c),
-        v128.load(load<usize>(at, 24) + c),
-        v128.load(load<usize>(at, 48) + c),
-        v128.load(load<usize>(at, 72) + c),
-        vectors + (j << 4),
-        96,
-      );
-    }
-    let to = target + (c >> 5) * panelBytes + (c & 16);
-    for (let i: usize = 0; i < 6; i++) {
-      const row = vectors + i * 96;
-      transformGradient(
-        v128.load(row),
-        v128.load(row, 16),
-        v128.load(row, 32),
-        v128.load(row, 48),
-        to,
-        positionBytes,
-      );
-      to += 6 * positionBytes;
-    }
-  }
-}
 
 /**
  * Addresses of the 6 × 6 pixels from (top, left) of an image; those outside are a pixel of zeros.
@@ -231,62 +108,6 @@ function multiply(source: usize, sourceRow: usize, target: usize, targetRow: usi
     v128.store(target, a3);
     v128.store(target, b3, 16);
     target += targetRow;
-  }
-}
-
-// @ts-ignore: decorator
-@inline
-function transformOutput(
-  m0: v128,
-  m1: v128,
-  m2: v128,
-  m3: v128,
-  m4: v128,
-  m5: v128,
-  target: usize,
-  step: usize,
-): void {
-  const sum = f32x4.add(m1, m2);
-  const difference = f32x4.sub(m1, m2);
-  const sum2 = f32x4.add(m3, m4);
-  const difference2 = f32x4.sub(m3, m4);
-  v128.store(target, f32x4.add(m0, f32x4.add(sum, sum2)));
-  target += step;
-  v128.store(target, madd(f32x4.splat(2), difference2, difference));
-  target += step;
-  v128.store(target, madd(f32x4.splat(4), sum2, sum));
-  target += step;
-  v128.store(target, madd(f32x4.splat(8), difference2, f32x4.add(difference, m5)));
-}
-
-/** Aᵀ m A of 4 channels at `source`, left in `vectors`: rows of four, 64 bytes apart. */
-function outputTile(source: usize, positionBytes: usize, vectors: usize): void {
-  for (let j: usize = 0; j < 6; j++) {
-    const at = source + j * positionBytes;
-    const row = 6 * positionBytes;
-    transformOutput(
-      v128.load(at),
-      v128.load(at + row),
-      v128.load(at + 2 * row),
-      v128.load(at + 3 * row),
-      v128.load(at + 4 * row),
-      v128.load(at + 5 * row),
-      vectors + (j << 4),
-      96,
-    );
-  }
-  for (let i: usize = 0; i < 4; i++) {
-    const row = vectors + i * 96;
-    transformOutput(
-      v128.load(row),
-      v128.load(row, 16),
-      v128.load(row, 32),
-      v128.load(row, 48),
-      v128.load(row, 64),
-      v128.load(row, 80),
-      vectors + (i << 6),
-      16,
-    );
   }
 }
 
