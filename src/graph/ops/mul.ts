@@ -1,16 +1,4 @@
 /** a · b, with broadcasting. */
-import {broadcastAxes, broadcastShape} from './broadcast.ts';
-import {elements, type Operator} from './operator.ts';
+import {binary} from './elementwise.ts';
 
-export const mul: Operator = {
-  op: 'Mul',
-  inputs: [2, 2],
-  attributes: [],
-  infer: (node, [a, b]) => ({shape: broadcastShape(node, a!, b!), signed: a!.signed || b!.signed}),
-  cost: (_node, inputs) => ({
-    macs: 0,
-    parameters: inputs.filter((input) => input.parameter).reduce((sum, {shape}) => sum + elements(shape), 0),
-  }),
-  axes: broadcastAxes,
-  run: (tf, _node, [a, b]) => tf.mul(a!, b!),
-};
+export const mul = binary('Mul', (tf, a, b) => tf.mul(a, b));

@@ -1,17 +1,4 @@
 /** max(x, 0). */
-import {expectValue, noCost, type Operator} from './operator.ts';
+import {unary} from './elementwise.ts';
 
-export const relu: Operator = {
-  op: 'Relu',
-  inputs: [1, 1],
-  attributes: [],
-
-  infer(node, [x]) {
-    expectValue(node, x!);
-    return {shape: x!.shape, signed: false};
-  },
-
-  cost: noCost,
-
-  run: (tf, _node, [x]) => tf.relu(x!),
-};
+export const relu = unary('Relu', (tf, x) => tf.relu(x), {signed: false});

@@ -1,17 +1,4 @@
 /** 1 / (1 + e^−x). */
-import {expectValue, noCost, type Operator} from './operator.ts';
+import {unary} from './elementwise.ts';
 
-export const sigmoid: Operator = {
-  op: 'Sigmoid',
-  inputs: [1, 1],
-  attributes: [],
-
-  infer(node, [x]) {
-    expectValue(node, x!);
-    return {shape: x!.shape, signed: false};
-  },
-
-  cost: noCost,
-
-  run: (tf, _node, [x]) => tf.sigmoid(x!),
-};
+export const sigmoid = unary('Sigmoid', (tf, x) => tf.sigmoid(x), {signed: false});

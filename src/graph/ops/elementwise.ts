@@ -1,0 +1,39 @@
+/** What the operators have in common that treat every element alike: one computed input, or two that are broadcast. */
+import type * as tfjs from '@tensorflow/tfjs-core';
+
+import {broadcastAxes, broadcastShape} from './broadcast.ts';
+import {elements, expectValue, noCost, type Operator, type Tf} from './operator.ts';
+
+/** @param output.signed whether an element of the output can be negative; left out: as the input */
+export function unary(
+  op: string,
+  run: (tf: Tf, x: tfjs.Tensor) => tfjs.Tensor,
+  output: {readonly signed?: boolean} = {},
+): Operator {
+  return {
+    op,
+    inputs: [1, 1],
+    attributes: [],
+    infer(node, [x]) {
+      expectValue(node, x!);
+      return {shape: x!.shape, signed: output.signed ?? x!.signed};
+    },
+    cost: noCost,
+    run: (tf, _node, [x]) => run(tf, x!),
+  };
+}
+
+export function binary(op: string, run: (tf: Tf, a: tfjs.Tensor, b: tfjs.Tensor) => tfjs.Tensor): Operator {
+  return {
+    op,
+    inputs: [2, 2],
+    attributes: [],
+    infer: (node, [a, b]) => ({shape: broadcastShape(node, a!, b!), signed: a!.signed || b!.signed}),
+    cost: (_node, inputs) => ({
+      macs: 0,
+      parameters: inputs.filter((input) => input.parameter).reduce((sum, {shape}) => sum + elements(shape), 0),
+    }),
+    axes: broadcastAxes,
+    run: (tf, _node, [a, b]) => run(tf, a!, b!),
+  };
+}
