@@ -4,17 +4,10 @@ import {copyOutput} from '../cli/output.ts';
 import {RunCommand, runFlags} from '../cli/run-command.ts';
 import {showStrategy} from '../cli/strategy-view.ts';
 import {ExitCode, SdqError} from '../errors.ts';
+import type {SearchResult} from '../phases/results.ts';
 
-interface Result {
+interface Result extends SearchResult {
   readonly runId: string;
-  readonly strategy: string;
-  readonly checkpoint: string;
-  readonly meanWeightBits: number;
-  readonly meanWeightBitsUnpinned: number | null;
-  readonly compression: number;
-  readonly missedBy: number;
-  readonly collapsed: boolean;
-  readonly steps: number;
   /** The journal, with every layer's β, bits and cost. */
   readonly history: string;
 }
