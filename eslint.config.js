@@ -4,7 +4,7 @@ import tseslint from 'typescript-eslint';
 
 /**
  * Imports point downwards only:
- *   commands -> cli, config, phases -> runs, report, plugins -> training -> sdq -> graph -> tensor
+ *   commands -> cli, config, phases -> runs, report, plugins -> training, hardware -> sdq -> graph -> tensor
  * Each row lists what a folder must not import. `src/errors.ts` and `src/random.ts` are leaves that any folder may use.
  */
 const forbidden = {
@@ -19,11 +19,13 @@ const forbidden = {
     'hooks',
     'training',
     'sdq',
+    'hardware',
     'graph',
     'data',
   ],
-  graph: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'plugins', 'hooks', 'training', 'sdq', 'data'],
-  sdq: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'plugins', 'hooks', 'training', 'data'],
+  graph: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'plugins', 'hooks', 'training', 'sdq', 'hardware', 'data'],
+  sdq: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'plugins', 'hooks', 'training', 'hardware', 'data'],
+  hardware: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'plugins', 'hooks', 'training', 'tensor', 'data'],
   training: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'plugins', 'hooks'],
   data: [
     'commands',
@@ -59,7 +61,7 @@ const forbidden = {
   // A strategy is data that the command line shows.
   cli: ['commands', 'training', 'sdq(?!/strategy\\.ts)', 'graph', 'tensor', 'data'],
 };
-const pure = ['tensor', 'graph', 'sdq'];
+const pure = ['tensor', 'graph', 'sdq', 'hardware'];
 
 const importRules = Object.entries(forbidden).map(([folder, targets]) => ({
   files: [`src/${folder}/**/*.ts`],

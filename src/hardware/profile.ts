@@ -69,50 +69,13 @@ export interface Resource {
   readonly source: string;
 }
 
-/** The constants that the cost model of each family takes, by name. */
-export const familyConstants = {
-  'bit-fusion': [
-    'arrayRows',
-    'arrayColumns',
-    'clockMHz',
-    'weightSramKiB',
-    'activationSramKiB',
-    'outputSramKiB',
-    'usableSram',
-    'dramBitsPerCycle',
-    'partialSumBits',
-    'activeCyclePj',
-    'weightReadPjPerBit',
-    'weightWritePjPerBit',
-    'activationReadPjPerBit',
-    'activationWritePjPerBit',
-    'outputReadPjPerBit',
-    'outputWritePjPerBit',
-    'dramPjPerBit',
-  ],
-  'gpu-roofline': ['peakTops1', 'peakTops4', 'peakTops8', 'peakTops32', 'memoryGBps', 'launchUs'],
-  'finn-dataflow': ['clockMHz'],
-  dpu: ['clockMHz', 'pixelParallelism', 'inputParallelism', 'outputParallelism', 'memoryGBps'],
-  'generic-bops': [],
-  'generic-energy': [
-    'addPjPerBit',
-    'multiplyPjPerSquareBit',
-    'multiplyPjPerBit',
-    'floatAddPj',
-    'floatMultiplyPj',
-    'dramPjPerBit',
-  ],
-} as const;
-
-export type CostFamily = keyof typeof familyConstants;
-
-/** The cost model of a device: its family, and the constants that this family takes. */
-export type CostModel = {
-  readonly [F in CostFamily]: {
-    readonly family: F;
-    readonly constants: Readonly<Partial<Record<(typeof familyConstants)[F][number], Constant>>>;
-  };
-}[CostFamily];
+/** The cost model of a device. */
+export interface CostModel {
+  /** Name of a cost model: built-in, or of a plugin. */
+  readonly family: string;
+  /** The numbers that this model takes, by name. */
+  readonly constants: Readonly<Record<string, Constant>>;
+}
 
 export interface HardwareProfile {
   readonly version: 1;

@@ -1,0 +1,142 @@
+/** Reading hardware profiles: those that come with sdq by name, a user's own by path. */
+import {readdirSync} from 'node:fs';
+import {createRequire} from 'node:module';
+import path from 'node:path';
+import {fileURLToPath} from 'node:url';
+
+import {expand, isMapping, merge, type JsonSchema} from '../config/schema.ts';
+import {validateSettings} from '../config/validate.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import {readFileBounded} from '../files.ts';
+import {checkProfile} from '../hardware/check-profile.ts';
+import type {HardwareProfile} from '../hardware/profile.ts';
+import {didYouMean} from '../nearest.ts';
+
+const require = createRequire(import.meta.url);
+
+/** A profile is a few pages of text. */
+const limitBytes = 2 ** 20;
+
+const folder = fileURLToPath(new URL('../../hardware/', import.meta.url));
+
+/** Names of the profiles that come with sdq, in alphabetical order. */
+export function profileNames(): string[] {
+  return readdirSync(folder)
+    .map((file) => path.basename(file, '.json'))
+    .sort();
+}
+
+/** Whether a reference names a file rather than a profile that comes with sdq. */
+const isPath = (reference: string): boolean => reference.endsWith('.json');
+
+/**
+ * @param reference the name of a profile that comes with sdq, or a file that ends in `.json`
+ * @throws SdqError (exit 3) for an unknown name, and for a file naming the place, the value found and what is allowed
+ */
+export function readProfile(reference: string): HardwareProfile {
+  if (isPath(reference)) return profileOf(path.resolve(reference));
+  const known = profileNames();
+  if (known.includes(reference)) return profileOf(path.join(folder, `${reference}.json`));
+  throw new SdqError(`There is no hardware profile "${reference}". Known: ${known.join(', ')}.`, {
+    code: 'unknown-hardware',
+    exit: ExitCode.invalidInput,
+    suggestions: [
+      ...didYouMean(reference, known),
+      'A profile of your own is a file that ends in .json: --hardware ./my-device.json.',
+    ],
+  });
+}
+
+/**
+ * The profiles of several references, each once.
+ * @throws SdqError (exit 3) also where two files have one name
+ */
+export function readProfiles(references: readonly string[]): HardwareProfile[] {
+  const found = new Map<string, {profile: HardwareProfile; reference: string}>();
+  for (const reference of references) {
+    const profile = readProfile(reference);
+    const other = found.get(profile.name);
+    if (other !== undefined && other.reference !== reference) {
+      throw new SdqError(
+        `Two hardware profiles have the name "${profile.name}": ${other.reference} and ${reference}.`,
+        {
+          code: 'hardware-name-taken',
+          exit: ExitCode.invalidInput,
+        },
+      );
+    }
+    found.set(profile.name, {profile, reference});
+  }
+  return [...found.values()].map(({profile}) => profile);
+}
+
+/**
+ * The profiles that a strategy is checked against: those given, and those that it names itself.
+ * @param names `hardware` of the strategy
+ * @throws SdqError (exit 3) for a name that is neither given nor known
+ */
+export function profilesFor(references: readonly string[], names: readonly string[] = []): HardwareProfile[] {
+  const given = readProfiles(references);
+  const others = names.filter((name) => given.every((profile) => profile.name !== name));
+  return [...given, ...others.map(readProfile)];
+}
+
+function profileOf(file: string): HardwareProfile {
+  const text = Buffer.from(readFileBounded(file, limitBytes)).toString('utf8');
+  let values: unknown;
+  try {
+    values = JSON.parse(text);
+  } catch (error) {
+    throw new SdqError(`${file} is not JSON: ${(error as Error).message}.`, {
+      code: 'hardware-not-json',
+      exit: ExitCode.invalidInput,
+      cause: error,
+    });
+  }
+  return checkedProfile(values, file);
+}
+
+/** @param file where the value comes from, for messages @throws SdqError (exit 3) */
+export function checkedProfile(value: unknown, file: string): HardwareProfile {
+  const profile = structuredClone(value) as Record<string, unknown>;
+  validateSettings(profile, schemaFor(profile), [{name: file, base: '', values: profile}]);
+  const checked = profile as unknown as HardwareProfile;
+  checkProfile(checked, file);
+  return checked;
+}
+
+/** The schema with the choices decided that `family` and `type` decide, so that an error is about the branch that is meant. */
+function schemaFor(profile: unknown): JsonSchema {
+  const schema = expand(require('../../schemas/hardware.schema.json') as JsonSchema);
+  const properties = schema.properties!;
+  const {costModel, formats} = isMapping(profile) ? profile : {};
+  const families = choices(properties['costModel']!);
+  const family = keyOf(costModel, 'family');
+  const types = choices(properties['formats']!['additionalProperties'] as JsonSchema);
+  return merge(schema, {
+    properties: {
+      costModel: {anyOf: [branch(families, 'family', family) ?? families.at(-1)]},
+      formats: {
+        properties: Object.fromEntries(
+          Object.entries(isMapping(formats) ? formats : {}).map(([name, format]) => [
+            name,
+            branch(types, 'type', keyOf(format, 'type')) ?? {
+              type: 'object',
+              required: ['type'],
+              properties: {type: {enum: types.map(({properties}) => properties!['type']!['const'])}},
+            },
+          ]),
+        ),
+      },
+    },
+  }) as JsonSchema;
+}
+
+const choices = ({anyOf}: JsonSchema): readonly JsonSchema[] => anyOf as readonly JsonSchema[];
+
+const keyOf = (value: unknown, key: string): unknown => (isMapping(value) ? value[key] : undefined);
+
+/** The choice whose `key` is this value. */
+function branch(schemas: readonly JsonSchema[], key: string, value: unknown): JsonSchema | undefined {
+  return value === undefined ? undefined : schemas.find(({properties}) => properties![key]!['const'] === value);
+}
