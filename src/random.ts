@@ -3,7 +3,7 @@
  * step 812 of layer 3 is the same whether the run reached it in one go or was resumed a step before. Adding a purpose
  * moves no other draw.
  */
-export type Purpose = 'init' | 'shuffle' | 'augment' | 'gumbel' | 'dropout' | 'split' | 'bench';
+export type Purpose = 'init' | 'shuffle' | 'augment' | 'gumbel' | 'dropout' | 'split' | 'sweep' | 'bench';
 
 /** Uniform draws in [0, 1) with 32 bits of resolution. */
 export type Uniform = () => number;

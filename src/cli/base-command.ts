@@ -2,6 +2,7 @@
 import {Command, Flags, type Interfaces} from '@oclif/core';
 
 import type {Config} from '../config/config-types.ts';
+import type {Source} from '../config/overrides.ts';
 import type {SdqError} from '../errors.ts';
 import type {Kind, Registry} from '../plugins/registry.ts';
 import {renderError, showError, ShownError} from './errors.ts';
@@ -12,7 +13,7 @@ const helpGroup = 'GLOBAL';
 /** For the commands that a sweep starts: pretrain, search, train, run. */
 export const sweepFlags = {
   'sweep-params': Flags.file({
-    summary: 'Take settings from a JSON file of a sweep, e.g. {"search.target.meanWeightBits": 2}.',
+    summary: 'Take settings from a JSON file of a sweep (or JSON itself), e.g. {"search.target.meanWeightBits": 2}.',
     helpValue: 'FILE',
   }),
 };
@@ -61,11 +62,13 @@ export abstract class SdqCommand extends Command {
    *
    * @param options.require top-level keys without a default that the command needs
    * @param options.kinds what the command looks up in the registry
+   * @param options.tried settings over all others
    * @throws SdqError (exit 3) that names the file or flag and the place in it
    */
   protected async settings<Required extends 'model' | 'data' = never>(options: {
     readonly require?: readonly Required[];
     readonly kinds: readonly Kind[];
+    readonly tried?: Source;
   }): Promise<Settings<Required>> {
     const [{loadConfig}, {loadRegistry}] = await Promise.all([
       import('../config/load-config.ts'),
@@ -78,6 +81,7 @@ export abstract class SdqCommand extends Command {
       file: flags?.config,
       set: flags?.set ?? [],
       sweepParams: flags?.['sweep-params'],
+      tried: options.tried,
       require: options.require ?? [],
       loadRegistry: (plugins, base) => loadRegistry(this.config, plugins, base, options.kinds),
     });

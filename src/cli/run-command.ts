@@ -50,6 +50,7 @@ export abstract class RunCommand extends SdqCommand {
         command,
         root: config.runs.directory,
         reporter: this.progress(),
+        id: process.env['SDQ_RUN_ID'],
         versions: {sdq: this.config.version, node: process.version},
         begin: settings ?? {
           id: resume!,

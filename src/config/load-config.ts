@@ -20,8 +20,10 @@ export interface ConfigRequest {
   readonly file: string | undefined;
   /** `--set`, each `key.path=value`. */
   readonly set: readonly string[];
-  /** `--sweep-params`: a JSON file. */
+  /** `--sweep-params`: a JSON file, or JSON. */
   readonly sweepParams: string | undefined;
+  /** Settings over all others, tried out: the values of a sweep's parameters. */
+  readonly tried?: Source | undefined;
   /** Sections without a default that the command needs. */
   readonly require: readonly ('model' | 'data')[];
   /** @param plugins packages and folders that the settings name, relative to `base` */
@@ -40,6 +42,7 @@ export async function loadConfig(
     ...settingsOfEnvironment(request.env, configSchema, cwd),
     ...(request.sweepParams === undefined ? [] : [settingsOfSweep(request.sweepParams, cwd)]),
     ...settingsOfFlags(request.set, cwd),
+    ...(request.tried === undefined ? [] : [request.tried]),
   ];
   return {...(await resolveSettings(sources, base, request)), file: fileSource?.name};
 }

@@ -24,7 +24,7 @@ const maximumBytes = 2 ** 20;
 
 /** Variables of oclif and of the data cache, which share our prefix. */
 const otherVariables =
-  /^SDQ_(DATA_DIR|CACHE_DIR|CONFIG_DIR|BINPATH|DEBUG|CONTENT_TYPE|DISABLE_THEME|NPM_REGISTRY|REDIRECTED|SKIP_\w+|S3_\w+|UPDATE_\w+|\w+_VERSION)$/;
+  /^SDQ_(DATA_DIR|CACHE_DIR|CONFIG_DIR|BINPATH|DEBUG|RUN_ID|CONTENT_TYPE|DISABLE_THEME|NPM_REGISTRY|REDIRECTED|SKIP_\w+|S3_\w+|UPDATE_\w+|\w+_VERSION)$/;
 
 /**
  * Reads a value as YAML: `2`, `true`, `[1, 2]`, `{conv1: 8}`, text.
@@ -96,13 +96,18 @@ export function settingsOfEnvironment(
   return sources.sort((a, b) => a.name.length - b.name.length);
 }
 
+/** What W&B puts beside the parameters. */
+const agentKeys = ['_wandb', 'wandb_version'];
+
 /**
- * A sweep's JSON file: `{"search.target.meanWeightBits": 2, "train": {"epochs": 3}}`.
+ * A trial's parameters, dotted or nested: `{"search.target.meanWeightBits": 2, "train": {"epochs": 3}}`.
+ * @param given a JSON file (`${args_json_file}` of an agent) or, beginning with a brace, JSON (`${args_json}`)
  * @throws SdqError (exit 3)
  */
-export function settingsOfSweep(file: string, cwd: string): Source {
-  const absolute = path.resolve(cwd, file);
-  const text = new TextDecoder().decode(readFileBounded(absolute, maximumBytes));
+export function settingsOfSweep(given: string, cwd: string): Source {
+  const isText = given.trimStart().startsWith('{');
+  const absolute = isText ? '--sweep-params' : path.resolve(cwd, given);
+  const text = isText ? given : new TextDecoder().decode(readFileBounded(absolute, maximumBytes));
   let content: unknown;
   try {
     content = JSON.parse(text);
@@ -119,8 +124,11 @@ export function settingsOfSweep(file: string, cwd: string): Source {
     });
   }
   let values: unknown = {};
-  for (const [key, value] of Object.entries(content)) values = merge(values, nest(key.split('.'), value));
-  return {name: absolute, base: path.dirname(absolute), values: values as Record<string, unknown>};
+  for (const [key, value] of Object.entries(content)) {
+    if (!agentKeys.includes(key)) values = merge(values, nest(key.split('.'), value));
+  }
+  // An agent puts the file into a folder of its own: a path in it means what it would in --set.
+  return {name: absolute, base: cwd, values: values as Record<string, unknown>};
 }
 
 function nest(keys: readonly string[], value: unknown): Record<string, unknown> {

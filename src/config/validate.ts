@@ -17,16 +17,29 @@ export function validateSettings(
   schema: JsonSchema,
   sources: readonly Source[],
 ): void {
-  const validate = compiled(schema);
-  if (validate(settings)) return;
-  const error = mostTelling(validate.errors ?? []);
-  const {message, place, suggestions} = describe(error);
+  const problem = firstProblem(settings, schema);
+  if (problem === undefined) return;
+  const {message, place, suggestions} = problem;
   const source = sourceOf(place, sources);
   throw new SdqError(`${source}: ${place === '' ? '' : `${place}: `}${message}`, {
     code: 'invalid-config',
     exit: ExitCode.invalidInput,
     suggestions,
   });
+}
+
+/** What is wrong with a value, in words. */
+export interface Problem {
+  readonly message: string;
+  /** JSON pointer; '' is the value itself. */
+  readonly place: string;
+  readonly suggestions: readonly string[];
+}
+
+/** Fills the schema's defaults into `value` (in place). @returns what is most wrong with it; undefined when nothing is */
+export function firstProblem(value: unknown, schema: JsonSchema): Problem | undefined {
+  const validate = compiled(schema);
+  return validate(value) ? undefined : describe(mostTelling(validate.errors ?? []));
 }
 
 const validators = new WeakMap<JsonSchema, ValidateFunction>();
@@ -43,6 +56,9 @@ function compiled(schema: JsonSchema): ValidateFunction {
     logger: false,
   });
   ajv.addFormat('path', true);
+  // The two of a sweep file: its writer's 1.0 and 1 are one number here.
+  ajv.addFormat('integer', {type: 'number', validate: Number.isInteger});
+  ajv.addFormat('float', {type: 'number', validate: Number.isFinite});
   const validate = ajv.compile(schema);
   validators.set(schema, validate);
   return validate;
@@ -65,7 +81,7 @@ function mostTelling(errors: readonly ErrorObject[]): ErrorObject {
 
 const takesMapping = (branches: readonly JsonSchema[]): boolean => branches.some(({type}) => type === 'object');
 
-function describe(error: ErrorObject): {message: string; place: string; suggestions: readonly string[]} {
+function describe(error: ErrorObject): Problem {
   const {data, instancePath, parentSchema = {}} = error;
   if (error.keyword === 'additionalProperties') {
     const key = (error.params as {additionalProperty: string}).additionalProperty;

@@ -23,6 +23,8 @@ export interface RunOptions {
   readonly root: string;
   readonly reporter: Reporter;
   readonly versions: Readonly<Record<string, string>>;
+  /** Of a new run; by default a fresh one. */
+  readonly id?: string | undefined;
   readonly begin:
     | RunSettings
     | {
@@ -62,7 +64,12 @@ export async function withRun<T>(
     run =
       'id' in begin
         ? resumeRun(root, begin.id, command, new Date(), notice)
-        : createRun(root, {command, config: begin.config, seed: begin.config.seed, versions}, new Date(), notice);
+        : createRun(
+            root,
+            {id: options.id, command, config: begin.config, seed: begin.config.seed, versions},
+            new Date(),
+            notice,
+          );
   } catch (error) {
     stop.dispose();
     throw error;

@@ -52,6 +52,8 @@ export interface Run {
 }
 
 export interface RunSpec {
+  /** The id to take (a sweep names its trials' runs); by default a new one. */
+  readonly id?: string | undefined;
   readonly command: string;
   readonly config: unknown;
   readonly seed: number;
@@ -61,10 +63,25 @@ export interface RunSpec {
 const recordLimitBytes = 16 << 20;
 const idPattern = /^\d{8}-\d{6}-[a-z]+-[0-9a-f]{4}$/;
 
-/** Creates the folder of a new run and locks it. @throws SdqError (exit 6) when it cannot be written */
-export function createRun(root: string, spec: RunSpec, now: Date, notice: (message: string) => void): Run {
+/** E.g. `20261123-211016-run-d13f`: UTC, the command, 16 random bits. */
+export function newRunId(command: string, now: Date): string {
   const stamp = now.toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15);
-  const id = `${stamp}-${spec.command}-${randomBytes(2).toString('hex')}`;
+  return `${stamp}-${command}-${randomBytes(2).toString('hex')}`;
+}
+
+/**
+ * Creates the folder of a new run and locks it.
+ * @throws SdqError (exit 6) when it cannot be written, (exit 3) when the given id is not one or is taken
+ */
+export function createRun(root: string, spec: RunSpec, now: Date, notice: (message: string) => void): Run {
+  const id = spec.id ?? newRunId(spec.command, now);
+  if (!idPattern.test(id) || id.split('-')[2] !== spec.command || existsSync(path.join(root, id, 'run.json'))) {
+    throw new SdqError(`SDQ_RUN_ID is "${id}", which is not the id of a new run of sdq ${spec.command}.`, {
+      code: 'invalid-run-id',
+      exit: ExitCode.invalidInput,
+      suggestions: [`It must be like ${newRunId(spec.command, now)}, and not be taken.`],
+    });
+  }
   const directory = path.join(root, id);
   try {
     mkdirSync(directory, {recursive: true});
