@@ -11,7 +11,7 @@ import {Registry, type Kind, type RegisterHook} from '../plugins/registry.ts';
 
 const event = 'sdq:register';
 
-/** A package, and the files of its hooks `sdq:register`. */
+/** A package with a hook `sdq:register`. */
 interface Plugin {
   readonly name: string;
   readonly load: () => Promise<unknown>;
@@ -28,8 +28,7 @@ export async function loadRegistry(
   base: string,
   kinds: readonly Kind[],
 ): Promise<Registry> {
-  const registry = new Registry(kinds);
-  if (kinds.length === 0) return registry;
+  if (kinds.length === 0) return new Registry(kinds);
   const known = config.getPluginsList().flatMap((plugin) =>
     (plugin.hooks[event] ?? []).map(({target}) => ({
       name: plugin.name,
@@ -38,7 +37,21 @@ export async function loadRegistry(
   );
   const installed = new Set(known.map(({name}) => name));
   const others = named.flatMap((name, i) => namedPlugin(name, base, i)).filter(({name}) => !installed.has(name));
-  for (const plugin of [...known, ...others]) {
+  return fillRegistry([...known, ...others], kinds);
+}
+
+/** Folders of the packages, beside sdq itself, that oclif knows to have the hook: `namedPlugin` finds them again. */
+export function knownPlugins(config: OclifConfig): readonly string[] {
+  return config
+    .getPluginsList()
+    .filter(({hooks, name}) => name !== config.name && (hooks[event] ?? []).length > 0)
+    .map(({root}) => root);
+}
+
+/** @throws SdqError (exit 3) when a hook fails */
+export async function fillRegistry(plugins: readonly Plugin[], kinds: readonly Kind[]): Promise<Registry> {
+  const registry = new Registry(kinds);
+  for (const plugin of plugins) {
     try {
       const hook = registerHook(await plugin.load());
       await registry.from(plugin.name, () => hook({registry}));
@@ -59,7 +72,8 @@ function registerHook(module: unknown): RegisterHook {
   return hook as RegisterHook;
 }
 
-function namedPlugin(name: string, base: string, position: number): Plugin[] {
+/** @param position in `plugins` of the config, for the error */
+export function namedPlugin(name: string, base: string, position: number): Plugin[] {
   const root = pluginRoot(name, base);
   if (root === undefined) {
     throw new SdqError(`/plugins/${position}: the package "${name}" is not installed where ${base} would find it.`, {

@@ -3,7 +3,9 @@ import path from 'node:path';
 
 import {Flags} from '@oclif/core';
 
+import type {Source} from '../config/overrides.ts';
 import type {SdqError} from '../errors.ts';
+import {trackersFailed} from './trackers-failed.ts';
 import type {Run} from '../runs/run-directory.ts';
 import type {RunContext} from '../phases/run.ts';
 import type {JobConfig} from '../phases/session.ts';
@@ -17,35 +19,57 @@ export const runFlags = {
     helpValue: 'RUN',
     exclusive: ['set', 'sweep-params'],
   }),
+  'tracker-strict': Flags.boolean({
+    summary: 'End with exit code 6 when a tracker has not got everything.',
+  }),
 };
 
 /** Everything a run looks up. */
-const kinds: readonly Kind[] = ['engine', 'dataset', 'model', 'weight-quantizer', 'activation-quantizer', 'searcher'];
+const kinds: readonly Kind[] = [
+  'engine',
+  'dataset',
+  'model',
+  'weight-quantizer',
+  'activation-quantizer',
+  'searcher',
+  'cost-model',
+  'tracker',
+];
 
 export abstract class RunCommand extends SdqCommand {
   /**
    * Makes or resumes a run and gives it to `body`; a failed check sets the exit code and the result is still printed.
-   * @param options.resume the flag
+   * @param options.flags of `runFlags`
+   * @param options.tried settings over all others, that flags of the command stand for
    * @param options.check throws where a new run lacks something, before its folder is made
    */
   protected async makeRun<T>({
     command,
-    resume,
+    flags: {resume, 'tracker-strict': strict},
+    tried,
     check,
     body,
   }: {
     readonly command: 'pretrain' | 'search' | 'train' | 'run';
-    readonly resume: string | undefined;
+    readonly flags: {readonly resume: string | undefined; readonly 'tracker-strict': boolean};
+    readonly tried?: Source | undefined;
     readonly check?: (config: JobConfig) => void;
     readonly body: (context: RunContext) => Promise<{readonly result: T; readonly failure?: SdqError | undefined}>;
   }): Promise<{readonly result: T; readonly run: Run}> {
-    const settings = resume === undefined ? await this.settings({require: ['model', 'data'], kinds}) : undefined;
+    const settings =
+      resume === undefined
+        ? await this.settings({require: ['model', 'data'], kinds, ...(tried === undefined ? {} : {tried})})
+        : undefined;
     if (settings !== undefined) check?.(settings.config);
     // A resumed run has its own settings; those at hand only say where the runs are.
     const {config, file} = settings ?? (await this.settings({kinds: []}));
     const base = file === undefined ? process.cwd() : path.dirname(file);
-    const {withRun} = await import('../phases/run.ts');
-    const {result, failure, run} = await withRun(
+    const [{withRun}, {startTracking}, {knownPlugins}] = await Promise.all([
+      import('../phases/run.ts'),
+      import('./tracking.ts'),
+      import('./load-registry.ts'),
+    ]);
+    const {result, failure, run, tracking} = await withRun(
       {
         command,
         root: config.runs.directory,
@@ -56,11 +80,14 @@ export abstract class RunCommand extends SdqCommand {
           id: resume!,
           restore: (name, values) => this.storedSettings({name, base, values}, kinds),
         },
+        startTracking: ({plugins, ...work}, listeners) =>
+          startTracking({...work, base, plugins: [...plugins, ...knownPlugins(this.config)]}, listeners),
       },
       body,
     );
     this.progress().stop();
-    if (failure !== undefined) this.checkFailed(failure);
+    const untold = strict ? trackersFailed(tracking, run.id) : undefined;
+    if (failure !== undefined || untold !== undefined) this.checkFailed((failure ?? untold)!);
     return {result, run};
   }
 }

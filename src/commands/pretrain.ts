@@ -29,7 +29,7 @@ export default class Pretrain extends RunCommand {
     const {flags} = await this.parse(Pretrain);
     const {result, run} = await this.makeRun({
       command: 'pretrain',
-      resume: flags.resume,
+      flags,
       async body({phase, context, run}) {
         const {pretrain} = await import('../phases/pretrain.ts');
         return {result: await phase('pretrain', async () => pretrain(context(run.record().results)))};

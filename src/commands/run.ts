@@ -36,7 +36,7 @@ interrupted run goes on with --resume, to the same result.`;
     const {flags} = await this.parse(Run);
     const {result, run} = await this.makeRun({
       command: 'run',
-      resume: flags.resume,
+      flags,
       async body(context) {
         const {runAll} = await import('../phases/run.ts');
         return runAll(context);

@@ -1,8 +1,11 @@
+import path from 'node:path';
+
 import {Flags} from '@oclif/core';
 
-import {copyOutput} from '../cli/output.ts';
+import {copyOutput, percent} from '../cli/output.ts';
 import {RunCommand, runFlags} from '../cli/run-command.ts';
 import {showStrategy} from '../cli/strategy-view.ts';
+import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {SearchResult} from '../phases/results.ts';
 
@@ -18,10 +21,19 @@ export default class Search extends RunCommand {
     '<%= config.bin %> search',
     '<%= config.bin %> search --set search.target.meanWeightBits=2 --output strategy.json',
     '<%= config.bin %> search --set search.method=interpolation',
+    '<%= config.bin %> search --set "search.target={hardware: bitfusion-edge, latencyMs: 0.5}" --set search.activationBits=8',
+    '<%= config.bin %> search --pareto 8',
   ];
 
   static override flags = {
     ...runFlags,
+    pareto: Flags.integer({
+      summary: 'Also keep N strategies on the way to the target; stands for search.pareto.',
+      helpValue: 'N',
+      min: 1,
+      max: 100,
+      exclusive: ['resume'],
+    }),
     output: Flags.file({summary: 'Also write the strategy to this file.', helpValue: 'FILE'}),
   };
 
@@ -29,7 +41,11 @@ export default class Search extends RunCommand {
     const {flags} = await this.parse(Search);
     const {result, run} = await this.makeRun({
       command: 'search',
-      resume: flags.resume,
+      flags,
+      tried:
+        flags.pareto === undefined
+          ? undefined
+          : {name: `--pareto ${flags.pareto}`, base: process.cwd(), values: {search: {pareto: flags.pareto}}},
       check({model}) {
         if (model.weights === undefined) throw noWeights();
       },
@@ -39,15 +55,39 @@ export default class Search extends RunCommand {
           import('../phases/run.ts'),
         ]);
         const result = await phase('search', async () => search(context(run.record().results), config.model.weights!));
-        return {result, failure: targetMissed(result.missedBy, config.search.target.meanWeightBits)};
+        return {result, failure: targetMissed(result.budgets)};
       },
     });
     const {readStrategy} = await import('../phases/strategy-file.ts');
     this.log(showStrategy(readStrategy(result.strategy)));
+    if (result.pareto.length > 0) this.log(`\n${paretoTable(result)}`);
     const strategy = copyOutput(result.strategy, flags.output);
     this.log(`\nStrategy: ${strategy}`);
     return {runId: run.id, ...result, strategy, history: run.path('events.jsonl')};
   }
+}
+
+/** The strategies kept on the way. */
+function paretoTable({budgets, pareto}: SearchResult): string {
+  const names = budgets.map(({name}) => name).filter((name) => name !== 'meanWeightBits');
+  return table(
+    [
+      {head: 'strategy'},
+      {head: 'mean weight bits', align: 'right'},
+      ...names.map((head) => ({head, align: 'right' as const})),
+      {head: 'validation loss', align: 'right'},
+      {head: 'accuracy %', align: 'right'},
+      {head: ''},
+    ],
+    pareto.map(({strategy, meanWeightBits, costs, loss, accuracy, dominated}) => [
+      path.basename(strategy),
+      meanWeightBits.toFixed(3),
+      ...names.map((name) => Number(costs[name]!.toPrecision(4))),
+      loss.toFixed(4),
+      percent(accuracy),
+      dominated ? 'dominated' : '',
+    ]),
+  );
 }
 
 function noWeights(): SdqError {

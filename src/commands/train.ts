@@ -34,7 +34,7 @@ export default class Train extends RunCommand {
     const {flags} = await this.parse(Train);
     const {result, run} = await this.makeRun({
       command: 'train',
-      resume: flags.resume,
+      flags,
       check({model}) {
         if (flags.strategy === undefined) throw missing('--strategy FILE');
         if (model.weights === undefined && flags.checkpoint === undefined) throw missing('model.weights');

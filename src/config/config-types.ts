@@ -169,22 +169,46 @@ export interface Config {
      */
     candidates: number[];
     /**
-     * Where the search ends.
+     * Where the search ends: every budget named here is kept.
      */
     target: {
       /**
-       * Mean bits of a weight over all quantized layers, pinned ones included, weighted by their parameters.
+       * Mean bits of a weight over all quantized layers, pinned ones included, weighted by their parameters. 2 where no budget is named.
        */
-      meanWeightBits: number;
+      meanWeightBits?: number;
+      /**
+       * Memory of the weights of all quantized layers, KiB.
+       */
+      sizeKiB?: number;
+      /**
+       * Bit operations for one sample: the sum of multiply-accumulates × weight bits × activation bits.
+       */
+      bops?: number;
+      /**
+       * Time for one sample, ms, as the cost model of `hardware` gives it.
+       */
+      latencyMs?: number;
+      /**
+       * Energy for one sample, µJ, as the cost model of `hardware` gives it.
+       */
+      energyUj?: number;
+      /**
+       * Name of a hardware profile, or a file with one that ends in `.json`. Layers get only the bits that it allows.
+       */
+      hardware?: string;
     };
     /**
      * Passes over the training split.
      */
     epochs: number;
     /**
-     * Bits of every quantized layer's input; 32 leaves activations in full precision.
+     * Bits of every quantized layer's input; 32 leaves activations in full precision. A list has each layer's learned among them.
      */
-    activationBits: number;
+    activationBits: number | number[];
+    /**
+     * Number of strategies to keep on the way to the target, evenly spaced in cost; 0 keeps only the last.
+     */
+    pareto: number;
     /**
      * Fixed weight bits by layer name, `*` standing for any text; 32 is full precision. Without it the first and the last layer have 8.
      */
@@ -390,7 +414,21 @@ export interface Config {
     logEverySteps: number;
   };
   /**
-   * Packages (or folders, as `./folder`) that add engines, data sets, models, quantizers or search methods.
+   * Services that get what the run's journal holds, each at most once; the keys beside `name` are the tracker's own. Keys and passwords come from the environment, never from here.
+   */
+  tracking: {
+    /**
+     * Name of a tracker (`sdq doctor`).
+     */
+    name: string;
+    [k: string]: unknown;
+  }[];
+  /**
+   * Devices that the strategy must run on: names of hardware profiles (`sdq hardware list`), or files of your own that end in `.json`. Layers get only the bits that all of them allow.
+   */
+  hardware: string[];
+  /**
+   * Packages (or folders, as `./folder`) that add engines, data sets, models, quantizers, search methods or trackers.
    */
   plugins: string[];
   /**

@@ -5,10 +5,11 @@
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import type {Kind, Registry} from '../plugins/registry.ts';
+import type {Kind, OptionsSchema, Registry} from '../plugins/registry.ts';
 import {readConfigFile} from './config-file.ts';
 import type {Config} from './config-types.ts';
 import {settingsOfEnvironment, settingsOfFlags, settingsOfSweep, type Source} from './overrides.ts';
+import {refuseSecrets} from './secrets.ts';
 import {configSchema, expand, isMapping, merge, type JsonSchema} from './schema.ts';
 import {validateSettings} from './validate.ts';
 
@@ -64,6 +65,7 @@ async function resolveSettings(
   base: string,
   request: Pick<ConfigRequest, 'require' | 'loadRegistry'>,
 ): Promise<{config: Config; registry: Registry}> {
+  refuseSecrets(sources);
   const registry = await request.loadRegistry(pluginNames(sources), base);
   const schema = withOptionSchemas(combine(sources), registry);
   const settings = combine(
@@ -103,25 +105,61 @@ const named: readonly {kind: Kind; name: readonly string[]; options?: readonly s
 
 function at(settings: unknown, keys: readonly string[]): unknown {
   return keys.reduce<unknown>(
-    (node, key) => (isMapping(node) && Object.hasOwn(node, key) ? node[key] : undefined),
+    (node, key) =>
+      (isMapping(node) || Array.isArray(node)) && Object.hasOwn(node, key)
+        ? (node as Readonly<Record<string, unknown>>)[key]
+        : undefined,
     settings,
   );
 }
 
 /** The config's schema with the options of the definitions that `settings` names put in. */
 function withOptionSchemas(settings: unknown, registry: Registry): JsonSchema {
-  return named.reduce((schema, {kind, name, options}) => {
-    const definition = registry.list(kind).find((known) => known.name === at(settings, name));
-    if (definition === undefined || options === undefined) return schema;
-    const own = expand(definition.optionsSchema);
-    const closed = own.properties === undefined ? own : {additionalProperties: false, ...own};
-    const nested = options.reduceRight<unknown>((inner, key) => ({properties: {[key]: inner}}), closed);
-    return merge(schema, nested) as JsonSchema;
-  }, configSchema);
+  return named.reduce(
+    (schema, {kind, name, options}) => {
+      const definition = registry.list(kind).find((known) => known.name === at(settings, name));
+      if (definition === undefined || options === undefined) return schema;
+      const nested = options.reduceRight<unknown>(
+        (inner, key) => ({properties: {[key]: inner}}),
+        closedOptions(definition.optionsSchema),
+      );
+      return merge(schema, nested) as JsonSchema;
+    },
+    withTrackerOptions(settings, registry),
+  );
+}
+
+function closedOptions(optionsSchema: OptionsSchema): JsonSchema {
+  const own = expand(optionsSchema);
+  return own.properties === undefined ? own : {additionalProperties: false, ...own};
+}
+
+/** Every entry of `tracking` has the options of its tracker beside its name. */
+function withTrackerOptions(settings: unknown, registry: Registry): JsonSchema {
+  const {tracking} = configSchema.properties!;
+  const prefixItems = trackerNames(settings).map((name) => {
+    const definition = registry.list('tracker').find((known) => known.name === name);
+    const options = definition === undefined ? {} : closedOptions(definition.optionsSchema);
+    return merge(tracking!['items'], options);
+  });
+  return merge(configSchema, {properties: {tracking: {prefixItems}}}) as JsonSchema;
+}
+
+/** By place; undefined where an entry has no name. */
+function trackerNames(settings: unknown): readonly (string | undefined)[] {
+  const entries = at(settings, ['tracking']);
+  return Array.isArray(entries)
+    ? entries.map((entry) => {
+        const name = at(entry, ['name']);
+        return typeof name === 'string' ? name : undefined;
+      })
+    : [];
 }
 
 function checkNames(config: Config, registry: Registry, sources: readonly Source[]): void {
-  for (const {kind, name} of named) {
+  const trackers = config.tracking.map((_, i) => ({kind: 'tracker' as const, name: ['tracking', String(i), 'name']}));
+  checkNoDoubles(config, sources);
+  for (const {kind, name} of [...named, ...trackers]) {
     const value = at(config, name);
     if (typeof value !== 'string' || !registry.wants(kind) || (kind === 'engine' && value === 'auto')) continue;
     try {
@@ -138,9 +176,30 @@ function checkNames(config: Config, registry: Registry, sources: readonly Source
   }
 }
 
-/** Values of `format: path` made absolute. */
+/** One cursor a tracker and run: a name may stand there once. */
+function checkNoDoubles({tracking}: Config, sources: readonly Source[]): void {
+  const names = tracking.map(({name}) => name);
+  const second = names.findIndex((name, i) => names.indexOf(name) < i);
+  if (second < 0) return;
+  const source = sources.findLast(({values}) => values['tracking'] !== undefined)?.name ?? 'default';
+  throw new SdqError(`${source}: /tracking/${second}/name: "${names[second]!}" is there a second time.`, {
+    code: 'invalid-config',
+    exit: ExitCode.invalidInput,
+  });
+}
+
+/** Values of `format: path` made absolute, and of `format: hardware` those that are a file's path and not a profile's name. */
 function resolvePaths(schema: JsonSchema, value: unknown, base: string): unknown {
-  if (typeof value === 'string') return schema['format'] === 'path' && value !== '' ? path.resolve(base, value) : value;
+  if (typeof value === 'string') {
+    const isPath =
+      schema['format'] === 'path' ? value !== '' : schema['format'] === 'hardware' && value.endsWith('.json');
+    return isPath ? path.resolve(base, value) : value;
+  }
+  if (Array.isArray(value)) {
+    const first = (schema['prefixItems'] ?? []) as readonly JsonSchema[];
+    const others = (schema['items'] ?? {}) as JsonSchema;
+    return value.map((item, i) => resolvePaths(first[i] ?? others, item, base));
+  }
   if (!isMapping(value)) return value;
   const branches = (schema['anyOf'] ?? []) as readonly JsonSchema[];
   const properties = new Map([schema, ...branches].flatMap((node) => Object.entries(node.properties ?? {})));

@@ -22,6 +22,14 @@ const register: RegisterHook = async ({registry}) => {
     const {searchers} = await import('../plugins/searchers/index.ts');
     for (const searcher of searchers) registry.add(searcher);
   }
+  if (registry.wants('cost-model')) {
+    const {costModels} = await import('../plugins/cost-models/index.ts');
+    for (const costModel of costModels) registry.add(costModel);
+  }
+  if (registry.wants('tracker')) {
+    const {trackers} = await import('../plugins/trackers/index.ts');
+    for (const tracker of trackers) registry.add(tracker);
+  }
 };
 
 export default register;

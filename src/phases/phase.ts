@@ -173,7 +173,7 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
     const signal = stop.received();
     if (signal !== undefined && !finished && !phase.isDone()) {
       await save();
-      throw interrupted(run, phase.name, signal, position.loop.step);
+      throw interrupted(run, phase.name, stop, position.loop.step);
     }
     return {steps: position.loop.step, best: position.best, last: position.last};
   } finally {
@@ -182,10 +182,10 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
   }
 }
 
-function interrupted(run: Run, phase: PhaseName, signal: 'SIGINT' | 'SIGTERM', step: number): SdqError {
-  return new SdqError(`Stopped by ${signal} after step ${step} of ${phase}; the state is saved.`, {
+function interrupted(run: Run, phase: PhaseName, stop: StopSignal, step: number): SdqError {
+  return new SdqError(`Stopped by ${stop.stoppedBy()} after step ${step} of ${phase}; the state is saved.`, {
     code: 'interrupted',
-    exit: exitCodeOf(signal),
+    exit: exitCodeOf(stop.received()!),
     suggestions: [`sdq ${run.record().command} --resume ${run.id}`],
   });
 }

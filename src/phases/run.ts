@@ -4,10 +4,13 @@ import {ExitCode, SdqError} from '../errors.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {createRun, resumeRun, type Run} from '../runs/run-directory.ts';
 import {listenForStop} from '../runs/signals.ts';
+import type {PumpOutcome} from '../tracking/pump.ts';
+import {trackedRun, trackersOf, type TrackerSettings} from '../tracking/sync.ts';
+import type {End, TrackedRun} from '../tracking/tracker.ts';
 import {evaluateOn} from './evaluate.ts';
 import type {PhaseContext} from './phase.ts';
 import {pretrain} from './pretrain.ts';
-import type {Results} from './results.ts';
+import type {Results, SearchResult} from './results.ts';
 import {checkSearch, search} from './search.ts';
 import {createModel, openSession, type JobConfig, type Reporter, type Session} from './session.ts';
 import {checkTeacher, train} from './train.ts';
@@ -15,6 +18,12 @@ import {checkTeacher, train} from './train.ts';
 interface RunSettings {
   readonly config: JobConfig;
   readonly registry: Registry;
+}
+
+/** The trackers of a run, at work beside it. */
+export interface RunTracking {
+  /** Sends the rest, for a short time. Never throws. */
+  end(end: End): Promise<readonly PumpOutcome[]>;
 }
 
 export interface RunOptions {
@@ -33,6 +42,15 @@ export interface RunOptions {
         /** Checks the config that the run stored. @param name how errors name it */
         readonly restore: (name: string, values: Readonly<Record<string, unknown>>) => Promise<RunSettings>;
       };
+  /** Starts the trackers that the config names. @param stop asks the run to stop, as SIGTERM does */
+  readonly startTracking: (
+    work: {
+      readonly run: TrackedRun;
+      readonly trackers: readonly TrackerSettings[];
+      readonly plugins: readonly string[];
+    },
+    listeners: {readonly notice: (message: string) => void; readonly onStopRequest: (tracker: string) => void},
+  ) => RunTracking;
 }
 
 /** What the phases of a run share. */
@@ -54,11 +72,19 @@ export interface RunContext {
 export async function withRun<T>(
   options: RunOptions,
   body: (context: RunContext) => Promise<{readonly result: T; readonly failure?: SdqError | undefined}>,
-): Promise<{readonly result: T; readonly failure?: SdqError | undefined; readonly run: Run}> {
-  const {command, root, reporter, versions, begin} = options;
+): Promise<{
+  readonly result: T;
+  readonly failure?: SdqError | undefined;
+  readonly run: Run;
+  /** Of each tracker. */
+  readonly tracking: readonly PumpOutcome[];
+}> {
+  const {command, root, reporter, versions, begin, startTracking} = options;
   const notice = reporter.line.bind(reporter);
   // Before the run's folder is there: from then on a signal is one to a run, and has its exit code.
-  const stop = listenForStop((signal) => notice(`${signal}: finishing the step; press again to stop at once.`));
+  const stop = listenForStop((asker) =>
+    notice(`Stop asked for by ${asker}: finishing the step; a second signal stops at once.`),
+  );
   let run: Run;
   try {
     run =
@@ -74,14 +100,26 @@ export async function withRun<T>(
     stop.dispose();
     throw error;
   }
+  let trackers: RunTracking | undefined;
   try {
     const {config, registry} =
       'id' in begin ? await begin.restore(`${run.path('run.json')}, config`, resumedConfig(run)) : begin;
     run.journal.replayAfter(run.record().journal);
     notice(`Run ${run.id} in ${run.directory}`);
+    if (config.tracking.length > 0) {
+      trackers = startTracking(
+        {run: trackedRun(run.record(), run.directory), trackers: trackersOf({config}), plugins: config.plugins},
+        {
+          notice,
+          onStopRequest: (tracker) => stop.request(`the server of ${tracker}`),
+        },
+      );
+    }
     const session = await openSession(config, registry, reporter);
     try {
       const {name, device, threads} = session.engine;
+      // A resumed run has it: its engine is the one that it began with.
+      if (run.record().engine === null) run.journal.log('param', {engine: {name, device, threads}});
       run.update({engine: {name, device, threads}});
       notice(`Engine ${name}: ${device}`);
       const outcome = await body({
@@ -100,12 +138,13 @@ export async function withRun<T>(
       });
       run.checkpoints.clear();
       run.end(outcome.failure === undefined ? 'finished' : 'failed', outcome.failure?.oclif.exit ?? ExitCode.done);
-      return {...outcome, run};
+      return {...outcome, run, tracking: (await trackers?.end(endOf(run))) ?? []};
     } finally {
       await session.close();
     }
   } catch (error) {
     endAfter(error, run);
+    await trackers?.end(endOf(run));
     throw resumable(error, run);
   } finally {
     stop.dispose();
@@ -139,6 +178,16 @@ function endAfter(error: unknown, run: Run): void {
   }
 }
 
+/** How the run ended, for its trackers. */
+function endOf(run: Run): End {
+  const {endedAt, exitCode, status} = run.record();
+  return {
+    status: status === 'finished' ? 'finished' : status === 'interrupted' ? 'killed' : 'failed',
+    exitCode: exitCode ?? ExitCode.bug,
+    ts: Date.parse(endedAt ?? '') || Date.now(),
+  };
+}
+
 /** The run's own config with the engine and threads that it began with: other ones would give other bits. */
 function resumedConfig(run: Run): Readonly<Record<string, unknown>> {
   const {config, engine} = run.record();
@@ -167,7 +216,7 @@ export async function runAll({session, run, context, phase}: RunContext): Promis
   const fullPrecisionFile =
     weights ?? (await phase('pretrain', async () => pretrain(context(resultsOf(run))))).checkpoint;
   const found = await phase('search', async () => search(context(resultsOf(run)), fullPrecisionFile));
-  const failure = targetMissed(found.missedBy, session.config.search.target.meanWeightBits);
+  const failure = targetMissed(found.budgets);
   if (failure !== undefined) return {result: resultsOf(run), failure};
   await phase('train', async () =>
     train(context(resultsOf(run)), {
@@ -187,11 +236,27 @@ export async function runAll({session, run, context, phase}: RunContext): Promis
   return {result: resultsOf(run)};
 }
 
-/** The error of a search that ended above its target; undefined when it was reached. */
-export function targetMissed(missedBy: number, target: number): SdqError | undefined {
-  if (missedBy === 0) return undefined;
+/** What the number of a budget counts. */
+const units: Readonly<Record<string, string>> = {
+  meanWeightBits: 'mean weight bits',
+  sizeKiB: 'KiB of weights',
+  bops: 'bit operations',
+  latencyMs: 'ms',
+  energyUj: 'µJ',
+};
+
+/** The error of a search that ended above a target; undefined when all were reached. */
+export function targetMissed(budgets: SearchResult['budgets']): SdqError | undefined {
+  const missed = budgets.filter(({missedBy}) => missedBy > 0);
+  if (missed.length === 0) return undefined;
+  const digits = (value: number): string => (value >= 1 ? value.toFixed(3) : value.toPrecision(4));
   return new SdqError(
-    `The search ended at ${(target + missedBy).toFixed(3)} mean weight bits, ${missedBy.toFixed(3)} above the target of ${target}.`,
+    missed
+      .map(
+        ({name, target, cost, missedBy}) =>
+          `The search ended at ${digits(cost)} ${units[name] ?? name}, ${digits(missedBy)} above the target of ${target}.`,
+      )
+      .join(' '),
     {
       code: 'target-not-reached',
       exit: ExitCode.targetNotReached,

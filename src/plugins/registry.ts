@@ -13,9 +13,11 @@
 import type {Dataset} from '../data/dataset.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
+import type {CostModel} from '../hardware/cost-model.ts';
 import {didYouMean} from '../nearest.ts';
 import type {ActivationQuantizer} from '../sdq/activation-quantizer.ts';
 import type {WeightQuantizer} from '../sdq/weight-quantizer.ts';
+import type {Tracker, TrackerContext, TrackerProbe} from '../tracking/tracker.ts';
 
 /** JSON Schema (2020-12) of a definition's options: `type: object` with `properties`; the config validator applies it. */
 export type OptionsSchema = Readonly<Record<string, unknown>>;
@@ -134,6 +136,27 @@ export interface SearcherDefinition extends Definition {
   readonly forward: 'draw' | 'mix' | 'fixed';
 }
 
+// ---------------------------------------------------------------------------------------------------------- trackers
+
+/** A service that keeps runs: how its connection for one run is made. `optionsSchema`: the keys beside `name`. */
+export interface TrackerDefinition<Options = Readonly<Record<string, unknown>>> extends Definition {
+  readonly kind: 'tracker';
+  /** Whether it could be used now: the server answers, the key is there. Never throws. */
+  probe(context: Pick<TrackerContext<Options>, 'options' | 'env'>, signal: AbortSignal): Promise<TrackerProbe>;
+  /**
+   * Makes the connection of one run; no I/O yet. Undefined when the environment switches the tracker off.
+   * @throws SdqError when options and environment cannot work together
+   */
+  create(context: TrackerContext<Options>): Tracker | undefined;
+}
+
+// ------------------------------------------------------------------------------------------------------- cost models
+
+/** What a strategy costs on a family of devices; its name is the `costModel.family` of their profiles. */
+export interface CostModelDefinition extends Definition, CostModel {
+  readonly kind: 'cost-model';
+}
+
 // ---------------------------------------------------------------------------------------------------------- registry
 
 /** The type of a definition by its kind. */
@@ -144,6 +167,8 @@ export interface Definitions {
   'weight-quantizer': WeightQuantizerDefinition;
   'activation-quantizer': ActivationQuantizerDefinition;
   searcher: SearcherDefinition;
+  'cost-model': CostModelDefinition;
+  tracker: TrackerDefinition;
 }
 
 /** What a plugin can add. */

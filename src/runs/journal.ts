@@ -171,6 +171,75 @@ export function* readJournal(file: string): Generator<Event> {
   }
 }
 
+/** A place between two lines. */
+export interface JournalPlace {
+  /** `seq` of the line before it. */
+  readonly seq: number;
+  /** Bytes before it. */
+  readonly offset: number;
+}
+
+/** Follows a journal while it grows. */
+export interface JournalReader {
+  /**
+   * The next lines that are whole by now, none when there is nothing new.
+   * @param limit at most so many lines, and no further one after so many bytes
+   * @throws SdqError (exit 3) naming the byte offset of a line that is not an event
+   */
+  read(limit: {readonly events: number; readonly bytes: number}): readonly Event[];
+  /** Behind the last line that was read. */
+  place(): JournalPlace;
+  close(): void;
+}
+
+/**
+ * @param from where to begin; when the file does not fit it (it was cut or replaced), the lines up to `from.seq` are skipped
+ * @throws SdqError (exit 3) when the file cannot be read
+ */
+export function followJournal(file: string, from: JournalPlace = {seq: 0, offset: 0}): JournalReader {
+  let fd: number;
+  try {
+    fd = openSync(file, 'r');
+  } catch (error) {
+    throw fileError(error, 'read', file);
+  }
+  let place = fits(fd, file, from) ? from : {seq: 0, offset: 0};
+  let lines: ReturnType<typeof readLines> | undefined;
+  return {
+    read(limit) {
+      const events: Event[] = [];
+      const first = place.offset;
+      lines ??= readLines(fd, file, place.offset);
+      while (events.length < limit.events && place.offset - first < limit.bytes) {
+        const next = lines.next();
+        if (next.done === true) {
+          lines = undefined; // what was torn may be whole next time
+          break;
+        }
+        const {event, end} = next.value;
+        place = {seq: event.seq, offset: end};
+        if (event.seq > from.seq) events.push(event);
+      }
+      return events;
+    },
+    place: () => place,
+    close: () => closeSync(fd),
+  };
+}
+
+/** Whether a line ends before the place and the next one, if there is one, has the number that follows. */
+function fits(fd: number, file: string, {seq, offset}: JournalPlace): boolean {
+  if (offset === 0) return seq === 0;
+  const before = Buffer.alloc(1);
+  if (readSync(fd, before, 0, 1, offset - 1) !== 1 || before[0] !== newline) return false;
+  try {
+    const next = readLines(fd, file, offset).next();
+    return next.done === true || next.value.event.seq === seq + 1;
+  } catch {
+    return false;
+  }
+}
+
 function brokenLine(file: string, offset: number, found: string): SdqError {
   return new SdqError(`${file}: the line at byte ${offset} is not an event of a journal: ${found}.`, {
     code: 'journal-broken',
@@ -191,11 +260,12 @@ function isEvent(value: unknown): value is Event {
   );
 }
 
-function* readLines(fd: number, file: string): Generator<{event: Event; end: number}> {
+/** @param start byte at which a line begins */
+function* readLines(fd: number, file: string, start = 0): Generator<{event: Event; end: number}> {
   const chunk = Buffer.alloc(chunkBytes);
   let rest: Buffer = Buffer.alloc(0);
-  let restOffset = 0;
-  for (let position = 0; ;) {
+  let restOffset = start;
+  for (let position = start; ;) {
     const count = readSync(fd, chunk, 0, chunkBytes, position);
     if (count === 0) return;
     position += count;

@@ -1,6 +1,6 @@
 /** A run's folder `.sdq/runs/<id>/`: `run.json`, `events.jsonl`, `checkpoints/`, `strategy.json`, `lock`. */
 import {execFileSync} from 'node:child_process';
-import {randomBytes} from 'node:crypto';
+import {randomBytes, randomUUID} from 'node:crypto';
 import {existsSync, mkdirSync, readdirSync} from 'node:fs';
 import path from 'node:path';
 
@@ -16,6 +16,8 @@ export type RunStatus = 'running' | 'finished' | 'failed' | 'interrupted';
 export interface RunRecord {
   readonly version: 1;
   readonly id: string;
+  /** A UUID: tells the run from those of other machines. */
+  readonly uid: string;
   /** `run`, `search`, `train` or `pretrain`. */
   readonly command: string;
   readonly status: RunStatus;
@@ -91,6 +93,7 @@ export function createRun(root: string, spec: RunSpec, now: Date, notice: (messa
   const record: RunRecord = {
     version: 1,
     id,
+    uid: randomUUID(),
     command: spec.command,
     status: 'running',
     exitCode: null,
@@ -226,6 +229,7 @@ const isOptionalText = (value: unknown): boolean => value === null || isText(val
 const recordChecks: Readonly<Record<Exclude<keyof RunRecord, 'git' | 'exitCode'>, (value: unknown) => boolean>> = {
   version: (value) => value === 1,
   id: isText,
+  uid: isText,
   command: (value) => ['run', 'search', 'train', 'pretrain'].includes(value as string),
   status: (value) => ['running', 'finished', 'failed', 'interrupted'].includes(value as string),
   startedAt: isText,
@@ -248,7 +252,8 @@ function readRun(directory: string): RunRecord {
   try {
     const parsed = JSON.parse(text) as unknown;
     if (!isMapping(parsed)) throw new Error('not a mapping');
-    record = parsed as unknown as RunRecord;
+    // Records of before 2026-11-24 have no uid.
+    record = {uid: parsed['id'], ...parsed} as unknown as RunRecord;
   } catch (error) {
     throw new SdqError(`${file} is not the record of a run: found ${JSON.stringify(text.slice(0, 40))}.`, {
       code: 'run-record-broken',

@@ -7,6 +7,8 @@
  */
 import type {Event} from '../runs/journal.ts';
 
+export type {Event} from '../runs/journal.ts';
+
 export type Json = null | boolean | number | string | readonly Json[] | {readonly [key: string]: Json};
 
 /** A run as a tracker introduces it to its server. */

@@ -1,0 +1,30 @@
+/** A config is stored and shown, so keys and passwords must not be in it: they come from the environment. */
+import {ExitCode, SdqError} from '../errors.ts';
+import {redactUrls, secretName} from '../tracking/redact.ts';
+import type {Source} from './overrides.ts';
+import {isMapping} from './schema.ts';
+
+/** @throws SdqError (exit 3) for a key of `tracking` that names a secret, and for a URL with a password anywhere */
+export function refuseSecrets(sources: readonly Source[]): void {
+  for (const {name, values} of sources) {
+    const visit = (node: unknown, place: readonly string[]): void => {
+      if (typeof node === 'string' && redactUrls(node) !== node) refuse(name, place, 'holds a URL with a password');
+      if (!isMapping(node) && !Array.isArray(node)) return;
+      for (const [key, child] of Object.entries(node)) {
+        const at = [...place, key];
+        if (at[0] === 'tracking' && !Array.isArray(node) && secretName.test(key)) refuse(name, at, 'is for a secret');
+        visit(child, at);
+      }
+    };
+    visit(values, []);
+  }
+}
+
+function refuse(source: string, place: readonly string[], what: string): never {
+  // Of `--set key=value` only the key: the value is the secret.
+  throw new SdqError(`${source.replace(/^(--set [^=]*)=.*$/s, '$1')}: /${place.join('/')} ${what}.`, {
+    code: 'secret-in-config',
+    exit: ExitCode.invalidInput,
+    suggestions: ['The config is stored with every run: give secrets by the environment, as docs/tracking.md says.'],
+  });
+}

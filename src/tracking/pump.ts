@@ -1,0 +1,231 @@
+/**
+ * Sends the journal of a run to one tracker: reads on from the cursor, batches, tries again with growing pauses, and tells
+ * the server the end. It never touches the run: what cannot be sent stays in the journal for `sdq track sync`.
+ */
+import {setTimeout as sleep} from 'node:timers/promises';
+
+import {SdqError} from '../errors.ts';
+import {followJournal, type Event, type JournalReader} from '../runs/journal.ts';
+import {noProgress, readProgress, writeProgress, type Progress} from './cursor.ts';
+import {TrackerError, type End, type FinalStatus, type TrackedRun, type Tracker} from './tracker.ts';
+
+export interface Clock {
+  /** Milliseconds; only differences count. */
+  now(): number;
+  /** Resolves after `ms`, or as soon as `signal` aborts. */
+  wait(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  now: Date.now,
+  wait: (ms, signal) => sleep(ms, undefined, {signal}).catch(() => undefined),
+};
+
+export interface PumpOptions {
+  readonly name: string;
+  readonly tracker: Tracker;
+  readonly run: TrackedRun;
+  /** The journal's file. */
+  readonly journal: string;
+  /** Resolves when the run has ended: nothing more is written; says how, should the journal not. */
+  readonly ended: Promise<End>;
+  /** What may still be sent after the end takes so long at most. */
+  readonly graceMs: number;
+  /** Tries of one call before giving up. */
+  readonly attempts: number;
+  readonly notice: (message: string) => void;
+  /** Takes secrets out of a message. */
+  readonly redact: (message: string) => string;
+  /** The server asked the run to stop; called once. */
+  readonly onStopRequest?: () => void;
+  readonly clock?: Clock;
+}
+
+export interface PumpOutcome {
+  readonly name: string;
+  /** All is at the server and the end was told. */
+  readonly complete: boolean;
+  /** Why not. */
+  readonly message: string | null;
+}
+
+const batchLimit = {events: 1000, bytes: 1 << 20};
+/** Between two looks at the journal. */
+const pollMs = 2000;
+const firstPauseMs = 1000;
+const longestPauseMs = 60_000;
+
+/** Sends until the run has ended and all is sent, or until it is hopeless. Never throws. */
+export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
+  const {attempts, clock = systemClock, graceMs, name, notice, redact, run, tracker} = options;
+  let progress: Progress = readProgress(run.directory, name) ?? noProgress;
+  const wake = new AbortController();
+  const deadline = new AbortController();
+  let end: End | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  void options.ended.then((value) => {
+    end = value;
+    wake.abort();
+    timer = setTimeout(() => deadline.abort(), graceMs);
+  });
+
+  const overdue = new Promise<never>((_, reject) => {
+    deadline.signal.addEventListener('abort', () =>
+      reject(new TrackerError(`not all could be sent within ${graceMs / 1000} s of the end`, {kind: 'transient'})),
+    );
+  });
+  overdue.catch(() => undefined);
+
+  let diskTrouble = false;
+  const save = (change: Partial<Progress>): void => {
+    progress = {...progress, ...change};
+    try {
+      writeProgress(run.directory, name, progress);
+      diskTrouble = false;
+    } catch (error) {
+      if (!(error instanceof SdqError)) throw error;
+      if (!diskTrouble)
+        notice(`${name}: ${error.message} Sending goes on; the next process asks the server how far it is.`);
+      diskTrouble = true;
+    }
+  };
+
+  let stopTold = false;
+  const lookForStop = (): void => {
+    if (stopTold || tracker.stopRequested?.() !== true) return;
+    stopTold = true;
+    options.onStopRequest?.();
+  };
+
+  let inTrouble = false;
+  const attempt = async <T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+    for (let tries = 1; ; tries++) {
+      try {
+        const result = await Promise.race([call(deadline.signal), overdue]);
+        if (inTrouble) notice(`${name}: sending again.`);
+        inTrouble = false;
+        lookForStop();
+        return result;
+      } catch (error) {
+        if (!isTransient(error) || tries >= attempts || deadline.signal.aborted) throw error;
+        if (!inTrouble) notice(redact(`${name}: ${error.message}. The journal keeps every row; trying again.`));
+        inTrouble = true;
+        await pause(tries, error.retryAfterMs ?? 0);
+        if (deadline.signal.aborted) throw error;
+      }
+    }
+  };
+  /** Grows with every failure; the end of the run cuts it short, but not what the server asked for. */
+  const pause = async (tries: number, retryAfterMs: number): Promise<void> => {
+    const started = clock.now();
+    const backoff = Math.min(longestPauseMs, firstPauseMs * 2 ** (tries - 1)) * (0.75 + 0.5 * Math.random());
+    await clock.wait(Math.max(backoff, retryAfterMs), end === undefined ? wake.signal : deadline.signal);
+    const rest = retryAfterMs - (clock.now() - started);
+    if (rest > 0) await clock.wait(rest, deadline.signal);
+  };
+
+  let regressionTold = false;
+  const push = async (events: readonly Event[], reader: JournalReader): Promise<void> => {
+    const {accepted, change, regressions} = select(events, progress);
+    if (regressions > 0 && !regressionTold) {
+      notice(`${name}: a row's step is below the one before it; such rows stay in the journal and are not sent.`);
+      regressionTold = true;
+    }
+    for (let rest = accepted; rest.length > 0;) {
+      const batch = rest;
+      const {refused = [], seq, state} = await attempt((signal) => tracker.push(batch, signal));
+      if (seq < batch[0]!.seq) throw new TrackerError('the tracker took nothing', {kind: 'permanent'});
+      if (refused.length > 0) {
+        const more = refused.length === 1 ? '' : ` (and ${refused.length - 1} more)`;
+        notice(redact(`${name}: event ${refused[0]!.seq} is not sent: ${refused[0]!.reason}${more}`));
+      }
+      progress = {...progress, state, refused: progress.refused + refused.length, closed: false};
+      rest = batch.filter((event) => event.seq > seq);
+      if (rest.length > 0) save({seq});
+    }
+    const place = reader.place();
+    save({...change, seq: place.seq, place, closed: false, refused: progress.refused + regressions});
+  };
+
+  let reader: JournalReader | undefined;
+  try {
+    reader = followJournal(options.journal, progress.place);
+    const cursor = progress.remote === null ? undefined : {seq: progress.seq, state: progress.state};
+    const {state, ...remote} = await attempt((signal) => tracker.open(run, cursor, signal));
+    save({state, remote, closed: false, failure: null});
+    let lastCall = clock.now();
+    for (;;) {
+      const isLast = end !== undefined;
+      const lines = reader.read(batchLimit);
+      if (lines.length > 0) {
+        await push(
+          lines.filter(({seq}) => seq > progress.seq),
+          reader,
+        );
+        lastCall = clock.now();
+        continue;
+      }
+      if (isLast) break;
+      if (tracker.heartbeat !== undefined && clock.now() - lastCall >= (tracker.heartbeatMs ?? 30_000)) {
+        await attempt((signal) => tracker.heartbeat!(signal));
+        lastCall = clock.now();
+      }
+      await clock.wait(pollMs, wake.signal);
+    }
+    await attempt((signal) => tracker.close(progress.end ?? end!, signal));
+    save({closed: true});
+    return {name, complete: true, message: null};
+  } catch (error) {
+    const message = redact(error instanceof Error ? error.message : String(error));
+    notice(`${name}: ${message}. The rest is in the journal: sdq track sync ${run.id}`);
+    save({failure: message});
+    return {name, complete: false, message};
+  } finally {
+    clearTimeout(timer);
+    reader?.close();
+    await tracker.dispose?.();
+  }
+}
+
+/** What of the lines goes to the tracker, and what they change. */
+function select(
+  events: readonly Event[],
+  {step: before, end: endBefore}: Progress,
+): {
+  readonly accepted: readonly Event[];
+  readonly change: Pick<Progress, 'step' | 'end'>;
+  /** Metrics whose step is below an earlier one's. */
+  readonly regressions: number;
+} {
+  const accepted: Event[] = [];
+  let [step, end, regressions] = [before, endBefore, 0];
+  for (const event of events) {
+    end = event.kind === 'end' ? endOf(event) : null;
+    if (event.kind === 'end') continue;
+    const isRegression = event.kind === 'metric' && event.step !== undefined && event.step < step;
+    if (isRegression) regressions += 1;
+    else accepted.push(event);
+    if (event.kind === 'metric') step = Math.max(step, event.step ?? 0);
+  }
+  return {accepted, change: {step, end}, regressions};
+}
+
+/** By name, because a plugin throws the `TrackerError` of the copy of sdq that it finds. */
+function isTransient(error: unknown): error is TrackerError {
+  return error instanceof Error && error.name === 'TrackerError' && (error as TrackerError).kind === 'transient';
+}
+
+const finalStatuses: Readonly<Record<string, FinalStatus>> = {
+  finished: 'finished',
+  failed: 'failed',
+  interrupted: 'killed',
+};
+
+function endOf({data, ts}: Event): End {
+  const {exitCode, status} = data as {exitCode?: unknown; status?: unknown};
+  return {
+    status: finalStatuses[String(status)] ?? 'failed',
+    exitCode: typeof exitCode === 'number' ? exitCode : 1,
+    ts,
+  };
+}
