@@ -56,6 +56,7 @@ function compiled(schema: JsonSchema): ValidateFunction {
     logger: false,
   });
   ajv.addFormat('path', true);
+  ajv.addFormat('hardware', true);
   // The two of a sweep file: its writer's 1.0 and 1 are one number here.
   ajv.addFormat('integer', {type: 'number', validate: Number.isInteger});
   ajv.addFormat('float', {type: 'number', validate: Number.isFinite});

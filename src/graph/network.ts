@@ -41,6 +41,11 @@ export interface ForwardOptions {
    * `forward` returns.
    */
   readonly activation?: (layer: QuantizedLayer) => InputQuantizer | null;
+  /**
+   * The layer's input as it is to be used, made from the value `x` of the graph; differentiable. null: `activation` decides.
+   * A tensor that it makes belongs to the executor's scope.
+   */
+  readonly input?: (layer: QuantizedLayer, x: tf.Tensor) => tf.Tensor | null;
   /** In training, each batch-norm's mean and unbiased variance over the batch, [C]; valid until it returns. */
   readonly onBatchStatistics?: (node: string, mean: tf.Tensor, variance: tf.Tensor) => void;
   /** Each layer's input before it is quantized; valid until it returns. */
@@ -181,6 +186,8 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
     const layerInput = (layer: QuantizedLayer, name: string): tf.Tensor => {
       const full = operand(name);
       options.onActivation?.(layer, full);
+      const made = options.input?.(layer, full);
+      if (made != null) return made;
       const quantizer = quantizerOf(layer);
       if (quantizer === null) return full;
       const forms = quantized.get(name) ?? [];

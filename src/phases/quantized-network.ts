@@ -37,7 +37,7 @@ export interface Quantization {
 
 /** Names of the learned values in files: `<layer>.weight_step`, `<layer>.input_range`. */
 const stepName = (layer: string): string => `${layer}.weight_step`;
-const rangeName = (layer: string): string => `${layer}.input_range`;
+export const rangeName = (layer: string): string => `${layer}.input_range`;
 
 export function quantize(
   network: Network,
@@ -110,7 +110,7 @@ export function calibrateInputs(
 }
 
 /** The learned values as arrays for a file. */
-export function learnedValues({parameters}: Quantization): Weights {
+export function learnedValues({parameters}: Pick<Quantization, 'parameters'>): Weights {
   return new Map(
     parameters.map(({name, variable}) => [name, {shape: variable.shape, data: Float32Array.from(variable.dataSync())}]),
   );
@@ -120,7 +120,7 @@ export function learnedValues({parameters}: Quantization): Weights {
  * Takes the learned values from a file's tensors.
  * @returns names that the file lacks or holds in another shape
  */
-export function loadLearnedValues({parameters}: Quantization, tensors: Weights): string[] {
+export function loadLearnedValues({parameters}: Pick<Quantization, 'parameters'>, tensors: Weights): string[] {
   const missing: string[] = [];
   for (const {name, variable} of parameters) {
     const found = tensors.get(name);

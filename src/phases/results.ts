@@ -37,11 +37,35 @@ export interface SearchResult {
   /** The same without the pinned layers; null when all are pinned. */
   readonly meanWeightBitsUnpinned: number | null;
   readonly compression: number;
-  /** Mean bits above the target; 0 when it was reached. */
-  readonly missedBy: number;
+  /** Name of the hardware profile that it was searched for. */
+  readonly hardware: string | null;
+  /** Each budget of the target, what the strategy costs, and by how much that is above; 0 when it was reached. */
+  readonly budgets: readonly {
+    readonly name: string;
+    readonly target: number;
+    readonly cost: number;
+    readonly missedBy: number;
+  }[];
   /** More than half of the searched layers ended at their lowest candidate. */
   readonly collapsed: boolean;
   readonly steps: number;
+  /** Strategies kept on the way, from the most expensive; empty unless `search.pareto` asks for them. */
+  readonly pareto: readonly ParetoPoint[];
+}
+
+export interface ParetoPoint {
+  readonly strategy: string;
+  /** Steps of the search before it. */
+  readonly step: number;
+  /** On the validation images, with the weights as the search had them then. */
+  readonly accuracy: number;
+  /** Mean cross-entropy there, nats. */
+  readonly loss: number;
+  readonly meanWeightBits: number;
+  /** By the name of the budget. */
+  readonly costs: Readonly<Record<string, number>>;
+  /** Another one costs no more and has a lower loss. */
+  readonly dominated: boolean;
 }
 
 export interface TrainResult {

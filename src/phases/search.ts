@@ -1,79 +1,72 @@
 /** Phase 1: learns the bitwidth of every layer while the weights follow (SDQ, Huang et al., ICML 2022, section 3.2). */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
-import {graphDigest} from '../graph/digest.ts';
-import {layerTable, type QuantizedLayer} from '../graph/layer-table.ts';
+import type {QuantizedLayer} from '../graph/layer-table.ts';
 import type {Network} from '../graph/network.ts';
 import {uniform} from '../random.ts';
 import {keepPositive} from '../sdq/activation-quantizer.ts';
-import {pinnedBits} from '../sdq/pins.ts';
 import {
   advanceSearch,
-  checkCandidates,
-  initSearch,
+  committedBits,
   parseSearchState,
   planStep,
+  initSearch,
   searchDone,
   searchResult,
   searchSnapshot,
-  sizeLayers,
+  type Candidate,
   type Choice,
   type SearchProblem,
   type SearchState,
 } from '../sdq/search.ts';
+import {dueLevel, isDominated, keepPoint, parsePoints, type KeptPoint} from '../sdq/pareto.ts';
 import {readScalars, searchWeights} from '../sdq/stochastic.ts';
 import {temperature} from '../sdq/dbp.ts';
-import {buildStrategy, inputBits} from '../sdq/strategy.ts';
-import {outputChannels, quantizationErrors} from '../sdq/weight-quantizer.ts';
+import {fullPrecision} from '../sdq/strategy.ts';
+import {outputChannels, quantizationErrors, quantizeWeights} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import {batchStatistics} from '../training/batch-norm-statistics.ts';
 import type {Json} from '../training/checkpoint.ts';
 import {descend} from '../training/gradient-descent.ts';
 import {createOptimizer, networkParameters, type TrainedParameter} from '../training/optimizers.ts';
+import {evaluateOn} from './evaluate.ts';
 import {writeModelFile} from './model-file.ts';
 import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
 import {calibrateInputs, inputForward, learnedValues, loadLearnedValues, quantize} from './quantized-network.ts';
-import type {SearchResult} from './results.ts';
-import {buildGraph, createModel, firstImages, openPart, type JobConfig, type Session} from './session.ts';
+import type {ParetoPoint, SearchResult} from './results.ts';
+import {createSearchInputs, inputCandidates} from './search-inputs.ts';
+import {searchProblem} from './search-problem.ts';
+import {buildGraph, createModel, firstImages, openPart, type Session} from './session.ts';
 
-/** The search problem of a network under a config; `steps` is what all its epochs have. */
-function searchProblem(
-  config: JobConfig,
-  forward: SearchProblem['forward'],
-  layers: readonly QuantizedLayer[],
-  steps: number,
-): {readonly problem: SearchProblem; readonly pinned: ReadonlyMap<string, number>} {
-  const {search, seed} = config;
-  checkCandidates(search.candidates);
-  const pinned = pinnedBits(
-    layers.map(({name}) => name),
-    search.pin,
-  );
-  const target = search.target.meanWeightBits;
-  const candidates = forward === 'fixed' ? [Math.max(1, Math.floor(target))] : search.candidates;
-  const {dbp, dualRate, rampFraction, quantizationErrorWeight} = search;
-  return {
-    pinned,
-    problem: {
-      forward,
-      layers: sizeLayers(layers, candidates, pinned),
-      target,
-      steps,
-      seed,
-      dbp,
-      dualRate,
-      rampFraction,
-      quantizationErrorWeight,
-    },
-  };
-}
-
-/** @throws SdqError (exit 3) for a search that could not begin: candidates, pins or a target that do not fit the network */
+/**
+ * @throws SdqError (exit 3 or 4) for a search that could not begin: candidates, pins, budgets or hardware that do not fit the
+ *   network or each other
+ */
 export function checkSearch(session: Session): void {
   const {config, registry} = session;
-  const {layers} = layerTable(buildGraph(session, config.model));
-  initSearch(searchProblem(config, registry.get('searcher', config.search.method).forward, layers, 1).problem);
+  checkPareto(config);
+  searchProblem(config, registry, buildGraph(session, config.model), 1);
+}
+
+/** @throws SdqError (exit 3) where the strategies on the way could not be judged */
+function checkPareto({data, search}: Session['config']): void {
+  if (search.pareto === 0 || data.validation > 0) return;
+  throw new SdqError(
+    '/search/pareto: the strategies on the way are judged on validation images, and /data/validation is 0.',
+    {
+      code: 'pareto-without-validation',
+      exit: ExitCode.invalidInput,
+      suggestions: ['Set data.validation, e.g. to 5000.'],
+    },
+  );
+}
+
+/** What a choice means for the weights; `low` is null where it is about something else. */
+function weightChoice({high, low, share}: Choice): {high: number; low: number | null; share: number} {
+  const lower = low?.weightBits ?? null;
+  return {high: high.weightBits!, low: lower === high.weightBits ? null : lower, share};
 }
 
 /** The forward pass of one search step: weights by the plan, with an indicator variable a layer that carries ∂L/∂share. */
@@ -86,7 +79,7 @@ function planForward(
   const index = new Map(network.layers.map(({name}, l) => [name, l]));
   return (layer, w) => {
     const l = index.get(layer.name)!;
-    return searchWeights(w, quantizer, plan[l]!, indicators[l]!, outputChannels(layer));
+    return searchWeights(w, quantizer, weightChoice(plan[l]!), indicators[l]!, outputChannels(layer));
   };
 }
 
@@ -95,22 +88,32 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
   const {session, run} = context;
   const {config, registry, dataset, reporter} = session;
   const network = createModel(session, weights);
-  const {forward} = registry.get('searcher', config.search.method);
+  checkPareto(config);
   const steps = config.search.epochs * stepsPerEpoch(session);
-  const {problem, pinned} = searchProblem(config, forward, network.layers, steps);
+  const setup = searchProblem(config, registry, network.graph, steps);
+  const {problem} = setup;
   let state = initSearch(problem);
+  let kept: KeptPoint[] = [];
 
   const quantization = quantize(
     network,
     registry,
     config.quantizers,
-    ({name}) => ({weightBits: 32, activationBits: inputBits(config.search.activationBits, pinned.get(name))}),
+    ({name}) => {
+      const bits = inputCandidates(
+        problem,
+        network.layers.findIndex((layer) => layer.name === name),
+      );
+      return {weightBits: fullPrecision, activationBits: bits.length === 1 ? bits[0]! : fullPrecision};
+    },
     {learnSteps: false},
   );
-  const indicators = network.layers.map(() => tf.variable(tf.scalar(1)));
-  const trained = [...networkParameters(network), ...quantization.parameters];
-  const followed: TrainedParameter[] = indicators.map((variable, l) => ({
-    name: `share/${network.layers[l]!.name}`,
+  const inputs = createSearchInputs(network, registry, config.quantizers.activations, problem);
+  const indicators = problem.decisions.map(() => tf.variable(tf.scalar(1)));
+  const learned = {parameters: [...quantization.parameters, ...inputs.parameters]};
+  const trained = [...networkParameters(network), ...learned.parameters];
+  const followed: TrainedParameter[] = indicators.map((variable, d) => ({
+    name: `share/${d}`,
     variable,
     decays: false,
     rateFactor: 1,
@@ -118,12 +121,12 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
   const optimizer = createOptimizer(config.search.optimizer);
   const statistics = batchStatistics(network);
 
-  /** e(b) at both bitwidths of every layer, read in one go. */
+  /** e(b) at both bitwidths of every decision about weights, read in one go; 0 for the others. */
   const errorsOf = (plan: readonly Choice[]): {high: number; low: number}[] => {
     const pairs = tf.tidy(() =>
       tf.stack(
         network.layers.map((layer, l) => {
-          const {high, low} = plan[l]!;
+          const {high, low} = weightChoice(plan[l]!);
           const w = network.parameters.get(layer.weight)!;
           return quantizationErrors(w, quantization.weights, [high, low ?? high], outputChannels(layer));
         }),
@@ -131,7 +134,22 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
     );
     const values = pairs.dataSync();
     pairs.dispose();
-    return plan.map((_, l) => ({high: values[2 * l]!, low: values[2 * l + 1]!}));
+    return plan.map((_, d) => ({high: values[2 * d] ?? 0, low: values[2 * d + 1] ?? 0}));
+  };
+
+  /** Accuracy and loss on the validation images at the bits that the layers stand at. */
+  const judge = async (): Promise<{accuracy: number; loss: number}> => {
+    const bits = new Map(committedBits(problem, state).map((own, l) => [network.layers[l]!.name, own]));
+    const fixed = inputForward(quantization.inputs);
+    return (await evaluateOn(session, network, 'validation', {
+      weight: (layer, w) =>
+        quantizeWeights(w, quantization.weights, bits.get(layer.name)!.weightBits, outputChannels(layer)),
+      activation: (layer) => inputs.at(layer, bits.get(layer.name)!) ?? fixed(layer),
+    }))!;
+  };
+  const keep = async (): Promise<void> => {
+    const level = config.search.pareto === 0 ? null : dueLevel(problem, state, config.search.pareto, kept);
+    if (level !== null) kept = [...kept, keepPoint(problem, state, level, await judge())];
   };
 
   try {
@@ -144,6 +162,7 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
       async start() {
         const images = await firstImages(session);
         calibrateInputs(network, quantization.inputs, images);
+        inputs.calibrate(images);
         images.dispose();
       },
       async step({images, labels, state: at}, optimizerState) {
@@ -157,6 +176,7 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
               training: true,
               weight: planForward(network, plan, indicators, quantization.weights),
               activation: inputForward(quantization.inputs),
+              input: inputs.forward(plan, indicators),
               onBatchStatistics: statistics.collect,
               dropout: (index) => uniform(config.seed, 'dropout', at.step, index),
             });
@@ -166,7 +186,7 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
           (gradients) => {
             shares = sharesOf(gradients, followed);
             next = optimizer.update(trained, gradients, optimizerState, 1);
-            keepPositive(quantization.parameters.map(({variable}) => variable));
+            keepPositive(learned.parameters.map(({variable}) => variable));
           },
         );
         const isFinite = Number.isFinite(metrics.loss);
@@ -175,17 +195,21 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
           const errors = problem.quantizationErrorWeight > 0 ? {errors: errorsOf(plan)} : {};
           const advanced = advanceSearch(problem, state, plan, {shares, ...errors});
           state = advanced.state;
-          for (const {layer, from, to} of advanced.transitions) reporter.line(`  ${layer}: ${from} → ${to} bits`);
+          for (const {layer, from, to} of advanced.transitions)
+            reporter.line(`  ${layer}: ${shown(from)} → ${shown(to)}`);
+          await keep();
         }
         return {optimizerState: next, metrics};
       },
       intervalMetrics: () => snapshotMetrics(problem, state),
       validate: async () => Promise.resolve(null),
       saveBest: () => undefined,
-      exportState: () => ({state: state as unknown as Json, arrays: learnedValues(quantization)}),
+      exportState: () => ({state: {search: state, pareto: kept} as unknown as Json, arrays: learnedValues(learned)}),
       importState(saved, arrays, file) {
-        state = parseSearchState(saved, problem, file);
-        loadLearnedValues(quantization, arrays);
+        const {search, pareto} = (saved ?? {}) as {readonly search?: unknown; readonly pareto?: unknown};
+        state = parseSearchState(search, problem, file);
+        kept = parsePoints(pareto, problem, file);
+        loadLearnedValues(learned, arrays);
       },
       isDone: () => searchDone(problem, state),
     });
@@ -198,38 +222,47 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
         'More than half of the searched layers ended at their lowest candidate: the strategy has collapsed.',
       );
     }
-    const reached = result.missedBy === 0;
-    const strategy = buildStrategy({
-      model: {name: config.model.name, digest: graphDigest(network.graph)},
-      quantizers: config.quantizers,
-      layers: network.layers,
-      weightBits: result.bits,
-      activationBits: config.search.activationBits,
-      pinned,
-      provenance: {
-        method: config.search.method,
-        sdqVersion: run.record().versions['sdq']!,
-        runId: run.id,
-        seed: config.seed,
-        ...(reached ? {target: config.search.target} : {}),
-      },
-    });
-    const file = run.path('strategy.json');
-    writeFileAtomic(file, `${JSON.stringify(strategy, null, 2)}\n`);
+    const provenance = {
+      method: config.search.method,
+      sdqVersion: run.record().versions['sdq']!,
+      runId: run.id,
+      seed: config.seed,
+    };
+    const reached = result.budgets.every(({missedBy}) => missedBy === 0);
+    const strategy = setup.strategyOf(result.bits, {...provenance, ...(reached ? {target: setup.targets} : {})});
+    const write = (name: string, content: object): string => {
+      const file = run.path(name);
+      writeFileAtomic(file, `${JSON.stringify(content, null, 2)}\n`);
+      return file;
+    };
     const checkpoint = run.path('searched.safetensors');
     writeModelFile(checkpoint, network.weights());
     return {
-      strategy: file,
+      strategy: write('strategy.json', strategy),
       checkpoint,
       meanWeightBits: strategy.summary.meanWeightBits,
       meanWeightBitsUnpinned: strategy.summary.meanWeightBitsUnpinned,
       compression: strategy.summary.compression,
-      missedBy: result.missedBy,
+      hardware: setup.hardware,
+      budgets: result.budgets,
       collapsed: result.collapsed,
       steps: done,
+      pareto: kept.map((point): ParetoPoint => {
+        const own = setup.strategyOf(point.bits, provenance);
+        return {
+          strategy: write(`pareto-${String(point.level).padStart(3, '0')}.json`, own),
+          step: point.step,
+          accuracy: point.accuracy,
+          loss: point.loss,
+          meanWeightBits: own.summary.meanWeightBits,
+          costs: Object.fromEntries(problem.budgets.map(({name}, k) => [name, point.costs[k]!])),
+          dominated: isDominated(point, kept),
+        };
+      }),
     };
   } finally {
     for (const indicator of indicators) indicator.dispose();
+    inputs.dispose();
     quantization.dispose();
     network.dispose();
   }
@@ -243,20 +276,40 @@ function sharesOf(gradients: ReadonlyMap<string, tf.Tensor>, followed: readonly 
   return found.map((gradient) => (gradient === undefined ? 0 : values[next++]!));
 }
 
+/** `4 bits`, `input 8 bits`, `4 bits, input 8 bits`. */
+function shown({weightBits, activationBits}: Candidate): string {
+  return [
+    ...(weightBits === undefined ? [] : [`${weightBits} bits`]),
+    ...(activationBits === undefined ? [] : [`input ${activationBits} bits`]),
+  ].join(', ');
+}
+
 /** The names are a contract: docs/metrics.md. */
 function snapshotMetrics(problem: SearchProblem, state: SearchState): Record<string, number> {
-  const snapshot = searchSnapshot(problem, state);
+  const {budgets, decisions} = searchSnapshot(problem, state);
   const metrics: Record<string, number> = {
-    'search/expectedMeanBits': snapshot.expectedCost,
-    'search/committedMeanBits': snapshot.committedCost,
-    'search/scheduledMeanBits': snapshot.scheduledCost,
-    'search/lambda': snapshot.lambda,
     'search/tau': temperature(problem.dbp.tauStart, problem.dbp.tauEnd, state.step, problem.steps),
   };
-  for (const {name, bits, beta, cost} of snapshot.layers) {
-    metrics[`dbp/${name}/beta`] = beta;
-    metrics[`dbp/${name}/bits`] = bits;
-    metrics[`dbp/${name}/cost`] = cost;
+  for (const {name, lambda, expected, committed, scheduled, layers} of budgets) {
+    const isBits = name === 'meanWeightBits';
+    metrics[isBits ? 'search/expectedMeanBits' : `search/${name}/expected`] = expected;
+    metrics[isBits ? 'search/committedMeanBits' : `search/${name}/committed`] = committed;
+    metrics[isBits ? 'search/scheduledMeanBits' : `search/${name}/scheduled`] = scheduled;
+    metrics[isBits ? 'search/lambda' : `search/${name}/lambda`] = lambda;
+    layers.forEach((cost, l) => (metrics[`dbp/${problem.layers[l]!.name}/${isBits ? 'cost' : name}`] = cost));
+  }
+  for (const {decision, committed, beta} of decisions) {
+    for (const l of decision.layers) {
+      const {name} = problem.layers[l]!;
+      if (committed.weightBits !== undefined) {
+        metrics[`dbp/${name}/beta`] = beta;
+        metrics[`dbp/${name}/bits`] = committed.weightBits;
+      }
+      if (inputCandidates(problem, l).length > 1 && committed.activationBits !== undefined) {
+        metrics[`dbp/${name}/activationBeta`] = beta;
+        metrics[`dbp/${name}/activationBits`] = committed.activationBits;
+      }
+    }
   }
   return metrics;
 }

@@ -1,24 +1,50 @@
 /**
- * Phase 1 of SDQ as pure functions over plain data: which bitwidths each layer is between, what the forward pass of a
- * step does with it, and how a step's gradients move the probabilities, the price of bits and the bitwidths.
+ * Phase 1 of SDQ as pure functions over plain data: which bitwidths each decision is between, what the forward pass of a
+ * step does with it, and how a step's gradients move the probabilities, the price of each budget and the bitwidths.
  *
- *   init(problem) → state; plan(problem, state) → a choice a layer; advance(problem, state, plan, gradients) → state, transitions
+ *   init(problem) → state; plan(problem, state) → a choice a decision; advance(problem, state, plan, gradients) → state, transitions
  *
  * The differentiable bitwidth parameters and their gradient are the paper's (Huang et al., ICML 2022, section 3.2); the
- * cost, its dual variable, θ's optimizer and the rule for a transition are ours.
+ * budgets with their dual variables, θ's optimizer and the rule for a transition are ours.
  */
 import {ExitCode, SdqError} from '../errors.ts';
 import {drawIndicator, initDbp, sigmoid, temperature, updateDbp, type Dbp} from './dbp.ts';
 
-/** One layer as the search sees it. A pinned layer has one candidate. */
-export interface SearchLayer {
+/** Bitwidths of a layer. */
+export interface Precision {
+  readonly weightBits: number;
+  /** Of the layer's input. */
+  readonly activationBits: number;
+}
+
+/** What a decision sets: the bits of weights, of inputs, or both. */
+export type Candidate = Partial<Precision>;
+
+/** One thing to decide, by one DBP: the bits of a layer's weights, of its input, or of both together. */
+export interface Decision {
+  /** Indices of the layers that it is about; several where their inputs must have the same bits. */
+  readonly layers: readonly number[];
+  /** From few bits to many: each has more than the one before in some part and fewer in none. */
+  readonly candidates: readonly Candidate[];
+}
+
+/** What one layer adds to a cost, by the candidates of the decisions that it depends on. */
+export interface LayerCost {
+  /** Indices of the decisions. */
+  readonly decisions: readonly number[];
+  /** An entry for each combination of their candidates, the last decision's running fastest. */
+  readonly table: readonly number[];
+}
+
+/** A cost that may not exceed its target: the sum of the layers' costs. */
+export interface Budget {
+  /** As in the config: `meanWeightBits`, `latencyMs`, … */
   readonly name: string;
-  /** Bitwidths it may take, ascending. */
-  readonly candidates: readonly number[];
-  /** What the layer adds to the cost at each candidate: strictly ascending, or bits would buy nothing. */
-  readonly costs: readonly number[];
-  /** Held at its bitwidth by the user, so it does not count when a collapse is judged. */
-  readonly pinned: boolean;
+  readonly target: number;
+  /** In the order of `problem.layers`, in the unit of the target. */
+  readonly costs: readonly LayerCost[];
+  /** The amount that λ prices: one mean bit, or what a mean bit is worth of another cost. */
+  readonly unit: number;
 }
 
 interface DbpOptions {
@@ -35,9 +61,11 @@ interface DbpOptions {
 export interface SearchProblem {
   /** `draw`: one of two bitwidths at random (SDQ); `mix`: their mean by β (interpolation); `fixed`: nothing to learn. */
   readonly forward: 'draw' | 'mix' | 'fixed';
-  readonly layers: readonly SearchLayer[];
-  /** Allowed cost of the committed bits, in the unit of `costs`. */
-  readonly target: number;
+  /** A pinned layer is held by the user: it does not count when a collapse is judged. */
+  readonly layers: readonly {readonly name: string; readonly pinned: boolean}[];
+  readonly decisions: readonly Decision[];
+  /** At least one. */
+  readonly budgets: readonly Budget[];
   /** Steps the search may take. */
   readonly steps: number;
   readonly seed: number;
@@ -53,18 +81,18 @@ export interface SearchProblem {
 /** All that the next step depends on: plain data, so that a checkpoint in JSON continues to the same bits. */
 export interface SearchState {
   readonly step: number;
-  /** Price of one unit of cost: the dual variable of "expected cost ≤ schedule". */
-  readonly lambda: number;
-  /** In the order of `problem.layers`. `candidate` is the index of the present bitwidth. */
-  readonly layers: readonly {readonly candidate: number; readonly dbp: Dbp}[];
+  /** Prices, in the order of `problem.budgets`: of one `unit` each, the dual variable of "expected cost ≤ schedule". */
+  readonly lambdas: readonly number[];
+  /** In the order of `problem.decisions`. `candidate` is the index of the present one. */
+  readonly decisions: readonly {readonly candidate: number; readonly dbp: Dbp}[];
 }
 
-/** What the forward pass of one step does with one layer. */
+/** What the forward pass of one step does with one decision. */
 export interface Choice {
-  readonly high: number;
+  readonly high: Candidate;
   /** The next lower candidate; null when there is none: the layer is quantized to `high` and nothing is learned. */
-  readonly low: number | null;
-  /** Share of the higher bitwidth in the forward pass: 1 or 0 for a draw, β for a mix. */
+  readonly low: Candidate | null;
+  /** Share of the higher candidate in the forward pass: 1 or 0 for a draw, β for a mix. */
   readonly share: number;
   /** ∂share/∂θ in the backward pass: c(1 − c)/τ for a draw (straight-through), β(1 − β) for a mix. */
   readonly slope: number;
@@ -72,48 +100,37 @@ export interface Choice {
 
 export interface Transition {
   readonly step: number;
+  /** Name of the layer, or names of the layers. */
   readonly layer: string;
-  readonly from: number;
-  readonly to: number;
+  readonly from: Candidate;
+  readonly to: Candidate;
   readonly beta: number;
 }
 
-/** What a step learned from the loss, in the order of `problem.layers`; entries of layers without a choice are not read. */
+/** What a step learned from the loss, in the order of `problem.decisions`; entries without a choice are not read. */
 export interface StepGradients {
   /** ∂L_task/∂share. */
   readonly shares: readonly number[];
-  /** e(b) = ‖w − Q_b(w)‖²/‖w‖² at the two bitwidths of each layer; needed when `quantizationErrorWeight` is above 0. */
+  /** e(b) = ‖w − Q_b(w)‖²/‖w‖² at the two bitwidths of each decision; needed when `quantizationErrorWeight` is above 0. */
   readonly errors?: readonly {readonly high: number; readonly low: number}[];
 }
 
-export interface SearchResult {
-  /** Committed bitwidth of each layer. */
-  readonly bits: readonly number[];
+/** How far a budget is kept. */
+export interface BudgetResult {
+  readonly name: string;
+  readonly target: number;
+  /** Of the committed bitwidths. */
   readonly cost: number;
-  /** By how much the target was missed, in the unit of the cost; 0 when it was reached. */
+  /** By how much the target was missed; 0 when it was reached. */
   readonly missedBy: number;
-  /** More than half of the layers that are not pinned ended at their lowest candidate. */
-  readonly collapsed: boolean;
 }
 
-/**
- * The default cost, size: a layer's share of the mean bitwidth over all quantized layers, weighted by parameters. Pinned
- * layers count, with one candidate.
- * @param layers in network order, `params` counts weights
- * @param candidates bitwidths for the layers that are not pinned, ascending
- * @param pinned layer name → bitwidth
- */
-export function sizeLayers(
-  layers: readonly {readonly name: string; readonly params: number}[],
-  candidates: readonly number[],
-  pinned: ReadonlyMap<string, number>,
-): SearchLayer[] {
-  const total = layers.reduce((sum, {params}) => sum + params, 0);
-  return layers.map(({name, params}) => {
-    const pin = pinned.get(name);
-    const own = pin === undefined ? candidates : [pin];
-    return {name, candidates: own, costs: own.map((bits) => (bits * params) / total), pinned: pin !== undefined};
-  });
+export interface SearchResult {
+  /** Committed bitwidths of each layer. */
+  readonly bits: readonly Precision[];
+  readonly budgets: readonly BudgetResult[];
+  /** More than half of the layers that are not pinned ended at the lowest bitwidth that saves anything. */
+  readonly collapsed: boolean;
 }
 
 function sum(values: readonly number[]): number {
@@ -124,48 +141,56 @@ function invalid(code: string, message: string, suggestions: readonly string[] =
   return new SdqError(message, {code, exit: ExitCode.invalidInput, suggestions});
 }
 
-/** @throws SdqError (exit 3) for candidates that are not whole, ascending and within 1 … 8. */
-export function checkCandidates(candidates: readonly number[], pointer = '/search/candidates'): void {
-  if (candidates.length === 0) throw invalid('no-candidates', `${pointer} is empty; at least one bitwidth is needed.`);
-  candidates.forEach((bits, i) => {
-    if (!Number.isInteger(bits) || bits < 1 || bits > 8) {
-      throw invalid('bad-candidate', `${pointer}/${i} is ${bits}; a bitwidth is a whole number from 1 to 8.`);
-    }
-    if (i > 0 && bits <= candidates[i - 1]!) {
-      throw invalid(
-        'candidates-not-ascending',
-        `${pointer}/${i} is ${bits} after ${candidates[i - 1]!}; candidates ascend and none comes twice.`,
-      );
-    }
-  });
+/** The least and the most that the candidates can cost, each layer for itself. */
+function range({costs}: Pick<Budget, 'costs'>): {least: number; most: number} {
+  return {
+    least: sum(costs.map(({table}) => Math.min(...table))),
+    most: sum(costs.map(({table}) => Math.max(...table))),
+  };
+}
+
+/** The bits from 8 to 1: a mean bit is worth a seventh of what a cost can fall by. */
+const spanBits = 7;
+
+/**
+ * A budget with its unit. The unit of mean weight bits is one of them; of another cost a seventh of its range, so that λ
+ * rises as fast whatever the cost is counted in.
+ */
+export function createBudget(name: string, target: number, costs: readonly LayerCost[]): Budget {
+  const {least, most} = range({costs});
+  return {name, target, costs, unit: name === 'meanWeightBits' || most === least ? 1 : (most - least) / spanBits};
+}
+
+/** The smallest number of four digits that is not below. */
+function roundedUp(value: number): number {
+  if (value <= 0) return value;
+  const digit = 10 ** (Math.floor(Math.log10(value)) - 3);
+  return Number((Math.ceil(value / digit) * digit).toPrecision(4));
 }
 
 /**
- * The state before the first step: every layer at its highest candidate.
- * @throws SdqError (exit 3) when even the lowest candidates cost more than the target, or a layer's costs do not rise
+ * The state before the first step: every decision at its highest candidate.
+ * @throws SdqError (exit 3) for a budget below what the candidates can reach, with the smallest one that they can
  */
 export function initSearch(problem: SearchProblem): SearchState {
-  for (const {name, candidates, costs} of problem.layers) {
-    const flat = costs.findIndex((cost, i) => i > 0 && cost <= costs[i - 1]!);
-    if (flat !== -1) {
-      throw invalid(
-        'search-cost-flat',
-        `Layer "${name}" costs no less at ${candidates[flat - 1]!} than at ${candidates[flat]!} bits; leave out one of the two.`,
-      );
-    }
-  }
-  const lowest = sum(problem.layers.map(({costs}) => costs[0]!));
-  if (problem.forward !== 'fixed' && lowest > problem.target) {
+  const tight =
+    problem.forward === 'fixed' ? [] : problem.budgets.filter((budget) => range(budget).least > budget.target);
+  if (tight.length > 0) {
     throw invalid(
       'search-target-infeasible',
-      `/search/target is ${problem.target}; with every layer at its lowest candidate the cost is ${lowest}.`,
+      tight
+        .map((budget) => {
+          const least = roundedUp(range(budget).least);
+          return `/search/target/${budget.name} is ${budget.target}; the smallest that the candidates can reach is ${least}.`;
+        })
+        .join(' '),
       ['Raise the target, add lower candidates, or pin fewer layers.'],
     );
   }
   return {
     step: 0,
-    lambda: 0,
-    layers: problem.layers.map(({candidates}) => ({
+    lambdas: problem.budgets.map(() => 0),
+    decisions: problem.decisions.map(({candidates}) => ({
       candidate: candidates.length - 1,
       dbp: initDbp(problem.dbp.thetaInit),
     })),
@@ -186,6 +211,10 @@ export function parseSearchState(value: unknown, problem: SearchProblem, file: s
     if (typeof found !== 'object' || found === null || Array.isArray(found)) throw broken(pointer, found, 'a mapping');
     return found as Record<string, unknown>;
   };
+  const list = (found: unknown, pointer: string, length: number, of: string): readonly unknown[] => {
+    if (Array.isArray(found) && found.length === length) return found;
+    throw broken(pointer, Array.isArray(found) ? found.length : found, `${length} ${of}`);
+  };
   const number = (found: unknown, pointer: string, least = -Infinity): number => {
     if (typeof found !== 'number' || !Number.isFinite(found) || found < least) {
       throw broken(pointer, found, least === -Infinity ? 'a number' : `a number from ${least}`);
@@ -198,16 +227,15 @@ export function parseSearchState(value: unknown, problem: SearchProblem, file: s
     }
     return found as number;
   };
-  const {step, lambda, layers} = mapping(value, '/');
-  if (!Array.isArray(layers) || layers.length !== problem.layers.length) {
-    throw broken('/layers', Array.isArray(layers) ? layers.length : layers, `${problem.layers.length} layers`);
-  }
+  const {step, lambdas, decisions} = mapping(value, '/');
+  const prices = list(lambdas, '/lambdas', problem.budgets.length, 'numbers');
+  const found = list(decisions, '/decisions', problem.decisions.length, 'decisions');
   return {
     step: index(step, '/step'),
-    lambda: number(lambda, '/lambda', 0),
-    layers: problem.layers.map(({candidates}, l) => {
-      const at = `/layers/${l}`;
-      const {candidate, dbp} = mapping(layers[l], at);
+    lambdas: prices.map((lambda, k) => number(lambda, `/lambdas/${k}`, 0)),
+    decisions: problem.decisions.map(({candidates}, d) => {
+      const at = `/decisions/${d}`;
+      const {candidate, dbp} = mapping(found[d], at);
       const {theta, m, v, updates} = mapping(dbp, `${at}/dbp`);
       return {
         candidate: index(candidate, `${at}/candidate`, candidates.length),
@@ -222,74 +250,209 @@ export function parseSearchState(value: unknown, problem: SearchProblem, file: s
   };
 }
 
-/** β = σ(θ): the probability of keeping the present bitwidth; 1 for a layer at its lowest candidate. */
-function keepProbability({candidate, dbp}: SearchState['layers'][number]): number {
-  return candidate === 0 ? 1 : sigmoid(dbp.theta);
+/** What a decision stands between. */
+interface Odds {
+  /** Indices of candidates; `low` is null where nothing is left to decide. */
+  readonly high: number;
+  readonly low: number | null;
+  /** β = σ(θ): the probability of `high`; 1 where there is no `low`. */
+  readonly beta: number;
+}
+
+const totalBits = ({weightBits = 0, activationBits = 0}: Candidate): number => weightBits + activationBits;
+
+/**
+ * What a layer costs at each candidate of decision `d` from the lowest to the present one: a list for every way in which the
+ * layer's other decisions may still go down.
+ */
+function columns(problem: SearchProblem, cost: LayerCost, at: readonly number[], d: number): number[][] {
+  let found = [new Array<number>(at[d]! + 1).fill(0)];
+  for (const e of cost.decisions) {
+    const count = problem.decisions[e]!.candidates.length;
+    found =
+      e === d
+        ? found.map((column) => column.map((index, candidate) => index * count + candidate))
+        : found.flatMap((column) =>
+            Array.from({length: at[e]! + 1}, (_, other) => column.map((index) => index * count + other)),
+          );
+  }
+  return found.map((column) => column.map((index) => cost.table[index]!));
+}
+
+/** A saving below this part of the layer's cost is rounding. */
+const negligible = 1e-9;
+
+/**
+ * The next lower candidate worth having: the highest one that saves, a bit, at least half of what the best lower one saves, on some
+ * budget and layer. Where bits cost alike it is the next one; candidates that cost as much as a higher one are passed over.
+ * @param at index of each decision's candidate
+ * @returns null where fewer bits save nothing on these budgets
+ */
+function nextLower(
+  problem: SearchProblem,
+  at: readonly number[],
+  d: number,
+  budgets: readonly Budget[],
+): number | null {
+  const {candidates, layers} = problem.decisions[d]!;
+  const from = at[d]!;
+  let next = -1;
+  for (const {costs} of budgets) {
+    for (const layer of layers) {
+      const cost = costs[layer]!;
+      if (!cost.decisions.includes(d)) continue;
+      for (const column of columns(problem, cost, at, d)) {
+        const rates = column.slice(0, from).map((lower, candidate) => {
+          const saved = column[from]! - lower;
+          return saved > negligible * Math.abs(column[from]!)
+            ? saved / (totalBits(candidates[from]!) - totalBits(candidates[candidate]!))
+            : 0;
+        });
+        const best = Math.max(0, ...rates);
+        if (best > 0)
+          next = Math.max(
+            next,
+            rates.findLastIndex((rate) => rate >= best / 2),
+          );
+      }
+    }
+  }
+  return next === -1 ? null : next;
+}
+
+function positions({decisions}: SearchState): number[] {
+  return decisions.map(({candidate}) => candidate);
+}
+
+function costAt(problem: SearchProblem, {costs}: Budget, at: readonly number[]): number[] {
+  return costs.map(({decisions, table}) => {
+    let index = 0;
+    for (const d of decisions) index = index * problem.decisions[d]!.candidates.length + at[d]!;
+    return table[index]!;
+  });
+}
+
+function unmet(problem: SearchProblem, at: readonly number[]): Budget[] {
+  return problem.budgets.filter((budget) => sum(costAt(problem, budget, at)) > budget.target);
+}
+
+function oddsOf(problem: SearchProblem, state: SearchState): Odds[] {
+  const at = positions(state);
+  const open = problem.forward === 'fixed' ? [] : unmet(problem, at);
+  return state.decisions.map(({candidate, dbp}, d) => {
+    const low = nextLower(problem, at, d, open);
+    return {high: candidate, low, beta: low === null ? 1 : sigmoid(dbp.theta)};
+  });
+}
+
+/** What a layer is expected to cost, its decisions being independent; linear in the β of each of them. */
+function expectedLayerCost(
+  problem: SearchProblem,
+  cost: LayerCost,
+  odds: readonly Odds[],
+  depth = 0,
+  index = 0,
+): number {
+  const d = cost.decisions[depth];
+  if (d === undefined) return cost.table[index]!;
+  const {high, low, beta} = odds[d]!;
+  const given = (candidate: number): number =>
+    expectedLayerCost(problem, cost, odds, depth + 1, index * problem.decisions[d]!.candidates.length + candidate);
+  return low === null ? given(high) : beta * given(high) + (1 - beta) * given(low);
+}
+
+function expected(problem: SearchProblem, {costs}: Budget, odds: readonly Odds[]): number {
+  return sum(costs.map((cost) => expectedLayerCost(problem, cost, odds)));
+}
+
+/** ∂R/∂β of one decision: what is expected at its higher candidate above what is expected at its lower one. */
+function expectedSaving(problem: SearchProblem, {costs}: Budget, odds: readonly Odds[], d: number): number {
+  const {high, low} = odds[d]!;
+  const given = (candidate: number): readonly Odds[] => odds.with(d, {high: candidate, low: null, beta: 1});
+  return sum(
+    problem.decisions[d]!.layers.map((layer) => costs[layer]!)
+      .filter(({decisions}) => decisions.includes(d))
+      .map((cost) => expectedLayerCost(problem, cost, given(high)) - expectedLayerCost(problem, cost, given(low!))),
+  );
 }
 
 /** Cost of the committed bitwidths. */
-export function committedCost(problem: SearchProblem, state: SearchState): number {
-  return sum(problem.layers.map(({costs}, l) => costs[state.layers[l]!.candidate]!));
+export function committedCost(problem: SearchProblem, state: SearchState, budget: Budget): number {
+  return sum(costAt(problem, budget, positions(state)));
 }
 
-/** R_cost: the cost expected under the present probabilities. Linear in β, so its gradient is exact. */
-export function expectedCost(problem: SearchProblem, state: SearchState): number {
+/** R: the cost expected under the present probabilities. Linear in each β, so its gradient is exact. */
+export function expectedCost(problem: SearchProblem, state: SearchState, budget: Budget): number {
+  return expected(problem, budget, oddsOf(problem, state));
+}
+
+function highestCost(problem: SearchProblem, budget: Budget): number {
   return sum(
-    problem.layers.map(({costs}, l) => {
-      const layer = state.layers[l]!;
-      const beta = keepProbability(layer);
-      const high = costs[layer.candidate]!;
-      return layer.candidate === 0 ? high : beta * high + (1 - beta) * costs[layer.candidate - 1]!;
-    }),
+    costAt(
+      problem,
+      budget,
+      problem.decisions.map(({candidates}) => candidates.length - 1),
+    ),
   );
 }
 
 /** The cost allowed at a step: falls linearly from the highest candidates' cost to the target, then stays there. */
-export function scheduledCost(problem: SearchProblem, step: number): number {
-  const highest = sum(problem.layers.map(({costs}) => costs.at(-1)!));
+export function scheduledCost(problem: SearchProblem, step: number, budget: Budget): number {
+  const highest = highestCost(problem, budget);
   const progress = Math.min(1, step / Math.max(1, problem.rampFraction * problem.steps));
-  return highest + (Math.min(problem.target, highest) - highest) * progress;
+  return highest + (Math.min(budget.target, highest) - highest) * progress;
 }
 
-/** Whether the target is reached, the steps are used up, or there is nothing to learn. */
+/** The part of the way to the targets that is left: 1 at the highest candidates, 0 when every target is reached. */
+export function remainingWay(problem: SearchProblem, state: SearchState): number {
+  return Math.max(
+    ...problem.budgets.map((budget) => {
+      const gap = committedCost(problem, state, budget) - budget.target;
+      return gap <= 0 ? 0 : gap / (highestCost(problem, budget) - budget.target);
+    }),
+  );
+}
+
+/** Whether every target is reached, the steps are used up, or there is nothing to learn. */
 export function searchDone(problem: SearchProblem, state: SearchState): boolean {
-  return problem.forward === 'fixed' || state.step >= problem.steps || committedCost(problem, state) <= problem.target;
+  return problem.forward === 'fixed' || state.step >= problem.steps || unmet(problem, positions(state)).length === 0;
 }
 
-/** The choices of the state's step: one draw a layer. A pure function of problem and state. */
+/** The choices of the state's step: one draw a decision. A pure function of problem and state. */
 export function planStep(problem: SearchProblem, state: SearchState): Choice[] {
   const tau = temperature(problem.dbp.tauStart, problem.dbp.tauEnd, state.step, problem.steps);
-  return problem.layers.map(({candidates}, l) => {
-    const {candidate, dbp} = state.layers[l]!;
-    const high = candidates[candidate]!;
-    if (candidate === 0 || problem.forward === 'fixed') return {high, low: null, share: 1, slope: 0};
-    const low = candidates[candidate - 1]!;
-    if (problem.forward === 'mix') {
-      const beta = sigmoid(dbp.theta);
-      return {high, low, share: beta, slope: beta * (1 - beta)};
-    }
-    const c = drawIndicator(dbp.theta, tau, problem.seed, state.step, l);
+  return oddsOf(problem, state).map(({high: at, low: below, beta}, d) => {
+    const {candidates} = problem.decisions[d]!;
+    const high = candidates[at]!;
+    if (below === null) return {high, low: null, share: 1, slope: 0};
+    const low = candidates[below]!;
+    if (problem.forward === 'mix') return {high, low, share: beta, slope: beta * (1 - beta)};
+    const c = drawIndicator(state.decisions[d]!.dbp.theta, tau, problem.seed, state.step, d);
     return {high, low, share: c > 0.5 ? 1 : 0, slope: (c * (1 - c)) / tau};
   });
 }
 
 /**
- * Dual ascent: λ ← max(0, λ + η (R_cost − schedule)). After the ramp, where the schedule stands at the target, the committed
- * cost takes the place of the expected one, else probabilities that meet the target on average could rest there and no
- * layer would commit; and λ above 1 grows in proportion to itself, so that the steps left suffice for a loss of any scale.
+ * Dual ascent: λ ← max(0, λ + η (R − schedule) / unit) for each budget. After the ramp, where the schedule stands at the
+ * target, the committed cost takes the place of the expected one, else probabilities that meet the target on average could
+ * rest there and no layer would commit; and λ above 1 grows in proportion to itself, so that the steps left suffice for a
+ * loss of any scale.
  */
-function ascend(problem: SearchProblem, state: SearchState): number {
-  const allowed = scheduledCost(problem, state.step);
-  if (state.step < problem.rampFraction * problem.steps) {
-    return Math.max(0, state.lambda + problem.dualRate * (expectedCost(problem, state) - allowed));
-  }
-  const rate = problem.dualRate * Math.max(1, state.lambda);
-  return Math.max(0, state.lambda + rate * (committedCost(problem, state) - allowed));
+function ascend(problem: SearchProblem, state: SearchState, odds: readonly Odds[]): number[] {
+  return problem.budgets.map((budget, k) => {
+    const lambda = state.lambdas[k]!;
+    const allowed = scheduledCost(problem, state.step, budget);
+    if (state.step < problem.rampFraction * problem.steps) {
+      return Math.max(0, lambda + problem.dualRate * ((expected(problem, budget, odds) - allowed) / budget.unit));
+    }
+    const rate = problem.dualRate * Math.max(1, lambda);
+    return Math.max(0, lambda + rate * ((committedCost(problem, state, budget) - allowed) / budget.unit));
+  });
 }
 
 /**
- * Ends a step: dual ascent on λ, one Adam update of every θ, and the transitions of the layers whose β fell below the
- * threshold, the surest first and no further than the target.
+ * Ends a step: dual ascent on every λ, one Adam update of every θ, and the transitions of the decisions whose β fell below the
+ * threshold, the surest first and no further than the targets.
  * @param plan what `planStep` gave for this state
  */
 export function advanceSearch(
@@ -298,102 +461,114 @@ export function advanceSearch(
   plan: readonly Choice[],
   gradients: StepGradients,
 ): {readonly state: SearchState; readonly transitions: readonly Transition[]} {
-  const lambda = ascend(problem, state);
-  const layers = problem.layers.map(({costs}, l) => {
-    const layer = state.layers[l]!;
-    const choice = plan[l]!;
-    if (choice.low === null) return layer;
-    const beta = sigmoid(layer.dbp.theta);
-    const saved = costs[layer.candidate]! - costs[layer.candidate - 1]!;
-    let byBeta = lambda * saved;
+  const odds = oddsOf(problem, state);
+  const lambdas = ascend(problem, state, odds);
+  const decisions = state.decisions.map((decision, d) => {
+    const choice = plan[d]!;
+    if (choice.low === null) return decision;
+    const {beta} = odds[d]!;
+    let byBeta = sum(
+      problem.budgets.map((budget, k) => lambdas[k]! * (expectedSaving(problem, budget, odds, d) / budget.unit)),
+    );
     if (problem.quantizationErrorWeight > 0) {
-      const {high, low} = gradients.errors![l]!;
+      const {high, low} = gradients.errors![d]!;
       byBeta += problem.quantizationErrorWeight * (high - low);
     }
-    const gradient = gradients.shares[l]! * choice.slope + byBeta * beta * (1 - beta);
-    return {candidate: layer.candidate, dbp: updateDbp(layer.dbp, gradient, problem.dbp.learningRate)};
+    const gradient = gradients.shares[d]! * choice.slope + byBeta * beta * (1 - beta);
+    return {candidate: decision.candidate, dbp: updateDbp(decision.dbp, gradient, problem.dbp.learningRate)};
   });
-  const next = {step: state.step + 1, lambda, layers};
-  return commit(problem, next);
+  return commit(problem, {step: state.step + 1, lambdas, decisions}, odds);
 }
 
-/** Moves layers below the threshold to the next lower candidate, in the order of their β, until the target is reached. */
+/** Moves decisions below the threshold to their next lower candidate, in the order of their β, until the targets are reached. */
 function commit(
   problem: SearchProblem,
   state: SearchState,
+  odds: readonly Odds[],
 ): {readonly state: SearchState; readonly transitions: readonly Transition[]} {
-  const layers = [...state.layers];
-  const falling = layers
-    .map((layer, l) => ({l, beta: keepProbability(layer)}))
-    .filter(({beta}) => beta < problem.dbp.betaThreshold)
-    .sort((a, b) => a.beta - b.beta || a.l - b.l);
+  const decisions = [...state.decisions];
+  const at = positions(state);
+  const falling = decisions
+    .map(({dbp}, d) => ({d, beta: sigmoid(dbp.theta)}))
+    .filter(({d, beta}) => odds[d]!.low !== null && beta < problem.dbp.betaThreshold)
+    .sort((a, b) => a.beta - b.beta || a.d - b.d);
   const transitions: Transition[] = [];
-  for (const {l, beta} of falling) {
-    if (committedCost(problem, {...state, layers}) <= problem.target) break;
-    const {candidate} = layers[l]!;
-    const {name, candidates} = problem.layers[l]!;
-    layers[l] = {candidate: candidate - 1, dbp: initDbp(problem.dbp.thetaInit)};
-    transitions.push({
-      step: state.step,
-      layer: name,
-      from: candidates[candidate]!,
-      to: candidates[candidate - 1]!,
-      beta,
-    });
+  for (const {d, beta} of falling) {
+    const low = nextLower(problem, at, d, unmet(problem, at));
+    if (low === null) continue;
+    const {layers, candidates} = problem.decisions[d]!;
+    const from = candidates[at[d]!]!;
+    at[d] = low;
+    decisions[d] = {candidate: low, dbp: initDbp(problem.dbp.thetaInit)};
+    const layer = layers.map((l) => problem.layers[l]!.name).join(', ');
+    transitions.push({step: state.step, layer, from, to: candidates[low]!, beta});
   }
-  return {state: {...state, layers}, transitions};
+  return {state: {...state, decisions}, transitions};
 }
 
 /** What the search stands at: for the journal. */
 export interface SearchSnapshot {
   readonly step: number;
-  readonly lambda: number;
-  readonly expectedCost: number;
-  readonly committedCost: number;
-  readonly scheduledCost: number;
-  readonly layers: readonly {
+  readonly budgets: readonly {
     readonly name: string;
-    readonly bits: number;
-    readonly beta: number;
-    /** What the layer adds to the committed cost. */
-    readonly cost: number;
+    /** Price of one of the target's unit, e.g. of a mean bit or of a millisecond. */
+    readonly lambda: number;
+    readonly expected: number;
+    readonly committed: number;
+    readonly scheduled: number;
+    /** What each layer adds to `committed`, in the order of `problem.layers`. */
+    readonly layers: readonly number[];
   }[];
+  readonly decisions: readonly {readonly decision: Decision; readonly committed: Candidate; readonly beta: number}[];
 }
 
 export function searchSnapshot(problem: SearchProblem, state: SearchState): SearchSnapshot {
+  const odds = oddsOf(problem, state);
   return {
     step: state.step,
-    lambda: state.lambda,
-    expectedCost: expectedCost(problem, state),
-    committedCost: committedCost(problem, state),
-    scheduledCost: scheduledCost(problem, state.step),
-    layers: problem.layers.map(({name, candidates, costs}, l) => {
-      const layer = state.layers[l]!;
-      return {
-        name,
-        bits: candidates[layer.candidate]!,
-        beta: keepProbability(layer),
-        cost: costs[layer.candidate]!,
-      };
-    }),
+    budgets: problem.budgets.map((budget, k) => ({
+      name: budget.name,
+      lambda: state.lambdas[k]! / budget.unit,
+      expected: expected(problem, budget, odds),
+      committed: committedCost(problem, state, budget),
+      scheduled: scheduledCost(problem, state.step, budget),
+      layers: costAt(problem, budget, positions(state)),
+    })),
+    decisions: problem.decisions.map((decision, d) => ({
+      decision,
+      committed: decision.candidates[state.decisions[d]!.candidate]!,
+      beta: odds[d]!.beta,
+    })),
   };
 }
 
-/** Whether more than half of the layers that are not pinned stand at their lowest candidate. */
+/** Whether more than half of the layers that are not pinned have the fewest weight bits that save anything. */
 function isCollapsed(problem: SearchProblem, state: SearchState): boolean {
-  const free = state.layers.filter((_, l) => {
-    const {pinned, candidates} = problem.layers[l]!;
-    return !pinned && candidates.length > 1;
+  const free = problem.decisions.flatMap(({layers, candidates}, d) =>
+    candidates.length > 1 && candidates[0]!.weightBits !== undefined && !problem.layers[layers[0]!]!.pinned ? [d] : [],
+  );
+  const at = positions(state);
+  return free.filter((d) => nextLower(problem, at, d, problem.budgets) === null).length > free.length / 2;
+}
+
+/** The committed bitwidths of each layer. */
+export function committedBits(problem: SearchProblem, state: SearchState): Precision[] {
+  return problem.layers.map((_, l) => {
+    const set = problem.decisions.flatMap(({layers, candidates}, d) =>
+      layers.includes(l) ? [candidates[state.decisions[d]!.candidate]!] : [],
+    );
+    return Object.assign({}, ...set) as Precision;
   });
-  return free.filter(({candidate}) => candidate === 0).length > free.length / 2;
 }
 
 export function searchResult(problem: SearchProblem, state: SearchState): SearchResult {
-  const cost = committedCost(problem, state);
   return {
-    bits: problem.layers.map(({candidates}, l) => candidates[state.layers[l]!.candidate]!),
-    cost,
-    missedBy: problem.forward === 'fixed' ? 0 : Math.max(0, cost - problem.target),
+    bits: committedBits(problem, state),
+    budgets: problem.budgets.map((budget) => {
+      const cost = committedCost(problem, state, budget);
+      const missedBy = problem.forward === 'fixed' ? 0 : Math.max(0, cost - budget.target);
+      return {name: budget.name, target: budget.target, cost, missedBy};
+    }),
     collapsed: isCollapsed(problem, state),
   };
 }

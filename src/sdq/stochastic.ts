@@ -1,11 +1,13 @@
 /**
- * The forward pass of phase 1 for one layer: weights between two adjacent bitwidths, and the gradient of the loss with
- * respect to the share of the higher one, ∂L/∂share = ⟨∂L/∂w^q, Q_high(w) − Q_low(w)⟩ (SDQ, equations 4 and 5).
+ * The forward pass of phase 1 for one layer: weights between two bitwidths, and the gradient of the loss with respect to the
+ * share of the higher one, ∂L/∂share = ⟨∂L/∂w^q, Q_high(w) − Q_low(w)⟩ (SDQ, equations 4 and 5); the same for its input [ours].
  */
 import * as tf from '@tensorflow/tfjs-core';
 
+import type {InputQuantizer} from '../graph/network.ts';
 import {withGradient} from '../tensor/custom-gradient.ts';
-import type {Choice} from './search.ts';
+import {composedFakeQuantizeGrad} from '../tensor/fake-quantize.ts';
+import {runFused} from '../tensor/kernels.ts';
 import {asMatrix, quantizeWeights, roundToGrid, straightThrough, type WeightQuantizer} from './weight-quantizer.ts';
 
 /**
@@ -19,7 +21,7 @@ import {asMatrix, quantizeWeights, roundToGrid, straightThrough, type WeightQuan
 export function searchWeights(
   w: tf.Tensor,
   quantizer: WeightQuantizer,
-  {high, low, share}: Omit<Choice, 'slope'>,
+  {high, low, share}: {readonly high: number; readonly low: number | null; readonly share: number},
   indicator: tf.Tensor,
   channels: number,
 ): tf.Tensor {
@@ -55,6 +57,50 @@ export function searchWeights(
     },
   );
   return tf.reshape(y, w.shape);
+}
+
+/**
+ * A layer's input between two bitwidths: share · Q_high(x) + (1 − share) · Q_low(x). Differentiable in `x`, in `indicator`, which
+ * receives ∂L/∂share, and in the scales of those of the two that the share takes.
+ * @param x [N, ...]
+ * @param indicator scalar that carries the gradient; its value is not used
+ * @returns like x
+ */
+export function searchInput(
+  x: tf.Tensor,
+  high: InputQuantizer,
+  low: InputQuantizer,
+  share: number,
+  indicator: tf.Tensor,
+): tf.Tensor {
+  const sides = [high, low];
+  const parts = [share, 1 - share].flatMap((part, side) => (part > 0 ? [{...sides[side]!, part, side}] : []));
+  return withGradient(
+    [x, indicator, ...parts.map(({scale}) => scale)],
+    (save) => {
+      save([x, high.scale, low.scale]);
+      return parts
+        .map(({scale, grid, part}) => {
+          const y = roundToGrid(x, scale, grid);
+          return part === 1 ? y : tf.mul(y, part);
+        })
+        .reduce((sum, y) => tf.add(sum, y));
+    },
+    (dy, [x, ...scales]) => {
+      const [upper, lower] = sides.map(({grid}, side) => roundToGrid(x!, scales[side]!, grid));
+      const gradients = parts.map(({grid, rule, part, side}) => {
+        const inputs = {x: x!, scale: scales[side]!, dy: part === 1 ? dy : tf.mul(dy, part)};
+        return runFused('SdqFakeQuantizeGrad', inputs, {grid, rule}, () =>
+          composedFakeQuantizeGrad(inputs.x, inputs.scale, inputs.dy, grid, rule),
+        ) as [tf.Tensor, tf.Tensor];
+      });
+      return [
+        gradients.map(([dx]) => dx).reduce((sum, dx) => tf.add(sum, dx)),
+        tf.sum(tf.mul(dy, tf.sub(upper!, lower!))),
+        ...gradients.map(([, dscale]) => dscale),
+      ];
+    },
+  );
 }
 
 /** Reads scalars in one go: a backend with a device of its own is waited for once a step, not once a layer. */

@@ -39,13 +39,26 @@ export interface StrategySummary {
   readonly bops: number;
 }
 
+/** What a search may be asked to keep to, each at most. */
+export interface Targets {
+  readonly meanWeightBits?: number;
+  /** Memory of the weights. */
+  readonly sizeKiB?: number;
+  /** Bit operations for one sample. */
+  readonly bops?: number;
+  /** Of one sample, as the device's cost model gives it. */
+  readonly latencyMs?: number;
+  readonly energyUj?: number;
+}
+
 interface Provenance {
   /** Name of the search method; `uniform` for a strategy made by hand. */
   readonly method: string;
   readonly sdqVersion: string;
   readonly runId?: string;
   readonly seed?: number;
-  readonly target?: {readonly meanWeightBits: number};
+  /** The budgets that the search kept. */
+  readonly target?: Targets;
 }
 
 export interface Strategy {
@@ -93,8 +106,8 @@ export interface StrategyParts {
   readonly layers: readonly Pick<QuantizedLayer, 'name' | 'op' | 'params' | 'macs' | 'depthwise'>[];
   /** A bitwidth a layer, in the order of `layers`: `searchResult(…).bits`. */
   readonly weightBits: readonly number[];
-  /** Of the network; a layer's own follow from `inputBits`. */
-  readonly activationBits: number;
+  /** The same of the layers' inputs. */
+  readonly activationBits: readonly number[];
   /** Layer name → bits, from `pinnedBits`. */
   readonly pinned: ReadonlyMap<string, number>;
   /** Names of hardware profiles; none or left out: for no particular device. */
@@ -115,7 +128,7 @@ export function buildStrategy(parts: StrategyParts): Strategy {
       name,
       op,
       weightBits: parts.weightBits[l]!,
-      activationBits: inputBits(parts.activationBits, pin),
+      activationBits: parts.activationBits[l]!,
       params,
       macs,
       ...(depthwise === true ? {depthwise} : {}),
@@ -140,6 +153,15 @@ export function uniformWeightBits(
   pinned: ReadonlyMap<string, number>,
 ): number[] {
   return names.map((name) => pinned.get(name) ?? weightBits);
+}
+
+/** The same activation bits for every layer but for what `inputBits` gives the pinned ones. */
+export function uniformActivationBits(
+  names: readonly string[],
+  activationBits: number,
+  pinned: ReadonlyMap<string, number>,
+): number[] {
+  return names.map((name) => inputBits(activationBits, pinned.get(name)));
 }
 
 function invalid(code: string, message: string, suggestions: readonly string[] = []): SdqError {

@@ -9,12 +9,12 @@ import {graphDigest} from '../../graph/digest.ts';
 import {layerTable} from '../../graph/layer-table.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
 import {pinnedBits} from '../../sdq/pins.ts';
-import {buildStrategy, uniformWeightBits, type Strategy} from '../../sdq/strategy.ts';
+import {buildStrategy, uniformActivationBits, uniformWeightBits, type Strategy} from '../../sdq/strategy.ts';
 
 export default class StrategyCreate extends SdqCommand {
   static override summary = 'Write a strategy that gives every layer the same bits.';
   static override description =
-    'The uniform baseline: all layers at --weight-bits but for those that search.pin holds, inputs at search.activationBits.';
+    'The uniform baseline: all layers at --weight-bits but for those that search.pin holds, inputs at search.activationBits (of a list at its most).';
   static override examples = [
     '<%= config.bin %> strategy create --weight-bits 2 --set model.name=resnet20 --output uniform.json',
   ];
@@ -35,7 +35,7 @@ export default class StrategyCreate extends SdqCommand {
       quantizers: config.quantizers,
       layers,
       weightBits: uniformWeightBits(names, flags['weight-bits'], pinned),
-      activationBits: config.search.activationBits,
+      activationBits: uniformActivationBits(names, Math.max(...[config.search.activationBits].flat()), pinned),
       pinned,
       provenance: {method: 'uniform', sdqVersion: this.config.version},
     });

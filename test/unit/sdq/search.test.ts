@@ -6,8 +6,8 @@ import {normal, uniform} from '../../../src/random.ts';
 import {sigmoid} from '../../../src/sdq/dbp.ts';
 import {
   advanceSearch,
-  checkCandidates,
   committedCost,
+  createBudget,
   expectedCost,
   initSearch,
   parseSearchState,
@@ -16,12 +16,13 @@ import {
   searchDone,
   searchResult,
   searchSnapshot,
-  sizeLayers,
+  type BudgetResult,
   type Choice,
   type SearchProblem,
   type SearchState,
   type Transition,
 } from '../../../src/sdq/search.ts';
+import {checkCandidates, layerCosts, meanWeightBitsOf, searchSpace} from '../../../src/sdq/search-space.ts';
 
 const every = [1, 2, 3, 4, 5, 6, 7, 8];
 
@@ -41,20 +42,67 @@ const pinned = new Map([
   ['linear', 8],
 ]);
 
-function problemOf(overrides: Partial<SearchProblem> = {}): SearchProblem {
+/** A layer with its candidates' shares of one cost. */
+interface CostedLayer {
+  readonly name: string;
+  readonly candidates: readonly number[];
+  readonly costs: readonly number[];
+  readonly pinned: boolean;
+}
+
+/** Layers whose cost is the mean bits of a weight. */
+function sizeLayers(
+  layers: readonly {readonly name: string; readonly params: number}[],
+  candidates: readonly number[],
+  pins: ReadonlyMap<string, number>,
+): CostedLayer[] {
+  const names = layers.map(({name}) => name);
+  const space = searchSpace(names, {candidates, activationBits: 32, pinned: pins});
+  return layerCosts(space, meanWeightBitsOf(layers)).map(({table}, l) => ({
+    ...space.layers[l]!,
+    candidates: space.decisions[l]!.candidates.map(({weightBits}) => weightBits!),
+    costs: table,
+  }));
+}
+
+interface Options extends Partial<Omit<SearchProblem, 'layers' | 'decisions' | 'budgets'>> {
+  readonly layers?: readonly CostedLayer[];
+  readonly target?: number;
+}
+
+/** A search by one budget, mean weight bits. */
+function problemOf({layers = sizeLayers(resnet20, every, pinned), target = 2, ...others}: Options = {}): SearchProblem {
   return {
     forward: 'draw',
-    layers: sizeLayers(resnet20, every, pinned),
-    target: 2,
+    layers: layers.map(({name, pinned}) => ({name, pinned})),
+    decisions: layers.map(({candidates}, l) => ({
+      layers: [l],
+      candidates: candidates.map((weightBits) => ({weightBits})),
+    })),
+    budgets: [
+      createBudget(
+        'meanWeightBits',
+        target,
+        layers.map(({costs}, l) => ({decisions: [l], table: costs})),
+      ),
+    ],
     steps: 702,
     seed: 0,
     dbp: {learningRate: 0.1, thetaInit: 2, betaThreshold: 0.5, tauStart: 1, tauEnd: 0.3},
     dualRate: 0.5,
     rampFraction: 0.85,
     quantizationErrorWeight: 0,
-    ...overrides,
+    ...others,
   };
 }
+
+const committed = (problem: SearchProblem, state: SearchState): number =>
+  committedCost(problem, state, problem.budgets[0]!);
+const expectation = (problem: SearchProblem, state: SearchState): number =>
+  expectedCost(problem, state, problem.budgets[0]!);
+const scheduled = (problem: SearchProblem, step: number): number => scheduledCost(problem, step, problem.budgets[0]!);
+const weightBits = (problem: SearchProblem, state: SearchState): number[] =>
+  searchResult(problem, state).bits.map((bits) => bits.weightBits);
 
 /** Mean squared error of the symmetric grid on a unit Gaussian: what a bit less costs a layer. */
 const gaussianError = [0.3634, 0.1494, 0.0406, 0.01186, 0.003526, 0.001043, 0.000305, 0.0000877];
@@ -63,7 +111,7 @@ const gaussianError = [0.3634, 0.1494, 0.0406, 0.01186, 0.003526, 0.001043, 0.00
 function syntheticGradients(plan: readonly Choice[], step: number, scale: number): number[] {
   return plan.map(({high, low}, l) => {
     if (low === null) return 0;
-    const rise = gaussianError[low - 1]! - gaussianError[high - 1]!;
+    const rise = gaussianError[low.weightBits! - 1]! - gaussianError[high.weightBits! - 1]!;
     return scale * (-rise + 0.1 * Math.sqrt(rise) * normal(uniform(1, 'bench', step, l)));
   });
 }
@@ -108,58 +156,59 @@ describe('cost', () => {
       {name: 'a', candidates: [8], costs: [2], pinned: true},
       {name: 'b', candidates: [2, 4], costs: [1.5, 3], pinned: false},
     ]);
-    expect(committedCost({...tiny, layers}, initSearch({...tiny, layers, target: 4}))).toBe(5);
+    const problem = problemOf({layers, target: 4});
+    expect(committed(problem, initSearch(problem))).toBe(5);
   });
 
   test('expected cost is linear in β', () => {
-    const state = {step: 0, lambda: 0, layers: [layerAt(0.3, 1), layerAt(2, 0)]};
+    const state = {step: 0, lambdas: [0], decisions: [layerAt(0.3, 1), layerAt(2, 0)]};
     const beta = 1 / (1 + Math.exp(-0.3));
-    expect(expectedCost(tiny, state)).toBeCloseTo(beta * 2 + (1 - beta) * 1 + 0.5, 12);
-    expect(committedCost(tiny, state)).toBe(2.5);
+    expect(expectation(tiny, state)).toBeCloseTo(beta * 2 + (1 - beta) * 1 + 0.5, 12);
+    expect(committed(tiny, state)).toBe(2.5);
   });
 
   test('the schedule falls linearly to the target over the ramp and stays there', () => {
-    expect([0, 42.5, 85, 99].map((step) => scheduledCost(tiny, step))).toEqual([2.5, 2, 1.5, 1.5]);
+    expect([0, 42.5, 85, 99].map((step) => scheduled(tiny, step))).toEqual([2.5, 2, 1.5, 1.5]);
   });
 });
 
-function layerAt(theta: number, candidate: number): SearchState['layers'][number] {
+function layerAt(theta: number, candidate: number): SearchState['decisions'][number] {
   return {candidate, dbp: {theta, m: 0, v: 0, updates: 0}};
 }
 
 describe('one step, by hand', () => {
   test('λ rises by η times the gap, θ follows the task and the price, moments start afresh', () => {
-    const state = {step: 85, lambda: 0.2, layers: [layerAt(1, 1), layerAt(2, 0)]};
+    const state = {step: 85, lambdas: [0.2], decisions: [layerAt(1, 1), layerAt(2, 0)]};
     const plan: Choice[] = [
-      {high: 4, low: 2, share: 1, slope: 0.125},
-      {high: 8, low: null, share: 1, slope: 0},
+      {high: {weightBits: 4}, low: {weightBits: 2}, share: 1, slope: 0.125},
+      {high: {weightBits: 8}, low: null, share: 1, slope: 0},
     ];
     const {state: next, transitions} = advanceSearch(tiny, state, plan, {shares: [-3, 0]});
     // After the ramp: committed 2.5 against the target 1.5.
-    expect(next.lambda).toBeCloseTo(0.2 + 0.5 * 1, 12);
+    expect(next.lambdas[0]).toBeCloseTo(0.2 + 0.5 * 1, 12);
     const beta = sigmoid(1);
-    expect(next.layers[0]!.dbp.m).toBeCloseTo(0.1 * (-3 * 0.125 + 0.7 * 1 * beta * (1 - beta)), 12);
-    expect(next.layers[0]!.dbp.theta).toBeCloseTo(1.1, 6);
-    expect(next.layers[1]).toEqual(state.layers[1]);
+    expect(next.decisions[0]!.dbp.m).toBeCloseTo(0.1 * (-3 * 0.125 + 0.7 * 1 * beta * (1 - beta)), 12);
+    expect(next.decisions[0]!.dbp.theta).toBeCloseTo(1.1, 6);
+    expect(next.decisions[1]).toEqual(state.decisions[1]);
     expect(next.step).toBe(86);
     expect(transitions).toEqual([]);
   });
 
   test('during the ramp λ follows the expected cost, and never falls below 0', () => {
-    const state = {step: 40, lambda: 0.2, layers: [layerAt(1, 1), layerAt(2, 0)]};
+    const state = {step: 40, lambdas: [0.2], decisions: [layerAt(1, 1), layerAt(2, 0)]};
     const gap = 1 + sigmoid(1) + 0.5 - (2.5 - 40 / 85);
     const plan = planStep(tiny, state);
-    expect(advanceSearch(tiny, state, plan, {shares: [0, 0]}).state.lambda).toBeCloseTo(0.2 + 0.5 * gap, 12);
-    const early = {...state, step: 0, lambda: 0.01};
-    expect(advanceSearch(tiny, early, planStep(tiny, early), {shares: [0, 0]}).state.lambda).toBe(0);
+    expect(advanceSearch(tiny, state, plan, {shares: [0, 0]}).state.lambdas[0]).toBeCloseTo(0.2 + 0.5 * gap, 12);
+    const early = {...state, step: 0, lambdas: [0.01]};
+    expect(advanceSearch(tiny, early, planStep(tiny, early), {shares: [0, 0]}).state.lambdas[0]).toBe(0);
   });
 
   test('the quantization error adds λ_Q (e_high − e_low) β(1 − β)', () => {
     const problem = {...tiny, quantizationErrorWeight: 2, dualRate: 0.5};
-    const state = {step: 0, lambda: 0, layers: [layerAt(1, 1), layerAt(2, 0)]};
+    const state = {step: 0, lambdas: [0], decisions: [layerAt(1, 1), layerAt(2, 0)]};
     const plan: Choice[] = [
-      {high: 4, low: 2, share: 0, slope: 0.125},
-      {high: 8, low: null, share: 1, slope: 0},
+      {high: {weightBits: 4}, low: {weightBits: 2}, share: 0, slope: 0.125},
+      {high: {weightBits: 8}, low: null, share: 1, slope: 0},
     ];
     const errors = [
       {high: 0.01, low: 0.12},
@@ -167,32 +216,30 @@ describe('one step, by hand', () => {
     ];
     const {state: next} = advanceSearch(problem, state, plan, {shares: [0, 0], errors});
     const beta = sigmoid(1);
-    expect(next.layers[0]!.dbp.m).toBeCloseTo(0.1 * 2 * (0.01 - 0.12) * beta * (1 - beta), 12);
+    expect(next.decisions[0]!.dbp.m).toBeCloseTo(0.1 * 2 * (0.01 - 0.12) * beta * (1 - beta), 12);
   });
 
   test('below the threshold a layer commits: lower bits, θ and its optimizer start again', () => {
-    const state = {step: 7, lambda: 5, layers: [layerAt(0.05, 1), layerAt(2, 0)]};
+    const state = {step: 7, lambdas: [5], decisions: [layerAt(0.05, 1), layerAt(2, 0)]};
     const plan = planStep(tiny, state);
     const {state: next, transitions} = advanceSearch(tiny, state, plan, {shares: [100, 0]});
-    expect(next.layers[0]).toEqual({candidate: 0, dbp: {theta: 2, m: 0, v: 0, updates: 0}});
-    expect(transitions).toEqual([{step: 8, layer: 'a', from: 4, to: 2, beta: sigmoid(0.05 - 0.1)}].map(anyBeta));
+    expect(next.decisions[0]).toEqual({candidate: 0, dbp: {theta: 2, m: 0, v: 0, updates: 0}});
+    expect(transitions).toEqual([
+      {step: 8, layer: 'a', from: {weightBits: 4}, to: {weightBits: 2}, beta: expect.any(Number)},
+    ]);
     expect(transitions[0]!.beta).toBeCloseTo(sigmoid(-0.05), 6);
     expect(searchDone(tiny, next)).toBe(true);
   });
 
   test('when several fall at once the surest goes first and the target is not overshot', () => {
     const layers = [0, 1, 2].map((i) => ({name: `l${i}`, candidates: [1, 2], costs: [1, 2], pinned: false}));
-    const problem = {...tiny, layers, target: 4};
-    const state = {step: 7, lambda: 0, layers: [-0.5, -3, -1].map((theta) => layerAt(theta, 1))};
+    const problem = problemOf({layers, target: 4, steps: 100});
+    const state = {step: 7, lambdas: [0], decisions: [-0.5, -3, -1].map((theta) => layerAt(theta, 1))};
     const {state: next, transitions} = advanceSearch(problem, state, planStep(problem, state), {shares: [0, 0, 0]});
     expect(transitions.map(({layer}) => layer)).toEqual(['l1', 'l2']);
-    expect(committedCost(problem, next)).toBe(4);
+    expect(committed(problem, next)).toBe(4);
   });
 });
-
-function anyBeta(transition: Transition): unknown {
-  return {...transition, beta: expect.any(Number)};
-}
 
 describe('plan', () => {
   test('one draw a layer and step: a share of 1 or 0, slope c(1 − c)/τ, the same when asked again', () => {
@@ -203,8 +250,8 @@ describe('plan', () => {
     expect(planStep(problem, state)).toEqual(plan);
     plan.forEach(({high, low, share, slope}, l) => {
       expect([0, 1]).toContain(share);
-      expect(high).toBe(8);
-      expect(low).toBe(l === 0 || l === 19 ? null : 7);
+      expect(high.weightBits).toBe(8);
+      expect(low?.weightBits ?? null).toBe(l === 0 || l === 19 ? null : 7);
       expect(slope).toBeLessThanOrEqual(0.25);
     });
   });
@@ -228,7 +275,7 @@ describe('plan', () => {
     const problem = problemOf({forward: 'mix'});
     const [, second] = planStep(problem, initSearch(problem));
     const beta = sigmoid(2);
-    expect(second).toEqual({high: 8, low: 7, share: beta, slope: beta * (1 - beta)});
+    expect(second).toEqual({high: {weightBits: 8}, low: {weightBits: 7}, share: beta, slope: beta * (1 - beta)});
   });
 
   test('uniform: fixed bits, nothing to learn, done at once, pinned layers do not make it miss', () => {
@@ -236,8 +283,8 @@ describe('plan', () => {
     const state = initSearch(problem);
     expect(searchDone(problem, state)).toBe(true);
     expect(planStep(problem, state).every(({low}) => low === null)).toBe(true);
-    expect(searchResult(problem, state)).toMatchObject({missedBy: 0, collapsed: false});
-    expect(searchResult(problem, state).bits).toEqual([8, ...new Array<number>(18).fill(2), 8]);
+    expect(searchResult(problem, state)).toMatchObject({budgets: [{missedBy: 0}], collapsed: false});
+    expect(weightBits(problem, state)).toEqual([8, ...new Array<number>(18).fill(2), 8]);
   });
 });
 
@@ -251,12 +298,13 @@ describe('simulated search of ResNet20', () => {
     const problem = problemOf({forward});
     let behind = 0;
     const last = runSearch(problem, scale, (state) => {
-      if (state.step > 60) behind = Math.max(behind, expectedCost(problem, state) - scheduledCost(problem, state.step));
+      if (state.step > 60) behind = Math.max(behind, expectation(problem, state) - scheduled(problem, state.step));
     });
     const result = searchResult(problem, last);
-    expect(result.missedBy).toBe(0);
-    expect(result.cost).toBeLessThanOrEqual(2);
-    expect(result.cost).toBeGreaterThan(1.8);
+    const [{missedBy, cost}] = result.budgets as [BudgetResult];
+    expect(missedBy).toBe(0);
+    expect(cost).toBeLessThanOrEqual(2);
+    expect(cost).toBeGreaterThan(1.8);
     expect(result.collapsed).toBe(false);
     expect(behind).toBeLessThan(1);
   });
@@ -275,7 +323,7 @@ describe('simulated search of ResNet20', () => {
 
   test('every layer that is free to move does, small ones too', () => {
     const problem = problemOf();
-    const {bits} = searchResult(problem, runSearch(problem));
+    const bits = weightBits(problem, runSearch(problem));
     for (const [l, {pinned}] of problem.layers.entries()) if (!pinned) expect(bits[l]).toBeLessThanOrEqual(6);
   });
 
@@ -294,15 +342,15 @@ describe('simulated search of ResNet20', () => {
       const shares = syntheticGradients(plan, state.step, 1).map((g, l) => g * ([30, 0.03][l] ?? 1));
       state = advanceSearch(problem, state, plan, {shares}).state;
     }
-    const {bits} = searchResult(problem, state);
+    const bits = weightBits(problem, state);
     expect(bits[0]).toBeGreaterThan(bits[1]!);
   });
 
   test('a budget that is too small says by how much the target was missed', () => {
     const problem = problemOf({steps: 40});
-    const result = searchResult(problem, runSearch(problem));
-    expect(result.missedBy).toBeCloseTo(result.cost - 2, 12);
-    expect(result.missedBy).toBeGreaterThan(0.5);
+    const [{missedBy, cost}] = searchResult(problem, runSearch(problem)).budgets as [BudgetResult];
+    expect(missedBy).toBeCloseTo(cost - 2, 12);
+    expect(missedBy).toBeGreaterThan(0.5);
   });
 
   test('the state survives JSON: a resumed search goes on to the same bits, θ and λ', () => {
@@ -322,9 +370,9 @@ describe('simulated search of ResNet20', () => {
         : layer,
     );
     const problem = problemOf({layers, target: 3});
-    const {bits, missedBy} = searchResult(problem, runSearch(problem));
-    expect(missedBy).toBe(0);
-    bits.forEach((b, l) => expect(layers[l]!.candidates).toContain(b));
+    const {bits, budgets} = searchResult(problem, runSearch(problem));
+    expect(budgets[0]!.missedBy).toBe(0);
+    bits.forEach((b, l) => expect(layers[l]!.candidates).toContain(b.weightBits));
   });
 });
 
@@ -334,23 +382,29 @@ describe('outcome', () => {
     const at = (lowest: number): boolean =>
       searchResult(problem, {
         ...initSearch(problem),
-        layers: problem.layers.map(({pinned}, l) => layerAt(2, pinned || l <= lowest ? 0 : 3)),
+        decisions: problem.layers.map(({pinned}, l) => layerAt(2, pinned || l <= lowest ? 0 : 3)),
       }).collapsed;
     expect(at(9)).toBe(false);
     expect(at(10)).toBe(true);
   });
 
   test('a snapshot has β, bits and cost of every layer', () => {
-    const snapshot = searchSnapshot(tiny, {step: 3, lambda: 0.5, layers: [layerAt(0, 1), layerAt(2, 0)]});
+    const snapshot = searchSnapshot(tiny, {step: 3, lambdas: [0.5], decisions: [layerAt(0, 1), layerAt(2, 0)]});
     expect(snapshot).toEqual({
       step: 3,
-      lambda: 0.5,
-      expectedCost: 2,
-      committedCost: 2.5,
-      scheduledCost: 2.5 - 3 / 85,
-      layers: [
-        {name: 'a', bits: 4, beta: 0.5, cost: 2},
-        {name: 'b', bits: 8, beta: 1, cost: 0.5},
+      budgets: [
+        {
+          name: 'meanWeightBits',
+          lambda: 0.5,
+          expected: 2,
+          committed: 2.5,
+          scheduled: 2.5 - 3 / 85,
+          layers: [2, 0.5],
+        },
+      ],
+      decisions: [
+        {decision: tiny.decisions[0], committed: {weightBits: 4}, beta: 0.5},
+        {decision: tiny.decisions[1], committed: {weightBits: 8}, beta: 1},
       ],
     });
   });
@@ -359,15 +413,16 @@ describe('outcome', () => {
 describe('bad input', () => {
   test.each([
     [null, '/ is null'],
-    [{step: 1.5, lambda: 0, layers: [{}, {}]}, '/step is 1.5'],
-    [{step: 1, lambda: -1, layers: [{}, {}]}, '/lambda is -1'],
-    [{step: 1, lambda: 0, layers: [{}]}, '/layers is 1; allowed: 2 layers'],
+    [{step: 1.5, lambdas: [0], decisions: [{}, {}]}, '/step is 1.5'],
+    [{step: 1, lambdas: [-1], decisions: [{}, {}]}, '/lambdas/0 is -1'],
+    [{step: 1, lambdas: [0, 0], decisions: [{}, {}]}, '/lambdas is 2; allowed: 1 numbers'],
+    [{step: 1, lambdas: [0], decisions: [{}]}, '/decisions is 1; allowed: 2 decisions'],
     [
-      {step: 1, lambda: 0, layers: [{candidate: 2, dbp: {}}, {}]},
-      '/layers/0/candidate is 2; allowed: a whole number below 2',
+      {step: 1, lambdas: [0], decisions: [{candidate: 2, dbp: {}}, {}]},
+      '/decisions/0/candidate is 2; allowed: a whole number below 2',
     ],
-    [{step: 1, lambda: 0, layers: [{candidate: 1}, {}]}, '/layers/0/dbp is null'],
-    [{step: 1, lambda: 0, layers: [{candidate: 1, dbp: {theta: 'x'}}, {}]}, '/layers/0/dbp/theta is "x"'],
+    [{step: 1, lambdas: [0], decisions: [{candidate: 1}, {}]}, '/decisions/0/dbp is null'],
+    [{step: 1, lambdas: [0], decisions: [{candidate: 1, dbp: {theta: 'x'}}, {}]}, '/decisions/0/dbp/theta is "x"'],
   ])('a state that is not one of the problem: %j', (value, message) => {
     expect(() => parseSearchState(value, tiny, 'c')).toThrow(
       expect.objectContaining({message: expect.stringContaining(message), oclif: {exit: 3}}),
@@ -398,12 +453,14 @@ describe('bad input', () => {
     expect(() => checkCandidates(candidates)).toThrow(expect.objectContaining({code, oclif: {exit: 3}}));
   });
 
-  test('a target below the lowest candidates’ cost names both', () => {
-    expect(() => initSearch(problemOf({target: 1}))).toThrow(/\/search\/target is 1; .* the cost is 1\.027/);
-  });
-
-  test('a cost that does not rise with the bits names layer and bits', () => {
-    const layers = [{name: 'a', candidates: [2, 4], costs: [1, 1], pinned: false}];
-    expect(() => initSearch({...tiny, layers})).toThrow(/"a" costs no less at 2 than at 4 bits/);
+  test('a target below what the candidates can reach names it and the smallest that they can', () => {
+    expect(() => initSearch(problemOf({target: 1}))).toThrow(
+      expect.objectContaining({
+        message: '/search/target/meanWeightBits is 1; the smallest that the candidates can reach is 1.028.',
+        code: 'search-target-infeasible',
+        oclif: {exit: 3},
+      }),
+    );
+    expect(() => initSearch(problemOf({target: 1.028}))).not.toThrow();
   });
 });

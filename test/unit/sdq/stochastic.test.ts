@@ -6,7 +6,7 @@ import {entropy} from '../../../src/plugins/quantizers/entropy.ts';
 import {weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
 import {symmetric} from '../../../src/plugins/quantizers/symmetric.ts';
 import {sigmoid} from '../../../src/sdq/dbp.ts';
-import {advanceSearch, initSearch, planStep, type SearchProblem} from '../../../src/sdq/search.ts';
+import {advanceSearch, createBudget, initSearch, planStep, type SearchProblem} from '../../../src/sdq/search.ts';
 import {readScalars, searchWeights} from '../../../src/sdq/stochastic.ts';
 import {quantizationErrors, quantizeWeights} from '../../../src/sdq/weight-quantizer.ts';
 import {uniform} from '../../../src/random.ts';
@@ -93,8 +93,9 @@ test('the gradient of θ: the analytic straight-through form at the fixed noise,
   const g = randomTensor([5, 4], 10);
   const problem: SearchProblem = {
     forward: 'draw',
-    layers: [{name: 'a', candidates: [2, 3], costs: [2, 3], pinned: false}],
-    target: 2,
+    layers: [{name: 'a', pinned: false}],
+    decisions: [{layers: [0], candidates: [{weightBits: 2}, {weightBits: 3}]}],
+    budgets: [createBudget('meanWeightBits', 2, [{decisions: [0], table: [2, 3]}])],
     steps: 100,
     seed,
     dbp: {learningRate: 0.1, thetaInit: theta, betaThreshold: 0.01, tauStart: tau, tauEnd: tau},
@@ -104,7 +105,8 @@ test('the gradient of θ: the analytic straight-through form at the fixed noise,
   };
   const state = initSearch(problem);
   const plan = planStep(problem, state);
-  const f = (indicator: tf.Tensor): tf.Tensor => tf.sum(tf.mul(g, searchWeights(w, symmetric, plan[0]!, indicator, 4)));
+  const f = (indicator: tf.Tensor): tf.Tensor =>
+    tf.sum(tf.mul(g, searchWeights(w, symmetric, {high: 3, low: 2, share: plan[0]!.share}, indicator, 4)));
   const shares = readScalars([tf.grad(f)(tf.scalar(1))]);
 
   const u = uniform(seed, 'gumbel', 0, 0)() + 2 ** -33;
@@ -118,7 +120,7 @@ test('the gradient of θ: the analytic straight-through form at the fixed noise,
   expect(shares[0]! * plan[0]!.slope).toBeCloseTo(numeric, 5);
   // Adam's first moment after one step is a tenth of the gradient it was given.
   const next = advanceSearch(problem, state, plan, {shares}).state;
-  expect(next.layers[0]!.dbp.m / 0.1).toBeCloseTo(numeric, 5);
+  expect(next.decisions[0]!.dbp.m / 0.1).toBeCloseTo(numeric, 5);
 });
 
 test('quantization errors are ‖w − Q(w)‖² / ‖w‖² in the quantizer’s space', () => {

@@ -10,6 +10,7 @@ import {
   diffStrategies,
   matchStrategy,
   summarize,
+  uniformActivationBits,
   uniformWeightBits,
   type LayerPrecision,
   type Strategy,
@@ -33,7 +34,11 @@ function strategyOf(weightBits: readonly number[] = [8, 2, 3], activationBits = 
     quantizers: {weights: 'symmetric', activations: 'pact'},
     layers,
     weightBits,
-    activationBits,
+    activationBits: uniformActivationBits(
+      layers.map(({name}) => name),
+      activationBits,
+      pinned,
+    ),
     pinned,
     provenance: {method: 'sdq', sdqVersion: '0.1.0', seed: 0, target: {meanWeightBits: 3.2}},
   });
@@ -223,7 +228,7 @@ test('any strategy that is built reads back, and its mean lies between its bits'
           quantizers: {weights: 'symmetric', activations: 'pact'},
           layers: rows.map(({params, macs}, i) => ({name: `layer ${i}`, op: 'Conv' as const, params, macs})),
           weightBits: rows.map(({bits}) => bits),
-          activationBits,
+          activationBits: rows.map(() => activationBits),
           pinned: new Map(),
           provenance: {method: 'uniform', sdqVersion: '0.1.0'},
         });

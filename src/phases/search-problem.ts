@@ -1,0 +1,196 @@
+/** The search problem of a network under a config: what may be decided on which hardware, and which budgets are to be kept. */
+import type {Config} from '../config/config-types.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import {graphDigest} from '../graph/digest.ts';
+import type {Graph} from '../graph/graph.ts';
+import {layerTable} from '../graph/layer-table.ts';
+import {prepareCosts, type PreparedCosts} from '../hardware/cost-model.ts';
+import {layerGeometries} from '../hardware/geometry.ts';
+import {joinedLayers} from '../hardware/joined-layers.ts';
+import type {HardwareProfile} from '../hardware/profile.ts';
+import {commonPairs, hardwareViolations, violationText} from '../hardware/rules.ts';
+import type {Registry} from '../plugins/registry.ts';
+import {pinnedBits} from '../sdq/pins.ts';
+import {committedBits, createBudget, initSearch, type Precision, type SearchProblem} from '../sdq/search.ts';
+import {
+  bopsOf,
+  checkCandidates,
+  layerCosts,
+  meanWeightBitsOf,
+  searchSpace,
+  sizeKiBOf,
+  type SpaceOptions,
+} from '../sdq/search-space.ts';
+import {buildStrategy, type Strategy, type Targets} from '../sdq/strategy.ts';
+import {readProfile} from './hardware-file.ts';
+
+export type SearchConfig = Pick<Config, 'search' | 'quantizers' | 'seed'> & {readonly model: {readonly name: string}};
+
+export interface Search {
+  readonly problem: SearchProblem;
+  /** The strategy of committed bits. */
+  readonly strategyOf: (bits: readonly Precision[], provenance: Strategy['provenance']) => Strategy;
+  /** The budgets by name, as a strategy's provenance has them. */
+  readonly targets: Targets;
+  /** Name of the hardware profile. */
+  readonly hardware: string | null;
+}
+
+const budgetNames = ['meanWeightBits', 'sizeKiB', 'bops', 'latencyMs', 'energyUj'] as const;
+type BudgetName = (typeof budgetNames)[number];
+
+/** The budgets of a config; mean weight bits of 2 where it names none. */
+function targetsOf({target}: Config['search']): Targets {
+  const named = budgetNames.filter((name) => target[name] !== undefined);
+  return named.length === 0 ? {meanWeightBits: 2} : Object.fromEntries(named.map((name) => [name, target[name]]));
+}
+
+/** `uniform` has nothing to decide: it gives all layers the target's bits. */
+function checkUniform({activationBits, pareto, target}: Config['search'], targets: Targets): void {
+  const found = [
+    ...Object.keys(targets)
+      .filter((name) => name !== 'meanWeightBits')
+      .map((name) => `/search/target/${name}`),
+    ...(target.hardware === undefined ? [] : ['/search/target/hardware']),
+    ...(Array.isArray(activationBits) ? ['/search/activationBits (a list)'] : []),
+    ...(pareto > 0 ? ['/search/pareto'] : []),
+  ];
+  if (found.length === 0) return;
+  throw invalid('uniform-search', `/search/method is uniform, which takes no ${found.join(', no ')}.`, [
+    'sdq strategy create writes a uniform strategy, and sdq hardware estimate says what it costs.',
+  ]);
+}
+
+function invalid(code: string, message: string, suggestions: readonly string[] = []): SdqError {
+  return new SdqError(message, {code, exit: ExitCode.invalidInput, suggestions});
+}
+
+/**
+ * @param steps what all epochs of the search have
+ * @throws SdqError (exit 3) for candidates, pins or budgets that do not fit the network or each other, (exit 4) where the
+ *   hardware does not run what the search would decide between
+ */
+export function searchProblem(config: SearchConfig, registry: Registry, graph: Graph, steps: number): Search {
+  const {search, seed} = config;
+  const {forward} = registry.get('searcher', search.method);
+  const {layers} = layerTable(graph);
+  const names = layers.map(({name}) => name);
+  const targets = targetsOf(search);
+  if (forward === 'fixed') checkUniform(search, targets);
+  checkCandidates(search.candidates);
+  if (typeof search.activationBits !== 'number') checkCandidates(search.activationBits, '/search/activationBits');
+  const pinned = pinnedBits(names, search.pin);
+  const profile = search.target.hardware === undefined ? undefined : readProfile(search.target.hardware);
+  const space = searchSpace(names, {
+    candidates: forward === 'fixed' ? [Math.max(1, Math.floor(targets.meanWeightBits!))] : search.candidates,
+    activationBits: search.activationBits,
+    pinned,
+    ...(profile === undefined ? {} : rulesOf(profile, graph)),
+  });
+  const costs = costFunctions(registry, graph, profile);
+  const {dbp, dualRate, rampFraction, quantizationErrorWeight} = search;
+  const problem: SearchProblem = {
+    forward,
+    ...space,
+    budgets: budgetNames
+      .filter((name) => targets[name] !== undefined)
+      .map((name) => createBudget(name, targets[name]!, layerCosts(space, costs(name)))),
+    steps,
+    seed,
+    dbp,
+    dualRate,
+    rampFraction,
+    quantizationErrorWeight,
+  };
+  const strategyOf: Search['strategyOf'] = (bits, provenance) =>
+    buildStrategy({
+      model: {name: config.model.name, digest: graphDigest(graph)},
+      quantizers: config.quantizers,
+      layers,
+      weightBits: bits.map(({weightBits}) => weightBits),
+      activationBits: bits.map(({activationBits}) => activationBits),
+      pinned,
+      hardware: profile === undefined ? [] : [profile.name],
+      provenance,
+    });
+  const start = initSearch(problem);
+  if (profile !== undefined) {
+    const strategy = strategyOf(committedBits(problem, start), {method: search.method, sdqVersion: ''});
+    checkOn(profile, registry, graph, strategy);
+  }
+  return {problem, strategyOf, targets, hardware: profile?.name ?? null};
+}
+
+function rulesOf(profile: HardwareProfile, graph: Graph): Pick<SpaceOptions, 'allowed' | 'joined'> {
+  const {layers} = layerTable(graph);
+  return {
+    allowed: {device: profile.name, pairs: commonPairs([profile], layers)},
+    joined: joinedLayers(graph, layers, profile.unified),
+  };
+}
+
+/** What the bits do not decide, e.g. the quantizers: what holds for the first strategy of the search holds for every later one. */
+function checkOn(profile: HardwareProfile, registry: Registry, graph: Graph, strategy: Strategy): void {
+  const joined = joinedLayers(graph, layerTable(graph).layers, profile.unified);
+  const violations = hardwareViolations(profile, strategy, registry.list('weight-quantizer'), joined);
+  if (violations.length === 0) return;
+  throw new SdqError(violations.map(violationText).join(' '), {
+    code: 'search-hardware-forbids',
+    exit: ExitCode.hardwareViolated,
+    suggestions: ['Change quantizers, search.pin or search.activationBits to what the device allows.'],
+  });
+}
+
+/** What a layer costs at some bits, by the name of the budget. */
+function costFunctions(
+  registry: Registry,
+  graph: Graph,
+  profile: HardwareProfile | undefined,
+): (name: BudgetName) => (layer: number, bits: Precision) => number {
+  const {layers} = layerTable(graph);
+  return (name) => {
+    switch (name) {
+      case 'meanWeightBits':
+        return meanWeightBitsOf(layers);
+      case 'sizeKiB':
+        return sizeKiBOf(layers);
+      case 'bops':
+        return bopsOf(layers);
+      case 'latencyMs':
+      case 'energyUj':
+        return modelledCost(name, registry, graph, profile);
+    }
+  };
+}
+
+/** Latency in ms or energy in µJ of a layer for one sample, by the cost model of the hardware. */
+function modelledCost(
+  name: 'latencyMs' | 'energyUj',
+  registry: Registry,
+  graph: Graph,
+  profile: HardwareProfile | undefined,
+): (layer: number, bits: Precision) => number {
+  const pointer = `/search/target/${name}`;
+  if (profile === undefined) {
+    throw invalid('search-target-without-hardware', `${pointer} needs the hardware it is about.`, [
+      'Set search.target.hardware, e.g. to bitfusion-edge; sdq hardware list shows the profiles.',
+    ]);
+  }
+  const costs: PreparedCosts = prepareCosts(profile, registry.get('cost-model', profile.costModel.family), 1);
+  if (!costs.additive) {
+    throw invalid(
+      'search-cost-not-additive',
+      `${pointer}: on ${profile.name} the layers run at the same time, so a layer has no ${name} of its own that a search could lower.`,
+      ['Search with bops or sizeKiB on this hardware; sdq hardware estimate gives the figure of the result.'],
+    );
+  }
+  const geometries = layerGeometries(graph);
+  return (l, bits) => {
+    const {latencyUs, energyUj} = costs.layer(geometries[l]!, bits);
+    const value = name === 'energyUj' ? energyUj : latencyUs === null ? null : latencyUs / 1000;
+    if (value !== null) return value;
+    throw invalid('search-cost-not-modelled', `${pointer}: the cost model of ${profile.name} gives no such figure.`, [
+      'sdq hardware show NAME says what a profile models.',
+    ]);
+  };
+}

@@ -1,0 +1,81 @@
+/** Strategies kept on the way of one search from its highest candidates to its targets. Plain data, pure. [ours] */
+import {ExitCode, SdqError} from '../errors.ts';
+import {
+  committedBits,
+  committedCost,
+  remainingWay,
+  type Precision,
+  type SearchProblem,
+  type SearchState,
+} from './search.ts';
+
+/** Where the search stood when a strategy was kept. */
+export interface KeptPoint {
+  /** Of `count` evenly spaced ones: `count` is the target. */
+  readonly level: number;
+  /** Steps of the search before it. */
+  readonly step: number;
+  readonly bits: readonly Precision[];
+  /** In the order of `problem.budgets`. */
+  readonly costs: readonly number[];
+  /** The accuracy proxy: of the network as it was then, at these bits, on the validation images. */
+  readonly accuracy: number;
+  /** Mean cross-entropy there, nats. */
+  readonly loss: number;
+}
+
+/**
+ * The level to keep now: the last one that the search has come down to, unless it is kept.
+ * @param count of levels, evenly spaced from the highest candidates (not kept) to the targets
+ */
+export function dueLevel(
+  problem: SearchProblem,
+  state: SearchState,
+  count: number,
+  kept: readonly KeptPoint[],
+): number | null {
+  const level = Math.floor((1 - remainingWay(problem, state)) * count + 1e-9);
+  return level > (kept.at(-1)?.level ?? 0) ? level : null;
+}
+
+export function keepPoint(
+  problem: SearchProblem,
+  state: SearchState,
+  level: number,
+  {accuracy, loss}: {readonly accuracy: number; readonly loss: number},
+): KeptPoint {
+  const costs = problem.budgets.map((budget) => committedCost(problem, state, budget));
+  return {level, step: state.step, bits: committedBits(problem, state), costs, accuracy, loss};
+}
+
+/** Whether another point costs no more on any budget and has a lower loss. */
+export function isDominated(point: KeptPoint, points: readonly KeptPoint[]): boolean {
+  return points.some(({costs, loss}) => loss < point.loss && costs.every((cost, k) => cost <= point.costs[k]!));
+}
+
+/**
+ * Points read back from a checkpoint.
+ * @throws SdqError (exit 3) when they are not points of this problem
+ */
+export function parsePoints(value: unknown, problem: SearchProblem, file: string): KeptPoint[] {
+  const isNumber = (found: unknown): boolean => typeof found === 'number' && Number.isFinite(found);
+  const isList = (found: unknown, length: number, isItem: (item: unknown) => boolean): boolean =>
+    Array.isArray(found) && found.length === length && found.every(isItem);
+  const isBits = (found: unknown): boolean => {
+    const {weightBits, activationBits} = (found ?? {}) as Partial<Precision>;
+    return isNumber(weightBits) && isNumber(activationBits);
+  };
+  const isPoint = (found: unknown): boolean => {
+    const {level, step, bits, costs, accuracy, loss} = (found ?? {}) as Partial<KeptPoint>;
+    return (
+      [level, step, accuracy, loss].every(isNumber) &&
+      isList(bits, problem.layers.length, isBits) &&
+      isList(costs, problem.budgets.length, isNumber)
+    );
+  };
+  if (Array.isArray(value) && value.every(isPoint)) return value as KeptPoint[];
+  throw new SdqError(`${file}: state of the search: /pareto is not a list of kept strategies of this search.`, {
+    code: 'search-state-broken',
+    exit: ExitCode.invalidInput,
+  });
+}
