@@ -16,9 +16,11 @@ export type {Dataset, Split} from './data/dataset.ts';
 export {ExitCode, SdqError, type SdqErrorOptions} from './errors.ts';
 export {graphBuilder} from './graph/builder.ts';
 export type {Graph} from './graph/graph.ts';
+export type {Device, LayerFigures, LayerWork} from './hardware/cost-model.ts';
 export {
   Registry,
   type ActivationQuantizerDefinition,
+  type CostModelDefinition,
   type DatasetDefinition,
   type Definitions,
   type Engine,

@@ -1,0 +1,98 @@
+/** What a cost model has to know of a layer: sizes alone, no tensors. */
+import type {Graph} from '../graph/graph.ts';
+import {layerTable} from '../graph/layer-table.ts';
+import {integer} from '../graph/ops/operator.ts';
+import {slidingWindow} from '../graph/ops/window.ts';
+
+type Pair = readonly [height: number, width: number];
+
+export interface LayerGeometry {
+  /** Name of the node. */
+  readonly name: string;
+  readonly op: 'Conv' | 'Gemm' | 'MatMul';
+  readonly inputChannels: number;
+  readonly outputChannels: number;
+  /** [1, 1] for Gemm and MatMul. */
+  readonly kernel: Pair;
+  readonly strides: Pair;
+  readonly dilations: Pair;
+  readonly groups: number;
+  /** A Conv whose groups have one input channel each. */
+  readonly depthwise: boolean;
+  /** Without padding; [rows, 1] for MatMul. */
+  readonly inputSize: Pair;
+  readonly outputSize: Pair;
+  /** Number of weights. */
+  readonly params: number;
+  /** Multiply-accumulates for one sample. */
+  readonly macs: number;
+  /** Whether a value of the input can be negative. */
+  readonly inputSigned: boolean;
+  /** The network's first and last quantized layer. */
+  readonly first: boolean;
+  readonly last: boolean;
+}
+
+/** Values of a layer's input for one sample. */
+export const inputValues = ({inputChannels, inputSize}: LayerGeometry): number =>
+  inputChannels * inputSize[0] * inputSize[1];
+
+/** Values of a layer's output for one sample. */
+export const outputValues = ({outputChannels, outputSize}: LayerGeometry): number =>
+  outputChannels * outputSize[0] * outputSize[1];
+
+/**
+ * The geometry of every quantized layer, in the order of `layerTable(graph).layers`.
+ * @throws SdqError (exit 3) where the graph is not valid
+ */
+export function layerGeometries(graph: Graph): LayerGeometry[] {
+  const {layers} = layerTable(graph);
+  const nodes = new Map(graph.nodes.map((node) => [node.name, node]));
+  const shapes = new Map(graph.parameters.map(({name, shape}) => [name, shape]));
+  return layers.map((layer, l): LayerGeometry => {
+    const common = {
+      name: layer.name,
+      op: layer.op,
+      depthwise: layer.depthwise === true,
+      params: layer.params,
+      macs: layer.macs,
+      inputSigned: layer.inputSigned,
+      first: l === 0,
+      last: l === layers.length - 1,
+    };
+    if (layer.op === 'Conv') {
+      const node = nodes.get(layer.name)!;
+      const [inputChannels, height, width] = layer.inputShape as readonly [number, number, number];
+      const [outputChannels, , kernelHeight, kernelWidth] = shapes.get(layer.weight) as readonly [
+        number,
+        number,
+        number,
+        number,
+      ];
+      const {kernel, strides, dilations, output} = slidingWindow(node, [height, width], [kernelHeight, kernelWidth]);
+      return {
+        ...common,
+        inputChannels,
+        outputChannels,
+        kernel,
+        strides,
+        dilations,
+        groups: integer(node, 'group', 1, 1),
+        inputSize: [height, width],
+        outputSize: [output[0], output[1]],
+      };
+    }
+    const rows = layer.inputShape.slice(0, -1).reduce((product, size) => product * size, 1);
+    return {
+      ...common,
+      inputChannels: layer.inputShape.at(-1)!,
+      outputChannels: layer.outputShape.at(-1)!,
+      kernel: [1, 1],
+      strides: [1, 1],
+      dilations: [1, 1],
+      groups: 1,
+      inputSize: [rows, 1],
+      outputSize: [rows, 1],
+    };
+  });
+}
