@@ -7,6 +7,8 @@ import {showStrategy} from '../../cli/strategy-view.ts';
 import {writeFileAtomic} from '../../files.ts';
 import {graphDigest} from '../../graph/digest.ts';
 import {layerTable} from '../../graph/layer-table.ts';
+import {hardwareError, violationsOf} from '../../phases/hardware-check.ts';
+import {readProfiles} from '../../phases/hardware-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
 import {pinnedBits} from '../../sdq/pins.ts';
 import {buildStrategy, uniformActivationBits, uniformWeightBits, type Strategy} from '../../sdq/strategy.ts';
@@ -17,17 +19,24 @@ export default class StrategyCreate extends SdqCommand {
     'The uniform baseline: all layers at --weight-bits but for those that search.pin holds, inputs at search.activationBits (of a list at its most).';
   static override examples = [
     '<%= config.bin %> strategy create --weight-bits 2 --set model.name=resnet20 --output uniform.json',
+    '<%= config.bin %> strategy create --weight-bits 4 --hardware cutlass-sm80 --set model.name=resnet20 --set search.activationBits=4',
   ];
   static override flags = {
+    hardware: Flags.string({
+      summary: 'Name of a hardware profile, or a file of your own that ends in .json, in place of the config\'s; may be repeated.',
+      helpValue: 'NAME',
+      multiple: true,
+    }),
     'weight-bits': Flags.integer({summary: 'Bits of the weights, 1 to 8.', min: 1, max: 8, required: true}),
     output: Flags.string({summary: 'Where to write it.', helpValue: 'FILE', default: 'strategy.json'}),
   };
 
   async run(): Promise<{path: string; strategy: Strategy}> {
     const {flags} = await this.parse(StrategyCreate);
-    const {config, registry} = await this.settings({require: ['model'], kinds: ['model', 'dataset']});
+    const {config, registry} = await this.settings({require: ['model'], kinds: ['model', 'dataset', 'weight-quantizer']});
     const graph = await modelGraph(config, registry, config.model.name, (message) => this.notice(message));
     const {layers} = layerTable(graph);
+    const profiles = readProfiles(flags.hardware ?? config.hardware);
     const names = layers.map(({name}) => name);
     const pinned = pinnedBits(names, config.search.pin);
     const strategy = buildStrategy({
@@ -37,8 +46,11 @@ export default class StrategyCreate extends SdqCommand {
       weightBits: uniformWeightBits(names, flags['weight-bits'], pinned),
       activationBits: uniformActivationBits(names, Math.max(...[config.search.activationBits].flat()), pinned),
       pinned,
+      hardware: profiles.map(({name}) => name),
       provenance: {method: 'uniform', sdqVersion: this.config.version},
     });
+    const refusal = hardwareError(undefined, violationsOf(strategy, profiles, registry, graph));
+    if (refusal !== undefined) throw refusal;
     const file = path.resolve(flags.output);
     writeFileAtomic(file, `${JSON.stringify(strategy, null, 2)}\n`);
     this.log(`${showStrategy(strategy)}\n${file}`);
