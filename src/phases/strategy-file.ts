@@ -5,6 +5,8 @@ import {expand, type JsonSchema} from '../config/schema.ts';
 import {validateSettings} from '../config/validate.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded} from '../files.ts';
+import {didYouMean} from '../nearest.ts';
+import type {Registry} from '../plugins/registry.ts';
 import {checkStrategy, type Strategy, type StrategyFile} from '../sdq/strategy.ts';
 
 const require = createRequire(import.meta.url);
@@ -34,4 +36,18 @@ export function checkedStrategy(value: unknown, file: string): Strategy {
   const strategy = structuredClone(value) as Record<string, unknown>;
   validateSettings(strategy, schema, [{name: file, base: '', values: strategy}]);
   return checkStrategy(strategy as unknown as StrategyFile, file);
+}
+
+/** @param file where the strategy comes from, for messages @throws SdqError (exit 3) for a quantizer that is not there */
+export function checkQuantizers({quantizers}: Strategy, registry: Registry, file: string): void {
+  for (const key of ['weights', 'activations'] as const) {
+    const known = registry.list(key === 'weights' ? 'weight-quantizer' : 'activation-quantizer').map(({name}) => name);
+    const name = quantizers[key];
+    if (known.includes(name)) continue;
+    throw new SdqError(`${file}: /quantizers/${key}: there is no quantizer "${name}". Known: ${known.join(', ')}.`, {
+      code: 'strategy-unknown-quantizer',
+      exit: ExitCode.invalidInput,
+      suggestions: didYouMean(name, known),
+    });
+  }
 }

@@ -4,11 +4,9 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
-import {ExitCode, SdqError} from '../errors.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
-import {didYouMean} from '../nearest.ts';
 import {uniform} from '../random.ts';
 import {keepPositive} from '../sdq/activation-quantizer.ts';
 import {binRegularization, binWeight} from '../sdq/bin-regularization.ts';
@@ -21,12 +19,14 @@ import {descend} from '../training/gradient-descent.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {learningRateFactor} from '../training/schedules.ts';
 import {evaluateOn} from './evaluate.ts';
+import {hardwareError, violationsOf} from './hardware-check.ts';
+import {readProfiles} from './hardware-file.ts';
 import {readModelFile, writeModelFile} from './model-file.ts';
 import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
 import {calibrateInputs, learnedValues, loadLearnedValues, quantize, type Quantization} from './quantized-network.ts';
 import type {TrainResult} from './results.ts';
 import {buildGraph, createModel, firstImages, readWeights, type Session} from './session.ts';
-import {readStrategy} from './strategy-file.ts';
+import {checkQuantizers, readStrategy} from './strategy-file.ts';
 
 /** Batches over which batch-norm statistics are re-estimated once the bitwidths are fixed [ours]. */
 const reestimationBatches = 50;
@@ -48,6 +48,9 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
   const strategy = readStrategy(input.strategy);
   const network = createModel(session, input.weights);
   matchModel(session, network, strategy, input.strategy);
+  const violations = violationsOf(strategy, readProfiles(config.hardware), session.registry, network.graph);
+  const refusal = hardwareError(input.strategy, violations);
+  if (refusal !== undefined) throw refusal;
   const teacher = createTeacher(session, input.fullPrecision);
   const quantization = quantizeByStrategy(session, network, strategy, config.train.learnScales);
   const checkpoint = run.path('quantized.safetensors');
@@ -159,16 +162,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
  */
 export function matchModel({config, registry}: Session, network: Network, strategy: Strategy, file: string): void {
   matchStrategy(strategy, {name: config.model.name, digest: graphDigest(network.graph)}, network.layers, file);
-  for (const key of ['weights', 'activations'] as const) {
-    const known = registry.list(key === 'weights' ? 'weight-quantizer' : 'activation-quantizer').map(({name}) => name);
-    const name = strategy.quantizers[key];
-    if (known.includes(name)) continue;
-    throw new SdqError(`${file}: /quantizers/${key}: there is no quantizer "${name}". Known: ${known.join(', ')}.`, {
-      code: 'strategy-unknown-quantizer',
-      exit: ExitCode.invalidInput,
-      suggestions: didYouMean(name, known),
-    });
-  }
+  checkQuantizers(strategy, registry, file);
 }
 
 /** Bitwidths, quantizers and learned values of a network under a strategy that was matched with it. */
