@@ -70,7 +70,8 @@ const forbidden = {
     'data',
   ],
   config: ['commands', 'cli', 'phases', 'runs', 'report', 'hooks', 'training', 'sdq', 'graph', 'tensor', 'data'],
-  phases: ['commands', 'cli', 'hooks'],
+  phases: ['commands', 'cli', 'hooks', 'sweeps'],
+  sweeps: ['commands', 'cli', 'hooks', 'plugins', 'training', 'sdq', 'graph', 'tensor', 'data'],
   // A strategy is data that the command line shows.
   cli: ['commands', 'training', 'sdq(?!/strategy\\.ts)', 'graph', 'tensor', 'data'],
 };

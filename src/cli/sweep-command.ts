@@ -1,0 +1,51 @@
+/** What the commands of sweeps share: everything that can be wrong with a sweep file, found before a trial starts. */
+import type {Problem} from '../config/validate.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import type {Kind} from '../plugins/registry.ts';
+import {parseSweep, probeSources, type Sweep} from '../sweeps/sweep-file.ts';
+import {SdqCommand} from './base-command.ts';
+
+export abstract class SweepCommand extends SdqCommand {
+  /**
+   * The sweep and all that is wrong with it, each parameter tried on the config that a trial would have.
+   * @param text of the file
+   * @param file absolute
+   */
+  protected async examine(
+    text: string,
+    file: string,
+  ): Promise<{readonly sweep: Sweep | undefined; readonly problems: readonly Problem[]}> {
+    const {sweep, problems} = parseSweep(text, file);
+    if (sweep === undefined) return {sweep, problems};
+    const kinds: Kind[] = ['model', 'dataset', 'engine', 'searcher'];
+    // Quantizers bring the tensor library with them.
+    if (sweep.parameters.some(({name}) => name.startsWith('quantizers'))) {
+      kinds.push('weight-quantizer', 'activation-quantizer');
+    }
+    await this.settings({kinds});
+    const unfit = new Map<string, Problem>();
+    for (const {place, source} of probeSources(sweep)) {
+      if (unfit.has(place)) continue;
+      try {
+        await this.settings({kinds, tried: source});
+      } catch (error) {
+        if (!(error instanceof SdqError)) throw error;
+        unfit.set(place, {place, message: error.message.replace(`${place}: `, ''), suggestions: error.suggestions});
+      }
+    }
+    return {sweep, problems: [...problems, ...unfit.values()]};
+  }
+}
+
+/** The error (exit 3) that says all of them. */
+export function sweepInvalid(file: string, problems: readonly Problem[]): SdqError {
+  const lines = problems.map(({place, message}) => `${place === '' ? '' : `${place}: `}${message}`);
+  return new SdqError(
+    lines.length === 1 ? `${file}: ${lines[0]!}` : [`${file}:`, ...lines.map((line) => `  ${line}`)].join('\n'),
+    {
+      code: 'invalid-sweep',
+      exit: ExitCode.invalidInput,
+      suggestions: [...new Set(problems.flatMap(({suggestions}) => suggestions))],
+    },
+  );
+}

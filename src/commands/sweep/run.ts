@@ -1,0 +1,201 @@
+import {createHash} from 'node:crypto';
+import {availableParallelism} from 'node:os';
+import path from 'node:path';
+
+import {Args, Flags} from '@oclif/core';
+
+import {SweepCommand, sweepInvalid} from '../../cli/sweep-command.ts';
+import {table} from '../../cli/table.ts';
+import {ExitCode, SdqError} from '../../errors.ts';
+import {exitCodeOf, listenForStop} from '../../runs/signals.ts';
+import {isBetter} from '../../sweeps/metric-values.ts';
+import {runSweep, type Trial} from '../../sweeps/runner.ts';
+import {readSweepText, type Method, type Metric, type Sweep} from '../../sweeps/sweep-file.ts';
+import {trialCount} from '../../sweeps/trials.ts';
+
+interface Result {
+  readonly path: string;
+  /** Folder of the state and of the trials' output. */
+  readonly directory: string;
+  readonly method: Method;
+  readonly metric: Metric | null;
+  /** Of the sweep, started or not. */
+  readonly total: number;
+  readonly trials: readonly Trial[];
+  /** Number of the best finished trial; null without a metric or a value. */
+  readonly best: number | null;
+}
+
+const mostTrials = 10_000;
+
+export default class SweepRun extends SweepCommand {
+  static override summary = 'Run the trials of a grid or random sweep on this machine, without a server.';
+  static override description = `Each trial is an \`sdq run\` of its own. The same command again goes on where it stood, also after kill -9: finished trials
+are not repeated, an interrupted one is resumed. early_terminate (hyperband), run_cap and metric.target are kept to. The exit code is 0
+when every trial finished, else that of the first one that failed.`;
+  static override examples = [
+    '<%= config.bin %> sweep run sweep.yaml',
+    '<%= config.bin %> sweep run sweep.yaml --parallel 2 --set train.epochs=5',
+  ];
+  static override args = {
+    file: Args.string({description: 'The sweep config, YAML or JSON.', required: true}),
+  };
+  static override flags = {
+    parallel: Flags.integer({
+      summary: 'Trials at the same time; they share the threads unless engine.threads says how many each has.',
+      default: 1,
+      min: 1,
+      max: 256,
+    }),
+    seed: Flags.integer({summary: 'Of the draws of a random sweep.', default: 0, min: 0, max: 4_294_967_295}),
+    'retry-failed': Flags.boolean({summary: 'Start the trials that failed once more.'}),
+  };
+
+  async run(): Promise<Result> {
+    const {args, flags} = await this.parse(SweepRun);
+    const file = path.resolve(args.file);
+    const {sweep, problems} = await this.examine(readSweepText(file), file);
+    if (sweep === undefined || problems.length > 0) throw sweepInvalid(file, problems);
+    const total = boundedTrialCount(sweep);
+    const {config} = await this.settings({kinds: []});
+    const runs = config.runs.directory;
+    const settings = [
+      ...(flags.config === undefined ? [] : ['--config', path.resolve(flags.config)]),
+      ...(flags.set ?? []).flatMap((assignment) => ['--set', assignment]),
+    ];
+    // Another content, seed or setting is another sweep.
+    const digest = createHash('sha256')
+      .update(JSON.stringify([sweep.digest, flags.seed, settings]))
+      .digest('hex');
+    const name = path.basename(file).replace(/\.(ya?ml|json)$/, '');
+    const directory = path.join(path.dirname(runs), 'sweeps', `${name}-${digest.slice(0, 8)}`);
+    this.notice(`Sweep of ${total} trials in ${directory}`);
+    const threads = Math.max(1, Math.floor(availableParallelism() / flags.parallel));
+    const stop = listenForStop((signal) =>
+      this.notice(`${signal}: the trials finish their step; again to stop at once.`),
+    );
+    let trials: readonly Trial[];
+    try {
+      trials = await runSweep({
+        sweep,
+        directory,
+        runs,
+        seed: flags.seed,
+        parallel: flags.parallel,
+        retryFailed: flags['retry-failed'],
+        sdq: [process.execPath, path.join(this.config.root, 'bin/run.js')],
+        flags: settings,
+        env: {
+          ...process.env,
+          ...(flags.parallel > 1 && config.engine.threads === 'auto' ? {SDQ_ENGINE_THREADS: String(threads)} : {}),
+        },
+        notice: (message) => this.notice(message),
+        stop,
+      });
+    } finally {
+      stop.dispose();
+    }
+    const best = bestOf(trials, sweep.metric);
+    this.log(trialTable(trials, sweep, best));
+    const signal = stop.received();
+    if (signal !== undefined) {
+      this.checkFailed(
+        new SdqError(`Stopped by ${signal}; ${left(trials, total)} of ${total} trials are left.`, {
+          code: 'interrupted',
+          exit: exitCodeOf(signal),
+          suggestions: ['The same command goes on.'],
+        }),
+      );
+    } else {
+      const failure = failureOf(trials, directory);
+      if (failure !== undefined) this.checkFailed(failure);
+    }
+    return {
+      path: file,
+      directory,
+      method: sweep.method,
+      metric: sweep.metric,
+      total,
+      trials,
+      best: best?.number ?? null,
+    };
+  }
+}
+
+/** @throws SdqError (exit 3) for a sweep that this machine alone cannot go through */
+function boundedTrialCount(sweep: Sweep): number {
+  const refuse = (message: string, suggestion: string): SdqError =>
+    new SdqError(`${sweep.file}: ${message}`, {
+      code: 'sweep-not-local',
+      exit: ExitCode.invalidInput,
+      suggestions: [suggestion],
+    });
+  if (sweep.method === 'bayes' || sweep.method === 'custom') {
+    throw refuse(
+      `/method: ${sweep.method} is chosen by the W&B server; here it is grid or random.`,
+      `wandb sweep ${path.basename(sweep.file)}, then wandb agent SWEEP_ID`,
+    );
+  }
+  const total = trialCount(sweep);
+  if (total === Infinity) throw refuse('/run_cap is missing: a random sweep has no end.', 'E.g. run_cap: 20.');
+  if (total > mostTrials) throw refuse(`${total} trials; at most ${mostTrials} run here.`, 'Set run_cap.');
+  return total;
+}
+
+const left = (trials: readonly Trial[], total: number): number =>
+  total - trials.filter(({status}) => status === 'finished' || status === 'stopped' || status === 'failed').length;
+
+function bestOf(trials: readonly Trial[], metric: Metric | null): Trial | undefined {
+  if (metric === null) return undefined;
+  return trials
+    .filter((trial) => trial.status === 'finished' && trial.metric !== null)
+    .reduce<Trial | undefined>(
+      (best, trial) => (best === undefined || isBetter(metric, trial.metric!, best.metric!) ? trial : best),
+      undefined,
+    );
+}
+
+function failureOf(trials: readonly Trial[], directory: string): SdqError | undefined {
+  const failed = trials.filter(({status}) => status === 'failed' || status === 'interrupted');
+  const [first] = failed;
+  if (first === undefined) return undefined;
+  const code = Object.values(ExitCode).find((known) => known === first.exitCode) ?? ExitCode.notAvailable;
+  const log = path.join(directory, `trial-${String(first.number).padStart(4, '0')}`, 'output.log');
+  return new SdqError(
+    `${failed.length} of ${trials.length} trials failed: ${failed.map(({number}) => number).join(', ')}.`,
+    {
+      code: 'trials-failed',
+      exit: code,
+      suggestions: [`What the first of them said: ${log}`, 'Start them again with --retry-failed.'],
+    },
+  );
+}
+
+function trialTable(trials: readonly Trial[], sweep: Sweep, best: Trial | undefined): string {
+  const {metric, parameters} = sweep;
+  const text = (value: unknown): string =>
+    typeof value === 'number'
+      ? String(Number(value.toPrecision(5)))
+      : typeof value === 'string'
+        ? value
+        : JSON.stringify(value);
+  const rows = trials.map((trial) => [
+    trial === best ? `${trial.number} *` : String(trial.number),
+    trial.exitCode === null || trial.exitCode === 0 || trial.status === 'stopped'
+      ? trial.status
+      : `${trial.status} (exit ${trial.exitCode})`,
+    ...parameters.map(({name}) => text(trial.parameters[name])),
+    ...(metric === null ? [] : [trial.metric === null ? null : text(trial.metric)]),
+    trial.runId,
+  ]);
+  const heads = [
+    {head: 'trial'},
+    {head: 'status'},
+    ...parameters.map(({name}) => ({head: name, align: 'right' as const})),
+    ...(metric === null ? [] : [{head: metric.name, align: 'right' as const}]),
+    {head: 'run'},
+  ];
+  const note =
+    best === undefined ? '' : `\n\n* best: ${metric!.name} ${text(best.metric)}, sdq runs show ${best.runId}`;
+  return `${table(heads, rows)}${note}`;
+}
