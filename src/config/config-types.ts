@@ -185,15 +185,15 @@ export interface Config {
        */
       bops?: number;
       /**
-       * Time for one sample, ms, as the cost model of `hardware` gives it.
+       * Time for one sample, ms, as the cost model of the device gives it.
        */
       latencyMs?: number;
       /**
-       * Energy for one sample, µJ, as the cost model of `hardware` gives it.
+       * Energy for one sample, µJ, as the cost model of the device gives it.
        */
       energyUj?: number;
       /**
-       * Name of a hardware profile, or a file with one that ends in `.json`. Layers get only the bits that it allows.
+       * The device whose latency or energy is meant: a profile's name, or a file that ends in `.json`. Layers get only the bits that it allows. Without it: the only one of `hardware`.
        */
       hardware?: string;
     };

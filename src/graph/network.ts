@@ -186,8 +186,8 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
     const layerInput = (layer: QuantizedLayer, name: string): tf.Tensor => {
       const full = operand(name);
       options.onActivation?.(layer, full);
-      const made = options.input?.(layer, full);
-      if (made != null) return made;
+      const made = options.input?.(layer, full) ?? null;
+      if (made !== null) return made;
       const quantizer = quantizerOf(layer);
       if (quantizer === null) return full;
       const forms = quantized.get(name) ?? [];

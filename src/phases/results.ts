@@ -37,8 +37,8 @@ export interface SearchResult {
   /** The same without the pinned layers; null when all are pinned. */
   readonly meanWeightBitsUnpinned: number | null;
   readonly compression: number;
-  /** Name of the hardware profile that it was searched for. */
-  readonly hardware: string | null;
+  /** Names of the hardware profiles whose rules it keeps. */
+  readonly hardware: readonly string[];
   /** Each budget of the target, what the strategy costs, and by how much that is above; 0 when it was reached. */
   readonly budgets: readonly {
     readonly name: string;

@@ -8,7 +8,7 @@ import {prepareCosts, type PreparedCosts} from '../hardware/cost-model.ts';
 import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
-import {commonPairs, hardwareViolations, violationText} from '../hardware/rules.ts';
+import {commonPairs, violationText} from '../hardware/rules.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {pinnedBits} from '../sdq/pins.ts';
 import {committedBits, createBudget, initSearch, type Precision, type SearchProblem} from '../sdq/search.ts';
@@ -22,9 +22,12 @@ import {
   type SpaceOptions,
 } from '../sdq/search-space.ts';
 import {buildStrategy, type Strategy, type Targets} from '../sdq/strategy.ts';
-import {readProfile} from './hardware-file.ts';
+import {violationsOf} from './hardware-check.ts';
+import {readProfiles} from './hardware-file.ts';
 
-export type SearchConfig = Pick<Config, 'search' | 'quantizers' | 'seed'> & {readonly model: {readonly name: string}};
+export type SearchConfig = Pick<Config, 'search' | 'quantizers' | 'seed' | 'hardware'> & {
+  readonly model: {readonly name: string};
+};
 
 export interface Search {
   readonly problem: SearchProblem;
@@ -32,8 +35,8 @@ export interface Search {
   readonly strategyOf: (bits: readonly Precision[], provenance: Strategy['provenance']) => Strategy;
   /** The budgets by name, as a strategy's provenance has them. */
   readonly targets: Targets;
-  /** Name of the hardware profile. */
-  readonly hardware: string | null;
+  /** Names of the hardware profiles whose rules it keeps. */
+  readonly hardware: readonly string[];
 }
 
 const budgetNames = ['meanWeightBits', 'sizeKiB', 'bops', 'latencyMs', 'energyUj'] as const;
@@ -46,12 +49,11 @@ function targetsOf({target}: Config['search']): Targets {
 }
 
 /** `uniform` has nothing to decide: it gives all layers the target's bits. */
-function checkUniform({activationBits, pareto, target}: Config['search'], targets: Targets): void {
+function checkUniform({activationBits, pareto}: Config['search'], targets: Targets): void {
   const found = [
     ...Object.keys(targets)
       .filter((name) => name !== 'meanWeightBits')
       .map((name) => `/search/target/${name}`),
-    ...(target.hardware === undefined ? [] : ['/search/target/hardware']),
     ...(Array.isArray(activationBits) ? ['/search/activationBits (a list)'] : []),
     ...(pareto > 0 ? ['/search/pareto'] : []),
   ];
@@ -80,14 +82,17 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
   checkCandidates(search.candidates);
   if (typeof search.activationBits !== 'number') checkCandidates(search.activationBits, '/search/activationBits');
   const pinned = pinnedBits(names, search.pin);
-  const profile = search.target.hardware === undefined ? undefined : readProfile(search.target.hardware);
+  const {hardware: reference} = search.target;
+  const profiles = readProfiles([...(reference === undefined ? [] : [reference]), ...config.hardware]);
+  // The device of a latency or an energy: the one named with it, else the only one there is.
+  const device = reference === undefined && profiles.length > 1 ? undefined : profiles[0];
   const space = searchSpace(names, {
     candidates: forward === 'fixed' ? [Math.max(1, Math.floor(targets.meanWeightBits!))] : search.candidates,
     activationBits: search.activationBits,
     pinned,
-    ...(profile === undefined ? {} : rulesOf(profile, graph)),
+    ...(profiles.length === 0 ? {} : rulesOf(profiles, graph)),
   });
-  const costs = costFunctions(registry, graph, profile);
+  const costs = costFunctions(registry, graph, device);
   const {dbp, dualRate, rampFraction, quantizationErrorWeight} = search;
   const problem: SearchProblem = {
     forward,
@@ -110,29 +115,26 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
       weightBits: bits.map(({weightBits}) => weightBits),
       activationBits: bits.map(({activationBits}) => activationBits),
       pinned,
-      hardware: profile === undefined ? [] : [profile.name],
+      hardware: profiles.map(({name}) => name),
       provenance,
     });
-  const start = initSearch(problem);
-  if (profile !== undefined) {
-    const strategy = strategyOf(committedBits(problem, start), {method: search.method, sdqVersion: ''});
-    checkOn(profile, registry, graph, strategy);
-  }
-  return {problem, strategyOf, targets, hardware: profile?.name ?? null};
+  const start = committedBits(problem, initSearch(problem));
+  checkOn(profiles, registry, graph, strategyOf(start, {method: search.method, sdqVersion: ''}));
+  return {problem, strategyOf, targets, hardware: profiles.map(({name}) => name)};
 }
 
-function rulesOf(profile: HardwareProfile, graph: Graph): Pick<SpaceOptions, 'allowed' | 'joined'> {
+function rulesOf(profiles: readonly HardwareProfile[], graph: Graph): Pick<SpaceOptions, 'allowed' | 'joined'> {
   const {layers} = layerTable(graph);
+  const unified = new Set(profiles.flatMap((profile) => profile.unified));
   return {
-    allowed: {device: profile.name, pairs: commonPairs([profile], layers)},
-    joined: joinedLayers(graph, layers, profile.unified),
+    allowed: {device: profiles.map(({name}) => name).join(' and '), pairs: commonPairs(profiles, layers)},
+    joined: joinedLayers(graph, layers, [...unified]),
   };
 }
 
 /** What the bits do not decide, e.g. the quantizers: what holds for the first strategy of the search holds for every later one. */
-function checkOn(profile: HardwareProfile, registry: Registry, graph: Graph, strategy: Strategy): void {
-  const joined = joinedLayers(graph, layerTable(graph).layers, profile.unified);
-  const violations = hardwareViolations(profile, strategy, registry.list('weight-quantizer'), joined);
+function checkOn(profiles: readonly HardwareProfile[], registry: Registry, graph: Graph, strategy: Strategy): void {
+  const violations = violationsOf(strategy, profiles, registry, graph);
   if (violations.length === 0) return;
   throw new SdqError(violations.map(violationText).join(' '), {
     code: 'search-hardware-forbids',
@@ -173,7 +175,7 @@ function modelledCost(
   const pointer = `/search/target/${name}`;
   if (profile === undefined) {
     throw invalid('search-target-without-hardware', `${pointer} needs the hardware it is about.`, [
-      'Set search.target.hardware, e.g. to bitfusion-edge; sdq hardware list shows the profiles.',
+      'Set search.target.hardware, e.g. to bitfusion-edge; `sdq hardware list` shows the profiles.',
     ]);
   }
   const costs: PreparedCosts = prepareCosts(profile, registry.get('cost-model', profile.costModel.family), 1);
