@@ -1,6 +1,7 @@
 /** Reading and writing whole files, with errors a user can act on. */
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -70,7 +71,7 @@ export function writeFileAtomic(file: string, content: Uint8Array | string): voi
     renameSync(temporary, file);
     syncFolder(folder);
   } catch (error) {
-    rmSync(temporary, {force: true});
+    if (existsSync(temporary)) rmSync(temporary, {force: true});
     throw fileError(error, 'write', file);
   }
 }
