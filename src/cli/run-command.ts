@@ -4,7 +4,7 @@ import path from 'node:path';
 import {Flags} from '@oclif/core';
 
 import type {Source} from '../config/overrides.ts';
-import type {SdqError} from '../errors.ts';
+import {ExitCode, SdqError} from '../errors.ts';
 import {trackersFailed} from './trackers-failed.ts';
 import type {Run} from '../runs/run-directory.ts';
 import type {RunContext} from '../phases/run.ts';
@@ -89,5 +89,17 @@ export abstract class RunCommand extends SdqCommand {
     const untold = strict ? trackersFailed(tracking, run.id) : undefined;
     if (failure !== undefined || untold !== undefined) this.checkFailed((failure ?? untold)!);
     return {result, run};
+  }
+
+  /**
+   * A W&B agent counts every exit code above 0 as a failed run and gives up after a few. A run that it told to stop has
+   * not failed, so it ends by the signal itself, when everything is saved; a shell says 143 to both.
+   */
+  protected override catch(error: Error): Promise<never> {
+    const isTerminated = error instanceof SdqError && error.oclif.exit === ExitCode.terminated;
+    if (isTerminated && process.env['WANDB_SWEEP_ID'] !== undefined && process.platform !== 'win32') {
+      process.once('exit', () => process.kill(process.pid, 'SIGTERM'));
+    }
+    return super.catch(error);
   }
 }
