@@ -5,6 +5,7 @@ import {SdqCommand} from '../cli/base-command.ts';
 import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {selectDataset} from '../plugins/datasets/inspect-dataset.ts';
+import {redactor} from '../tracking/redact.ts';
 
 interface Diagnosis {
   readonly versions: {readonly sdq: string; readonly node: string; readonly platform: string};
@@ -24,14 +25,26 @@ interface Diagnosis {
     /** Where it is, or how to get it. */
     readonly reason: string;
   }[];
+  readonly trackers: readonly {
+    readonly name: string;
+    /** The config names it. */
+    readonly configured: boolean;
+    /** The server answers and takes the key; null when it was not asked, because the config does not name it. */
+    readonly available: boolean | null;
+    readonly reason: string;
+  }[];
 }
 
+/** For the servers of the trackers to answer. */
+const probeMs = 5000;
+
 export default class Doctor extends SdqCommand {
-  static override summary = 'Say what sdq finds on this machine: engines, data sets, versions, and what is missing.';
+  static override summary =
+    'Say what sdq finds on this machine: engines, data sets, trackers, versions, and what is missing.';
   static override examples = ['<%= config.bin %> doctor', '<%= config.bin %> doctor --json'];
 
   async run(): Promise<Diagnosis> {
-    const {config, file, registry} = await this.settings({kinds: ['engine', 'dataset']});
+    const {config, file, registry} = await this.settings({kinds: ['engine', 'dataset', 'tracker']});
     const engines = await Promise.all(
       registry.list('engine').map(async (engine) => {
         return {name: engine.name, ...(await engine.probe({threads: config.engine.threads}))};
@@ -43,6 +56,16 @@ export default class Doctor extends SdqCommand {
       const missing = sources.length === 0 ? 'your own files: set data.directory' : `sdq data fetch ${name}`;
       return {name, present, path: directory, reason: present ? `in ${directory}` : missing};
     });
+    const trackers = await Promise.all(
+      registry.list('tracker').map(async (tracker) => {
+        const {name, summary} = tracker;
+        const settings = config.tracking.find((entry) => entry.name === name);
+        if (settings === undefined) return {name, configured: false, available: null, reason: summary};
+        const {name: _, ...options} = settings;
+        const probed = await tracker.probe({options, env: process.env}, AbortSignal.timeout(probeMs));
+        return {name, configured: true, ...probed, reason: redactor(process.env)(probed.reason)};
+      }),
+    );
     const result = {
       versions: {sdq: this.config.version, node: process.version, platform: `${process.platform}-${process.arch}`},
       machine: {cpus: os.availableParallelism(), memoryMiB: Math.round(os.totalmem() / 2 ** 20)},
@@ -50,6 +73,7 @@ export default class Doctor extends SdqCommand {
       plugins: config.plugins,
       engines,
       datasets,
+      trackers,
     };
     const {versions, machine} = result;
     this.log(`sdq ${versions.sdq}, Node ${versions.node}, ${versions.platform}`);
@@ -66,6 +90,18 @@ export default class Doctor extends SdqCommand {
       table(
         [{head: 'data set'}, {head: 'present'}, {head: 'where, or how to get it'}],
         datasets.map(({name, present, reason}) => [name, present ? 'yes' : 'no', reason]),
+      ),
+    );
+    this.log('');
+    this.log(
+      table(
+        [{head: 'tracker'}, {head: 'configured'}, {head: 'available'}, {head: 'why'}],
+        trackers.map(({available, configured, name, reason}) => [
+          name,
+          configured ? 'yes' : 'no',
+          available === null ? '-' : available ? 'yes' : 'no',
+          reason,
+        ]),
       ),
     );
     if (!engines.some(({available}) => available)) {

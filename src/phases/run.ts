@@ -2,6 +2,7 @@
 import type {Config} from '../config/config-types.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Registry} from '../plugins/registry.ts';
+import {logArtifact, logTable} from '../runs/artifacts.ts';
 import {createRun, resumeRun, type Run} from '../runs/run-directory.ts';
 import {listenForStop} from '../runs/signals.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
@@ -13,6 +14,7 @@ import {pretrain} from './pretrain.ts';
 import type {Results, SearchResult} from './results.ts';
 import {checkSearch, search} from './search.ts';
 import {createModel, openSession, type JobConfig, type Reporter, type Session} from './session.ts';
+import {readStrategy} from './strategy-file.ts';
 import {checkTeacher, train} from './train.ts';
 
 interface RunSettings {
@@ -131,6 +133,7 @@ export async function withRun<T>(
           const known = results[phaseName];
           if (known !== undefined) return known;
           const result = await runPhase();
+          logArtifacts(run, phaseName);
           run.journal.log('summary', {[phaseName]: result});
           run.update({results: {...run.record().results, [phaseName]: result}, journal: run.journal.position()});
           return result;
@@ -176,6 +179,37 @@ function endAfter(error: unknown, run: Run): void {
   } catch (second) {
     if (!(second instanceof SdqError)) throw second;
   }
+}
+
+const phaseCheckpoints: Readonly<Partial<Record<keyof Results, string>>> = {
+  pretrain: 'full-precision.safetensors',
+  search: 'searched.safetensors',
+  train: 'quantized.safetensors',
+};
+
+/** What a phase leaves for the trackers: its weights, and the strategy where it is made or brought along. */
+function logArtifacts(run: Run, phase: keyof Results): void {
+  const checkpoint = phaseCheckpoints[phase];
+  if (checkpoint === undefined) return;
+  if (phase === 'search' || run.record().command === 'train') {
+    const file = run.path('strategy.json');
+    logArtifact(run, 'strategy', file);
+    const {layers} = readStrategy(file);
+    logTable(
+      run,
+      'bits-per-layer',
+      ['layer', 'op', 'weightBits', 'activationBits', 'params', 'macs'],
+      layers.map(({activationBits, macs, name, op, params, weightBits}) => [
+        name,
+        op,
+        weightBits,
+        activationBits,
+        params,
+        macs,
+      ]),
+    );
+  }
+  logArtifact(run, 'checkpoint', run.path(checkpoint));
 }
 
 /** How the run ended, for its trackers. */

@@ -51,11 +51,12 @@ const optionsSchema = {
       additionalProperties: {type: 'string'},
     },
     artifacts: {
-      description: 'Which files are sent: of `strategy`, `table`, `report` and `checkpoint`.',
+      description:
+        'What is sent beside numbers: `strategy`, `table` (bits per layer), `checkpoint` (the weights after each phase).',
       type: 'array',
-      items: {enum: ['strategy', 'table', 'report', 'checkpoint']},
+      items: {enum: ['strategy', 'table', 'checkpoint']},
       uniqueItems: true,
-      default: ['strategy', 'table', 'report'],
+      default: ['strategy', 'table'],
     },
   },
 };

@@ -1,0 +1,30 @@
+/** Files and tables of a run that its trackers may show: journalled when they are complete. */
+import {createHash} from 'node:crypto';
+import path from 'node:path';
+
+import {readFileBounded} from '../files.ts';
+import type {Run} from './run-directory.ts';
+
+const limitBytes = 2 ** 32;
+
+/** @param file in the run's folder, written whole @throws SdqError (exit 3) when it cannot be read */
+export function logArtifact(run: Run, type: 'strategy' | 'checkpoint', file: string): void {
+  const content = readFileBounded(file, limitBytes);
+  run.journal.log('artifact', {
+    type,
+    name: path.basename(file),
+    path: path.relative(run.directory, file).replaceAll(path.sep, '/'),
+    bytes: content.length,
+    sha256: createHash('sha256').update(content).digest('hex'),
+  });
+}
+
+/** @param rows each as long as `columns` */
+export function logTable(
+  run: Run,
+  name: string,
+  columns: readonly string[],
+  rows: readonly (readonly (string | number | null)[])[],
+): void {
+  run.journal.log('artifact', {type: 'table', name, columns, rows});
+}
