@@ -58,7 +58,7 @@ const longestPauseMs = 60_000;
 /** Sends until the run has ended and all is sent, or until it is hopeless. Never throws. */
 export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
   const {attempts, clock = systemClock, graceMs, name, notice, redact, run, tracker} = options;
-  let progress: Progress = readProgress(run.directory, name) ?? noProgress;
+  let progress: Progress = (tracker.offline === true ? undefined : readProgress(run.directory, name)) ?? noProgress;
   const wake = new AbortController();
   const deadline = new AbortController();
   let end: End | undefined;
@@ -79,6 +79,7 @@ export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
   let diskTrouble = false;
   const save = (change: Partial<Progress>): void => {
     progress = {...progress, ...change};
+    if (tracker.offline === true) return;
     try {
       writeProgress(run.directory, name, progress);
       diskTrouble = false;
@@ -174,6 +175,7 @@ export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
     }
     await attempt((signal) => tracker.close(progress.end ?? end!, signal));
     save({closed: true});
+    if (tracker.offline === true) return {name, complete: false, message: 'it is offline: local files only'};
     return {name, complete: true, message: null};
   } catch (error) {
     const message = redact(error instanceof Error ? error.message : String(error));
