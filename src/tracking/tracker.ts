@@ -91,6 +91,11 @@ export interface Tracker {
   readonly heartbeatMs?: number;
   /** Whether the server asked the run to stop; looked at after every call. */
   stopRequested?(): boolean;
+  /**
+   * Nothing goes to a server: the pump keeps no cursor, so that `sdq track sync` sends everything once the tracker is made
+   * with a key.
+   */
+  readonly offline?: boolean;
   /** Frees what the tracker holds (files, processes), at the end of this process's work; never throws. */
   dispose?(): Promise<void>;
 }
