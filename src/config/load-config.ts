@@ -142,7 +142,10 @@ function withTrackerOptions(settings: unknown, registry: Registry): JsonSchema {
     const options = definition === undefined ? {} : closedOptions(definition.optionsSchema);
     return merge(tracking!['items'], options);
   });
-  return merge(configSchema, {properties: {tracking: {prefixItems}}}) as JsonSchema;
+  // An empty list is no schema.
+  return prefixItems.length === 0
+    ? configSchema
+    : (merge(configSchema, {properties: {tracking: {prefixItems}}}) as JsonSchema);
 }
 
 /** By place; undefined where an entry has no name. */
