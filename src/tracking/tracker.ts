@@ -84,18 +84,11 @@ export interface Tracker {
   push(batch: readonly Event[], signal: AbortSignal): Promise<Pushed>;
   /** Says how the run ended; nothing more is sent by this process. @throws TrackerError */
   close(end: End, signal: AbortSignal): Promise<void>;
-  /** Writes local files only: what it takes does not count as sent, and the next process starts again without a cursor. */
-  readonly offline?: boolean;
   /** Called when there was nothing to send for `heartbeatMs`. @throws TrackerError */
   heartbeat?(signal: AbortSignal): Promise<void>;
   readonly heartbeatMs?: number;
   /** Whether the server asked the run to stop; looked at after every call. */
   stopRequested?(): boolean;
-  /**
-   * Nothing goes to a server: the pump keeps no cursor, so that `sdq track sync` sends everything once the tracker is made
-   * with a key.
-   */
-  readonly offline?: boolean;
   /** Frees what the tracker holds (files, processes), at the end of this process's work; never throws. */
   dispose?(): Promise<void>;
 }
