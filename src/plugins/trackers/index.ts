@@ -1,4 +1,5 @@
 import type {TrackerDefinition} from '../registry.ts';
 import {mlflow} from './mlflow/index.ts';
+import {wandb} from './wandb/index.ts';
 
-export const trackers = [mlflow] as unknown as readonly TrackerDefinition[];
+export const trackers = [wandb, mlflow] as unknown as readonly TrackerDefinition[];

@@ -1,0 +1,72 @@
+/** Tracker `wandb`: Weights & Biases. */
+import type {TrackerDefinition} from '../../registry.ts';
+import {connect} from './server.ts';
+import {modes, resolveSettings, type WandbOptions} from './settings.ts';
+import {createWandbTracker} from './tracker.ts';
+
+const text = (description: string): Readonly<Record<string, unknown>> => ({type: 'string', minLength: 1, description});
+
+/** @param timeoutMs longest wait for one answer */
+export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions> => ({
+  kind: 'tracker',
+  name: 'wandb',
+  summary: 'Weights & Biases; always writes the log that `wandb sync` reads.',
+  optionsSchema: {
+    type: 'object',
+    additionalProperties: false,
+    properties: {
+      project: {...text('Project; WANDB_PROJECT goes before it.'), default: 'sdq'},
+      entity: text("User or team; WANDB_ENTITY goes before it. Default: the key's own."),
+      group: text('Group of runs; WANDB_RUN_GROUP goes before it.'),
+      jobType: text('Job type; WANDB_JOB_TYPE goes before it.'),
+      runName: text("Name of the run's page; WANDB_NAME goes before it. Default: the id of the run."),
+      notes: text('Notes; WANDB_NOTES goes before it.'),
+      tags: {
+        type: 'array',
+        items: {type: 'string', minLength: 1},
+        default: [],
+        description: 'Tags; WANDB_TAGS (with commas) goes before it.',
+      },
+      mode: {enum: modes, description: 'WANDB_MODE goes before it. Default: online with a key, offline without.'},
+      baseUrl: text('Address of the server; WANDB_BASE_URL goes before it. Default: https://api.wandb.ai.'),
+      transport: {
+        enum: ['http', 'sdk', 'cli'],
+        default: 'http',
+        description:
+          'How rows get to the server: `http` by sdq itself, `sdk` by the package @wandb/sdk in a process of its own, `cli` by `wandb sync` at the end.',
+      },
+      artifacts: {
+        type: 'array',
+        items: {enum: ['strategy', 'checkpoint', 'report', 'table']},
+        uniqueItems: true,
+        default: ['strategy', 'report', 'table'],
+        description: 'What is sent beside the rows.',
+      },
+    },
+  },
+
+  async probe({env, options}, signal) {
+    try {
+      const settings = resolveSettings(options, env, process.cwd());
+      const {mode, offlineReason} = settings;
+      if (mode !== 'online') {
+        return {available: true, reason: `${mode}${offlineReason === undefined ? '' : `: ${offlineReason}`}.`};
+      }
+      const entity = await connect(settings, timeoutMs).defaultEntity(signal);
+      return {available: true, reason: `${settings.baseUrl} answers as ${entity}.`};
+    } catch (error) {
+      return {available: false, reason: (error as Error).message};
+    }
+  },
+
+  create({cwd, env, notice, options}) {
+    const settings = resolveSettings(options, env, cwd);
+    if (settings.mode === 'disabled') return undefined;
+    if (settings.offlineReason !== undefined) {
+      notice(`wandb: kept offline, because ${settings.offlineReason}. Later: sdq track sync, or wandb sync.`);
+    }
+    return createWandbTracker({env, notice, settings, timeoutMs});
+  },
+});
+
+export const wandb = wandbTracker(30_000);

@@ -1,0 +1,291 @@
+/**
+ * One run at W&B. The `.wandb` log is written first and whatever the network does; rows then go to the file stream, row k
+ * as line k, so that a line sent twice is still one line.
+ */
+import {existsSync} from 'node:fs';
+import path from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
+
+import {readJournal, type Event} from '../../../runs/journal.ts';
+import {
+  TrackerError,
+  type Cursor,
+  type End,
+  type Json,
+  type TrackedRun,
+  type Tracker,
+} from '../../../tracking/tracker.ts';
+import {artifactOf} from './artifacts.ts';
+import {runCli} from './cli.ts';
+import {description, type RunDescription} from './description.ts';
+import type {OfflineLog} from './offline-log.ts';
+import {addEvents, emptyState, objectOf, type Row, type RowState} from './rows.ts';
+import {startSdk, type SdkRun} from './sdk.ts';
+import {connect, type RunPath, type StreamRequest} from './server.ts';
+import {idOf, type WandbSettings} from './settings.ts';
+
+/** Kept in the run's folder. */
+interface State {
+  readonly runId: string;
+  readonly entity: string | null;
+  readonly project: string;
+  /** Lines and `_step` that the server's run had before ours. */
+  readonly firstLine: number;
+  readonly firstStep: number;
+}
+
+export interface TrackerParts {
+  readonly settings: WandbSettings;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly notice: (message: string) => void;
+  /** Longest wait for one answer. */
+  readonly timeoutMs: number;
+  /** Pauses before the server's count of lines is looked at again. */
+  readonly countPausesMs?: readonly number[];
+}
+
+const heartbeatMs = 30_000;
+const historyFile = 'wandb-history.jsonl';
+const summaryFile = 'wandb-summary.json';
+/** Of one request; W&B takes 10 MB. */
+const requestLimitBytes = 8 << 20;
+
+export function createWandbTracker({
+  countPausesMs = [500, 2000],
+  env,
+  notice,
+  settings,
+  timeoutMs,
+}: TrackerParts): Tracker {
+  const server = connect(settings, timeoutMs);
+  const isOnline = settings.mode === 'online';
+  const sendsRows = isOnline && settings.transport !== 'cli';
+  let run: TrackedRun;
+  let log: OfflineLog | undefined;
+  let where: RunPath;
+  let kept: State;
+  let told: RunDescription;
+  let rows: RowState = emptyState;
+  let sdk: SdkRun | undefined;
+  let isStopRequested = false;
+  let isLogTrouble = false;
+
+  /** What the disk refuses now is written at the next call. */
+  const writeLog = (end?: End): void => {
+    try {
+      log?.catchUp();
+      if (end !== undefined) log?.end(end);
+      isLogTrouble = false;
+    } catch (error) {
+      if (!isLogTrouble)
+        notice(`wandb: ${(error as Error).message} The log for \`wandb sync\` waits; the journal has all.`);
+      isLogTrouble = true;
+    }
+  };
+
+  const stream = async (request: StreamRequest, signal: AbortSignal): Promise<void> => {
+    if (await server.stream(where, request, signal)) isStopRequested = true;
+  };
+
+  /** @param first number of the first of these rows in the run */
+  const sendRows = async (
+    lines: readonly Row[],
+    first: number,
+    signal: AbortSignal,
+    summary?: RowState,
+  ): Promise<void> => {
+    for (const {table} of lines) {
+      if (table !== undefined) await server.upload(where, table.path, table.content, signal);
+    }
+    let content: string[] = [];
+    let offset = kept.firstLine + first;
+    let size = 0;
+    const flush = async (last: boolean): Promise<void> => {
+      const history = content.length === 0 ? {} : {[historyFile]: {offset, content}};
+      const whole =
+        last && summary !== undefined ? {[summaryFile]: {offset: 0, content: [objectOf(summary.summary)]}} : {};
+      const files = {...history, ...whole};
+      if (Object.keys(files).length > 0) await stream({files}, signal);
+      offset += content.length;
+      content = [];
+      size = 0;
+    };
+    for (const {values} of lines) {
+      const line = objectOf(values);
+      if (size + line.length > requestLimitBytes) await flush(false);
+      content.push(line);
+      size += line.length;
+    }
+    await flush(true);
+  };
+
+  /** Sends again what the server lacks of the rows up to event `seq`. */
+  const fill = async (serverLines: number, seq: number, signal: AbortSignal): Promise<void> => {
+    let state: RowState = {...emptyState, lastStep: kept.firstStep - 1};
+    const missing = Math.max(0, serverLines - kept.firstLine);
+    for (const events of chunked(readJournal(path.join(run.directory, 'events.jsonl')), seq)) {
+      const added = addEvents(state, events, run.startedAt, settings.artifacts.has('table'));
+      const lacking = added.rows.slice(Math.max(0, missing - state.count));
+      if (lacking.length > 0) await sendRows(lacking, added.state.count - lacking.length, signal, added.state);
+      state = added.state;
+    }
+  };
+
+  const checkCount = async (seq: number, signal: AbortSignal): Promise<void> => {
+    const wanted = kept.firstLine + rows.count;
+    let lines = 0;
+    for (const pause of [0, ...countPausesMs]) {
+      await sleep(pause, undefined, {signal});
+      lines = (await server.find(where, signal))?.lines ?? 0;
+      if (lines >= wanted) return;
+    }
+    await fill(lines, seq, signal);
+    const after = (await server.find(where, signal))?.lines ?? 0;
+    if (after >= wanted) return;
+    throw new TrackerError(`the server says that it has ${after} of ${wanted} rows`, {kind: 'permanent'});
+  };
+
+  let lastSeq = 0;
+
+  return {
+    heartbeatMs,
+    offline: !isOnline,
+
+    async open(tracked, cursor, signal) {
+      run = tracked;
+      const earlier = stateOf(cursor);
+      const runId = earlier?.runId ?? settings.runId ?? idOf(run.uid);
+      if (log === undefined) {
+        // It brings protobuf along.
+        const {openOfflineLog} = await import('./offline-log.ts');
+        log = openOfflineLog(run, runId, settings);
+      }
+      writeLog();
+      told = description(run, settings, []);
+      lastSeq = cursor?.seq ?? 0;
+      if (!isOnline) {
+        kept = {runId, entity: settings.entity ?? null, project: settings.project, firstLine: 0, firstStep: 0};
+        return {id: runId, state: kept as unknown as Json};
+      }
+      const project = earlier?.project ?? settings.project;
+      const entity = earlier?.entity ?? settings.entity ?? (await server.defaultEntity(signal));
+      const remote = await server.find({entity, project, runId}, signal);
+      const mark = remote?.config['sdq']?.value as Partial<Record<string, unknown>> | undefined;
+      const isOurs = mark?.['uid'] === run.uid;
+      if (remote !== undefined && !isOurs && earlier === undefined && settings.resume === 'never') {
+        throw new TrackerError(`run ${runId} is there already, and WANDB_RESUME is never`, {kind: 'permanent'});
+      }
+      if (remote === undefined && settings.resume === 'must') {
+        throw new TrackerError(`there is no run ${runId}, and WANDB_RESUME is must`, {kind: 'permanent'});
+      }
+      const firstLine = isOurs ? Number(mark['firstLine'] ?? 0) : (earlier?.firstLine ?? remote?.lines ?? 0);
+      const firstStep = isOurs ? Number(mark['firstStep'] ?? 0) : (earlier?.firstStep ?? (remote?.lastStep ?? -1) + 1);
+      kept = {runId, entity, project, firstLine, firstStep};
+
+      rows = {...emptyState, lastStep: firstStep - 1};
+      for (const events of chunked(readJournal(path.join(run.directory, 'events.jsonl')), lastSeq)) {
+        rows = addEvents(rows, events, run.startedAt, settings.artifacts.has('table')).state;
+        told = description(run, settings, events, told);
+      }
+      told = {...told, config: {...told.config, sdq: {...(told.config['sdq'] as object), firstLine, firstStep}}};
+      where = await server.upsert({entity, project, runId}, told, signal);
+      kept = {...kept, entity: where.entity, project: where.project};
+      if (sendsRows && rows.count > 0 && (remote?.lines ?? 0) < firstLine + rows.count) {
+        await fill(remote?.lines ?? 0, lastSeq, signal);
+      }
+      if (settings.transport === 'sdk' && sdk === undefined && rows.count === 0) {
+        sdk = await startSdk({settings, where, config: told.config, name: told.name, env, notice});
+      }
+      return {id: runId, url: pageOf(settings.baseUrl, where), state: kept as unknown as Json};
+    },
+
+    async push(batch, signal) {
+      writeLog();
+      const state = kept as unknown as Json;
+      // A file goes alone: what stands before it in the batch is sent first.
+      const position = batch.findIndex(
+        (event) => isOnline && artifactOf(event, run, kept.runId, settings.artifacts) !== undefined,
+      );
+      const events = position === 0 ? batch.slice(0, 1) : position < 0 ? batch : batch.slice(0, position);
+      const {seq} = events.at(-1)!;
+      lastSeq = seq;
+      if (!sendsRows) return {seq, state};
+      if (position === 0) {
+        const artifact = artifactOf(events[0]!, run, kept.runId, settings.artifacts)!;
+        if (!existsSync(artifact.file)) return {seq, state, refused: [{seq, reason: `${artifact.file} is not there`}]};
+        await server.sendArtifact(where, artifact, signal);
+        return {seq, state};
+      }
+      const added = addEvents(rows, events, run.startedAt, settings.artifacts.has('table'));
+      const next = description(run, settings, events, told);
+      if (next.config !== told.config || next.tags !== told.tags) {
+        await server.upsert(where, next, signal);
+        told = next;
+      }
+      if (sdk === undefined) await sendRows(added.rows, rows.count, signal, added.state);
+      else await sdk.log(added.rows);
+      rows = added.state;
+      const reason = 'its row is longer than the 10 MB that W&B takes';
+      return {seq, state, refused: added.refused.map((each) => ({seq: each, reason}))};
+    },
+
+    async close(end, signal) {
+      writeLog(end);
+      if (!isOnline) return;
+      if (settings.transport === 'cli') {
+        await runCli(log!.files(), {settings, env, signal});
+        return;
+      }
+      if (sdk !== undefined) {
+        await sdk.finish(signal);
+        sdk = undefined;
+        await checkCount(lastSeq, signal);
+        await sendRows([], rows.count, signal, rows);
+      }
+      await stream({complete: true, exitcode: end.exitCode}, signal);
+      await checkCount(lastSeq, signal);
+      if (!isLogTrouble) log?.markSynced();
+    },
+
+    async heartbeat(signal) {
+      writeLog();
+      if (sendsRows) await stream({}, signal);
+    },
+
+    stopRequested: () => isStopRequested,
+
+    async dispose() {
+      writeLog();
+      try {
+        log?.close();
+      } catch (error) {
+        notice(`wandb: ${(error as Error).message}`);
+      }
+      await sdk?.kill();
+    },
+  };
+}
+
+function stateOf(cursor: Cursor | undefined): State | undefined {
+  const state = cursor?.state as unknown as Partial<State> | null | undefined;
+  return typeof state?.runId === 'string' && typeof state.project === 'string' ? (state as State) : undefined;
+}
+
+/** The events up to number `seq`, in lists of a thousand. */
+function* chunked(events: Iterable<Event>, seq: number): Generator<readonly Event[]> {
+  let chunk: Event[] = [];
+  for (const event of events) {
+    if (event.seq > seq) break;
+    chunk.push(event);
+    if (chunk.length < 1000) continue;
+    yield chunk;
+    chunk = [];
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+/** Page of a run; the public server has its pages at another address than its interface. */
+function pageOf(baseUrl: string, {entity, project, runId}: RunPath): string {
+  const site = baseUrl.replace('://api.wandb.ai', '://wandb.ai');
+  return `${site}/${encodeURIComponent(entity)}/${encodeURIComponent(project)}/runs/${encodeURIComponent(runId)}`;
+}

@@ -1,0 +1,230 @@
+/** What a W&B server keeps: runs by their path, history by line, summary, files, artifacts. Also enough for `wandb sync`. */
+import {gunzipSync} from 'node:zlib';
+
+import type {Reply, Request} from './faulty-server.ts';
+import type {SeenRow, Service} from './tracker-suite.ts';
+
+export interface StoredRun {
+  readonly path: string;
+  variables: Readonly<Record<string, unknown>>;
+  config: Readonly<Record<string, {readonly value: unknown}>>;
+  /** Lines by offset. */
+  readonly history: string[];
+  summary: string;
+  complete: boolean;
+  exitCode: number | undefined;
+  /** Requests of the file stream. */
+  requests: number;
+}
+
+export interface StoredArtifact {
+  readonly input: {readonly artifactCollectionName: string; readonly artifactTypeName: string; readonly digest: string};
+  state: 'PENDING' | 'COMMITTED';
+}
+
+export interface FakeWandb extends Service {
+  readonly runs: Map<string, StoredRun>;
+  readonly artifacts: StoredArtifact[];
+  /** Uploads by the path of their address. */
+  readonly files: Map<string, Buffer>;
+  /** Answers the next requests of file streams with `stopped`. */
+  stop: boolean;
+  /** Takes rows and forgets them, as a broken proxy would. */
+  losesRows: boolean;
+  /** Names of the operations and authorization of every request. */
+  readonly operations: string[];
+  readonly keys: Set<string>;
+}
+
+const killed = new Set([130, 137, 143]);
+
+/** @param url of the server around it, for upload addresses */
+export function fakeWandb(url: () => string = () => ''): FakeWandb {
+  const runs = new Map<string, StoredRun>();
+  const artifacts: StoredArtifact[] = [];
+  const files = new Map<string, Buffer>();
+  const operations: string[] = [];
+  const keys = new Set<string>();
+  const ok = (value: unknown): Reply => ({status: 200, body: JSON.stringify(value)});
+  const data = (value: unknown): Reply => ok({data: value});
+
+  const runOf = (path: string): StoredRun => {
+    const stored = runs.get(path) ?? {
+      path,
+      variables: {},
+      config: {},
+      history: [],
+      summary: '{}',
+      complete: false,
+      exitCode: undefined,
+      requests: 0,
+    };
+    runs.set(path, stored);
+    return stored;
+  };
+
+  const graphql = (body: Buffer): Reply => {
+    const {query, variables = {}} = JSON.parse(body.toString()) as {query: string; variables?: Record<string, unknown>};
+    const operation = /(?:query|mutation)\s+(\w+)/.exec(query)?.[1] ?? '';
+    operations.push(operation);
+    const path = `${variables['entity'] ?? 'me'}/${variables['project'] ?? ''}/${variables['name'] ?? ''}`;
+    switch (operation) {
+      case 'Viewer':
+        return data({viewer: {id: '1', entity: 'me', username: 'me', flags: '{}', teams: {edges: []}}});
+      case 'ServerFeaturesQuery':
+        return data({serverInfo: {features: []}});
+      case 'RunResumeStatus': {
+        const run = runs.get(path);
+        if (run === undefined) return data({model: null});
+        const bucket = {
+          id: path,
+          name: variables['name'],
+          displayName: variables['name'],
+          historyLineCount: run.history.length,
+          eventsLineCount: 0,
+          logLineCount: 0,
+          historyTail: JSON.stringify(run.history.slice(-1)),
+          eventsTail: '[]',
+          summaryMetrics: run.summary,
+          config: JSON.stringify(run.config),
+          wandbConfig: JSON.stringify({t: 1}),
+          tags: run.variables['tags'] ?? [],
+        };
+        return data({model: {id: '1', name: variables['project'], entity: {id: '1', name: 'me'}, bucket}});
+      }
+      case 'UpsertBucket': {
+        const isNew = !runs.has(path);
+        const run = runOf(path);
+        const given = Object.entries(variables).filter(([, value]) => value !== null && value !== undefined);
+        run.variables = {...run.variables, ...Object.fromEntries(given)};
+        if (typeof variables['config'] === 'string')
+          run.config = JSON.parse(variables['config']) as StoredRun['config'];
+        run.complete = false;
+        const [entity, project] = path.split('/');
+        const bucket = {
+          id: path,
+          name: variables['name'],
+          displayName: variables['displayName'] ?? variables['name'],
+          sweepName: variables['sweep'],
+          project: {id: '1', name: project, entity: {id: '1', name: entity}},
+          historyLineCount: run.history.length,
+        };
+        return data({upsertBucket: {bucket, inserted: isNew}});
+      }
+      case 'CreateRunFiles': {
+        const names = variables['files'] as readonly string[];
+        return data({
+          createRunFiles: {
+            runID: '1',
+            uploadHeaders: [],
+            files: names.map((name) => ({name, uploadUrl: `${url()}/upload/${encodeURIComponent(name)}`})),
+          },
+        });
+      }
+      case 'CreateArtifact': {
+        const input = variables['input'] as StoredArtifact['input'];
+        const same = (other: StoredArtifact): boolean =>
+          other.input.digest === input.digest && other.input.artifactCollectionName === input.artifactCollectionName;
+        let index = artifacts.findIndex(same);
+        if (index < 0) index = artifacts.push({input, state: 'PENDING'}) - 1;
+        return data({
+          createArtifact: {
+            artifact: {id: `a${index}`, state: artifacts[index]!.state, artifactSequence: {latestArtifact: null}},
+          },
+        });
+      }
+      case 'CreateArtifactManifest': {
+        const file = {
+          id: 'f',
+          uploadUrl: `${url()}/upload/manifest-${String(variables['artifactID'])}`,
+          uploadHeaders: [],
+        };
+        return data({createArtifactManifest: {artifactManifest: {id: 'm', file}}});
+      }
+      case 'CreateArtifactFiles': {
+        const specs = variables['artifactFiles'] as readonly {artifactID: string; name: string}[];
+        const edges = specs.map(({artifactID, name}) => ({
+          node: {
+            storagePath: 'x',
+            uploadUrl: `${url()}/upload/${artifactID}-${name}`,
+            uploadHeaders: ['X-Made: up'],
+            uploadMultipartUrls: null,
+            artifact: {id: artifactID},
+          },
+        }));
+        return data({createArtifactFiles: {files: {edges}}});
+      }
+      case 'CommitArtifact': {
+        const artifact = artifacts[Number(String(variables['artifactID']).slice(1))]!;
+        artifact.state = 'COMMITTED';
+        return data({commitArtifact: {artifact: {id: 'a', digest: artifact.input.digest}}});
+      }
+      default:
+        return data({});
+    }
+  };
+
+  const service: FakeWandb = {
+    runs,
+    artifacts,
+    files,
+    operations,
+    keys,
+    stop: false,
+    losesRows: false,
+    handle({body: raw, headers, method, path}) {
+      const body = headers['content-encoding'] === 'gzip' ? gunzipSync(raw) : raw;
+      const authorization = String(headers['authorization'] ?? '');
+      if (authorization.startsWith('Basic ')) keys.add(Buffer.from(authorization.slice(6), 'base64').toString());
+      if (path === '/graphql') return graphql(body);
+      if (method === 'PUT') {
+        files.set(decodeURIComponent(path.replace('/upload/', '')), body);
+        return ok({});
+      }
+      const stream = /^\/files\/(.*)\/file_stream$/.exec(path);
+      if (stream === null) return {status: 404, body: '{"error": "not found"}'};
+      const run = runOf(decodeURIComponent(stream[1]!));
+      run.requests += 1;
+      const request = JSON.parse(body.toString()) as {
+        files?: Record<string, {offset: number; content: string[]}>;
+        complete?: boolean;
+        exitcode?: number;
+      };
+      const history = request.files?.['wandb-history.jsonl'];
+      if (history !== undefined && !service.losesRows) {
+        for (const [i, line] of history.content.entries()) run.history[history.offset + i] = line;
+      }
+      run.summary = request.files?.['wandb-summary.json']?.content.at(-1) ?? run.summary;
+      if (request.complete === true) {
+        run.complete = true;
+        run.exitCode = request.exitcode;
+      }
+      return ok(service.stop ? {stopped: true} : {});
+    },
+    rows: (uid) => ofRun(uid).flatMap(({history}) => history.flatMap(valuesOf)),
+    status(uid) {
+      const found = ofRun(uid);
+      if (found.length !== 1) return `${found.length} runs`;
+      const {complete, exitCode} = found[0]!;
+      if (!complete) return 'running';
+      return exitCode === 0 ? 'finished' : killed.has(exitCode!) ? 'killed' : 'failed';
+    },
+  };
+
+  const ofRun = (uid: string): readonly StoredRun[] =>
+    [...runs.values()].filter(({config}) => (config['sdq']?.value as {uid?: string} | undefined)?.uid === uid);
+  return service;
+}
+
+/** The metrics of a history line, with the optimizer step that it stands for. */
+function valuesOf(line: string): readonly SeenRow[] {
+  const {step, ...values} = parseLine(line);
+  return Object.entries(values)
+    .filter(([name]) => !name.startsWith('_'))
+    .map(([name, value]) => ({name, step: step as number, value: value as number}));
+}
+
+/** A line of W&B: JSON with NaN and Infinity as bare words, here strings. */
+export function parseLine(line: string): Readonly<Record<string, unknown>> {
+  return JSON.parse(line.replaceAll(/:\s*(NaN|-?Infinity)(?=[,}])/g, ':"$1"')) as Record<string, unknown>;
+}
