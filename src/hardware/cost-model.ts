@@ -1,6 +1,6 @@
 /**
  * What a strategy costs on a device: the interface of the cost models (kind `cost-model` of the registry, one a family), and the
- * part that all of them share. Every figure is modelled; none was measured on a device.
+ * part that all of them share. Every figure of a model is modelled; none was measured on a device.
  */
 import {ExitCode, SdqError} from '../errors.ts';
 import {inputValues, outputValues, type LayerGeometry} from './geometry.ts';
@@ -45,6 +45,8 @@ export interface LayerFigures {
 }
 
 export interface LayerCost extends LayerFigures {
+  /** `measured`: time and energy are the user's own (src/hardware/latency-table.ts). */
+  readonly source: 'modelled' | 'measured';
   readonly executedAs: readonly [weightBits: number, activationBits: number];
   /** Of the weights. */
   readonly weightMemoryKiB: number;
@@ -199,6 +201,7 @@ export function prepareCosts(profile: HardwareProfile, model: CostModel, batch: 
     const {geometry, weightBits, activationBits, storedWeightBits, storedActivationBits} = work;
     return {
       ...figures,
+      source: 'modelled',
       executedAs: work.executedAs,
       weightMemoryKiB: kib(geometry.params * storedWeightBits),
       activationMemoryKiB: kib(batch * (inputValues(geometry) + outputValues(geometry)) * storedActivationBits),

@@ -1,0 +1,75 @@
+import {existsSync} from 'node:fs';
+import path from 'node:path';
+
+import {Args, Flags} from '@oclif/core';
+
+import {SdqCommand} from '../../cli/base-command.ts';
+import {ExitCode, SdqError} from '../../errors.ts';
+import {writeFileAtomic} from '../../files.ts';
+import {graphDigest} from '../../graph/digest.ts';
+import {layerTable} from '../../graph/layer-table.ts';
+import {emptyRows} from '../../hardware/latency-table.ts';
+import {costsOn} from '../../phases/hardware-estimate.ts';
+import {readProfile} from '../../phases/hardware-file.ts';
+import {modelGraph} from '../../phases/model-graph.ts';
+
+interface WrittenTemplate {
+  readonly path: string;
+  readonly hardware: string;
+  readonly model: string;
+  readonly batch: number;
+  readonly rows: number;
+}
+
+export default class HardwareTableTemplate extends SdqCommand {
+  static override summary = 'Write a table of all layers and bits, to fill in with times that you measure.';
+  static override description =
+    'One row for each layer and combination of bits that the device allows. Rows that stay null are modelled. The file is never overwritten: it holds your measurements.';
+  static override examples = [
+    '<%= config.bin %> hardware table-template cutlass-sm75 --model resnet18 --batch 8 --output measured.json',
+  ];
+  static override args = {
+    hardware: Args.string({description: 'Name of a profile, or a file that ends in .json.', required: true}),
+  };
+  static override flags = {
+    model: Flags.string({summary: 'The model.', helpValue: 'NAME', required: true}),
+    batch: Flags.integer({summary: 'Samples computed together.', helpValue: 'N', default: 1}),
+    output: Flags.string({summary: 'Where to write it.', helpValue: 'FILE', default: 'latency-table.json'}),
+  };
+
+  async run(): Promise<WrittenTemplate> {
+    const {args, flags} = await this.parse(HardwareTableTemplate);
+    const {config, registry} = await this.settings({kinds: ['model', 'dataset', 'cost-model']});
+    const profile = readProfile(args.hardware);
+    const {batch, additive} = costsOn(profile, registry, flags.batch);
+    if (!additive) {
+      throw new SdqError(
+        `The layers of ${profile.name} run at the same time, so that times of single layers do not add up.`,
+        {code: 'latency-table-not-additive', exit: ExitCode.invalidInput},
+      );
+    }
+    const graph = await modelGraph(config, registry, flags.model, (message) => this.notice(message));
+    const file = path.resolve(flags.output);
+    if (existsSync(file)) {
+      throw new SdqError(`${file} is there already; it is not overwritten.`, {
+        code: 'file-exists',
+        exit: ExitCode.invalidInput,
+        suggestions: ['Choose another file with --output.'],
+      });
+    }
+    const rows = emptyRows(profile, layerTable(graph).layers);
+    const head = {
+      version: 1,
+      hardware: profile.name,
+      model: {name: flags.model, graphDigest: `sha256:${graphDigest(graph)}`},
+      batch,
+    };
+    // A row a line: people fill this in.
+    const lines = rows.map((row) => `    ${JSON.stringify(row)}`).join(',\n');
+    writeFileAtomic(file, `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "rows": [\n${lines}\n  ]\n}\n`);
+    this.log(
+      `${rows.length} rows, one for each layer and combination of bits: fill in latencyUs (µs for the batch).\n${file}`,
+    );
+    return {path: file, hardware: profile.name, model: flags.model, batch, rows: rows.length};
+  }
+}
