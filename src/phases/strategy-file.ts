@@ -11,6 +11,8 @@ import {checkStrategy, type Strategy, type StrategyFile} from '../sdq/strategy.t
 
 const require = createRequire(import.meta.url);
 
+const schema = expand(require('../../schemas/strategy.schema.json') as JsonSchema);
+
 /** Far more than the largest network needs; a file above it is refused unread. */
 const limitBytes = 16 << 20;
 
@@ -32,7 +34,6 @@ export function readStrategy(file: string): Strategy {
 
 /** @param file where the value comes from, for messages @throws SdqError (exit 3) */
 export function checkedStrategy(value: unknown, file: string): Strategy {
-  const schema = expand(require('../../schemas/strategy.schema.json') as JsonSchema);
   const strategy = structuredClone(value) as Record<string, unknown>;
   validateSettings(strategy, schema, [{name: file, base: '', values: strategy}]);
   return checkStrategy(strategy as unknown as StrategyFile, file);
