@@ -84,6 +84,8 @@ export interface Tracker {
   push(batch: readonly Event[], signal: AbortSignal): Promise<Pushed>;
   /** Says how the run ended; nothing more is sent by this process. @throws TrackerError */
   close(end: End, signal: AbortSignal): Promise<void>;
+  /** Writes local files only: what it takes does not count as sent, and the next process starts again without a cursor. */
+  readonly offline?: boolean;
   /** Called when there was nothing to send for `heartbeatMs`. @throws TrackerError */
   heartbeat?(signal: AbortSignal): Promise<void>;
   readonly heartbeatMs?: number;
