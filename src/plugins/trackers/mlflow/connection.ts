@@ -21,12 +21,13 @@ export type Answer = Readonly<Record<string, unknown>>;
 const advice = 'Start a server and name it: `mlflow server --port 5000`, MLFLOW_TRACKING_URI=http://127.0.0.1:5000';
 
 /**
- * @param uri the option; without it MLFLOW_TRACKING_URI
+ * @param uri the option; MLFLOW_TRACKING_URI goes before it
  * @throws TrackerError (permanent) when there is no address, or none of an MLflow server
  */
 export function connect(uri: string | undefined, env: Environment, timeoutMs: number): Connection {
-  const address = uri ?? env['MLFLOW_TRACKING_URI'];
-  if (address === undefined || address === '') throw unusable(`there is no address of a server. ${advice}`);
+  const named = env['MLFLOW_TRACKING_URI'];
+  const address = named === undefined || named === '' ? uri : named;
+  if (address === undefined) throw unusable(`there is no address of a server. ${advice}`);
   const protocol = /^([a-z][a-z0-9+.-]*):/i.exec(address)?.[1]?.toLowerCase();
   if (protocol !== 'http' && protocol !== 'https') {
     const kind = protocol === 'file' || protocol === undefined ? 'a folder' : `a ${protocol} store`;

@@ -33,14 +33,14 @@ const optionsSchema = {
   type: 'object',
   properties: {
     uri: {
-      description: 'Address of the server; without it MLFLOW_TRACKING_URI.',
+      description: 'Address of the server; MLFLOW_TRACKING_URI goes before it.',
       type: 'string',
       minLength: 1,
       examples: ['http://127.0.0.1:5000'],
     },
     experiment: {
       description:
-        'Name of the experiment, made when it is not there; without it MLFLOW_EXPERIMENT_NAME, else `Default`.',
+        'Name of the experiment, made when it is not there; MLFLOW_EXPERIMENT_NAME goes before it. Default: `Default`.',
       type: 'string',
       minLength: 1,
     },
@@ -358,8 +358,8 @@ function phaseOf({data}: Event): string | undefined {
 }
 
 function experimentName({experiment}: MlflowOptions, env: TrackerContext['env']): string {
-  const name = experiment ?? env['MLFLOW_EXPERIMENT_NAME'];
-  return name === undefined || name === '' ? 'Default' : name;
+  const name = env['MLFLOW_EXPERIMENT_NAME'];
+  return name === undefined || name === '' ? (experiment ?? 'Default') : name;
 }
 
 async function experimentId(connection: Connection, name: string, signal: AbortSignal): Promise<string> {

@@ -1,0 +1,36 @@
+// Installs what the integration tests talk to, each in a virtual environment of its own outside the repository:
+//   node scripts/python-services.js        all of them
+//   node scripts/python-services.js mlflow
+// Where Python or the package index cannot be had it says so and ends well: the tests that need it then skip.
+import {spawnSync} from 'node:child_process';
+import {existsSync, mkdirSync, writeFileSync} from 'node:fs';
+
+import {pythonServices, serviceFolder} from './python-service-list.js';
+
+for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(pythonServices)) {
+  const requirement = pythonServices[name];
+  if (requirement === undefined) {
+    console.error(`There is no service "${name}": ${Object.keys(pythonServices).join(', ')}.`);
+    process.exit(2);
+  }
+  const folder = serviceFolder(name);
+  if (existsSync(`${folder}/ready`)) {
+    console.log(`${requirement} is in ${folder}.`);
+    continue;
+  }
+  mkdirSync(folder, {recursive: true});
+  const python = process.platform === 'win32' ? 'python' : 'python3';
+  const steps = [
+    [python, '-m', 'venv', folder],
+    [`${folder}/bin/python`, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', requirement],
+  ];
+  const failed = steps.find(
+    ([command, ...args]) => spawnSync(command, args, {stdio: 'inherit', timeout: 600_000}).status !== 0,
+  );
+  if (failed === undefined) writeFileSync(`${folder}/ready`, '');
+  console.log(
+    failed === undefined
+      ? `${requirement} is in ${folder}.`
+      : `${requirement} could not be installed (${failed.slice(0, 3).join(' ')} failed): its tests will skip.`,
+  );
+}

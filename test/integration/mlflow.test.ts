@@ -1,0 +1,270 @@
+/**
+ * A real MLflow server, real short trainings, and everything read back through MLflow's own Python client. Needs
+ * `npm run build` and `node scripts/python-services.js mlflow`; skips where the latter is missing.
+ */
+import {spawn, spawnSync, type ChildProcess} from 'node:child_process';
+import {createHash} from 'node:crypto';
+import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {createServer, type AddressInfo} from 'node:net';
+import path from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
+
+import {afterAll, beforeAll, expect, test} from '@jest/globals';
+
+import {flatten} from '../../src/tracking/flatten.ts';
+import {readJournal, type Event} from '../../src/runs/journal.ts';
+import {listRuns, type RunRecord} from '../../src/runs/run-directory.ts';
+import {smallJob, writeSmallJob} from '../helpers/failures.ts';
+import {describeWith, pythonProgram} from '../helpers/python-service.ts';
+import {sdq, startSdq} from '../helpers/sdq.ts';
+import {temporaryFolder} from '../helpers/temporary-folder.ts';
+
+const reader = path.resolve(import.meta.dirname, '../helpers/read_mlflow.py');
+
+interface RemoteRun {
+  readonly name: string;
+  readonly status: string;
+  readonly metrics: Readonly<Record<string, readonly (readonly [step: number, timestamp: number, value: number])[]>>;
+  readonly params: Readonly<Record<string, string>>;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly artifacts: Readonly<Record<string, string>>;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const {port} = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+class MlflowServer {
+  readonly #folder: string;
+  readonly #arguments: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  #process: ChildProcess | undefined;
+  #port = 0;
+
+  constructor(folder: string, options: {args?: readonly string[]; env?: Readonly<Record<string, string>>} = {}) {
+    this.#folder = folder;
+    this.#arguments = options.args ?? [];
+    this.env = options.env ?? {};
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  async start(): Promise<void> {
+    mkdirSync(this.#folder, {recursive: true});
+    if (this.#port === 0) this.#port = await freePort();
+    const store = ['--backend-store-uri', 'sqlite:///mlflow.db', '--artifacts-destination', './artifacts'];
+    const place = ['--host', '127.0.0.1', '--port', String(this.#port), '--workers', '1'];
+    this.#process = spawn(pythonProgram('mlflow'), ['-m', 'mlflow', 'server', ...store, ...place, ...this.#arguments], {
+      cwd: this.#folder,
+      // The server's own job queue is four more processes that no test needs.
+      env: {...process.env, ...this.env, MLFLOW_TRACKING_URI: '', MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false'},
+      stdio: 'ignore',
+      detached: true,
+    });
+    for (let i = 0; i < 480; i++) {
+      const isUp = await fetch(`${this.url}/health`).then(
+        ({ok}) => ok,
+        () => false,
+      );
+      if (isUp) return;
+      await sleep(250);
+    }
+    throw new Error('the MLflow server did not start within 120 s');
+  }
+
+  /** Ends the server and its workers. */
+  async stop(): Promise<void> {
+    const running = this.#process;
+    this.#process = undefined;
+    if (running?.pid === undefined || running.exitCode !== null) return;
+    const ended = new Promise((resolve) => running.on('exit', resolve));
+    process.kill(-running.pid, 'SIGKILL');
+    await ended;
+  }
+
+  read(experiment: string): readonly RemoteRun[] {
+    const {status, stderr, stdout} = spawnSync(pythonProgram('mlflow'), [reader, this.url, experiment], {
+      encoding: 'utf8',
+      env: {...process.env, ...this.env},
+      maxBuffer: 1 << 28,
+    });
+    expect({status, stderr: status === 0 ? '' : stderr}).toEqual({status: 0, stderr: ''});
+    return JSON.parse(stdout) as RemoteRun[];
+  }
+}
+
+/** A folder with a small job that is tracked. @returns its path */
+function job(folder: string, experiment: string, settings: Readonly<Record<string, unknown>> = {}): string {
+  const cwd = path.join(folder, experiment);
+  writeSmallJob(cwd);
+  const tracking = [{name: 'mlflow', experiment, artifacts: ['strategy', 'table', 'checkpoint']}];
+  writeFileSync(path.join(cwd, 'sdq.config.json'), JSON.stringify({...smallJob, ...settings, tracking}));
+  return cwd;
+}
+
+function onlyRun(cwd: string): {record: RunRecord; directory: string; events: readonly Event[]} {
+  const root = path.join(cwd, '.sdq/runs');
+  const [record] = listRuns(root);
+  const directory = path.join(root, record!.id);
+  return {record: record!, directory, events: [...readJournal(path.join(directory, 'events.jsonl'))]};
+}
+
+const parentOf = (runs: readonly RemoteRun[]): RemoteRun => {
+  const parents = runs.filter(({tags}) => tags['sdq.phase'] === undefined);
+  expect(parents).toHaveLength(1);
+  return parents[0]!;
+};
+
+/** Every number of the journal's metrics, as `name step time value`. */
+function journalRows(events: readonly Event[]): readonly string[] {
+  return events
+    .filter(({kind}) => kind === 'metric')
+    .flatMap(({data, step, ts}) => [...flatten(data, '/')].map(([name, value]) => `${name} ${step!} ${ts} ${value}`))
+    .sort();
+}
+
+function remoteRows(runs: readonly RemoteRun[]): readonly string[] {
+  return runs
+    .filter(({tags}) => tags['sdq.phase'] !== undefined)
+    .flatMap(({metrics}) =>
+      Object.entries(metrics).flatMap(([name, history]) =>
+        history.map(([step, ts, value]) => `${name} ${step} ${ts} ${value}`),
+      ),
+    )
+    .sort();
+}
+
+const sha256 = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
+
+function expectEverything(runs: readonly RemoteRun[], cwd: string, status: string): void {
+  const {directory, events, record} = onlyRun(cwd);
+  expect(remoteRows(runs)).toEqual(journalRows(events));
+  const parent = parentOf(runs);
+  expect(parent.status).toBe(status);
+  expect(parent.name).toBe(record.id);
+  for (const [name, value] of flatten(record.config as Record<string, unknown>, '.')) {
+    expect([name, parent.params[name.replaceAll(/[^\w.\- /]/g, '_')]]).toEqual([name, String(value)]);
+  }
+  expect(parent.params).toMatchObject({'engine.name': record.engine!.name});
+  expect(parent.tags).toMatchObject({'sdq.run_uid': record.uid, 'sdq.run_id': record.id, 'sdq.command': 'run'});
+  for (const {data} of events.filter(({data: {type}, kind}) => kind === 'artifact' && type !== 'table')) {
+    const name = String(data['name']);
+    expect([name, parent.artifacts[`${String(data['type'])}/${name}`]]).toEqual([
+      name,
+      sha256(path.join(directory, String(data['path']))),
+    ]);
+  }
+}
+
+describeWith('mlflow')('a real MLflow server', () => {
+  const folder = temporaryFolder();
+  const server = new MlflowServer(path.join(folder, 'server'));
+  beforeAll(() => server.start(), 130_000);
+  afterAll(() => server.stop());
+  const env = (): Record<string, string> => ({MLFLOW_TRACKING_URI: server.url});
+
+  test('has every metric at every step, params, tags and artifacts of a run that finished', async () => {
+    const cwd = job(folder, 'finished');
+    const {exitCode, stderr} = await sdq(['run', '--json', '--tracker-strict'], {cwd, env: env()});
+    expect({exitCode, stderr}).toEqual({exitCode: 0, stderr: ''});
+    const runs = server.read('finished');
+    expectEverything(runs, cwd, 'FINISHED');
+    expect(runs.map(({name, status}) => `${name.replace(/^2.*/, 'run')} ${status}`).sort()).toEqual([
+      'pretrain FINISHED',
+      'run FINISHED',
+      'search FINISHED',
+      'train FINISHED',
+    ]);
+    const parent = parentOf(runs);
+    expect(Object.keys(parent.artifacts)).toContain('tables/bits-per-layer.json');
+    const {results} = onlyRun(cwd).record as {results: {train: {accuracy: {test: number}}}};
+    expect(parent.metrics['train/accuracy/test']!.map(([, , value]) => value)).toEqual([results.train.accuracy.test]);
+    // Sent again, nothing changes.
+    const again = await sdq(['track', 'sync', '--json'], {cwd, env: env()});
+    expect(again).toMatchObject({exitCode: 0, stderr: ''});
+    expect(JSON.parse(again.stdout)).toMatchObject({
+      trackers: [{name: 'mlflow', pending: 0, failed: 0, complete: true}],
+    });
+    expect(server.read('finished')).toEqual(runs);
+  }, 240_000);
+
+  test('is told of a run that failed', async () => {
+    const cwd = job(folder, 'failed', {
+      search: {...smallJob.search, target: {meanWeightBits: 1}, epochs: 1, dualRate: 0.001},
+    });
+    const {exitCode} = await sdq(['run', '--json'], {cwd, env: env()});
+    expect(exitCode).toBe(5);
+    const runs = server.read('failed');
+    expectEverything(runs, cwd, 'FAILED');
+    expect(parentOf(runs).tags['sdq.exit_code']).toBe('5');
+  }, 240_000);
+
+  test('is told of a stop by SIGTERM, keeps all rows over kill -9, and the resumed run goes on in the same place', async () => {
+    const cwd = job(folder, 'killed', {pretrain: {epochs: 4}});
+    const started = async (args: readonly string[], rows: number, signal: NodeJS.Signals): Promise<number | null> => {
+      const {child, outcome} = startSdq(args, {cwd, env: env()});
+      const enough = (): boolean => {
+        try {
+          return onlyRun(cwd).events.filter(({kind}) => kind === 'metric').length >= rows;
+        } catch {
+          return false;
+        }
+      };
+      while (!enough() && child.exitCode === null) await sleep(20);
+      child.kill(signal);
+      return (await outcome).exitCode;
+    };
+    expect(await started(['run'], 2, 'SIGTERM')).toBe(143);
+    expectEverything(server.read('killed'), cwd, 'KILLED');
+
+    expect(await started(['run', '--resume', 'latest'], 6, 'SIGKILL')).toBeNull();
+    expect((await sdq(['track', 'sync'], {cwd, env: env()})).exitCode).toBe(0);
+    expectEverything(server.read('killed'), cwd, 'KILLED');
+
+    expect((await sdq(['run', '--resume', 'latest', '--tracker-strict'], {cwd, env: env()})).exitCode).toBe(0);
+    expectEverything(server.read('killed'), cwd, 'FINISHED');
+  }, 240_000);
+
+  test('restarts in the middle: nothing is lost or doubled', async () => {
+    const cwd = job(folder, 'restarted', {pretrain: {epochs: 3}});
+    const {outcome} = startSdq(['run', '--json'], {cwd, env: env()});
+    await sleep(3000);
+    await server.stop();
+    await sleep(1000);
+    await server.start();
+    expect((await outcome).exitCode).toBe(0);
+    const synced = await sdq(['track', 'sync'], {cwd, env: env()});
+    expect(synced).toMatchObject({exitCode: 0});
+    expectEverything(server.read('restarted'), cwd, 'FINISHED');
+  }, 240_000);
+});
+
+describeWith('mlflow')('a real MLflow server with basic auth', () => {
+  const folder = temporaryFolder();
+  const account = {MLFLOW_TRACKING_USERNAME: 'admin', MLFLOW_TRACKING_PASSWORD: 'password1234'};
+  const server = new MlflowServer(path.join(folder, 'server'), {
+    args: ['--app-name', 'basic-auth'],
+    env: {...account, MLFLOW_FLASK_SERVER_SECRET_KEY: 'of the test'},
+  });
+  beforeAll(() => server.start(), 130_000);
+  afterAll(() => server.stop());
+
+  test('takes a run with the right password; with a wrong one the run goes on, says so, and is sent later', async () => {
+    const cwd = job(folder, 'auth');
+    const wrong = {MLFLOW_TRACKING_URI: server.url, ...account, MLFLOW_TRACKING_PASSWORD: 'wrong-password'};
+    const first = await sdq(['run', '--tracker-strict'], {cwd, env: wrong});
+    expect(first.exitCode).toBe(6);
+    expect(first.stderr).toMatch(/mlflow: .*HTTP 401/);
+    expect(first.stderr).not.toContain('wrong-password');
+    expect(onlyRun(cwd).record.status).toBe('finished');
+    const env = {MLFLOW_TRACKING_URI: server.url, ...account};
+    expect((await sdq(['track', 'sync'], {cwd, env})).exitCode).toBe(0);
+    expectEverything(server.read('auth'), cwd, 'FINISHED');
+  }, 240_000);
+});
