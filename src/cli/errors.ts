@@ -70,7 +70,13 @@ function errorReport(error: unknown, flags: readonly string[]): ErrorReport {
 /** The error as text for stderr: the message, a next step a line, the code. */
 export function renderError(error: unknown, flags: readonly string[] = []): string {
   const {code, message, suggestions} = errorReport(error, flags).error;
-  return [`Error: ${message}`, ...suggestions.map((text) => `  → ${text}`), `  [${code}]`, ''].join('\n');
+  const text = [`Error: ${message}`, ...suggestions.map((text) => `  → ${text}`), `  [${code}]`, ''].join('\n');
+  return withoutControls(text);
+}
+
+/** A message may quote a file, and a file may hold anything: escape sequences must not reach the terminal. */
+function withoutControls(text: string): string {
+  return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
 }
 
 /** By name, because a plugin throws the `SdqError` of the copy of sdq that it finds. */

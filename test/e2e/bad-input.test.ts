@@ -39,6 +39,11 @@ describe('usage', () => {
   });
 });
 
+test('an argument is never taken from a pipe, which may be the script that calls', async () => {
+  const {exitCode, stderr} = await sdq(['model', 'show'], {cwd, input: 'resnet20\n'});
+  expect({exitCode, stderr}).toMatchObject({exitCode: 2, stderr: expect.stringContaining('Missing 1 required arg')});
+});
+
 describe('a config file', () => {
   test.each([
     ['sdq.config.yaml', 'model: [1', 'line 1'],

@@ -18,19 +18,22 @@ export interface Started {
 interface Options {
   readonly cwd: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** What comes by a pipe on stdin; left out: nothing is connected. */
+  readonly input?: string;
 }
 
 /** Starts the built command line (`npm run build`), as a user would, without a terminal. */
-export function startSdq(args: readonly string[], {cwd, env = {}}: Options): Started {
+export function startSdq(args: readonly string[], {cwd, env = {}, input}: Options): Started {
   const child = spawn(process.execPath, [bin, ...args], {
     cwd,
     // Under NODE_ENV=test, which Jest sets, oclif would load the sources.
     env: {...process.env, NODE_ENV: 'production', OCLIF_SKIP_NEW_VERSION_CHECK: 'true', ...env},
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   });
+  child.stdin?.end(input);
   let [stdout, stderr] = ['', ''];
-  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  child.stdout!.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr!.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
   const outcome = new Promise<Outcome>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (exitCode) => {

@@ -40,3 +40,11 @@ test('anything else is a bug, says where it should be reported and shows no stac
   expect(text).toContain('Please report it');
   expect(text).not.toMatch(/\n\s+at /);
 });
+
+test('what a message quotes of a file cannot steer the terminal', () => {
+  const error = new SdqError('a.json is not JSON: found "\u001b[2J\u0007".', {
+    code: 'x',
+    exit: ExitCode.invalidInput,
+  });
+  expect(renderError(error)).toBe('Error: a.json is not JSON: found "\ufffd[2J\ufffd".\n  [x]\n');
+});
