@@ -37,7 +37,7 @@ export function fusion(weightBits: number, activationBits: number): number {
 }
 
 /** A block of the loops over samples, output pixels and channels. */
-interface Block {
+export interface Block {
   readonly samples: number;
   readonly height: number;
   readonly width: number;
@@ -46,7 +46,7 @@ interface Block {
 }
 
 /** One convolution of one group. */
-interface Convolution extends Block {
+export interface Convolution extends Block {
   readonly kernel: readonly [number, number];
   /** Rows and columns of the input that one more output row and column takes. */
   readonly strides: readonly [number, number];
@@ -61,7 +61,7 @@ interface Convolution extends Block {
 }
 
 /** Cycles in which the array multiplies, for a block of a convolution. */
-function computeCycles(
+export function computeCycles(
   block: Block,
   {kernel, im2col, fusion: fused}: Convolution,
   {arrayRows, arrayColumns}: Constants,
