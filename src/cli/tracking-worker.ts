@@ -9,7 +9,7 @@ import {runPump, type PumpOutcome} from '../tracking/pump.ts';
 import {redactor} from '../tracking/redact.ts';
 import {createTracker, journalOf, type TrackerSettings} from '../tracking/sync.ts';
 import type {End, TrackedRun} from '../tracking/tracker.ts';
-import {fillRegistry, namedPlugin} from './load-registry.ts';
+import {fillRegistry, namedPlugin} from './plugin-hooks.ts';
 
 export interface TrackingWork {
   readonly run: TrackedRun;

@@ -120,8 +120,8 @@ export async function withRun<T>(
     const session = await openSession(config, registry, reporter);
     try {
       const {name, device, threads} = session.engine;
-      // A resumed run has it: its engine is the one that it began with.
-      if (run.record().engine === null) run.journal.log('param', {engine: {name, device, threads}});
+      // A resumed run has it: its engine is the one that it began with. `engine` is the config's, e.g. `auto`.
+      if (run.record().engine === null) run.journal.log('param', {runtime: {engine: name, device, threads}});
       run.update({engine: {name, device, threads}});
       notice(`Engine ${name}: ${device}`);
       const outcome = await body({

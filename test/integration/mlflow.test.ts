@@ -4,7 +4,7 @@
  */
 import {spawn, spawnSync, type ChildProcess} from 'node:child_process';
 import {createHash} from 'node:crypto';
-import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {closeSync, mkdirSync, openSync, readFileSync, writeFileSync} from 'node:fs';
 import {createServer, type AddressInfo} from 'node:net';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
@@ -60,22 +60,25 @@ class MlflowServer {
     if (this.#port === 0) this.#port = await freePort();
     const store = ['--backend-store-uri', 'sqlite:///mlflow.db', '--artifacts-destination', './artifacts'];
     const place = ['--host', '127.0.0.1', '--port', String(this.#port), '--workers', '1'];
+    const log = openSync(path.join(this.#folder, 'log'), 'a');
     this.#process = spawn(pythonProgram('mlflow'), ['-m', 'mlflow', 'server', ...store, ...place, ...this.#arguments], {
       cwd: this.#folder,
       // The server's own job queue is four more processes that no test needs.
       env: {...process.env, ...this.env, MLFLOW_TRACKING_URI: '', MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false'},
-      stdio: 'ignore',
+      stdio: ['ignore', log, log],
       detached: true,
     });
+    closeSync(log);
     for (let i = 0; i < 480; i++) {
       const isUp = await fetch(`${this.url}/health`).then(
         ({ok}) => ok,
         () => false,
       );
       if (isUp) return;
+      if (this.#process.exitCode !== null) break;
       await sleep(250);
     }
-    throw new Error('the MLflow server did not start within 120 s');
+    throw new Error(`the MLflow server did not start:\n${readFileSync(path.join(this.#folder, 'log'), 'utf8')}`);
   }
 
   /** Ends the server and its workers. */
@@ -99,12 +102,18 @@ class MlflowServer {
   }
 }
 
+/** A search that always reaches its target. */
+const uniform = {method: 'uniform', target: {meanWeightBits: 4}, epochs: 1};
+
 /** A folder with a small job that is tracked. @returns its path */
 function job(folder: string, experiment: string, settings: Readonly<Record<string, unknown>> = {}): string {
   const cwd = path.join(folder, experiment);
   writeSmallJob(cwd);
   const tracking = [{name: 'mlflow', experiment, artifacts: ['strategy', 'table', 'checkpoint']}];
-  writeFileSync(path.join(cwd, 'sdq.config.json'), JSON.stringify({...smallJob, ...settings, tracking}));
+  writeFileSync(
+    path.join(cwd, 'sdq.config.json'),
+    JSON.stringify({...smallJob, search: uniform, ...settings, tracking}),
+  );
   return cwd;
 }
 
@@ -151,7 +160,7 @@ function expectEverything(runs: readonly RemoteRun[], cwd: string, status: strin
   for (const [name, value] of flatten(record.config as Record<string, unknown>, '.')) {
     expect([name, parent.params[name.replaceAll(/[^\w.\- /]/g, '_')]]).toEqual([name, String(value)]);
   }
-  expect(parent.params).toMatchObject({'engine.name': record.engine!.name});
+  expect(parent.params).toMatchObject({'runtime.engine': record.engine!.name});
   expect(parent.tags).toMatchObject({'sdq.run_uid': record.uid, 'sdq.run_id': record.id, 'sdq.command': 'run'});
   for (const {data} of events.filter(({data: {type}, kind}) => kind === 'artifact' && type !== 'table')) {
     const name = String(data['name']);
@@ -247,10 +256,14 @@ describeWith('mlflow')('a real MLflow server', () => {
 
 describeWith('mlflow')('a real MLflow server with basic auth', () => {
   const folder = temporaryFolder();
-  const account = {MLFLOW_TRACKING_USERNAME: 'admin', MLFLOW_TRACKING_PASSWORD: 'password1234'};
+  const account = {MLFLOW_TRACKING_USERNAME: 'admin', MLFLOW_TRACKING_PASSWORD: 'a password of the test'};
   const server = new MlflowServer(path.join(folder, 'server'), {
     args: ['--app-name', 'basic-auth'],
-    env: {...account, MLFLOW_FLASK_SERVER_SECRET_KEY: 'of the test'},
+    env: {
+      ...account,
+      MLFLOW_AUTH_ADMIN_PASSWORD: account.MLFLOW_TRACKING_PASSWORD,
+      MLFLOW_FLASK_SERVER_SECRET_KEY: 'of the test',
+    },
   });
   beforeAll(() => server.start(), 130_000);
   afterAll(() => server.stop());
