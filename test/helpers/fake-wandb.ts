@@ -1,7 +1,7 @@
 /** What a W&B server keeps: runs by their path, history by line, summary, files, artifacts. Also enough for `wandb sync`. */
 import {gunzipSync} from 'node:zlib';
 
-import type {Reply, Request} from './faulty-server.ts';
+import type {Reply} from './faulty-server.ts';
 import type {SeenRow, Service} from './tracker-suite.ts';
 
 export interface StoredRun {
@@ -142,7 +142,9 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
         return data({createArtifactManifest: {artifactManifest: {id: 'm', file}}});
       }
       case 'CreateArtifactFiles': {
-        const specs = variables['artifactFiles'] as readonly {artifactID: string; name: string}[];
+        // wandb 0.30 sends one input, later versions its fields.
+        const input = (variables['input'] ?? variables) as Readonly<Record<string, unknown>>;
+        const specs = input['artifactFiles'] as readonly {artifactID: string; name: string}[];
         const edges = specs.map(({artifactID, name}) => ({
           node: {
             storagePath: 'x',

@@ -65,7 +65,7 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
     if (settings.offlineReason !== undefined) {
       notice(`wandb: kept offline, because ${settings.offlineReason}. Later: sdq track sync, or wandb sync.`);
     }
-    return createWandbTracker({env, notice, settings, timeoutMs});
+    return createWandbTracker({cwd, env, notice, settings, timeoutMs});
   },
 });
 

@@ -31,6 +31,7 @@ const finishLimitMs = 60_000;
 /** @throws TrackerError (permanent) when `@wandb/sdk` is not installed */
 export async function startSdk({
   config,
+  cwd,
   env,
   name,
   notice,
@@ -41,13 +42,15 @@ export async function startSdk({
   readonly where: RunPath;
   readonly config: Readonly<Record<string, unknown>>;
   readonly name: string;
+  /** Where the package is looked for. */
+  readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly notice: (message: string) => void;
 }): Promise<SdkRun> {
   let module: string;
   try {
     // The user's, from the folder of the command; it is no dependency of sdq.
-    module = createRequire(path.join(process.cwd(), 'package.json')).resolve('@wandb/sdk');
+    module = createRequire(path.join(cwd, 'package.json')).resolve('@wandb/sdk');
   } catch {
     throw new TrackerError('transport sdk needs the package @wandb/sdk: npm install @wandb/sdk@0.5.1', {
       kind: 'permanent',

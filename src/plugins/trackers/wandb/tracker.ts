@@ -36,6 +36,7 @@ interface State {
 
 export interface TrackerParts {
   readonly settings: WandbSettings;
+  readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly notice: (message: string) => void;
   /** Longest wait for one answer. */
@@ -52,6 +53,7 @@ const requestLimitBytes = 8 << 20;
 
 export function createWandbTracker({
   countPausesMs = [500, 2000],
+  cwd,
   env,
   notice,
   settings,
@@ -194,7 +196,7 @@ export function createWandbTracker({
         await fill(remote?.lines ?? 0, lastSeq, signal);
       }
       if (settings.transport === 'sdk' && sdk === undefined && rows.count === 0) {
-        sdk = await startSdk({settings, where, config: told.config, name: told.name, env, notice});
+        sdk = await startSdk({cwd, settings, where, config: told.config, name: told.name, env, notice});
       }
       return {id: runId, url: pageOf(settings.baseUrl, where), state: kept as unknown as Json};
     },

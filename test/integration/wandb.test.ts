@@ -1,0 +1,233 @@
+/** The real Python package reads what we write: its own reader, and `wandb sync` against a recording server. */
+import {spawn, spawnSync} from 'node:child_process';
+import {mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
+
+import {afterAll, beforeAll, expect, test} from '@jest/globals';
+
+import {readFrames} from '../../src/plugins/trackers/wandb/framing.ts';
+import {readRecordHead} from '../../src/plugins/trackers/wandb/records.ts';
+import {wandbTracker} from '../../src/plugins/trackers/wandb/index.ts';
+import type {TrackerDefinition} from '../../src/plugins/registry.ts';
+import {readJournal} from '../../src/runs/journal.ts';
+import {fakeWandb, parseLine, type StoredRun} from '../helpers/fake-wandb.ts';
+import {faultyServer} from '../helpers/faulty-server.ts';
+import {describeWith, pythonProgram} from '../helpers/python-service.ts';
+import {temporaryFolder} from '../helpers/temporary-folder.ts';
+import {logRows, testRun, type TestRun} from '../helpers/tracker-suite.ts';
+
+/** 100 by hand: SDQ_KILLS=100. */
+const kills = Number(process.env['SDQ_KILLS'] ?? 6);
+const folder = temporaryFolder();
+const service = fakeWandb(() => server.url());
+const server = faultyServer((request) => service.handle(request));
+beforeAll(() => server.start());
+afterAll(() => server.stop());
+
+/** A run that is kept offline under these variables. */
+function offlineRun(env: Readonly<Record<string, string>>): TestRun {
+  return testRun(
+    {
+      define: (timeoutMs) => wandbTracker(timeoutMs) as unknown as TrackerDefinition,
+      options: {project: 'real', tags: ['mnist', 'fast'], transport: 'http', artifacts: ['strategy', 'table']},
+      env: () => ({WANDB_MODE: 'offline', HOME: folder, ...env}),
+      service: () => service,
+      secret: 'geheim-42',
+    },
+    folder,
+    server.url(),
+    {config: {lr: 0.1, search: {target: {meanWeightBits: 4}}, schlüssel: '🚀'}},
+  );
+}
+
+/** Field 2 of the record, after its number. */
+const isHistory = (frame: Uint8Array): boolean => {
+  let at = 1;
+  while (frame[at]! >= 0x80) at += 1;
+  return frame[at + 1] === 0x12;
+};
+
+function logsOf({run}: TestRun): readonly string[] {
+  const parent = path.join(run.directory, 'wandb');
+  return readdirSync(parent)
+    .sort()
+    .flatMap((name) =>
+      readdirSync(path.join(parent, name))
+        .filter((file) => file.endsWith('.wandb'))
+        .map((file) => path.join(parent, name, file)),
+    );
+}
+
+/** Runs `wandb sync` of the package. */
+async function sync(file: string): Promise<string> {
+  const child = spawn(pythonProgram('wandb', 'wandb'), ['sync', file], {
+    cwd: folder,
+    env: {
+      ...process.env,
+      HOME: folder,
+      WANDB_API_KEY: 'f'.repeat(40),
+      WANDB_BASE_URL: server.url(),
+      WANDB_DIR: folder,
+      WANDB_CACHE_DIR: folder,
+      WANDB_DATA_DIR: folder,
+      WANDB_ERROR_REPORTING: 'false',
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  const timer = setTimeout(() => child.kill('SIGKILL'), 50_000);
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  clearTimeout(timer);
+  if (code !== 0) throw new Error(`wandb sync ended with ${String(code)}: ${output}`);
+  return output;
+}
+
+function uploaded(runId: string): StoredRun {
+  return [...service.runs.values()].find(({path: place}) => place.endsWith(`/${runId}`))!;
+}
+
+describeWith('wandb')('the Python package wandb', () => {
+  test('its classes read every record, also of a torn file', async () => {
+    const testing = offlineRun({WANDB_RUN_ID: 'reader'});
+    const pump = testing.start();
+    logRows(testing.journal, 1, 3000);
+    await pump.end({status: 'finished', exitCode: 0});
+    const [file] = logsOf(testing);
+    const read = (): Record<string, number> => {
+      const script = [
+        // The package has no reader in Python any more (`wandb sync` below is the one in Go): a second one, from the format's description.
+        'import json, struct, sys, zlib, collections',
+        'from wandb.proto import wandb_internal_pb2 as pb',
+        'b = open(sys.argv[1], "rb").read(); c = collections.Counter(); at = 7; part = b""',
+        'assert b[:7] == b":W&B" + bytes([0xe1, 0xbe, 0])',
+        'while True:',
+        '    if 32768 - at % 32768 < 7: at += 32768 - at % 32768',
+        '    if at + 7 > len(b): break',
+        '    crc, n, kind = struct.unpack("<IHB", b[at:at + 7]); d = b[at + 7:at + 7 + n]',
+        '    if len(d) < n: break',
+        '    assert crc == zlib.crc32(bytes([kind]) + d)',
+        '    part += d; at += 7 + n',
+        '    if kind in (1, 4):',
+        '        r = pb.Record(); r.ParseFromString(part); part = b""; c[r.WhichOneof("record_type")] += 1',
+        'print(json.dumps(c))',
+      ].join('\n');
+      const {stderr, stdout} = spawnSync(pythonProgram('wandb'), ['-c', script, file!], {encoding: 'utf8'});
+      if (stdout === '') throw new Error(stderr);
+      return JSON.parse(stdout) as Record<string, number>;
+    };
+    expect(read()).toMatchObject({header: 1, run: 1, history: 3000, exit: 1, final: 1});
+    truncateSync(file!, readFileSync(file!).length - 20_000);
+    const torn = read();
+    expect(torn['history']).toBeGreaterThan(2500);
+    expect(torn['exit']).toBeUndefined();
+  });
+
+  test('wandb sync sends history, summary, config, tags, sweep, artifacts and exit code', async () => {
+    const testing = offlineRun({
+      WANDB_RUN_ID: 'synced',
+      WANDB_SWEEP_ID: 'sweep7',
+      WANDB_RUN_GROUP: 'gruppe',
+      WANDB_NOTES: 'ü',
+    });
+    const {journal, run} = testing;
+    writeFileSync(path.join(run.directory, 'strategy.json'), '{"bits": 4}');
+    const pump = testing.start();
+    logRows(journal, 1, 50);
+    journal.log('metric', {'search/loss': NaN, 'dbp/conv1/beta': Infinity}, 51);
+    journal.log('artifact', {type: 'strategy', name: 'strategy.json', path: 'strategy.json'});
+    journal.log('artifact', {type: 'table', name: 'bits-per-layer', columns: ['layer', 'bits'], rows: [['conv1', 4]]});
+    journal.log('summary', {search: {meanWeightBits: 3.9, accuracy: {test: 0.9}}});
+    await pump.end({status: 'failed', exitCode: 5});
+    const [file] = logsOf(testing);
+    await sync(file!);
+    const stored = uploaded('synced');
+    const lines = stored.history.map(parseLine);
+    expect(lines).toHaveLength(52);
+    expect(lines.slice(0, 50).map((line) => [line['_step'], line['search/loss']])).toEqual(
+      Array.from({length: 50}, (_, i) => [i + 1, 1 / (i + 1)]),
+    );
+    expect(lines[50]).toMatchObject({'search/loss': 'NaN', 'dbp/conv1/beta': 'Infinity'});
+    expect(lines[51]!['bits-per-layer']).toMatchObject({_type: 'table-file', nrows: 1, ncols: 2});
+    expect(parseLine(stored.summary)).toMatchObject({'search/meanWeightBits': 3.9, 'search/accuracy/test': 0.9});
+    expect(stored.config).toMatchObject({
+      lr: {value: 0.1},
+      search: {value: {target: {meanWeightBits: 4}}},
+      schlüssel: {value: '🚀'},
+    });
+    expect(stored.variables).toMatchObject({sweep: 'sweep7', groupName: 'gruppe', notes: 'ü', tags: ['mnist', 'fast']});
+    expect(stored).toMatchObject({complete: true, exitCode: 5});
+    expect(service.artifacts.at(-1)).toMatchObject({state: 'COMMITTED', input: {artifactTypeName: 'strategy'}});
+    expect([...service.files.values()].map(String)).toContain('{"bits": 4}');
+    expect([...service.files.values()].map(String)).toContain('{"columns":["layer","bits"],"data":[["conv1",4]]}');
+    // What the package deletes after sending is its copy.
+    expect(readFileSync(path.join(run.directory, 'strategy.json'), 'utf8')).toBe('{"bits": 4}');
+  });
+
+  test('kill -9 again and again: journal, log and server agree', async () => {
+    const directory = path.join(folder, 'killed');
+    mkdirSync(directory);
+    const env = {
+      ...process.env,
+      NODE_ENV: 'production',
+      WANDB_API_KEY: 'k',
+      WANDB_BASE_URL: server.url(),
+      WANDB_RUN_ID: 'killed',
+    };
+    const script = path.join(import.meta.dirname, '../helpers/logging-process.ts');
+    for (let i = 0; i < kills; i++) {
+      const child = spawn(process.execPath, ['--import', 'tsx', script, directory], {
+        env,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      await new Promise((resolve) => child.stdout.once('data', resolve));
+      await sleep(40 + 37 * (i % 9));
+      child.kill('SIGKILL');
+      await new Promise((resolve) => child.once('close', resolve));
+    }
+    const last = spawn(process.execPath, ['--import', 'tsx', script, directory, 'sync'], {
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let outcome = '';
+    last.stdout.on('data', (chunk: Buffer) => (outcome += chunk.toString()));
+    await new Promise((resolve) => last.once('close', resolve));
+    expect(outcome).toContain('"complete":true');
+    const journal = [...readJournal(path.join(directory, 'events.jsonl'))]
+      .filter(({kind}) => kind === 'metric')
+      .map(({step}) => step);
+    expect(journal.length).toBeGreaterThan(kills);
+    const stored = uploaded('killed');
+    expect(stored.history.map((line) => parseLine(line)['step'])).toEqual(journal);
+    expect(stored).toMatchObject({complete: true, exitCode: 137});
+    const logs = readdirSync(path.join(directory, 'wandb'))
+      .sort()
+      .map((name) => path.join(directory, 'wandb', name, 'run-killed.wandb'));
+    const logged = logs.flatMap((file) =>
+      [...readFrames(file)].filter(isHistory).map((frame) => readRecordHead(frame).num),
+    );
+    expect(logged).toEqual(
+      [...readJournal(path.join(directory, 'events.jsonl'))].filter(({kind}) => kind === 'metric').map(({seq}) => seq),
+    );
+  });
+
+  test('a killed run and its continuation are one run with every row once', async () => {
+    const testing = offlineRun({WANDB_RUN_ID: 'resumed'});
+    const {journal} = testing;
+    logRows(journal, 1, 20);
+    await testing.sync();
+    logRows(journal, 21, 20);
+    journal.log('end', {status: 'finished', exitCode: 0});
+    journal.close();
+    await testing.sync();
+    const files = logsOf(testing);
+    expect(files).toHaveLength(2);
+    for (const file of files) await sync(file);
+    const stored = uploaded('resumed');
+    const steps = stored.history.filter((line) => line !== undefined).map((line) => parseLine(line)['_step']);
+    expect(new Set(steps)).toEqual(new Set(Array.from({length: 40}, (_, i) => i + 1)));
+    expect(stored).toMatchObject({complete: true, exitCode: 0});
+  });
+});

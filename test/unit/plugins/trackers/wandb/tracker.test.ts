@@ -1,0 +1,279 @@
+import {chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals';
+
+import {wandbTracker} from '../../../../../src/plugins/trackers/wandb/index.ts';
+import type {TrackerDefinition} from '../../../../../src/plugins/registry.ts';
+import {fakeWandb, parseLine, type StoredRun} from '../../../../helpers/fake-wandb.ts';
+import {faultyServer} from '../../../../helpers/faulty-server.ts';
+import {temporaryFolder} from '../../../../helpers/temporary-folder.ts';
+import {logRows, testRun, type TestRun} from '../../../../helpers/tracker-suite.ts';
+
+const folder = temporaryFolder();
+const service = fakeWandb(() => server.url());
+const server = faultyServer((request) => service.handle(request));
+beforeAll(() => server.start());
+afterAll(() => server.stop());
+beforeEach(() => {
+  service.stop = false;
+  service.losesRows = false;
+});
+
+const finished = {status: 'finished', exitCode: 0} as const;
+/** Changed between two processes of a run. */
+let environment: Record<string, string> = {};
+
+function runWith(env: Readonly<Record<string, string>> = {}, options: Readonly<Record<string, unknown>> = {}): TestRun {
+  environment = {HOME: folder, WANDB_BASE_URL: server.url(), WANDB_API_KEY: 'geheim-42', ...env};
+  return testRun(
+    {
+      define: (timeoutMs) => {
+        const definition = wandbTracker(timeoutMs) as unknown as TrackerDefinition;
+        return {...definition, create: (context) => definition.create({...context, env: environment})};
+      },
+      options: {project: 'p', tags: ['t'], transport: 'http', artifacts: ['strategy', 'table'], ...options},
+      env: () => environment,
+      service: () => service,
+      secret: 'geheim-42',
+    },
+    folder,
+    server.url(),
+    {graceMs: 20_000},
+  );
+}
+
+const stored = (id: string): StoredRun => [...service.runs.values()].find(({path: place}) => place.endsWith(`/${id}`))!;
+const ownId = (): string => [...service.runs.values()].at(-1)!.path.split('/').at(-1)!;
+const log = (run: TestRun, from: number, count: number): void => void logRows(run.journal, from, count);
+
+describe('the W&B tracker', () => {
+  test('the run, its summary, config, tags, group, sweep and exit code', async () => {
+    const run = runWith({
+      WANDB_RUN_ID: 'whole',
+      WANDB_SWEEP_ID: 'sw',
+      WANDB_RUN_GROUP: 'g',
+      WANDB_NOTES: 'n',
+      WANDB_JOB_TYPE: 'j',
+    });
+    const pump = run.start();
+    run.journal.log('param', {engine: {name: 'wasm', threads: 2}});
+    run.journal.log('tag', {dataset: 'mnist', quick: true});
+    log(run, 1, 3);
+    run.journal.log('summary', {search: {meanWeightBits: 4, strategy: 'strategy.json'}});
+    await pump.end({status: 'failed', exitCode: 4});
+    const {config, exitCode, history, summary, variables} = stored('whole');
+    expect(variables).toMatchObject({
+      sweep: 'sw',
+      groupName: 'g',
+      notes: 'n',
+      jobType: 'j',
+      entity: 'me',
+      tags: ['t', 'dataset:mnist', 'quick'],
+    });
+    expect(config).toMatchObject({search: {value: {epochs: 4}}, engine: {value: {name: 'wasm', threads: 2}}});
+    expect(parseLine(summary)).toMatchObject({
+      'search/meanWeightBits': 4,
+      'search/strategy': 'strategy.json',
+      'search/loss': 1 / 3,
+      _step: 3,
+    });
+    expect(history.map(parseLine)).toMatchObject(
+      [1, 2, 3].map((step) => ({step, _step: step, 'search/loss': 1 / step})),
+    );
+    expect(parseLine(history[0]!)['_timestamp']).toBeGreaterThan(1.79e9);
+    expect(exitCode).toBe(4);
+  });
+
+  test('two lines of one step are two rows, and numbers that are not finite arrive', async () => {
+    const run = runWith({WANDB_RUN_ID: 'same'});
+    const pump = run.start();
+    run.journal.log('metric', {a: NaN}, 10);
+    run.journal.log('metric', {b: -Infinity}, 10);
+    run.journal.log('metric', {a: 1}, 20);
+    await pump.end(finished);
+    expect(stored('same').history.map(parseLine)).toMatchObject([
+      {_step: 10, step: 10, a: 'NaN'},
+      {_step: 11, step: 10, b: '-Infinity'},
+      {_step: 20, step: 20, a: 1},
+    ]);
+  });
+
+  test('artifacts and tables: the bytes, once, also when sent again', async () => {
+    const run = runWith({WANDB_RUN_ID: 'files'});
+    writeFileSync(path.join(run.run.directory, 'strategy.json'), '{"bits": 4}');
+    const pump = run.start();
+    log(run, 1, 2);
+    run.journal.log('artifact', {type: 'strategy', name: 'strategy.json', path: 'strategy.json'});
+    run.journal.log('artifact', {type: 'strategy', name: 'gone.json', path: 'gone.json'});
+    run.journal.log('artifact', {type: 'checkpoint', name: 'c', path: 'strategy.json'});
+    run.journal.log('artifact', {
+      type: 'table',
+      name: 'bits-per-layer',
+      columns: ['layer', 'bits'],
+      rows: [['conv1', 4]],
+    });
+    await pump.end(finished);
+    expect(run.notices.join()).toMatch(/gone\.json is not there/);
+    writeFileSync(path.join(run.run.directory, 'tracking', 'wandb.json'), 'torn');
+    expect(await run.sync()).toMatchObject({complete: true});
+    expect(service.artifacts.filter(({input}) => input.artifactCollectionName.startsWith('run-files'))).toMatchObject([
+      {state: 'COMMITTED', input: {artifactTypeName: 'strategy', artifactCollectionName: 'run-files-strategy.json'}},
+    ]);
+    const uploads = new Map([...service.files].map(([name, bytes]) => [name, bytes.toString()]));
+    expect([...uploads].find(([name]) => name.endsWith('-strategy.json'))![1]).toBe('{"bits": 4}');
+    const line = parseLine(stored('files').history[2]!);
+    const table = line['bits-per-layer'] as {path: string; size: number};
+    expect(uploads.get(table.path)).toBe('{"columns":["layer","bits"],"data":[["conv1",4]]}');
+    expect(table).toMatchObject({_type: 'table-file', ncols: 2, nrows: 1, size: 49});
+  });
+
+  test('a server that says yes and keeps nothing is found out; a later sync sends the rows', async () => {
+    const run = runWith({WANDB_RUN_ID: 'lost'});
+    service.losesRows = true;
+    const pump = run.start();
+    log(run, 1, 5);
+    expect(await pump.end(finished)).toMatchObject({
+      complete: false,
+      message: 'the server says that it has 0 of 5 rows',
+    });
+    service.losesRows = false;
+    expect(await run.sync()).toMatchObject({complete: true});
+    expect(stored('lost').history).toHaveLength(5);
+    expect(stored('lost').exitCode).toBe(0);
+  });
+
+  test('offline: nothing is sent; with a key the next sync sends all', async () => {
+    const run = runWith({WANDB_RUN_ID: 'later', WANDB_MODE: 'offline'});
+    const before = server.requests.length;
+    const pump = run.start();
+    log(run, 1, 5);
+    await pump.end(finished);
+    expect(server.requests).toHaveLength(before);
+    expect(readdirSync(path.join(run.run.directory, 'wandb'))).toHaveLength(1);
+    environment = {...environment, WANDB_MODE: 'online'};
+    expect(await run.sync()).toMatchObject({complete: true});
+    expect(stored('later')).toMatchObject({complete: true, exitCode: 0});
+    expect(stored('later').history).toHaveLength(5);
+    const [logFolder] = readdirSync(path.join(run.run.directory, 'wandb'));
+    expect(readdirSync(path.join(run.run.directory, 'wandb', logFolder!)).sort()).toEqual([
+      'files',
+      'run-later.wandb',
+      'run-later.wandb.synced',
+    ]);
+  });
+
+  test('a resumed run goes on in the same run, with a second log', async () => {
+    const run = runWith({WANDB_RUN_ID: 'again'});
+    log(run, 1, 5);
+    await run.sync();
+    expect(stored('again')).toMatchObject({complete: true, exitCode: 137});
+    log(run, 6, 5);
+    run.journal.log('end', finished);
+    run.journal.close();
+    environment = {...environment, WANDB_RUN_ID: 'other'};
+    await run.sync();
+    expect(stored('again').history.map((line) => parseLine(line)['step'])).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    expect(stored('again')).toMatchObject({complete: true, exitCode: 0});
+  });
+
+  test('a run of another process under the same WANDB_RUN_ID is continued, refused or demanded as WANDB_RESUME says', async () => {
+    const one = runWith({WANDB_RUN_ID: 'shared'});
+    log(one, 1, 3);
+    await one.sync();
+    const two = runWith({WANDB_RUN_ID: 'shared'});
+    log(two, 1, 2);
+    await two.sync();
+    expect(stored('shared').history.map((line) => parseLine(line)['_step'])).toEqual([1, 2, 3, 4, 5]);
+    const never = runWith({WANDB_RUN_ID: 'shared', WANDB_RESUME: 'never'});
+    log(never, 1, 1);
+    expect(await never.sync()).toMatchObject({
+      complete: false,
+      message: expect.stringContaining('WANDB_RESUME is never'),
+    });
+    const must = runWith({WANDB_RUN_ID: 'nowhere', WANDB_RESUME: 'must'});
+    log(must, 1, 1);
+    expect(await must.sync()).toMatchObject({
+      complete: false,
+      message: expect.stringContaining('WANDB_RESUME is must'),
+    });
+  });
+
+  test('without WANDB_RUN_ID the id comes from the run: the same for each process', async () => {
+    const run = runWith();
+    log(run, 1, 2);
+    await run.sync();
+    const id = ownId();
+    writeFileSync(path.join(run.run.directory, 'tracking', 'wandb.json'), '');
+    await run.sync();
+    expect(ownId()).toBe(id);
+    expect(stored(id).history).toHaveLength(2);
+  });
+
+  test('the server asks the run to stop', async () => {
+    service.stop = true;
+    const run = runWith({WANDB_RUN_ID: 'stopped'});
+    const tracker = wandbTracker(1000).create({
+      options: {project: 'p', tags: [], transport: 'http', artifacts: []},
+      env: environment,
+      cwd: folder,
+      notice: () => undefined,
+    })!;
+    const {signal} = new AbortController();
+    await tracker.open(run.run, undefined, signal);
+    expect(tracker.stopRequested!()).toBe(false);
+    await tracker.heartbeat!(signal);
+    expect(tracker.stopRequested!()).toBe(true);
+    await tracker.dispose!();
+  });
+
+  test('disabled makes no tracker; no key makes one notice', () => {
+    const notices: string[] = [];
+    const create = (env: Record<string, string>): unknown =>
+      wandbTracker(1000).create({
+        options: {project: 'p', tags: [], transport: 'http', artifacts: []},
+        env: {HOME: path.join(folder, 'nobody'), ...env},
+        cwd: folder,
+        notice: (message) => notices.push(message),
+      });
+    expect(create({WANDB_MODE: 'disabled'})).toBeUndefined();
+    expect(notices).toEqual([]);
+    expect(create({CI: 'true'})).toMatchObject({offline: true});
+    expect(notices).toHaveLength(1);
+    expect(notices[0]).toMatch(/kept offline, because there is no key/);
+  });
+
+  test('transport sdk: what a package swallows is sent all the same', async () => {
+    const home = path.join(folder, 'node_modules', '@wandb', 'sdk');
+    mkdirSync(home, {recursive: true});
+    writeFileSync(path.join(home, 'package.json'), '{"name": "@wandb/sdk", "version": "0.5.1", "main": "index.js"}');
+    const seen = path.join(folder, 'seen.txt');
+    writeFileSync(
+      path.join(home, 'index.js'),
+      `const fs = require('node:fs');
+       exports.init = async (o) => fs.appendFileSync(${JSON.stringify(seen)}, o.id + '\\n');
+       exports.log = (row) => { if (row.step > 3) process.exit(1); fs.appendFileSync(${JSON.stringify(seen)}, row.step + '\\n'); };
+       exports.finish = async () => undefined;`,
+    );
+    const run = runWith({WANDB_RUN_ID: 'by-sdk'}, {transport: 'sdk'});
+    const pump = run.start();
+    log(run, 1, 5);
+    expect(await pump.end(finished)).toMatchObject({complete: true});
+    expect(readFileSync(seen, 'utf8')).toBe('by-sdk\n1\n2\n3\n');
+    expect(stored('by-sdk').history.map((line) => parseLine(line)['step'])).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  (process.platform === 'win32' ? test.skip : test)('transport cli: the logs go to `wandb sync`', async () => {
+    const bin = path.join(folder, 'bin');
+    mkdirSync(bin);
+    const program = path.join(bin, 'wandb');
+    const run = runWith({WANDB_RUN_ID: 'by-cli', PATH: `${bin}:${process.env['PATH']}`}, {transport: 'cli'});
+    writeFileSync(program, '#!/bin/sh\necho no luck; exit 3\n');
+    chmodSync(program, 0o755);
+    log(run, 1, 5);
+    expect(await run.sync()).toMatchObject({complete: false, message: 'wandb sync: exit code 3: no luck'});
+    writeFileSync(program, `#!/bin/sh\necho "$1 $2 $WANDB_API_KEY" > ${path.join(bin, 'called')}\n: > "$2.synced"\n`);
+    expect(await run.sync()).toMatchObject({complete: true});
+    expect(readFileSync(path.join(bin, 'called'), 'utf8')).toMatch(/^sync .*run-by-cli\.wandb geheim-42\n$/);
+  });
+});
