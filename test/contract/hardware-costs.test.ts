@@ -1,0 +1,116 @@
+/** `hardware estimate`, `compare` and `table-template` of the built command. Needs `npm run build`. */
+import {mkdtempSync, readFileSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {beforeAll, describe, expect, test} from '@jest/globals';
+
+import type {LatencyTable} from '../../src/hardware/latency-table.ts';
+import type {Estimate} from '../../src/phases/hardware-estimate.ts';
+import {resultProblems} from '../helpers/result-schemas.ts';
+import {sdq} from '../helpers/sdq.ts';
+import {temporaryFolder} from '../helpers/temporary-folder.ts';
+
+const cwd = mkdtempSync(path.join(temporaryFolder(), 'cwd-'));
+
+beforeAll(async () => {
+  for (const bits of ['2', '8']) {
+    const model = ['--set', 'model.name=cnn-small', '--set', `search.activationBits=${bits}`];
+    const pins = ['--set', 'search.pin={}'];
+    const args = ['strategy', 'create', '--weight-bits', bits, ...model, ...pins, '--output', `w${bits}.json`];
+    expect(await sdq(args, {cwd})).toMatchObject({exitCode: 0});
+  }
+});
+
+describe('hardware estimate', () => {
+  test.each([
+    ['bitfusion-edge', 'w2.json'],
+    ['cutlass-sm75', 'w8.json'],
+    ['finn-zcu102', 'w2.json'],
+    ['dpu-b4096', 'w8.json'],
+    ['generic-bops', 'w2.json'],
+    ['generic-energy-45nm', 'w8.json'],
+  ])('%s of %s fits its schema', async (hardware, strategy) => {
+    const args = ['hardware', 'estimate', hardware, '--strategy', strategy, '--batch', '4', '--json'];
+    const {exitCode, stderr, stdout} = await sdq(args, {cwd});
+    expect({exitCode, stderr}).toEqual({exitCode: 0, stderr: ''});
+    expect(resultProblems('hardware-estimate', stdout)).toEqual([]);
+    expect(JSON.parse(stdout)).toMatchObject({hardware, batch: 4, source: 'modelled'});
+  });
+
+  test('the table says that it is modelled', async () => {
+    const {stdout} = await sdq(['hardware', 'estimate', 'bitfusion-edge', '--strategy', 'w2.json'], {cwd});
+    expect(stdout).toMatch(/conv1 +2\/2 +2\/2/);
+    expect(stdout).toContain('Modelled for bitfusion-edge, not measured.');
+  });
+
+  test.each([
+    [3, 'batch-out-of-range', 'bitfusion-edge', ['--batch', '1000000000']],
+    [3, 'batch-out-of-range', 'bitfusion-edge', ['--batch', '0']],
+    [3, 'unknown-hardware', 'bitfusion-egde', []],
+    [4, 'hardware-pair-not-allowed', 'dpu-b512', []],
+  ])('exits %i, %s', async (exit, code, hardware, flags) => {
+    const args = ['hardware', 'estimate', hardware, '--strategy', 'w2.json', ...flags, '--json'];
+    const {exitCode, stdout} = await sdq(args, {cwd});
+    expect(exitCode).toBe(exit);
+    expect(resultProblems('error', stdout)).toEqual([]);
+    expect(JSON.parse(stdout)).toMatchObject({error: {code}});
+  });
+});
+
+test('hardware compare: a row a strategy and device; exits 4 where one does not run', async () => {
+  const strategies = ['--strategy', 'w8.json', '--strategy', 'w2.json'];
+  const both = ['--hardware', 'bitfusion-edge', '--hardware', 'bitfusion-server'];
+  const {exitCode, stdout} = await sdq(['hardware', 'compare', ...strategies, ...both, '--json'], {cwd});
+  expect(exitCode).toBe(0);
+  expect(resultProblems('hardware-compare', stdout)).toEqual([]);
+  const {rows} = JSON.parse(stdout) as {rows: {hardware: string; speedup: number}[]};
+  expect(rows.map(({hardware}) => hardware)).toEqual([
+    'bitfusion-edge',
+    'bitfusion-edge',
+    'bitfusion-server',
+    'bitfusion-server',
+  ]);
+  expect(rows[0]!.speedup).toBe(1);
+  expect(rows[1]!.speedup).toBeGreaterThan(1);
+
+  const refused = await sdq(['hardware', 'compare', ...strategies, '--hardware', 'dpu-b512', '--json'], {cwd});
+  expect(refused.exitCode).toBe(4);
+  expect(resultProblems('hardware-compare', refused.stdout)).toEqual([]);
+  expect(refused.stderr).toContain('dpu-b512 does not run 2-bit weights with 2-bit activations');
+});
+
+test('hardware table-template, filled in, takes the place of the model; it is not overwritten', async () => {
+  const template = [
+    'hardware',
+    'table-template',
+    'bitfusion-edge',
+    '--model',
+    'cnn-small',
+    '--output',
+    't.json',
+    '--json',
+  ];
+  const {exitCode, stdout} = await sdq(template, {cwd});
+  expect(exitCode).toBe(0);
+  expect(resultProblems('hardware-table-template', stdout)).toEqual([]);
+  expect((await sdq(template, {cwd})).exitCode).toBe(3);
+
+  const file = path.join(cwd, 't.json');
+  const table = JSON.parse(readFileSync(file, 'utf8')) as LatencyTable;
+  const filled = table.rows.map((row) =>
+    row.layer === 'conv1' && row.weightBits === 2 && row.activationBits === 2 ? {...row, latencyUs: 1234} : row,
+  );
+  writeFileSync(file, JSON.stringify({...table, rows: filled}));
+  const measured = ['hardware', 'estimate', 'bitfusion-edge', '--strategy', 'w2.json', '--latency-table', 't.json'];
+  const estimated = await sdq([...measured, '--json'], {cwd});
+  expect(resultProblems('hardware-estimate', estimated.stdout)).toEqual([]);
+  const {source, layers, totals} = JSON.parse(estimated.stdout) as Estimate;
+  expect({source, first: layers[0]!.latencyUs}).toEqual({source: 'mixed', first: 1234});
+  expect(totals.latencyUs).toBeGreaterThan(1234);
+  expect((await sdq(measured, {cwd})).stdout).toContain('measured by you');
+
+  writeFileSync(file, JSON.stringify({...table, rows: [{...table.rows[0], latencyUs: -1}]}));
+  const wrong = await sdq(measured, {cwd});
+  expect(wrong.exitCode).toBe(3);
+  expect(wrong.stderr).toMatch(/t\.json: \/rows\/0\/latencyUs: expected .*above 0, found -1/s);
+});
