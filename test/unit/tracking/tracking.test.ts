@@ -1,0 +1,331 @@
+import {appendFileSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
+import fc from 'fast-check';
+
+import {refuseSecrets} from '../../../src/config/secrets.ts';
+import type {TrackerDefinition} from '../../../src/plugins/registry.ts';
+import {connect} from '../../../src/plugins/trackers/mlflow/connection.ts';
+import {
+  batches,
+  entriesOf,
+  limits,
+  paramEntries,
+  validKey,
+  type Entry,
+} from '../../../src/plugins/trackers/mlflow/entries.ts';
+import {mlflow, mlflowTracker} from '../../../src/plugins/trackers/mlflow/index.ts';
+import {followJournal, openJournal} from '../../../src/runs/journal.ts';
+import {flatten} from '../../../src/tracking/flatten.ts';
+import {retryAfterMs} from '../../../src/tracking/http.ts';
+import {runPump} from '../../../src/tracking/pump.ts';
+import {redactor} from '../../../src/tracking/redact.ts';
+import {trackerStatus} from '../../../src/tracking/sync.ts';
+import {TrackerError, type Event, type Tracker} from '../../../src/tracking/tracker.ts';
+import {fakeMlflow} from '../../helpers/fake-mlflow.ts';
+import {faultyServer} from '../../helpers/faulty-server.ts';
+import {logRows, testRun, type Subject} from '../../helpers/tracker-suite.ts';
+import {temporaryFolder} from '../../helpers/temporary-folder.ts';
+
+const folder = temporaryFolder();
+let files = 0;
+const newFile = (): string => path.join(folder, `journal-${files++}.jsonl`);
+const anything = {events: 1000, bytes: 1 << 20};
+
+describe('following a journal', () => {
+  test('gives each line once, a torn one only when it is whole', () => {
+    const file = newFile();
+    writeFileSync(file, '{"seq":1,"ts":1,"kind":"metric","step":1,"data":{}}\n{"seq":2,"ts":1,');
+    const reader = followJournal(file);
+    expect(reader.read(anything).map(({seq}) => seq)).toEqual([1]);
+    expect(reader.read(anything)).toEqual([]);
+    appendFileSync(file, '"kind":"metric","data":{}}\n');
+    expect(reader.read(anything).map(({seq}) => seq)).toEqual([2]);
+    reader.close();
+  });
+
+  test('goes on at any place as if it had read everything before it, whatever the size of a batch', () => {
+    const file = newFile();
+    const journal = openJournal(file);
+    for (let step = 1; step <= 50; step++) journal.log('metric', {text: 'ü'.repeat(step)}, step);
+    journal.close();
+    fc.assert(
+      fc.property(fc.integer({min: 1, max: 20}), fc.integer({min: 1, max: 5000}), (events, bytes) => {
+        const seen: number[] = [];
+        let place = {seq: 0, offset: 0};
+        for (;;) {
+          const reader = followJournal(file, place);
+          const batch = reader.read({events, bytes});
+          place = reader.place();
+          reader.close();
+          if (batch.length === 0) break;
+          seen.push(...batch.map(({seq}) => seq));
+        }
+        expect(seen).toEqual(Array.from({length: 50}, (_, i) => i + 1));
+      }),
+      {numRuns: 50},
+    );
+  });
+
+  test('a place that the file does not have is looked for by its number', () => {
+    const file = newFile();
+    const journal = openJournal(file);
+    for (let step = 1; step <= 5; step++) journal.log('metric', {}, step);
+    journal.close();
+    for (const offset of [7, readFileSync(file).length + 100]) {
+      const reader = followJournal(file, {seq: 3, offset});
+      expect(reader.read(anything).map(({seq}) => seq)).toEqual([4, 5]);
+      reader.close();
+    }
+  });
+});
+
+describe('secrets', () => {
+  test('a config with one is refused, naming the place and not the value', () => {
+    for (const tracking of [
+      [{name: 'wandb', apiKey: 'geheim'}],
+      [{name: 'mlflow', options: {accessToken: 'geheim'}}],
+      [{name: 'mlflow', uri: 'https://me:geheim@host/'}],
+    ]) {
+      const source = {name: '--set tracking=[{apiKey: geheim}]', base: '/', values: {tracking}};
+      expect(() => refuseSecrets([source])).toThrow(/^--set tracking: \/tracking\/0\//);
+      expect(() => refuseSecrets([source])).not.toThrow(/geheim/);
+    }
+    expect(() =>
+      refuseSecrets([{name: 'f', base: '/', values: {tracking: [{name: 'mlflow', uri: 'http://host:5000'}]}}]),
+    ).not.toThrow();
+  });
+
+  test('are taken out of messages: passwords of addresses, values of secret variables', () => {
+    const redact = redactor({MLFLOW_TRACKING_TOKEN: 'tok-123', HOME: '/root'});
+    expect(redact('POST https://me:pw@host/x with tok-123 in /root')).toBe('POST https://***@host/x with *** in /root');
+  });
+});
+
+test('flat names join keys; lists are text; empty things are left out', () => {
+  expect([...flatten({a: {b: 1, c: {}}, d: [1, 2], e: null, f: 'x'}, '/')]).toEqual([
+    ['a/b', 1],
+    ['d', '[1,2]'],
+    ['f', 'x'],
+  ]);
+});
+
+test('Retry-After is seconds or a date', () => {
+  expect(retryAfterMs('3', 0)).toBe(3000);
+  expect(retryAfterMs('Thu, 01 Jan 1970 00:00:10 GMT', 4000)).toBe(6000);
+  expect(retryAfterMs('Thu, 01 Jan 1970 00:00:10 GMT', 40_000)).toBe(0);
+  expect(retryAfterMs('soon', 0)).toBeUndefined();
+});
+
+describe('MLflow entries', () => {
+  const event = (data: Event['data'], kind: Event['kind'] = 'metric'): Event => ({seq: 1, ts: 5, kind, step: 2, data});
+
+  test('NaN and infinities stay what they are; text becomes a tag', () => {
+    expect(entriesOf(event({a: 'NaN', b: '-Infinity', c: 'text', d: 1}), 2)).toEqual([
+      {list: 'metrics', item: {key: 'a', value: 'NaN', timestamp: 5, step: 2}},
+      {list: 'metrics', item: {key: 'b', value: '-Infinity', timestamp: 5, step: 2}},
+      {list: 'tags', item: {key: 'c', value: 'text'}},
+      {list: 'metrics', item: {key: 'd', value: 1, timestamp: 5, step: 2}},
+    ]);
+  });
+
+  test('names are those that the server takes, for any text', () => {
+    fc.assert(
+      fc.property(fc.string({unit: 'binary', minLength: 1}), (name) => {
+        expect(validKey(name)).toMatch(/^[/\w.\- ]{1,250}$/);
+        expect(validKey(name).split('/')).not.toContain('..');
+      }),
+    );
+  });
+
+  test('params are cut at 6,000 characters, and of two names that become one the first stays', () => {
+    const entries = paramEntries({'a*': 1, 'a?': 2, long: '🚀'.repeat(4000)});
+    expect(entries.map(({item}) => item.key)).toEqual(['a_', 'long']);
+    const {value} = entries[1]!.item as {value: string};
+    expect(value.length).toBeLessThanOrEqual(6000);
+    expect(value).toBe(Buffer.from(value).toString());
+  });
+
+  test('batches hold everything once, in order, within every limit', () => {
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom('metrics', 'params', 'tags'), {maxLength: 3000}), (lists) => {
+        const entries = lists.map((list, i) => ({list, item: {key: `k${i}`, value: 'v'.repeat(i % 700)}}) as Entry);
+        const found = batches(entries);
+        expect(found.flat()).toEqual(entries);
+        for (const batch of found) {
+          expect(batch.length).toBeLessThanOrEqual(1000);
+          expect(JSON.stringify(batch.map(({item}) => item)).length).toBeLessThanOrEqual(limits.bytes + 2);
+          for (const list of ['params', 'tags']) {
+            expect(batch.filter((entry) => entry.list === list).length).toBeLessThanOrEqual(100);
+          }
+        }
+      }),
+      {numRuns: 20},
+    );
+  });
+});
+
+describe('the address of MLflow', () => {
+  test.each([
+    ['nothing', {}, /no address of a server.*mlflow server/],
+    ['a folder', {MLFLOW_TRACKING_URI: 'file:///tmp/mlruns'}, /is a folder.*mlflow server/],
+    ['a path', {MLFLOW_TRACKING_URI: './mlruns'}, /is a folder/],
+    ['a database', {MLFLOW_TRACKING_URI: 'sqlite:///x.db'}, /is a sqlite store/],
+    [
+      'a CA file that is not there',
+      {MLFLOW_TRACKING_URI: 'https://host', MLFLOW_TRACKING_SERVER_CERT_PATH: '/no/such.pem'},
+      /MLFLOW_TRACKING_SERVER_CERT_PATH: cannot read \/no\/such\.pem/,
+    ],
+  ])('%s is refused with the way out', (_, env, message) => {
+    expect(() => connect(undefined, env, 1000)).toThrow(message);
+  });
+
+  const service = fakeMlflow();
+  const server = faultyServer((request) => service.handle(request));
+  beforeAll(() => server.start());
+  afterAll(() => server.stop());
+
+  test.each([
+    [
+      'Basic',
+      {MLFLOW_TRACKING_USERNAME: 'me', MLFLOW_TRACKING_PASSWORD: 'pw', MLFLOW_TRACKING_TOKEN: 't'},
+      'Basic bWU6cHc=',
+    ],
+    ['Bearer', {MLFLOW_TRACKING_TOKEN: 't'}, 'Bearer t'],
+  ])('%s authentication by the environment', async (_, env, authorization) => {
+    const context = {options: {artifacts: []}, env: {...env, MLFLOW_TRACKING_URI: server.url()}};
+    expect(await mlflow.probe(context, AbortSignal.timeout(1000))).toMatchObject({available: true});
+    expect(server.requests.at(-1)!.headers['authorization']).toBe(authorization);
+  });
+
+  test('user and password in the address', async () => {
+    const env = {MLFLOW_TRACKING_URI: server.url().replace('//', '//me:pw@')};
+    const {available, reason} = await mlflow.probe({options: {artifacts: []}, env}, AbortSignal.timeout(1000));
+    expect({available, reason}).toEqual({available: true, reason: `The server at ${server.url()} answers.`});
+    expect(server.requests.at(-1)!.headers['authorization']).toBe('Basic bWU6cHc=');
+  });
+
+  const subject: Subject = {
+    define: (timeoutMs) => mlflowTracker(timeoutMs) as unknown as TrackerDefinition,
+    options: {artifacts: ['strategy', 'table']},
+    env: (url) => ({MLFLOW_TRACKING_URI: url}),
+    service: () => service,
+    secret: '',
+  };
+
+  test('artifacts arrive byte for byte, tables as MLflow shows them; a file that is gone counts as failed', async () => {
+    const {journal, notices, run, start} = testRun(subject, folder, server.url(), {graceMs: 5000});
+    writeFileSync(path.join(run.directory, 'strategy.json'), '{"ü": 1}\n');
+    const pump = start();
+    journal.log('artifact', {type: 'strategy', name: 'strategy.json', path: 'strategy.json'});
+    journal.log('artifact', {type: 'table', name: 'bits', columns: ['layer', 'bits'], rows: [['conv1', 2]]});
+    journal.log('artifact', {type: 'strategy', name: 'gone.json', path: 'gone.json'});
+    logRows(journal, 1, 1);
+    expect(await pump.end({status: 'finished', exitCode: 0})).toMatchObject({complete: true});
+    const names = [...service.artifacts.keys()].map((name) => name.replace(/^.*artifacts\//, ''));
+    expect(names).toEqual(['strategy/strategy.json', 'tables/bits.json']);
+    expect([...service.artifacts.values()].map(String)).toEqual([
+      '{"ü": 1}\n',
+      '{"columns":["layer","bits"],"data":[["conv1",2]]}',
+    ]);
+    expect(notices.join()).toMatch(/event 3 is not sent: .*gone\.json is not there/);
+    expect(trackerStatus(run.directory, 'mlflow')).toMatchObject({failed: 1, pending: 0, complete: true});
+  });
+
+  test('a run has a parent and a child a phase; a value that the server refuses is told of and the others arrive', async () => {
+    const {journal, notices, run, start} = testRun(subject, folder, server.url(), {graceMs: 5000});
+    const pump = start();
+    journal.log('metric', {'pretrain/loss': 1}, 1);
+    journal.log('summary', {pretrain: {accuracy: {test: 0.5}, checkpoint: '/x'}});
+    journal.log('metric', {'search/loss': 2, 'dbp/conv1/bits': 3}, 2);
+    journal.log('param', {seed: 'another'}); // the config has it: MLflow refuses a second value
+    journal.log('metric', {'train/loss': 3}, 3);
+    expect(await pump.end({status: 'failed', exitCode: 5})).toMatchObject({complete: true});
+    const runs = service.runs.filter(({tags}) => tags.get('sdq.run_uid') === run.uid);
+    const shown = runs.map(({metrics, name, status, tags}) => [
+      tags.get('sdq.phase') ?? name,
+      status,
+      metrics.map(({key, step, value}) => `${key} ${step} ${value}`),
+    ]);
+    expect(shown).toEqual([
+      [run.id, 'FAILED', ['pretrain/accuracy/test 1 0.5']],
+      ['pretrain', 'FINISHED', ['pretrain/loss 1 1']],
+      ['search', 'FAILED', ['search/loss 2 2', 'dbp/conv1/bits 2 3']],
+      ['train', 'FAILED', ['train/loss 3 3']],
+    ]);
+    expect(runs[1]!.tags.get('mlflow.parentRunId')).toBe(runs[0]!.id);
+    expect(notices.join()).toMatch(/event 4 is not sent: .*param seed was changed/);
+  });
+});
+
+describe('the pump', () => {
+  const ended = Promise.resolve({status: 'killed', exitCode: 137, ts: 1} as const);
+  const run = (directory: string) => ({
+    uid: 'u',
+    id: 'r',
+    command: 'run',
+    directory,
+    startedAt: 0,
+    seed: 0,
+    config: {},
+    versions: {},
+    git: null,
+  });
+  const pumpOf = (tracker: Tracker, graceMs = 1000) => {
+    const directory = path.join(folder, `pump-${files++}`);
+    mkdirSync(directory);
+    const journal = path.join(directory, 'events.jsonl');
+    const opened = openJournal(journal);
+    for (let step = 1; step <= 10; step++) opened.log('metric', {loss: step}, step);
+    opened.close();
+    const notices: string[] = [];
+    const notice = (message: string): void => void notices.push(message);
+    const options = {name: 't', tracker, run: run(directory), journal, ended, graceMs, attempts: Infinity, notice};
+    return {directory, notices, done: runPump({...options, redact: (text) => text})};
+  };
+  const silent: Tracker = {
+    open: () => Promise.resolve({id: 'x', state: null}),
+    push: (batch) => Promise.resolve({seq: batch.at(-1)!.seq, state: null}),
+    close: () => Promise.resolve(),
+  };
+
+  test('does not wait for a tracker that ignores its signal', async () => {
+    const {done} = pumpOf({...silent, push: () => new Promise(() => undefined)}, 50);
+    expect(await done).toEqual({name: 't', complete: false, message: 'not all could be sent within 0.05 s of the end'});
+  });
+
+  test('ends with a message when a tracker has a bug', async () => {
+    const {directory, done} = pumpOf({...silent, push: () => Promise.reject(new TypeError('x is not a function'))});
+    expect(await done).toMatchObject({complete: false, message: 'x is not a function'});
+    expect(trackerStatus(directory, 't')).toMatchObject({sent: 0, pending: 10, message: 'x is not a function'});
+  });
+
+  test('sends the rest of a batch that got part of the way, once', async () => {
+    const taken: number[] = [];
+    const {directory, done} = pumpOf({
+      ...silent,
+      push(batch) {
+        taken.push(...batch.slice(0, 3).map(({seq}) => seq));
+        return Promise.resolve({seq: batch.slice(0, 3).at(-1)!.seq, state: taken.length});
+      },
+    });
+    expect(await done).toMatchObject({complete: true});
+    expect(taken).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    expect(trackerStatus(directory, 't')).toMatchObject({sent: 10, pending: 0, complete: true});
+  });
+
+  test('gives up at once when another try cannot help', async () => {
+    let tries = 0;
+    const {done, notices} = pumpOf({
+      ...silent,
+      open() {
+        tries += 1;
+        return Promise.reject(new TrackerError('HTTP 401', {kind: 'permanent', status: 401}));
+      },
+    });
+    expect(await done).toMatchObject({complete: false, message: 'HTTP 401'});
+    expect(tries).toBe(1);
+    expect(notices).toEqual(['t: HTTP 401. The rest is in the journal: sdq track sync r']);
+  });
+});
