@@ -296,6 +296,7 @@ function nextLower(
 ): number | null {
   const {candidates, layers} = problem.decisions[d]!;
   const from = at[d]!;
+  if (from === 0) return null;
   let next = -1;
   for (const {costs} of budgets) {
     for (const layer of layers) {

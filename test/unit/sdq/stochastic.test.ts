@@ -7,9 +7,11 @@ import {weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
 import {symmetric} from '../../../src/plugins/quantizers/symmetric.ts';
 import {sigmoid} from '../../../src/sdq/dbp.ts';
 import {advanceSearch, createBudget, initSearch, planStep, type SearchProblem} from '../../../src/sdq/search.ts';
-import {readScalars, searchWeights} from '../../../src/sdq/stochastic.ts';
+import {readScalars, searchInput, searchWeights} from '../../../src/sdq/stochastic.ts';
 import {quantizationErrors, quantizeWeights} from '../../../src/sdq/weight-quantizer.ts';
+import type {InputQuantizer} from '../../../src/graph/network.ts';
 import {uniform} from '../../../src/random.ts';
+import {fakeQuantize} from '../../../src/tensor/fake-quantize.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {expectClose, randomTensor} from '../../helpers/gradient-check.ts';
 
@@ -121,6 +123,51 @@ test('the gradient of θ: the analytic straight-through form at the fixed noise,
   // Adam's first moment after one step is a tenth of the gradient it was given.
   const next = advanceSearch(problem, state, plan, {shares}).state;
   expect(next.decisions[0]!.dbp.m / 0.1).toBeCloseTo(numeric, 5);
+});
+
+describe('inputs', () => {
+  const rule = {input: 'clipped', scale: 'lsq', gradientScale: 0.3} as const;
+  const quantizerAt = (bits: number, scale: tf.Tensor): InputQuantizer => ({
+    grid: {qmin: 0, qmax: 2 ** bits - 1, offset: 0},
+    scale,
+    rule,
+  });
+  const [x, dy] = [randomTensor([3, 5, 5, 2], 21), randomTensor([3, 5, 5, 2], 22)];
+  const [upper, lower] = [0.05, 0.4].map((step) => tf.scalar(step)) as [tf.Scalar, tf.Scalar];
+  const between = (share: number) => (x: tf.Tensor, indicator: tf.Tensor, high: tf.Tensor, low: tf.Tensor) =>
+    searchInput(x, quantizerAt(4, high), quantizerAt(2, low), share, indicator);
+  const alone = (bits: number) => (x: tf.Tensor, scale: tf.Tensor) => {
+    const {grid} = quantizerAt(bits, scale);
+    return fakeQuantize(x, scale, grid, rule);
+  };
+
+  test.each([
+    [1, 4],
+    [0, 2],
+  ] as const)('a share of %d is the fake-quantizer at %d bits, with its gradients', (share, bits) => {
+    const scale = share === 1 ? upper : lower;
+    expectClose(between(share)(x, tf.scalar(1), upper, lower), alone(bits)(x, scale).dataSync(), exact);
+    const drawn = (x: tf.Tensor, scale: tf.Tensor): tf.Tensor =>
+      between(share)(x, tf.scalar(1), share === 1 ? scale : upper, share === 1 ? lower : scale);
+    const [dx, dscale] = tf.grads(drawn)([x, scale], dy);
+    const [expectedX, expectedScale] = tf.grads(alone(bits))([x, scale], dy);
+    expectClose(dx!, expectedX!.dataSync(), exact);
+    expectClose(dscale!, expectedScale!.dataSync(), exact);
+  });
+
+  test('a mix is the mean of both by its share, and so are its gradients', () => {
+    const [high, low] = [alone(4)(x, upper).dataSync<'float32'>(), alone(2)(x, lower).dataSync()];
+    expectClose(
+      between(0.3)(x, tf.scalar(1), upper, lower),
+      high.map((value, i) => 0.3 * value + 0.7 * low[i]!),
+    );
+    const [dx, , dupper, dlower] = tf.grads(between(0.3))([x, tf.scalar(1), upper, lower], dy);
+    const [highX, highScale] = tf.grads(alone(4))([x, upper], tf.mul(dy, 0.3));
+    const [lowX, lowScale] = tf.grads(alone(2))([x, lower], tf.mul(dy, 0.7));
+    expectClose(dx!, tf.add(highX!, lowX!).dataSync());
+    expectClose(dupper!, highScale!.dataSync());
+    expectClose(dlower!, lowScale!.dataSync());
+  });
 });
 
 test('quantization errors are ‖w − Q(w)‖² / ‖w‖² in the quantizer’s space', () => {
