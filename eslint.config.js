@@ -54,6 +54,19 @@ const forbidden = {
     'graph',
     'tensor',
   ],
+  'strategy-formats': [
+    'commands',
+    'cli',
+    'config',
+    'phases',
+    'runs',
+    'report',
+    'plugins',
+    'hooks',
+    'training',
+    'tensor',
+    'data',
+  ],
   plugins: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'hooks'],
   runs: [
     'commands',
@@ -75,7 +88,7 @@ const forbidden = {
   // A strategy is data that the command line shows.
   cli: ['commands', 'training', 'sdq(?!/strategy\\.ts)', 'graph', 'tensor', 'data'],
 };
-const pure = ['tensor', 'graph', 'sdq', 'hardware'];
+const pure = ['tensor', 'graph', 'sdq', 'hardware', 'strategy-formats'];
 
 const importRules = Object.entries(forbidden).map(([folder, targets]) => ({
   files: [`src/${folder}/**/*.ts`],

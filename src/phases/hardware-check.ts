@@ -50,6 +50,9 @@ export function hardwareError(file: string | undefined, violations: readonly Vio
     code: 'hardware-violated',
     exit: ExitCode.hardwareViolated,
     suggestions: [
+      ...(file === undefined && violations.some(({rule, found}) => rule === 'activation-bits' && found === 32)
+        ? ['Inputs in full precision are the default; quantize them: --set search.activationBits=8.']
+        : []),
       ...names.map((name) => `sdq hardware show ${name} lists what it runs.`),
       ...(file === undefined
         ? []

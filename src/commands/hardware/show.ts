@@ -42,7 +42,7 @@ export default class HardwareShow extends SdqCommand {
       })),
     );
     this.log(`${profile.name}: ${profile.summary}\n`);
-    this.log(pairTable(operators));
+    this.log(`${pairTable(operators)}\n\nThe first row of an operator that has both counts.`);
     if (profile.unified.length > 0) {
       this.log(
         `\nInputs of ${profile.unified.join(' and ')} share one scale: the layers that read them have the same bits.`,

@@ -1,0 +1,191 @@
+/** From a strategy, or another tool's file, to a device's bits and to another tool's file. */
+import path from 'node:path';
+
+import type {Config} from '../config/config-types.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import {readFileBounded} from '../files.ts';
+import {graphDigest} from '../graph/digest.ts';
+import type {Graph} from '../graph/graph.ts';
+import {layerTable} from '../graph/layer-table.ts';
+import {layerGeometries} from '../hardware/geometry.ts';
+import {joinedLayers} from '../hardware/joined-layers.ts';
+import {moveToHardware, type Move} from '../hardware/move.ts';
+import type {HardwareProfile} from '../hardware/profile.ts';
+import type {Registry} from '../plugins/registry.ts';
+import {buildStrategy, type Strategy} from '../sdq/strategy.ts';
+import {strategyFormats} from '../strategy-formats/index.ts';
+import type {ExportContext, StrategyFormat} from '../strategy-formats/format.ts';
+import {hardwareError, violationsOf} from './hardware-check.ts';
+import {costsOn} from './hardware-estimate.ts';
+import {readProfile} from './hardware-file.ts';
+import {readModelFile} from './model-file.ts';
+import {modelGraph} from './model-graph.ts';
+import {checkQuantizers, readStrategy} from './strategy-file.ts';
+import {strategyGraph} from './strategy-graph.ts';
+
+/** Of peers' files, as of strategies: far more than the largest network needs. */
+const limitBytes = 16 << 20;
+
+export interface ConvertRequest {
+  readonly file: string;
+  /** `sdq`, or the format of another tool. */
+  readonly from: string;
+  readonly to?: string | undefined;
+  readonly format: string;
+  readonly checkpoint?: string | undefined;
+  readonly sdqVersion: string;
+}
+
+export interface StrategySize {
+  readonly meanWeightBits: number;
+  readonly sizeKiB: number;
+  readonly bops: number;
+}
+
+export interface Converted {
+  readonly strategy: Strategy;
+  readonly text: string;
+  readonly extension: string;
+  readonly hardware: string | null;
+  readonly moves: readonly Move[];
+  readonly quantizer: {readonly from: string; readonly to: string} | null;
+  readonly before: StrategySize;
+  readonly after: StrategySize;
+  readonly notes: readonly string[];
+}
+
+/** @throws SdqError (exit 3) for files and networks that do not fit, (exit 4) for a layer that the device does not run at all */
+export async function convertStrategy(
+  request: ConvertRequest,
+  config: Config,
+  registry: Registry,
+  notice: (message: string) => void,
+): Promise<Converted> {
+  const {file} = request;
+  const read =
+    request.from === 'sdq'
+      ? await readOwn(file, config, registry, notice)
+      : await importStrategy(file, formatOf(request.from), config, registry, request.sdqVersion, notice);
+  const profile = request.to === undefined ? undefined : readProfile(request.to);
+  const {strategy, moves} =
+    profile === undefined ? {strategy: read.strategy, moves: []} : moved(read, profile, registry);
+  const {text, notes, extension} = print(request, strategy, read.graph, profile, registry);
+  const [from, to] = [read.strategy.quantizers.weights, strategy.quantizers.weights];
+  return {
+    strategy,
+    text,
+    extension,
+    hardware: profile?.name ?? null,
+    moves,
+    quantizer: from === to ? null : {from, to},
+    before: sizeOf(read.strategy),
+    after: sizeOf(strategy),
+    notes,
+  };
+}
+
+interface ReadStrategy {
+  readonly strategy: Strategy;
+  readonly graph: Graph | undefined;
+}
+
+const formatOf = (name: string): StrategyFormat => strategyFormats.find((format) => format.name === name)!;
+
+async function readOwn(
+  file: string,
+  config: Config,
+  registry: Registry,
+  notice: (message: string) => void,
+): Promise<ReadStrategy> {
+  const strategy = readStrategy(file);
+  checkQuantizers(strategy, registry, file);
+  return {strategy, graph: await strategyGraph(config, registry, strategy, file, notice)};
+}
+
+async function importStrategy(
+  file: string,
+  format: StrategyFormat,
+  config: Config,
+  registry: Registry,
+  sdqVersion: string,
+  notice: (message: string) => void,
+): Promise<ReadStrategy> {
+  const {model, quantizers, search} = config;
+  if (model === undefined) {
+    throw new SdqError(`${file}: a file of ${format.name} does not say which network it is for.`, {
+      code: 'config-incomplete',
+      exit: ExitCode.invalidInput,
+      suggestions: ['Choose one: --set model.name=resnet18.'],
+    });
+  }
+  const graph = await modelGraph(config, registry, model.name, notice);
+  const {layers} = layerTable(graph);
+  const names = layers.map(({name}) => name);
+  const text = Buffer.from(readFileBounded(file, limitBytes)).toString('utf8');
+  const bits = format.parse!(text, names, file);
+  const activationBits = Math.max(...[search.activationBits].flat());
+  const strategy = buildStrategy({
+    model: {name: model.name, digest: graphDigest(graph)},
+    quantizers,
+    layers,
+    weightBits: names.map((name) => bits.get(name)!.weightBits),
+    activationBits: names.map((name) => bits.get(name)!.activationBits ?? activationBits),
+    pinned: new Map(),
+    provenance: {method: format.name, sdqVersion},
+  });
+  return {strategy, graph};
+}
+
+/** @throws SdqError (exit 4) for a layer that has no bits at all on the device */
+function moved(
+  {strategy, graph}: ReadStrategy,
+  profile: HardwareProfile,
+  registry: Registry,
+): {strategy: Strategy; moves: readonly Move[]} {
+  const joined = graph === undefined ? [] : joinedLayers(graph, layerTable(graph).layers, profile.unified);
+  const result = moveToHardware(profile, strategy, registry.list('weight-quantizer'), joined);
+  const refusal = hardwareError(undefined, violationsOf(result.strategy, [profile], registry, graph));
+  if (refusal !== undefined) throw refusal;
+  return result;
+}
+
+function print(
+  {format: name, checkpoint, file}: ConvertRequest,
+  strategy: Strategy,
+  graph: Graph | undefined,
+  profile: HardwareProfile | undefined,
+  registry: Registry,
+): {text: string; notes: readonly string[]; extension: string} {
+  if (name === 'sdq') {
+    const extension = `${profile?.name ?? 'strategy'}.json`;
+    return {text: `${JSON.stringify(strategy, null, 2)}\n`, notes: [], extension};
+  }
+  if (graph === undefined) {
+    throw new SdqError(
+      `${file}: the network ${strategy.model.name} could not be built, and ${name} needs its layers.`,
+      {
+        code: 'strategy-network-unknown',
+        exit: ExitCode.invalidInput,
+        suggestions: [`Choose it in the config: --set model.name=${strategy.model.name}.`],
+      },
+    );
+  }
+  // The formats go through layers in network order, whatever the file's order was.
+  const {layers} = layerTable(graph);
+  const own = new Map(strategy.layers.map((layer) => [layer.name, layer]));
+  const ordered = {...strategy, layers: layers.map((layer) => own.get(layer.name)!)};
+  const context: ExportContext = {
+    layers,
+    ...(checkpoint === undefined ? {} : {tensors: readModelFile(path.resolve(checkpoint)).tensors}),
+    ...(profile === undefined || name !== 'finn'
+      ? {}
+      : {costs: costsOn(profile, registry, 1).network(layerGeometries(graph), ordered.layers)}),
+  };
+  const format = formatOf(name);
+  return {...format.print!(ordered, context), extension: format.extension};
+}
+
+function sizeOf({layers, summary: {meanWeightBits, bops}}: Strategy): StrategySize {
+  const bits = layers.reduce((sum, {params, weightBits}) => sum + params * weightBits, 0);
+  return {meanWeightBits, sizeKiB: bits / 8 / 1024, bops};
+}
