@@ -6,7 +6,7 @@ const perPhase = (phase: string, names: readonly string[]): string[] => names.ma
 
 const interval = ['loss', 'accuracy', 'epoch', 'imagesPerSecond', 'dataWaitFraction', 'epochLoss'];
 
-/** LAYER stands for the name of a layer. */
+/** LAYER stands for the name of a layer, BUDGET for a key of `search.target`. */
 export const metrics: readonly string[] = [
   ...perPhase('pretrain', [...interval, 'learningRate', 'validationAccuracy']),
   ...perPhase('search', [...interval, 'expectedMeanBits', 'committedMeanBits', 'scheduledMeanBits', 'lambda', 'tau']),
@@ -16,17 +16,29 @@ export const metrics: readonly string[] = [
   ...perPhase('train', [...interval, 'learningRate', 'validationAccuracy', 'taskLoss', 'binRegularizer']),
 ];
 
+/** Logged where the target has other budgets than mean bits, or activation bits are learned. */
+export const optionalMetrics: readonly string[] = [
+  ...perPhase('search/BUDGET', ['expected', 'committed', 'scheduled', 'lambda']),
+  'dbp/LAYER/BUDGET',
+  'dbp/LAYER/activationBeta',
+  'dbp/LAYER/activationBits',
+];
+
 const training = ['accuracy/best', 'accuracy/last', 'accuracy/test', 'epoch', 'steps'];
 
 /** Known once, at the end of a phase. */
 export const summaries: readonly string[] = [
   ...perPhase('pretrain', training),
-  ...perPhase('search', ['meanWeightBits', 'meanWeightBitsUnpinned', 'compression', 'missedBy', 'steps']),
+  ...perPhase('search', ['meanWeightBits', 'meanWeightBitsUnpinned', 'compression', 'steps']),
   ...perPhase('train', [...training, 'meanWeightBits', 'startAccuracy']),
   ...perPhase('fullPrecision', ['accuracy', 'top5', 'loss', 'samples']),
 ];
 
+const patterns = [...metrics, ...optionalMetrics].map(
+  (name) => new RegExp(`^${name.replace('LAYER', '.+').replace('BUDGET', '(sizeKiB|bops|latencyMs|energyUj)')}$`),
+);
+
 /** Whether a run logs a figure of this name. */
 export function isLogged(name: string): boolean {
-  return metrics.includes(name) || summaries.includes(name) || /^dbp\/.+\/(beta|bits|cost)$/.test(name);
+  return summaries.includes(name) || patterns.some((pattern) => pattern.test(name));
 }

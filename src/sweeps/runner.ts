@@ -52,7 +52,7 @@ export interface SweepRunOptions {
   readonly flags: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly notice: (message: string) => void;
-  readonly stop: StopSignal;
+  readonly stop: Pick<StopSignal, 'received' | 'signal'>;
   /** Milliseconds between two looks at running trials. */
   readonly pollMs?: number;
 }

@@ -5,7 +5,6 @@ import {setTimeout} from 'node:timers/promises';
 
 import {describe, expect, test} from '@jest/globals';
 
-import type {StopSignal} from '../../../src/runs/signals.ts';
 import {runSweep, type SweepRunOptions, type Trial} from '../../../src/sweeps/runner.ts';
 import {parseSweep} from '../../../src/sweeps/sweep-file.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
@@ -44,7 +43,7 @@ end(exit === 0 ? 'finished' : 'failed', exit);
 `,
 );
 
-const never: StopSignal = {received: () => undefined, signal: new AbortController().signal, dispose: () => undefined};
+const never: SweepRunOptions['stop'] = {received: () => undefined, signal: new AbortController().signal};
 
 function options(sweepYaml: string, change: Partial<SweepRunOptions> = {}): SweepRunOptions {
   const folder = mkdtempSync(path.join(base, 'sweep-'));
@@ -122,7 +121,7 @@ describe('a sweep of trials', () => {
 describe('interrupted', () => {
   test('by a signal: the trials get it once, are kept as interrupted, and are resumed by the next call', async () => {
     const abort = new AbortController();
-    const stop: StopSignal = {...never, received: () => 'SIGTERM', signal: abort.signal};
+    const stop: SweepRunOptions['stop'] = {received: () => 'SIGTERM', signal: abort.signal};
     const given = options('method: grid, parameters: {metric: {values: [1, 2, 3]}, hang: {value: true}}');
     const started = runSweep({...given, stop});
     while (startedTrials(given) < 2) await setTimeout(20);
