@@ -40,8 +40,10 @@ async function logged(cwd: string, name: string, count = 1): Promise<void> {
   const journals = (): string[] =>
     existsSync(runsOf(cwd)) ? listRuns(runsOf(cwd)).map(({id}) => path.join(runsOf(cwd), id, 'events.jsonl')) : [];
   const has = (file: string): boolean => existsSync(file) && readFileSync(file, 'utf8').includes(name);
-  for (const end = Date.now() + 20_000; journals().filter(has).length < count; await setTimeout(20)) {
+  const end = Date.now() + 20_000;
+  while (journals().filter(has).length < count) {
     if (Date.now() > end) throw new Error(`no run has logged ${name}`);
+    await setTimeout(20);
   }
 }
 
