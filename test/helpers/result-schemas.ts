@@ -18,7 +18,7 @@ export const resultNames = readdirSync(folder).map((file) => path.basename(file,
 export function resultProblems(name: string, stdout: string): string[] {
   const ajv = new Ajv2020({allErrors: true, strict: true, strictTypes: false, strictRequired: false});
   ajv.addFormat('path', true);
-  ajv.addSchema(read(path.join(root, 'schemas/strategy.schema.json')));
+  for (const name of ['strategy', 'hardware']) ajv.addSchema(read(path.join(root, `schemas/${name}.schema.json`)));
   const validate = ajv.compile(read(path.join(folder, `${name}.schema.json`)));
   if (validate(JSON.parse(stdout))) return [];
   return (validate.errors ?? []).map(({instancePath, message}) => `${instancePath}: ${message ?? ''}`);
