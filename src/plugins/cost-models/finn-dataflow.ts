@@ -156,12 +156,42 @@ function chooseAt(cycles: number, options: readonly (readonly Folding[])[], usab
     for (const name of resources) prices[name] *= (use[name] / Math.max(1, usable[name])) ** (1 / (1 + round / 4));
     for (const name of resources) prices[name] = Math.max(prices[name], 1e-6);
   }
-  return best!;
+  return repaired(best!, fast, usable);
 }
 
-/** How full the fullest resource is. */
+/** By how much the resources are overfull, in parts of what is usable. */
 const overfull = (use: Use, usable: Use): number =>
-  Math.max(...resources.map((name) => use[name] / Math.max(1, usable[name])));
+  resources.reduce((sum, name) => sum + Math.max(0, use[name] / Math.max(1, usable[name]) - 1), 0);
+
+/** Exchanges the folding of one layer after the other, each time the exchange that helps most, until the design fits or none helps. */
+function repaired(choice: Choice, options: readonly (readonly Folding[])[], usable: Use): Choice {
+  const chosen = [...choice.chosen];
+  let use = choice.use;
+  for (;;) {
+    let least = overfull(use, usable);
+    if (least === 0) return {chosen, use, fits: true};
+    let exchange: {layer: number; folding: Folding; use: Use} | undefined;
+    for (const [layer, foldingsOfLayer] of options.entries()) {
+      const own = chosen[layer]!;
+      for (const folding of foldingsOfLayer) {
+        const other = {
+          dsp: use.dsp - own.dsp + folding.dsp,
+          lut: use.lut - own.lut + folding.lut,
+          bram18: use.bram18 - own.bram18 + folding.bram18,
+          uram: use.uram - own.uram + folding.uram,
+        };
+        const left = overfull(other, usable);
+        if (left < least) {
+          least = left;
+          exchange = {layer, folding, use: other};
+        }
+      }
+    }
+    if (exchange === undefined) return {chosen, use, fits: false};
+    chosen[exchange.layer] = exchange.folding;
+    use = exchange.use;
+  }
+}
 
 /**
  * The folding of every layer for which the design fits and the slowest layer is fastest.
