@@ -1,12 +1,12 @@
 /** `hardware estimate`, `compare` and `table-template` of the built command. Needs `npm run build`. */
-import {mkdtempSync, readFileSync, writeFileSync} from 'node:fs';
+import {mkdirSync, mkdtempSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
 import type {LatencyTable} from '../../src/hardware/latency-table.ts';
 import type {Estimate} from '../../src/phases/hardware-estimate.ts';
-import {resultProblems} from '../helpers/result-schemas.ts';
+import {resultProblems, root} from '../helpers/result-schemas.ts';
 import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
@@ -113,4 +113,29 @@ test('hardware table-template, filled in, takes the place of the model; it is no
   const wrong = await sdq(measured, {cwd});
   expect(wrong.exitCode).toBe(3);
   expect(wrong.stderr).toMatch(/t\.json: \/rows\/0\/latencyUs: expected .*above 0, found -1/s);
+});
+
+test("a plugin's cost model, as docs/cost-models.md has it, on a profile of the user's own", async () => {
+  const plugin = path.join(cwd, 'serial');
+  mkdirSync(plugin);
+  const [, code] = /```js\n([\s\S]*?)```/.exec(readFileSync(path.join(root, 'docs/cost-models.md'), 'utf8'))!;
+  writeFileSync(
+    path.join(plugin, 'register.js'),
+    `${code!}export default async ({registry}) => registry.add(serial);\n`,
+  );
+  const hooks = {'sdq:register': './register.js'};
+  writeFileSync(
+    path.join(plugin, 'package.json'),
+    JSON.stringify({name: 'serial', version: '1.0.0', type: 'module', exports: './register.js', oclif: {hooks}}),
+  );
+  const profile = JSON.parse(readFileSync(path.join(root, 'hardware/generic-bops.json'), 'utf8')) as object;
+  const constant = (value: number, unit: string) => ({value, unit, source: 'hawq-v3'});
+  const constants = {clockMHz: constant(100, 'MHz'), lanes: constant(1000, 'lanes')};
+  const own = {...profile, name: 'serial-array', costModel: {family: 'my-serial-array', constants}};
+  writeFileSync(path.join(cwd, 'own.json'), JSON.stringify(own));
+  const args = ['hardware', 'estimate', 'own.json', '--strategy', 'w2.json', '--set', 'plugins=[./serial]', '--json'];
+  const {exitCode, stdout} = await sdq(args, {cwd});
+  expect({exitCode, problems: resultProblems('hardware-estimate', stdout)}).toEqual({exitCode: 0, problems: []});
+  const {layers} = JSON.parse(stdout) as Estimate;
+  expect(layers.map(({cycles, bops}) => cycles === Math.ceil(bops / 1000))).not.toContain(false);
 });
