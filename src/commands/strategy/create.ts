@@ -23,7 +23,8 @@ export default class StrategyCreate extends SdqCommand {
   ];
   static override flags = {
     hardware: Flags.string({
-      summary: 'Name of a hardware profile, or a file of your own that ends in .json, in place of the config\'s; may be repeated.',
+      summary:
+        "Name of a hardware profile, or a file of your own that ends in .json, in place of the config's; may be repeated.",
       helpValue: 'NAME',
       multiple: true,
     }),
@@ -33,7 +34,10 @@ export default class StrategyCreate extends SdqCommand {
 
   async run(): Promise<{path: string; strategy: Strategy}> {
     const {flags} = await this.parse(StrategyCreate);
-    const {config, registry} = await this.settings({require: ['model'], kinds: ['model', 'dataset', 'weight-quantizer']});
+    const {config, registry} = await this.settings({
+      require: ['model'],
+      kinds: ['model', 'dataset', 'weight-quantizer'],
+    });
     const graph = await modelGraph(config, registry, config.model.name, (message) => this.notice(message));
     const {layers} = layerTable(graph);
     const profiles = readProfiles(flags.hardware ?? config.hardware);
