@@ -17,13 +17,14 @@ import {faultyServer} from '../helpers/faulty-server.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const writer = path.resolve(import.meta.dirname, '../helpers/tracked-writer.js');
+const folder = temporaryFolder();
 const service = fakeMlflow();
 const server = faultyServer((request) => service.handle(request));
 beforeAll(() => server.start());
 afterAll(() => server.stop());
 
 test('100 times while 200 rows a second are logged: journal and server agree after a sync', async () => {
-  const directory = path.join(temporaryFolder(), 'run');
+  const directory = path.join(folder, 'run');
   mkdirSync(directory);
   const run: TrackedRun = {
     uid: 'killed',
