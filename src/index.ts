@@ -16,7 +16,7 @@ export type {Dataset, Split} from './data/dataset.ts';
 export {ExitCode, SdqError, type SdqErrorOptions} from './errors.ts';
 export {graphBuilder} from './graph/builder.ts';
 export type {Graph} from './graph/graph.ts';
-export type {Device, LayerFigures, LayerWork} from './hardware/cost-model.ts';
+export type {Device, LayerFigures, LayerWork, NetworkFigures} from './hardware/cost-model.ts';
 export {
   Registry,
   type ActivationQuantizerDefinition,

@@ -30,7 +30,7 @@ export interface LayerWork extends Bits {
 }
 
 /** What holds a layer back; `pipeline`: it waits for a slower layer that runs at the same time. */
-export type Bound = 'compute' | 'memory' | 'launch' | 'pipeline';
+type Bound = 'compute' | 'memory' | 'launch' | 'pipeline';
 
 /** What a model says of a layer, for the whole batch; null where its family models no such thing. */
 export interface LayerFigures {
@@ -57,7 +57,7 @@ export interface LayerCost extends LayerFigures {
 }
 
 /** What a design takes of a resource of the device. */
-export interface ResourceUse {
+interface ResourceUse {
   readonly name: string;
   readonly used: number;
   readonly usable: number;

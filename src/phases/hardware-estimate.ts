@@ -93,7 +93,7 @@ function readLatencyTable(file: string): LatencyTable {
   return value as unknown as LatencyTable;
 }
 
-export interface EstimatedLayer extends LayerCost {
+interface EstimatedLayer extends LayerCost {
   readonly name: string;
   readonly op: string;
   readonly weightBits: number;

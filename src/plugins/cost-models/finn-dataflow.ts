@@ -266,10 +266,14 @@ function doesNotFit(works: readonly LayerWork[], {use}: Choice, usable: Use, dev
     {
       code: 'hardware-design-too-large',
       exit: ExitCode.hardwareViolated,
-      suggestions: [
-        `Block RAM and UltraRAM of ${device.name} hold ${kib(memoryBits(usable))} KiB: at most ${(memoryBits(usable) / params).toFixed(2)} mean weight bits of this network.`,
-        'Each bit more of the activations doubles the thresholds, which are in LUTs: 4 bits or fewer are the rule.',
-      ],
+      suggestions:
+        short === 'lut'
+          ? [
+              'Each bit more of the activations doubles the thresholds, which are in LUTs: 4 bits or fewer are the rule.',
+            ]
+          : [
+              `Block RAM and UltraRAM of ${device.name} hold ${kib(memoryBits(usable))} KiB: at most ${(memoryBits(usable) / params).toFixed(2)} mean weight bits of this network.`,
+            ],
     },
   );
 }
