@@ -20,7 +20,7 @@ import type {Sweep} from './sweep-file.ts';
 import {assignment, trialCount, type Assignment} from './trials.ts';
 
 /** `failed`: its process ended with an exit code above 0; `stopped`: by early_terminate. */
-export type TrialStatus = 'running' | 'interrupted' | 'finished' | 'failed' | 'stopped';
+type TrialStatus = 'running' | 'interrupted' | 'finished' | 'failed' | 'stopped';
 
 export interface Trial {
   /** From 1. */

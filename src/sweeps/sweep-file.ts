@@ -19,7 +19,7 @@ import {isLogged, metrics, summaries} from './metric-names.ts';
 
 export type Method = 'grid' | 'random' | 'bayes' | 'custom';
 
-export interface Parameter {
+interface Parameter {
   /** Key of the config, e.g. `search.target.meanWeightBits`. */
   readonly name: string;
   /** JSON pointer in the file. */

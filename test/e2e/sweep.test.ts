@@ -16,8 +16,8 @@ const base = temporaryFolder();
 function job(): string {
   const cwd = mkdtempSync(path.join(base, 'job-'));
   writeSmallJob(cwd);
-  // A target that each of these searches reaches.
-  const config = {...smallJob, search: {...smallJob.search, target: {meanWeightBits: 6.5}}};
+  // The search is at its target from the start.
+  const config = {...smallJob, search: {...smallJob.search, target: {meanWeightBits: 8}}};
   writeFileSync(path.join(cwd, 'sdq.config.json'), JSON.stringify(config));
   return cwd;
 }
@@ -57,7 +57,7 @@ describe('sdq sweep', () => {
     expect(JSON.parse(validated.stdout)).toMatchObject({valid: true, method: 'grid', trials: 3, parameters: ['seed']});
 
     const {child, outcome} = startSdq(['sweep', 'run', 'sweep.yaml'], {cwd});
-    await logged(cwd, 'search/loss', 2);
+    await logged(cwd, 'pretrain/loss', 2);
     child.kill('SIGKILL');
     await outcome;
     const before = listRuns(runsOf(cwd));
@@ -94,7 +94,7 @@ describe('sdq sweep', () => {
       const cwd = job();
       await sdq(['sweep', 'create', '--parameter', 'train.epochs=[300]'], {cwd});
       const {child, outcome} = startSdq(['sweep', 'run', 'sweep.yaml', '--json'], {cwd});
-      await logged(cwd, 'search/loss');
+      await logged(cwd, 'pretrain/loss');
       const start = Date.now();
       child.kill(signal);
       const {exitCode, stdout, stderr} = await outcome;
@@ -185,7 +185,7 @@ describe('a run that an agent starts', () => {
       [{}, 143],
     ] as const) {
       const {child, outcome} = startSdq(['run', '--sweep-params', 'params.json'], {cwd, env});
-      await logged(cwd, 'search/loss', exitCode === null ? 1 : 2);
+      await logged(cwd, 'pretrain/loss', exitCode === null ? 1 : 2);
       const start = Date.now();
       child.kill('SIGTERM');
       expect((await outcome).exitCode).toBe(exitCode);
