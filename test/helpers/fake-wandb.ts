@@ -67,7 +67,8 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
     const {query, variables = {}} = JSON.parse(body.toString()) as {query: string; variables?: Record<string, unknown>};
     const operation = /(?:query|mutation)\s+(\w+)/.exec(query)?.[1] ?? '';
     operations.push(operation);
-    const path = `${variables['entity'] ?? 'me'}/${variables['project'] ?? ''}/${variables['name'] ?? ''}`;
+    const text = (name: string, or: string): string => (typeof variables[name] === 'string' ? variables[name] : or);
+    const path = `${text('entity', 'me')}/${text('project', '')}/${text('name', '')}`;
     switch (operation) {
       case 'Viewer':
         return data({viewer: {id: '1', entity: 'me', username: 'me', flags: '{}', teams: {edges: []}}});

@@ -43,6 +43,7 @@ function offlineRun(env: Readonly<Record<string, string>>): TestRun {
 
 /** Field 2 of the record, after its number. */
 const isHistory = (frame: Uint8Array): boolean => {
+  if (frame[0] !== 0x08) return false;
   let at = 1;
   while (frame[at]! >= 0x80) at += 1;
   return frame[at + 1] === 0x12;
@@ -226,7 +227,7 @@ describeWith('wandb')('the Python package wandb', () => {
     expect(files).toHaveLength(2);
     for (const file of files) await sync(file);
     const stored = uploaded('resumed');
-    const steps = stored.history.filter((line) => line !== undefined).map((line) => parseLine(line)['_step']);
+    const steps = stored.history.map((line) => parseLine(line)['_step']);
     expect(new Set(steps)).toEqual(new Set(Array.from({length: 40}, (_, i) => i + 1)));
     expect(stored).toMatchObject({complete: true, exitCode: 0});
   });

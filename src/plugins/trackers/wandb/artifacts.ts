@@ -3,8 +3,7 @@ import {createHash} from 'node:crypto';
 import {closeSync, openSync, readSync} from 'node:fs';
 import path from 'node:path';
 
-import type {Event} from '../../../runs/journal.ts';
-import type {TrackedRun} from '../../../tracking/tracker.ts';
+import type {Event, TrackedRun} from '../../../tracking/tracker.ts';
 
 export interface ArtifactFile {
   /** Name of the artifact: unique in its project. */

@@ -1,6 +1,5 @@
 /** What W&B shows of a run beside its rows: name, tags, config. */
-import type {Event} from '../../../runs/journal.ts';
-import type {TrackedRun} from '../../../tracking/tracker.ts';
+import type {Event, TrackedRun} from '../../../tracking/tracker.ts';
 import type {WandbSettings} from './settings.ts';
 
 export interface RunDescription {

@@ -37,10 +37,11 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
       },
       artifacts: {
         type: 'array',
-        items: {enum: ['strategy', 'checkpoint', 'report', 'table']},
+        items: {enum: ['strategy', 'table', 'checkpoint']},
         uniqueItems: true,
-        default: ['strategy', 'report', 'table'],
-        description: 'What is sent beside the rows.',
+        default: ['strategy', 'table'],
+        description:
+          'What is sent beside numbers: `strategy`, `table` (bits per layer), `checkpoint` (the weights after each phase).',
       },
     },
   },
@@ -59,7 +60,9 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
     }
   },
 
-  create({cwd, env, notice, options}) {
+  create(context) {
+    const {cwd, env, options} = context;
+    const notice = (message: string): void => context.notice(message);
     const settings = resolveSettings(options, env, cwd);
     if (settings.mode === 'disabled') return undefined;
     if (settings.offlineReason !== undefined) {

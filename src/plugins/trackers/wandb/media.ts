@@ -1,7 +1,7 @@
 /** Tables as W&B keeps them: a JSON file of the run below `media/table`, and a value in the history that points to it. */
 import {createHash} from 'node:crypto';
 
-import type {Event} from '../../../runs/journal.ts';
+import type {Event} from '../../../tracking/tracker.ts';
 
 export interface Table {
   readonly name: string;

@@ -22,8 +22,8 @@ import {hostname} from 'node:os';
 import path from 'node:path';
 
 import {fileError} from '../../../files.ts';
-import {followJournal, type Event} from '../../../runs/journal.ts';
-import type {End, TrackedRun} from '../../../tracking/tracker.ts';
+import {followRun} from '../../../tracking/run-journal.ts';
+import type {End, Event, TrackedRun} from '../../../tracking/tracker.ts';
 import {artifactOf, clientIdOf, digestOf, manifestDigest, type ArtifactFile} from './artifacts.ts';
 import {fileHeader, frameRecord, readFrames} from './framing.ts';
 import {encodeRecord, fileTypeMedia, readRecordHead, type LogRecord} from './records.ts';
@@ -60,7 +60,7 @@ export function openOfflineLog(run: TrackedRun, runId: string, settings: WandbSe
   const name = `run-${runId}.wandb`;
   const earlier = earlierFiles(parent, name);
   let {seq: logged, isEnded} = lastRecord(earlier.at(-1));
-  const reader = followJournal(path.join(run.directory, 'events.jsonl'), {seq: 0, offset: 0});
+  const reader = followRun(run);
   let state: RowState = emptyState;
   let told: RunDescription = description(run, settings, []);
   let file: OpenFile | undefined;

@@ -3,10 +3,9 @@
  * as line k, so that a line sent twice is still one line.
  */
 import {existsSync} from 'node:fs';
-import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 
-import {readJournal, type Event} from '../../../runs/journal.ts';
+import {eventsUpTo} from '../../../tracking/run-journal.ts';
 import {
   TrackerError,
   type Cursor,
@@ -125,7 +124,7 @@ export function createWandbTracker({
   const fill = async (serverLines: number, seq: number, signal: AbortSignal): Promise<void> => {
     let state: RowState = {...emptyState, lastStep: kept.firstStep - 1};
     const missing = Math.max(0, serverLines - kept.firstLine);
-    for (const events of chunked(readJournal(path.join(run.directory, 'events.jsonl')), seq)) {
+    for (const events of eventsUpTo(run, seq)) {
       const added = addEvents(state, events, run.startedAt, settings.artifacts.has('table'));
       const lacking = added.rows.slice(Math.max(0, missing - state.count));
       if (lacking.length > 0) await sendRows(lacking, added.state.count - lacking.length, signal, added.state);
@@ -185,7 +184,7 @@ export function createWandbTracker({
       kept = {runId, entity, project, firstLine, firstStep};
 
       rows = {...emptyState, lastStep: firstStep - 1};
-      for (const events of chunked(readJournal(path.join(run.directory, 'events.jsonl')), lastSeq)) {
+      for (const events of eventsUpTo(run, lastSeq)) {
         rows = addEvents(rows, events, run.startedAt, settings.artifacts.has('table')).state;
         told = description(run, settings, events, told);
       }
@@ -271,19 +270,6 @@ export function createWandbTracker({
 function stateOf(cursor: Cursor | undefined): State | undefined {
   const state = cursor?.state as unknown as Partial<State> | null | undefined;
   return typeof state?.runId === 'string' && typeof state.project === 'string' ? (state as State) : undefined;
-}
-
-/** The events up to number `seq`, in lists of a thousand. */
-function* chunked(events: Iterable<Event>, seq: number): Generator<readonly Event[]> {
-  let chunk: Event[] = [];
-  for (const event of events) {
-    if (event.seq > seq) break;
-    chunk.push(event);
-    if (chunk.length < 1000) continue;
-    yield chunk;
-    chunk = [];
-  }
-  if (chunk.length > 0) yield chunk;
 }
 
 /** Page of a run; the public server has its pages at another address than its interface. */
