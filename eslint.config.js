@@ -82,6 +82,7 @@ const forbidden = {
     'tensor',
     'data',
   ],
+  tracking: ['commands', 'cli', 'config', 'phases', 'report', 'hooks', 'training', 'sdq', 'graph', 'tensor', 'data'],
   config: ['commands', 'cli', 'phases', 'runs', 'report', 'hooks', 'training', 'sdq', 'graph', 'tensor', 'data'],
   phases: ['commands', 'cli', 'hooks', 'sweeps'],
   sweeps: ['commands', 'cli', 'hooks', 'plugins', 'training', 'sdq', 'graph', 'tensor', 'data'],

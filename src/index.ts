@@ -34,5 +34,19 @@ export {
   type OptionsSchema,
   type RegisterHook,
   type SearcherDefinition,
+  type TrackerDefinition,
   type WeightQuantizerDefinition,
 } from './plugins/registry.ts';
+export {
+  TrackerError,
+  type Cursor,
+  type End,
+  type Event,
+  type Json,
+  type Pushed,
+  type RemoteRun,
+  type TrackedRun,
+  type Tracker,
+  type TrackerContext,
+  type TrackerProbe,
+} from './tracking/tracker.ts';

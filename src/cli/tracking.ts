@@ -55,7 +55,7 @@ export function startTracking(
 
 function startWorker(workerData: TrackingWork): Worker {
   // A small young generation: memory stays flat however many rows there are.
-  const resourceLimits = {maxYoungGenerationSizeMb: 8};
+  const resourceLimits = {maxYoungGenerationSizeMb: 4};
   if (!import.meta.url.endsWith('.ts')) {
     return new Worker(new URL('tracking-worker.js', import.meta.url), {workerData, resourceLimits});
   }

@@ -49,7 +49,7 @@ export interface PumpOutcome {
   readonly message: string | null;
 }
 
-const batchLimit = {events: 1000, bytes: 1 << 20};
+const batchLimit = {events: 500, bytes: 1 << 19};
 /** Between two looks at the journal. */
 const pollMs = 2000;
 const firstPauseMs = 1000;
