@@ -4,7 +4,7 @@
  */
 
 /** Integers of some widths, or floating point. */
-export type Format = IntegerFormat | FloatFormat;
+type Format = IntegerFormat | FloatFormat;
 
 export interface IntegerFormat {
   readonly type: 'integer';
@@ -25,7 +25,7 @@ export interface IntegerFormat {
 }
 
 /** Not quantized: bitwidth 32 of a strategy. */
-export interface FloatFormat {
+interface FloatFormat {
   readonly type: 'float';
   readonly bits: readonly [32];
   /** Bits that a value takes in memory; 16 where the device computes in half precision. */
@@ -38,7 +38,7 @@ export interface AllowedFormats {
   readonly activations: readonly string[];
 }
 
-export interface OperatorRule extends AllowedFormats {
+interface OperatorRule extends AllowedFormats {
   /** For a Conv whose groups have one input channel each; it takes the place of the operator's own. */
   readonly depthwise?: AllowedFormats;
 }
@@ -46,7 +46,7 @@ export interface OperatorRule extends AllowedFormats {
 /**
  * Combinations of weight bits and activation bits; the first rule that has both counts, and one that no rule has is not allowed.
  */
-export interface PairRule {
+interface PairRule {
   readonly weights: readonly number[];
   readonly activations: readonly number[];
   /** [weight bits, activation bits] that the multiplier runs them as; left out: as they are. */
@@ -54,7 +54,7 @@ export interface PairRule {
 }
 
 /** A number of the device with where it comes from. */
-export interface Constant {
+interface Constant {
   readonly value: number;
   readonly unit: string;
   /** Key of the profile's `sources`. */
@@ -62,7 +62,7 @@ export interface Constant {
 }
 
 /** What a device has of one thing, e.g. DSP blocks. */
-export interface Resource {
+interface Resource {
   readonly amount: number;
   /** The part that a design can fill, 0 to 1. */
   readonly usable: number;
@@ -70,7 +70,7 @@ export interface Resource {
 }
 
 /** The cost model of a device. */
-export interface CostModel {
+interface CostModel {
   /** Name of a cost model: built-in, or of a plugin. */
   readonly family: string;
   /** The numbers that this model takes, by name. */

@@ -24,7 +24,7 @@ export interface AllowedPair extends Bits {
 /** A weight quantizer's name and what a format asks about. */
 export type QuantizerTraits = Pick<WeightQuantizer, 'zeroPoint' | 'granularity' | 'grid'> & {readonly name: string};
 
-export type RuleName = 'operator' | 'weight-bits' | 'activation-bits' | 'pair' | 'unified' | 'weight-quantizer';
+type RuleName = 'operator' | 'weight-bits' | 'activation-bits' | 'pair' | 'unified' | 'weight-quantizer';
 
 type Found = number | string | readonly [weightBits: number, activationBits: number];
 

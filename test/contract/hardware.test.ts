@@ -4,7 +4,7 @@ import path from 'node:path';
 
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
-import {failure} from '../helpers/failures.ts';
+import {failure, writeSmallJob} from '../helpers/failures.ts';
 import {resultProblems, root} from '../helpers/result-schemas.ts';
 import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
@@ -128,7 +128,7 @@ describe('strategy convert', () => {
     ]);
     const folding = readJson(path.basename(result['path'] as string)) as Record<string, {PE: number; SIMD: number}>;
     const units = Object.keys(folding).filter((name) => /^[MV]VAU_/.test(name));
-    expect(units).toHaveLength(6);
+    expect(units).toHaveLength(8);
     expect(units.every((name) => folding[name]!.PE >= 1 && folding[name]!.SIMD >= 1)).toBe(true);
   });
 });
@@ -150,7 +150,11 @@ describe('refused', () => {
       ['strategy', 'validate', 's.json', '--hardware', 'dpu-512'],
       /no hardware profile "dpu-512".*Did you mean "dpu-b512"/,
     ],
-    [3, ['strategy', 'validate', 's.json', '--set', 'model.name=resnet20'], /resnet20 has no quantized layer/],
+    [
+      3,
+      ['strategy', 'validate', 's.json', '--set', 'model.name=resnet20'],
+      /layers\/0\/params is 9408; layer "conv1" of resnet20 has 432/,
+    ],
     [3, ['strategy', 'validate', 'large.json'], /16777217 bytes; at most 16777216 are read/],
     [
       3,
@@ -163,6 +167,21 @@ describe('refused', () => {
     writeFileSync(path.join(cwd, 'large.json'), Buffer.alloc((16 << 20) + 1, ' '));
     expect(await failure(args, cwd, exit)).toMatch(message);
   });
+});
+
+test('train refuses a strategy that the hardware of the config does not run, before it trains', async () => {
+  const job = path.join(cwd, 'job');
+  writeSmallJob(job);
+  const run = async (...args: string[]): Promise<void> => {
+    expect(await sdq(args, {cwd: job})).toMatchObject({exitCode: 0});
+  };
+  await run('pretrain', '--output', 'full.safetensors');
+  await run('strategy', 'create', '--weight-bits', '4', '--set', 'search.activationBits=4');
+  const args = ['train', '--strategy', 'strategy.json', '--checkpoint', 'full.safetensors'];
+  const message = await failure([...args, '--set', 'hardware=[bitfusion-edge,dpu-b512]'], job, 4);
+  expect(message).toMatch(
+    /strategy\.json breaks \d+ hardware rules: dpu-b512: weight quantizer symmetric; allowed: narrow-per-tensor/,
+  );
 });
 
 test('every profile that is published is a file of the package', () => {
