@@ -59,7 +59,7 @@ export function openOfflineLog(run: TrackedRun, runId: string, settings: WandbSe
   const parent = path.join(settings.directory ?? run.directory, 'wandb');
   const name = `run-${runId}.wandb`;
   const earlier = earlierFiles(parent, name);
-  let {seq: logged, isEnded} = lastRecord(earlier.at(-1));
+  let {seq: logged, isEnded} = lastRecord(earlier);
   const reader = followRun(run);
   let state: RowState = emptyState;
   let told: RunDescription = description(run, settings, []);
@@ -199,14 +199,17 @@ function earlierFiles(parent: string, name: string): readonly string[] {
   }
 }
 
-function lastRecord(file: string | undefined): {seq: number; isEnded: boolean} {
-  let last = {seq: 0, isEnded: false};
-  if (file === undefined) return last;
-  for (const frame of readFrames(file)) {
-    const {num, isExit} = readRecordHead(frame);
-    last = {seq: Math.max(last.seq, num), isEnded: isExit || (last.isEnded && num === last.seq)};
+/** How far the newest file with events came; a process may have been killed right after it made a file. */
+function lastRecord(files: readonly string[]): {seq: number; isEnded: boolean} {
+  for (const file of files.toReversed()) {
+    let last = {seq: 0, isEnded: false};
+    for (const frame of readFrames(file)) {
+      const {num, isExit} = readRecordHead(frame);
+      last = {seq: Math.max(last.seq, num), isEnded: isExit || (last.isEnded && num === last.seq)};
+    }
+    if (last.seq > 0) return last;
   }
-  return last;
+  return {seq: 0, isEnded: false};
 }
 
 /** The second counts in the name: another file of the same second takes the next free one. */

@@ -3,6 +3,8 @@ import path from 'node:path';
 
 import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals';
 
+import {readFrames} from '../../../../../src/plugins/trackers/wandb/framing.ts';
+import {readRecordHead} from '../../../../../src/plugins/trackers/wandb/records.ts';
 import {wandbTracker} from '../../../../../src/plugins/trackers/wandb/index.ts';
 import type {TrackerDefinition} from '../../../../../src/plugins/registry.ts';
 import {fakeWandb, parseLine, type StoredRun} from '../../../../helpers/fake-wandb.ts';
@@ -175,6 +177,22 @@ describe('the W&B tracker', () => {
     await run.sync();
     expect(stored('again').history.map((line) => parseLine(line)['step'])).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     expect(stored('again')).toMatchObject({complete: true, exitCode: 0});
+  });
+
+  test('a log file that was made and never written to does not make the next one start again', async () => {
+    const run = runWith({WANDB_RUN_ID: 'empty'});
+    log(run, 1, 5);
+    await run.sync();
+    const parent = path.join(run.run.directory, 'wandb');
+    const empty = path.join(parent, 'offline-run-29991231_235959-empty');
+    mkdirSync(empty);
+    writeFileSync(path.join(empty, 'run-empty.wandb'), '');
+    log(run, 6, 2);
+    await run.sync();
+    const files = readdirSync(parent).map((name) => path.join(parent, name, 'run-empty.wandb'));
+    const numbers = files.flatMap((file) => [...readFrames(file)].map((frame) => readRecordHead(frame).num));
+    expect(new Set(numbers)).toEqual(new Set([0, 1, 2, 3, 4, 5, 6, 7]));
+    expect(numbers.filter((number) => number === 3)).toHaveLength(1);
   });
 
   test('a run of another process under the same WANDB_RUN_ID is continued, refused or demanded as WANDB_RESUME says', async () => {
