@@ -193,7 +193,8 @@ function earlierFiles(parent: string, name: string): readonly string[] {
     return readdirSync(parent)
       .filter((folder) => folder.startsWith('offline-run-') && folder.endsWith(`-${runId}`))
       .sort()
-      .map((folder) => path.join(parent, folder, name));
+      .map((folder) => path.join(parent, folder, name))
+      .filter((file) => existsSync(file));
   } catch {
     return [];
   }
