@@ -18,8 +18,9 @@ import {
   type Violation,
 } from '../../../src/hardware/rules.ts';
 import {profileNames, readProfile} from '../../../src/phases/hardware-file.ts';
+import {models} from '../../../src/plugins/models/index.ts';
 import {weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
-import {summarize, type LayerPrecision, type Strategy} from '../../../src/sdq/strategy.ts';
+import {buildStrategy, summarize, type LayerPrecision, type Strategy} from '../../../src/sdq/strategy.ts';
 
 /** [op, weight bits, activation bits] of each layer, in network order. */
 type Row = readonly [op: 'Conv' | 'Gemm' | 'MatMul' | 'depthwise', weightBits: number, activationBits: number];
@@ -499,6 +500,25 @@ describe('inputs that share a scale', () => {
       },
     ]);
   });
+});
+
+test('the depthwise layers of MobileNetV2 are its 17 middle convolutions, and its strategy says so', () => {
+  const model = models.find(({name}) => name === 'mobilenet-v2')!;
+  const {layers} = layerTable(model.build(model.defaults, {}));
+  const depthwise = layers.filter((layer) => layer.depthwise === true);
+  expect(depthwise).toHaveLength(17);
+  const bits = layers.map(() => 4);
+  const strategy = buildStrategy({
+    model: {name: 'mobilenet-v2', digest: '0'.repeat(64)},
+    quantizers: {weights: 'symmetric', activations: 'pact'},
+    layers,
+    weightBits: bits,
+    activationBits: bits,
+    pinned: new Map(),
+    provenance: {method: 'uniform', sdqVersion: '0.1.0'},
+  });
+  const found = violations(readProfile('cutlass-sm80'), strategy).filter(({rule}) => rule === 'weight-bits');
+  expect(found.map(({layer}) => layer)).toEqual(depthwise.map(({name}) => name));
 });
 
 describe('moving', () => {
