@@ -76,7 +76,7 @@ describe('settings that do not fit the data or the model are refused before anyt
     ['search.candidates=[]', 3, '/search/candidates'],
     ['search.candidates=[4,2]', 3, '/search/candidates/1 is 2 after 4'],
     ['search.candidates=[2,2]', 3, 'found [2,2]'],
-    ['search.target.meanWeightBits=1', 3, 'with every layer at its lowest candidate the cost is'],
+    ['search.target.meanWeightBits=1', 3, 'the smallest that the candidates can reach is'],
     ['search.pin={nope: 2}', 3, 'no layer is named "nope"'],
     ['search.epohcs=2', 3, 'Did you mean "epochs"?'],
     ['engine.threads=0', 3, '/engine/threads'],

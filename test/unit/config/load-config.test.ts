@@ -80,7 +80,7 @@ describe('every place and format is read', () => {
       seed: 0,
       engine: {name: 'auto', threads: 'auto'},
       quantizers: {weights: 'symmetric', activations: 'pact'},
-      search: {method: 'sdq', target: {meanWeightBits: 2}, dbp: {thetaInit: 2, betaThreshold: 0.5}},
+      search: {method: 'sdq', target: {}, pareto: 0, dbp: {thetaInit: 2, betaThreshold: 0.5}},
       train: {distillation: {teacher: 'self'}, binRegularization: {weight: 0.1}},
     });
     expect([config.pretrain, config.search, config.train].map(({optimizer}) => optimizer.learningRate)).toEqual([
