@@ -150,5 +150,7 @@ export default tseslint.config(
       'jest/no-standalone-expect': 'off',
     },
   },
+  // A suite that several test files run with their own subject.
+  {files: ['test/helpers/**/*.ts'], rules: {'jest/no-export': 'off'}},
   prettier,
 );

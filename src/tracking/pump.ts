@@ -69,6 +69,7 @@ export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
     timer = setTimeout(() => deadline.abort(), graceMs);
   });
 
+  const isOver = (): boolean => deadline.signal.aborted;
   const overdue = new Promise<never>((_, reject) => {
     deadline.signal.addEventListener('abort', () =>
       reject(new TrackerError(`not all could be sent within ${graceMs / 1000} s of the end`, {kind: 'transient'})),
@@ -108,11 +109,11 @@ export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
         lookForStop();
         return result;
       } catch (error) {
-        if (!isTransient(error) || tries >= attempts || deadline.signal.aborted) throw error;
+        if (!isTransient(error) || tries >= attempts || isOver()) throw error;
         if (!inTrouble) notice(redact(`${name}: ${error.message}. The journal keeps every row; trying again.`));
         inTrouble = true;
         await pause(tries, error.retryAfterMs ?? 0);
-        if (deadline.signal.aborted) throw error;
+        if (isOver()) throw error;
       }
     }
   };
@@ -214,7 +215,7 @@ function select(
 
 /** By name, because a plugin throws the `TrackerError` of the copy of sdq that it finds. */
 function isTransient(error: unknown): error is TrackerError {
-  return error instanceof Error && error.name === 'TrackerError' && (error as TrackerError).kind === 'transient';
+  return error instanceof Error && error.name === 'TrackerError' && 'kind' in error && error.kind === 'transient';
 }
 
 const finalStatuses: Readonly<Record<string, FinalStatus>> = {

@@ -8,10 +8,10 @@ import {serviceFolder} from '../../scripts/python-service-list.js';
 
 /** Of the environment's `bin`. */
 export function pythonProgram(service: string, program = 'python'): string {
-  return path.join(serviceFolder(service) as string, 'bin', program);
+  return path.join(serviceFolder(service), 'bin', program);
 }
 
 /** `describe`, or `describe.skip` where the service is not installed. */
 export function describeWith(service: string): typeof describe | typeof describe.skip {
-  return existsSync(path.join(serviceFolder(service) as string, 'ready')) ? describe : describe.skip;
+  return existsSync(path.join(serviceFolder(service), 'ready')) ? describe : describe.skip;
 }

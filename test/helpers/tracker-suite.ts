@@ -55,9 +55,9 @@ export interface TestRun {
   readonly journal: Journal;
   readonly notices: string[];
   /** Sends while the run is on, until `end` is called. */
-  start(): {end(end: Pick<End, 'status' | 'exitCode'>): Promise<PumpOutcome>};
+  readonly start: () => {readonly end: (end: Pick<End, 'status' | 'exitCode'>) => Promise<PumpOutcome>};
   /** Sends the rest, as `sdq track sync` does. */
-  sync(): Promise<PumpOutcome>;
+  readonly sync: () => Promise<PumpOutcome>;
 }
 
 /** A run with its journal, without training. */
@@ -65,7 +65,10 @@ export function testRun(
   {define, env, options}: Subject,
   folder: string,
   url: string,
-  {config = {seed: 1, search: {epochs: 4}} as Readonly<Record<string, unknown>>, graceMs = 400} = {},
+  {
+    config = {seed: 1, search: {epochs: 4}},
+    graceMs = 400,
+  }: {readonly config?: Readonly<Record<string, unknown>>; readonly graceMs?: number} = {},
 ): TestRun {
   const id = `20261123-211016-run-${(runs++).toString(16).padStart(4, '0')}`;
   const directory = path.join(folder, id);

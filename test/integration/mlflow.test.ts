@@ -192,7 +192,7 @@ describeWith('mlflow')('a real MLflow server', () => {
     ]);
     const parent = parentOf(runs);
     expect(Object.keys(parent.artifacts)).toContain('tables/bits-per-layer.json');
-    const {results} = onlyRun(cwd).record as {results: {train: {accuracy: {test: number}}}};
+    const results = onlyRun(cwd).record.results as {readonly train: {readonly accuracy: {readonly test: number}}};
     expect(parent.metrics['train/accuracy/test']!.map(([, , value]) => value)).toEqual([results.train.accuracy.test]);
     // Sent again, nothing changes.
     const again = await sdq(['track', 'sync', '--json'], {cwd, env: env()});

@@ -109,7 +109,8 @@ export function mlflowTracker(timeoutMs: number): TrackerDefinition<MlflowOption
 
 export const mlflow = mlflowTracker(30_000);
 
-function createMlflow({env, notice, options}: TrackerContext<MlflowOptions>, timeoutMs: number): Tracker {
+function createMlflow(context: TrackerContext<MlflowOptions>, timeoutMs: number): Tracker {
+  const {env, options} = context;
   let connection: Connection;
   let run: TrackedRun;
   let state: State;
@@ -221,7 +222,7 @@ function createMlflow({env, notice, options}: TrackerContext<MlflowOptions>, tim
       }
     };
     for (const entries of batches(sent.map(({entry, seq}) => ({...entry, seq})))) {
-      await sendPart(entries.map(({seq, ...entry}) => ({seq, entry: entry as Entry})));
+      await sendPart(entries.map(({seq, ...entry}) => ({seq, entry})));
     }
     return refused;
   };
@@ -283,7 +284,8 @@ function createMlflow({env, notice, options}: TrackerContext<MlflowOptions>, tim
         entries.map((entry) => ({entry, seq: 0})),
         signal,
       );
-      if (refused.length > 0) notice(`mlflow: ${refused.length} params or tags are not taken: ${refused[0]!.reason}`);
+      if (refused.length > 0)
+        context.notice(`mlflow: ${refused.length} params or tags are not taken: ${refused[0]!.reason}`);
       return {
         id: state.run,
         url: `${connection.page}/#/experiments/${state.experiment}/runs/${state.run}`,
