@@ -43,6 +43,8 @@ const jobs: readonly (readonly [name: string, ...args: string[]])[] = [
   ['run', 'run'],
   ['runs-list', 'runs', 'list'],
   ['runs-show', 'runs', 'show'],
+  ['track-status', 'track', 'status'],
+  ['track-sync', 'track', 'sync'],
   ['bench-step', 'bench', 'step', '--model', 'cnn-small', '--batch', '8', '--steps', '2'],
 ];
 
