@@ -73,7 +73,8 @@ export function newSweep({
     parameters: Object.fromEntries(parameters ?? defaults[method]),
     ...(cap === undefined ? {} : {run_cap: cap}),
     ...(hyperband === undefined ? {} : {early_terminate: {type: 'hyperband', min_iter: hyperband}}),
-    command: ['${env}', 'npx', 'sdq', 'run', '--sweep-params', '${args_json_file}'],
+    // Not by npx, which dies of the agent's SIGTERM without passing it on.
+    command: ['${env}', 'node_modules/.bin/sdq', 'run', '--sweep-params', '${args_json_file}'],
   };
   return stringify(content, {version: '1.1'}).replaceAll(/(^|[\s[])(-?\d+)(e[-+]\d+)/g, '$1$2.0$3');
 }

@@ -52,6 +52,8 @@ export interface Sweep {
   readonly name: string | null;
   /** The arguments of `sdq` that a trial starts with, e.g. `run --sweep-params ${args_json_file}`. */
   readonly arguments: readonly string[];
+  /** Whether the command starts it by npx, which does not pass signals on. */
+  readonly usesNpx: boolean;
   readonly metric: Metric | null;
   /** In W&B's order: by name, at every level. */
   readonly parameters: readonly Parameter[];
@@ -144,6 +146,7 @@ export function parseSweep(
     method,
     name: found.name ?? null,
     arguments: argumentsOf(found.command ?? []),
+    usesNpx: (found.command ?? []).includes('npx'),
     metric:
       metric === undefined ? null : {name: metric.name, goal: metric.goal ?? 'minimize', target: metric.target ?? null},
     parameters: parameters.flatMap(({parameter}) => (parameter === undefined ? [] : [parameter])),
@@ -257,7 +260,7 @@ const positionOfSdq = (command: readonly unknown[]): number =>
 const argumentsOf = (command: readonly unknown[]): string[] => command.slice(positionOfSdq(command) + 1).map(String);
 
 function commandProblems(command: readonly unknown[] | undefined): Problem[] {
-  const example = 'command: ["${env}", npx, sdq, run, --sweep-params, "${args_json_file}"]';
+  const example = 'command: ["${env}", node_modules/.bin/sdq, run, --sweep-params, "${args_json_file}"]';
   const problem = (message: string): Problem[] => [{message, place: '/command', suggestions: [example]}];
   if (command === undefined) return problem('"command" is missing: a W&B agent would start python.');
   const words = command.map(String);
