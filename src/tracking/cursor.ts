@@ -43,7 +43,7 @@ export const noProgress: Progress = {
   failure: null,
 };
 
-export function progressFile(directory: string, tracker: string): string {
+function progressFile(directory: string, tracker: string): string {
   return path.join(directory, 'tracking', `${tracker}.json`);
 }
 

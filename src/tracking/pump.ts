@@ -16,7 +16,7 @@ export interface Clock {
   wait(ms: number, signal: AbortSignal): Promise<void>;
 }
 
-export const systemClock: Clock = {
+const systemClock: Clock = {
   now: Date.now,
   wait: (ms, signal) => sleep(ms, undefined, {signal}).catch(() => undefined),
 };

@@ -9,7 +9,7 @@ interface Metric {
   readonly step: number;
 }
 
-export interface StoredRun {
+interface StoredRun {
   readonly id: string;
   readonly name: string;
   status: string;

@@ -17,7 +17,7 @@ export interface StoredRun {
   requests: number;
 }
 
-export interface StoredArtifact {
+interface StoredArtifact {
   readonly input: {readonly artifactCollectionName: string; readonly artifactTypeName: string; readonly digest: string};
   state: 'PENDING' | 'COMMITTED';
 }

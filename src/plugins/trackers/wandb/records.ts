@@ -15,7 +15,7 @@ interface Timestamp {
   readonly nanos: number;
 }
 
-export interface RunRecord {
+interface RunRecord {
   readonly runId: string;
   readonly entity: string;
   readonly project: string;
@@ -33,7 +33,7 @@ export interface RunRecord {
   readonly git?: {readonly commit: string};
 }
 
-export interface ArtifactRecord {
+interface ArtifactRecord {
   readonly runId: string;
   readonly project: string;
   readonly entity: string;

@@ -7,7 +7,7 @@ import {flatten} from '../../../tracking/flatten.ts';
 import {tableOf, tableValue, type Table} from './media.ts';
 
 /** W&B drops a longer line. */
-export const historyLineLimitBytes = 10 << 20;
+const historyLineLimitBytes = 10 << 20;
 
 export interface Row {
   readonly seq: number;

@@ -6,7 +6,7 @@ import path from 'node:path';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
 
-export type Transport = 'http' | 'sdk' | 'cli';
+type Transport = 'http' | 'sdk' | 'cli';
 
 /** The keys beside `name: wandb` in the config. */
 export interface WandbOptions {
@@ -24,7 +24,7 @@ export interface WandbOptions {
 }
 
 export const modes = ['online', 'offline', 'disabled'] as const;
-export type Mode = (typeof modes)[number];
+type Mode = (typeof modes)[number];
 
 const resumes = ['allow', 'never', 'must', 'auto'] as const;
 
