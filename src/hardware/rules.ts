@@ -1,6 +1,6 @@
 /** Which bitwidths a device lets each layer have, and what is wrong with a strategy that has others. Pure. */
 import {fullPrecision, type LayerPrecision, type Strategy} from '../sdq/strategy.ts';
-import type {WeightQuantizer} from '../sdq/weight-quantizer.ts';
+import type {WeightQuantizerTraits} from '../sdq/weight-quantizer.ts';
 import type {AllowedFormats, HardwareProfile, IntegerFormat} from './profile.ts';
 
 /** A quantized layer as the rules see it: of a network or of a strategy. */
@@ -22,7 +22,7 @@ export interface AllowedPair extends Bits {
 }
 
 /** A weight quantizer's name and what a format asks about. */
-export type QuantizerTraits = Pick<WeightQuantizer, 'zeroPoint' | 'granularity' | 'grid'> & {readonly name: string};
+export type QuantizerTraits = Pick<WeightQuantizerTraits, 'zeroPoint' | 'granularity' | 'grid'> & {readonly name: string};
 
 type RuleName = 'operator' | 'weight-bits' | 'activation-bits' | 'pair' | 'unified' | 'weight-quantizer';
 

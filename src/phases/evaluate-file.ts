@@ -36,7 +36,7 @@ export async function evaluateFile(
     } else {
       matchModel(session, network, strategy, strategyFile ?? checkpoint);
       const hasSteps = [...file.tensors.keys()].some((name) => name.endsWith('.weight_step'));
-      const quantization = quantizeByStrategy(session, network, strategy, hasSteps && strategyFile === undefined);
+      const quantization = await quantizeByStrategy(session, network, strategy, hasSteps && strategyFile === undefined);
       try {
         const missing = loadLearnedValues(quantization, file.tensors);
         if (missing.length > 0) {

@@ -10,6 +10,7 @@ import {
   createInputQuantizers,
   inputGrid,
   sampleValues,
+  type ActivationQuantizer,
   type InputQuantizer,
 } from '../sdq/activation-quantizer.ts';
 import {createLearnedSteps} from '../sdq/learned-steps.ts';
@@ -39,14 +40,33 @@ export interface Quantization {
 const stepName = (layer: string): string => `${layer}.weight_step`;
 export const rangeName = (layer: string): string => `${layer}.input_range`;
 
-export function quantize(
-  network: Network,
+/** The quantizers of a network. */
+export interface Quantizers {
+  readonly weights: WeightQuantizer;
+  readonly activations: ActivationQuantizer;
+  /** For inputs that can be negative, where `activations` does not serve them. */
+  readonly signedActivations: ActivationQuantizer;
+}
+
+/** @throws SdqError (exit 3) for an unknown name */
+export async function loadQuantizers(
   registry: Registry,
   names: {readonly weights: string; readonly activations: string},
+): Promise<Quantizers> {
+  const [weights, activations, signedActivations] = await Promise.all([
+    registry.get('weight-quantizer', names.weights).load(),
+    registry.get('activation-quantizer', names.activations).load(),
+    registry.get('activation-quantizer', 'lsq').load(),
+  ]);
+  return {weights, activations, signedActivations};
+}
+
+export function quantize(
+  network: Network,
+  {weights, activations, signedActivations}: Quantizers,
   precision: (layer: QuantizedLayer) => Precision,
   options: {readonly learnSteps: boolean},
 ): Quantization {
-  const weights = registry.get('weight-quantizer', names.weights);
   const steps = options.learnSteps
     ? createLearnedSteps(
         network.layers,
@@ -59,8 +79,8 @@ export function quantize(
   const inputs = createInputQuantizers(
     network.layers,
     ({name}) => precision(byName.get(name)!).activationBits,
-    registry.get('activation-quantizer', names.activations),
-    registry.get('activation-quantizer', 'lsq'),
+    activations,
+    signedActivations,
   );
   const variables = [
     ...[...steps].map(([layer, variable]) => ({name: stepName(layer), variable})),

@@ -3,13 +3,12 @@ import type * as tf from '@tensorflow/tfjs-core';
 
 import type {QuantizedLayer} from '../graph/layer-table.ts';
 import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '../graph/network.ts';
-import type {Registry} from '../plugins/registry.ts';
 import {createInputQuantizers, inputGrid, type InputQuantizer} from '../sdq/activation-quantizer.ts';
 import type {Choice, Precision, SearchProblem} from '../sdq/search.ts';
 import {searchInput} from '../sdq/stochastic.ts';
 import {fakeQuantize} from '../tensor/fake-quantize.ts';
 import type {TrainedParameter} from '../training/optimizers.ts';
-import {calibrateInputs, rangeName} from './quantized-network.ts';
+import {calibrateInputs, rangeName, type Quantizers} from './quantized-network.ts';
 
 export interface SearchInputs {
   /** The ranges, for the optimizer. */
@@ -31,11 +30,9 @@ export function inputCandidates({decisions}: Pick<SearchProblem, 'decisions'>, l
   return [...new Set(found)];
 }
 
-/** @param chosen name of the activation quantizer */
 export function createSearchInputs(
   network: Network,
-  registry: Registry,
-  chosen: string,
+  {activations, signedActivations}: Quantizers,
   problem: SearchProblem,
 ): SearchInputs {
   const learned = new Map(
@@ -55,12 +52,7 @@ export function createSearchInputs(
   const quantizers = new Map<number, Map<string, InputQuantizer>>();
   for (const bits of new Set([...learned.values()].flat())) {
     const layers = network.layers.filter(({name}) => learned.get(name)?.includes(bits) === true);
-    const made = createInputQuantizers(
-      layers,
-      () => bits,
-      registry.get('activation-quantizer', chosen),
-      registry.get('activation-quantizer', 'lsq'),
-    );
+    const made = createInputQuantizers(layers, () => bits, activations, signedActivations);
     quantizers.set(bits, made);
   }
   const variables = [...quantizers].flatMap(([bits, layers]) =>

@@ -34,7 +34,14 @@ import {createOptimizer, networkParameters, type TrainedParameter} from '../trai
 import {evaluateOn} from './evaluate.ts';
 import {writeModelFile} from './model-file.ts';
 import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
-import {calibrateInputs, inputForward, learnedValues, loadLearnedValues, quantize} from './quantized-network.ts';
+import {
+  calibrateInputs,
+  inputForward,
+  learnedValues,
+  loadLearnedValues,
+  loadQuantizers,
+  quantize,
+} from './quantized-network.ts';
 import type {ParetoPoint, SearchResult} from './results.ts';
 import {createSearchInputs, inputCandidates} from './search-inputs.ts';
 import {searchProblem} from './search-problem.ts';
@@ -95,10 +102,10 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
   let state = initSearch(problem);
   let kept: KeptPoint[] = [];
 
+  const quantizers = await loadQuantizers(registry, config.quantizers);
   const quantization = quantize(
     network,
-    registry,
-    config.quantizers,
+    quantizers,
     ({name}) => {
       const bits = inputCandidates(
         problem,
@@ -108,7 +115,7 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
     },
     {learnSteps: false},
   );
-  const inputs = createSearchInputs(network, registry, config.quantizers.activations, problem);
+  const inputs = createSearchInputs(network, quantizers, problem);
   const indicators = problem.decisions.map(() => tf.variable(tf.scalar(1)));
   const learned = {parameters: [...quantization.parameters, ...inputs.parameters]};
   const trained = [...networkParameters(network), ...learned.parameters];

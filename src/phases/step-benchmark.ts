@@ -20,7 +20,7 @@ import {batchStatistics} from '../training/batch-norm-statistics.ts';
 import {descend} from '../training/gradient-descent.ts';
 import {createOptimizer, type TrainedParameter, networkParameters} from '../training/optimizers.ts';
 import {oneHot} from './phase.ts';
-import {calibrateInputs, quantize} from './quantized-network.ts';
+import {calibrateInputs, loadQuantizers, quantize} from './quantized-network.ts';
 
 export interface StepBenchmark {
   readonly graph: Graph;
@@ -47,8 +47,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
   const quantized = (layer: QuantizedLayer): boolean => layer !== layers[0] && layer !== layers.at(-1);
   const quantization = quantize(
     network,
-    registry,
-    {weights: 'symmetric', activations: 'pact'},
+    await loadQuantizers(registry, {weights: 'symmetric', activations: 'pact'}),
     (layer) => (quantized(layer) ? {weightBits, activationBits} : {weightBits: 32, activationBits: 32}),
     {learnSteps: kind === 'train'},
   );

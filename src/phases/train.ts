@@ -23,7 +23,14 @@ import {hardwareError, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
 import {readModelFile, writeModelFile} from './model-file.ts';
 import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
-import {calibrateInputs, learnedValues, loadLearnedValues, quantize, type Quantization} from './quantized-network.ts';
+import {
+  calibrateInputs,
+  learnedValues,
+  loadLearnedValues,
+  loadQuantizers,
+  quantize,
+  type Quantization,
+} from './quantized-network.ts';
 import type {TrainResult} from './results.ts';
 import {buildGraph, createModel, firstImages, readWeights, type Session} from './session.ts';
 import {checkQuantizers, readStrategy} from './strategy-file.ts';
@@ -52,7 +59,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
   const refusal = hardwareError(input.strategy, violations);
   if (refusal !== undefined) throw refusal;
   const teacher = createTeacher(session, input.fullPrecision);
-  const quantization = quantizeByStrategy(session, network, strategy, config.train.learnScales);
+  const quantization = await quantizeByStrategy(session, network, strategy, config.train.learnScales);
   const checkpoint = run.path('quantized.safetensors');
   const parameters = [...networkParameters(network), ...quantization.parameters];
   const optimizer = createOptimizer(config.train.optimizer);
@@ -166,14 +173,15 @@ export function matchModel({config, registry}: Session, network: Network, strate
 }
 
 /** Bitwidths, quantizers and learned values of a network under a strategy that was matched with it. */
-export function quantizeByStrategy(
+export async function quantizeByStrategy(
   {registry}: Session,
   network: Network,
   strategy: Strategy,
   learnSteps: boolean,
-): Quantization {
+): Promise<Quantization> {
+  const quantizers = await loadQuantizers(registry, strategy.quantizers);
   const byName = new Map(strategy.layers.map((layer) => [layer.name, layer]));
-  return quantize(network, registry, strategy.quantizers, ({name}) => byName.get(name)!, {learnSteps});
+  return quantize(network, quantizers, ({name}) => byName.get(name)!, {learnSteps});
 }
 
 /** The network whose outputs are learned; undefined for `none`. */

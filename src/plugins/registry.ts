@@ -16,7 +16,7 @@ import type {Graph} from '../graph/graph.ts';
 import type {CostModel} from '../hardware/cost-model.ts';
 import {didYouMean} from '../nearest.ts';
 import type {ActivationQuantizer} from '../sdq/activation-quantizer.ts';
-import type {WeightQuantizer} from '../sdq/weight-quantizer.ts';
+import type {WeightQuantizer, WeightQuantizerTraits} from '../sdq/weight-quantizer.ts';
 import type {Tracker, TrackerContext, TrackerProbe} from '../tracking/tracker.ts';
 
 /** JSON Schema (2020-12) of a definition's options: `type: object` with `properties`; the config validator applies it. */
@@ -116,13 +116,17 @@ export interface ModelDefinition<Options = Readonly<Record<string, unknown>>> ex
 // -------------------------------------------------------------------------------------------------------- quantizers
 
 /** Symmetric, DoReFa, …: the grid, the step and the space in which a layer's weights are rounded. */
-export interface WeightQuantizerDefinition extends Definition, WeightQuantizer {
+export interface WeightQuantizerDefinition extends Definition, WeightQuantizerTraits {
   readonly kind: 'weight-quantizer';
+  /** The quantizer with its arithmetic. Import the tensor library here: a strategy is checked without it. */
+  load(): Promise<WeightQuantizer>;
 }
 
 /** PACT, LSQ, …: the grid of a layer's input and its one learned parameter. */
-export interface ActivationQuantizerDefinition extends Definition, ActivationQuantizer {
+export interface ActivationQuantizerDefinition extends Definition {
   readonly kind: 'activation-quantizer';
+  /** The quantizer. Import the tensor library here. */
+  load(): Promise<ActivationQuantizer>;
 }
 
 // ---------------------------------------------------------------------------------------------------------- searches

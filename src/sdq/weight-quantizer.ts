@@ -17,13 +17,21 @@ import {fullPrecision} from './strategy.ts';
 /** The smallest step: keeps a channel of zeros, and a learned step that was pushed below zero, from dividing by zero. */
 export const minimumStep = 1e-8;
 
-export interface WeightQuantizer {
+/** What a weight quantizer is: all that a device asks about it, and the gradient's rules. */
+export interface WeightQuantizerTraits {
   /** 0 when the grid is whole multiples of the step at every bitwidth above 1; null for a half-integer grid. */
   readonly zeroPoint: 0 | null;
   /** Whether a layer has one step, or one for each output channel. */
   readonly granularity: 'tensor' | 'channel';
   /** At most 2^bits levels, for 1 to 8 bits. */
   grid(bits: number): Grid;
+  /** Straight-through gradient of the transformed weights: everywhere, or only inside the grid's range. */
+  readonly gradient: GradientRule['input'];
+  /** Whether phase 2 learns the step (LSQ), starting from `statisticScales`. */
+  readonly learnsScale: boolean;
+}
+
+export interface WeightQuantizer extends WeightQuantizerTraits {
   /**
    * Maps weights into the space in which the grid is uniform (`tanh(w) / max|tanh(w)|` for dorefa); returns `w` itself
    * where they are used as they are. Differentiable.
@@ -36,10 +44,6 @@ export interface WeightQuantizer {
    * @param w transformed weights [fan-in, C]
    */
   statisticScales(w: tf.Tensor, bits: readonly number[]): tf.Tensor[];
-  /** Straight-through gradient of the transformed weights: everywhere, or only inside the grid's range. */
-  readonly gradient: GradientRule['input'];
-  /** Whether phase 2 learns the step (LSQ), starting from `statisticScales`. */
-  readonly learnsScale: boolean;
 }
 
 /** The number of output channels C. */

@@ -1,6 +1,6 @@
 /** What the built command loads before it does anything (bench/startup.ts times it). Needs `npm run build`. */
 import {spawnSync} from 'node:child_process';
-import {mkdtempSync} from 'node:fs';
+import {existsSync, mkdtempSync} from 'node:fs';
 import path from 'node:path';
 
 import {describe, expect, test} from '@jest/globals';
@@ -29,10 +29,27 @@ describe('tensor libraries and image decoders stay unloaded', () => {
     [['runs', 'list']],
     [['strategy', 'create', '--weight-bits', '2', '--set', 'model.name=resnet20']],
     [['strategy', 'show', 'missing.json']],
+    [['hardware', 'list']],
+    [['hardware', 'schema', 'bitfusion-edge']],
   ])('%j', async (args) => {
     const loaded = await loadedPackages(args, folder());
     expect(loaded).toContain('@oclif/core');
     expect(loaded.filter((name) => name.startsWith('@tensorflow/') || name === 'sharp')).toEqual([]);
+  });
+
+  test('nor do they load where a strategy is checked, moved and priced', async () => {
+    const cwd = folder();
+    const model = ['--set', 'model.name=cnn-small', '--set', 'data.name=mnist', '--set', 'search.activationBits=8'];
+    for (const args of [
+      ['strategy', 'create', '--weight-bits', '3', '--hardware', 'bitfusion-edge', ...model],
+      ['strategy', 'validate', 'strategy.json', '--hardware', 'bitfusion-edge', ...model],
+      ['strategy', 'convert', 'strategy.json', '--to', 'dpu-b512', '--output', 'moved.json', ...model],
+      ['hardware', 'estimate', 'bitfusion-edge', '--strategy', 'strategy.json', ...model],
+    ]) {
+      const loaded = await loadedPackages(args, cwd);
+      expect({args, loaded: loaded.filter((name) => name.startsWith('@tensorflow/'))}).toEqual({args, loaded: []});
+    }
+    expect(existsSync(path.join(cwd, 'moved.json'))).toBe(true);
   });
 
   test('a command that computes does load them', async () => {

@@ -15,7 +15,7 @@ import {graphBuilder} from '../../src/graph/builder.ts';
 import {initialWeights} from '../../src/graph/initialize.ts';
 import {createNetwork} from '../../src/graph/network.ts';
 import {oneHot} from '../../src/phases/phase.ts';
-import {calibrateInputs, quantize} from '../../src/phases/quantized-network.ts';
+import {calibrateInputs, loadQuantizers, quantize} from '../../src/phases/quantized-network.ts';
 import {cifar10} from '../../src/plugins/datasets/cifar10.ts';
 import {backendName} from '../../src/plugins/engines/wasm/backend.ts';
 import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
@@ -57,8 +57,7 @@ async function lossCurve(backend: string, bits: number): Promise<number[]> {
   for (const quantizer of [...weightQuantizers, ...activationQuantizers]) registry.add(quantizer);
   const quantization = quantize(
     network,
-    registry,
-    {weights: 'symmetric', activations: 'pact'},
+    await loadQuantizers(registry, {weights: 'symmetric', activations: 'pact'}),
     () => ({weightBits: bits, activationBits: bits}),
     {learnSteps: true},
   );

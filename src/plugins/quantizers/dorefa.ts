@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 
+import type {WeightQuantizer} from '../../sdq/weight-quantizer.ts';
 import {withGradient} from '../../tensor/custom-gradient.ts';
-import type {WeightQuantizerDefinition} from '../registry.ts';
-import {halfIntegerGrid} from './half-integer-grid.ts';
+import {dorefaTraits} from './traits.ts';
 
 /**
  * tanh(w) / max|tanh(w)|, 0 for weights that are all zero. With t = tanh(w), m = max|t|, y = t / m:
@@ -32,16 +32,8 @@ function normalizedTanh(w: tf.Tensor): tf.Tensor {
  * 2·round((2^b − 1)·u)/(2^b − 1) − 1 with u = tanh(w)/(2·max|tanh w|) + ½ (DoReFa-Net, Zhou et al., 2016): weights in
  * [−1, 1] whatever their size, so a network needs batch-norm behind every layer that uses it.
  */
-export const dorefa: WeightQuantizerDefinition = {
-  kind: 'weight-quantizer',
-  name: 'dorefa',
-  summary: 'Weights squeezed by tanh onto a half-integer grid in [-1, 1]; the quantizer of the paper’s time.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
-  zeroPoint: null,
-  granularity: 'tensor',
-  gradient: 'identity',
-  learnsScale: false,
-  grid: halfIntegerGrid,
+export const dorefa: WeightQuantizer = {
+  ...dorefaTraits,
   transform: normalizedTanh,
   statisticScales: (_, bits) => bits.map((b) => tf.scalar(2 / (2 ** b - 1))),
 };

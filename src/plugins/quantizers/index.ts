@@ -1,9 +1,66 @@
-import {dorefa} from './dorefa.ts';
-import {entropy} from './entropy.ts';
-import {lsq} from './lsq.ts';
-import {narrow, narrowPerTensor} from './narrow.ts';
-import {pact} from './pact.ts';
-import {symmetric} from './symmetric.ts';
+import type {ActivationQuantizerDefinition, WeightQuantizerDefinition} from '../registry.ts';
+import {dorefaTraits, entropyTraits, narrowPerTensorTraits, narrowTraits, symmetricTraits} from './traits.ts';
 
-export const weightQuantizers = [symmetric, narrow, narrowPerTensor, dorefa, entropy];
-export const activationQuantizers = [pact, lsq];
+const optionsSchema = {type: 'object', properties: {}, additionalProperties: false} as const;
+
+/** Their arithmetic, and with it the tensor library, is loaded where a network is quantized. */
+export const weightQuantizers: readonly WeightQuantizerDefinition[] = [
+  {
+    ...symmetricTraits,
+    kind: 'weight-quantizer',
+    name: 'symmetric',
+    summary: 'Signed integers with zero-point 0 and a step per output channel.',
+    optionsSchema,
+    load: async () => (await import('./symmetric.ts')).symmetric,
+  },
+  {
+    ...narrowTraits,
+    kind: 'weight-quantizer',
+    name: 'narrow',
+    summary: 'Signed integers in a range symmetric about 0, with a step per output channel.',
+    optionsSchema,
+    load: async () => (await import('./narrow.ts')).narrow,
+  },
+  {
+    ...narrowPerTensorTraits,
+    kind: 'weight-quantizer',
+    name: 'narrow-per-tensor',
+    summary: 'Signed integers in a range symmetric about 0, with one step a layer.',
+    optionsSchema,
+    load: async () => (await import('./narrow.ts')).narrowPerTensor,
+  },
+  {
+    ...dorefaTraits,
+    kind: 'weight-quantizer',
+    name: 'dorefa',
+    summary: 'Weights squeezed by tanh onto a half-integer grid in [-1, 1]; the quantizer of the paper’s time.',
+    optionsSchema,
+    load: async () => (await import('./dorefa.ts')).dorefa,
+  },
+  {
+    ...entropyTraits,
+    kind: 'weight-quantizer',
+    name: 'entropy',
+    summary:
+      'Half-integer grid over a range set by the mean magnitude of each output channel, so that levels fill evenly.',
+    optionsSchema,
+    load: async () => (await import('./entropy.ts')).entropy,
+  },
+];
+
+export const activationQuantizers: readonly ActivationQuantizerDefinition[] = [
+  {
+    kind: 'activation-quantizer',
+    name: 'pact',
+    summary: 'Unsigned integers up to a learned clipping value, for inputs that cannot be negative.',
+    optionsSchema,
+    load: async () => (await import('./pact.ts')).pact,
+  },
+  {
+    kind: 'activation-quantizer',
+    name: 'lsq',
+    summary: 'Integers with a learned step, signed where the input can be negative.',
+    optionsSchema,
+    load: async () => (await import('./lsq.ts')).lsq,
+  },
+];

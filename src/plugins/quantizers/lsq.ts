@@ -1,6 +1,5 @@
-import {meanSquareOptimalStep} from '../../sdq/activation-quantizer.ts';
+import {meanSquareOptimalStep, type ActivationQuantizer} from '../../sdq/activation-quantizer.ts';
 import type {Grid} from '../../tensor/kernels.ts';
-import type {ActivationQuantizerDefinition} from '../registry.ts';
 
 /** Signed: −2^(b−1) … 2^(b−1) − 1, ±½ step at 1 bit; for inputs that cannot be negative 0 … 2^b − 1. */
 function grid(bits: number, inputSigned: boolean): Grid {
@@ -12,11 +11,7 @@ function grid(bits: number, inputSigned: boolean): Grid {
  * A learned step for the whole tensor (LSQ, Esser et al., 2020), its gradient scaled by 1 / √(n · qmax) with n the tensor's
  * values a sample. The step starts where the mean squared error on a calibration batch is least [ours].
  */
-export const lsq: ActivationQuantizerDefinition = {
-  kind: 'activation-quantizer',
-  name: 'lsq',
-  summary: 'Integers with a learned step, signed where the input can be negative.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
+export const lsq: ActivationQuantizer = {
   signed: true,
   grid,
   rule: (bits, inputSigned, features) => ({

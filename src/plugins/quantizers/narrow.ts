@@ -1,38 +1,17 @@
-import type {WeightQuantizerDefinition} from '../registry.ts';
+import type {WeightQuantizer, WeightQuantizerTraits} from '../../sdq/weight-quantizer.ts';
 import {narrowRangeSteps, rootMeanSquareSteps} from './normal-step.ts';
+import {narrowPerTensorTraits, narrowTraits} from './traits.ts';
 
-/** The grid of `symmetric` without its lowest level; at 1 bit, where only zero would be left, ±c [ours]. */
-function narrowDefinition(
-  name: string,
-  summary: string,
-  granularity: WeightQuantizerDefinition['granularity'],
-): WeightQuantizerDefinition {
+function narrowQuantizer(traits: WeightQuantizerTraits): WeightQuantizer {
   return {
-    kind: 'weight-quantizer',
-    name,
-    summary,
-    optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
-    zeroPoint: 0,
-    granularity,
-    gradient: 'identity',
-    learnsScale: true,
-    grid: (bits) =>
-      bits === 1
-        ? {qmin: -1, qmax: 0, offset: 0.5}
-        : {qmin: -(2 ** (bits - 1) - 1), qmax: 2 ** (bits - 1) - 1, offset: 0},
+    ...traits,
     transform: (w) => w,
-    statisticScales: (w, bits) => rootMeanSquareSteps(w, bits, narrowRangeSteps, granularity === 'channel'),
+    statisticScales: (w, bits) => rootMeanSquareSteps(w, bits, narrowRangeSteps, traits.granularity === 'channel'),
   };
 }
 
-export const narrow = narrowDefinition(
-  'narrow',
-  'Signed integers in a range symmetric about 0, with a step per output channel.',
-  'channel',
-);
+/** The grid of `symmetric` without its lowest level. */
+export const narrow = narrowQuantizer(narrowTraits);
 
-export const narrowPerTensor = narrowDefinition(
-  'narrow-per-tensor',
-  'Signed integers in a range symmetric about 0, with one step a layer.',
-  'tensor',
-);
+/** The same with one step a layer. */
+export const narrowPerTensor = narrowQuantizer(narrowPerTensorTraits);

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 
-import {meanSquareOptimalStep} from '../../sdq/activation-quantizer.ts';
-import type {ActivationQuantizerDefinition} from '../registry.ts';
+import {meanSquareOptimalStep, type ActivationQuantizer} from '../../sdq/activation-quantizer.ts';
 
 /** The whole numbers 0 … 2^b − 1. */
 function grid(bits: number) {
@@ -12,11 +11,7 @@ function grid(bits: number) {
  * round(clip(x, 0, α)(2^b − 1)/α)·α/(2^b − 1) with a learned clipping value α (PACT, Choi et al., 2018): α receives the gradient of
  * every x ≥ α. α starts where the mean squared error on a calibration batch is least [ours].
  */
-export const pact: ActivationQuantizerDefinition = {
-  kind: 'activation-quantizer',
-  name: 'pact',
-  summary: 'Unsigned integers up to a learned clipping value, for inputs that cannot be negative.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
+export const pact: ActivationQuantizer = {
   signed: false,
   grid,
   rule: () => ({input: 'clipped', scale: 'clip', gradientScale: 1}),

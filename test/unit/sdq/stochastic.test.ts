@@ -19,7 +19,11 @@ useCpuBackend();
 
 const exact = {absolute: 0, relative: 0};
 
-describe.each(weightQuantizers.map((quantizer) => [quantizer.name, quantizer] as const))('%s', (_, quantizer) => {
+const loaded = await Promise.all(
+  weightQuantizers.map(async (definition) => [definition.name, await definition.load()] as const),
+);
+
+describe.each(loaded)('%s', (_, quantizer) => {
   test('a draw gives exactly one of the two quantizers', () => {
     const w = randomTensor([3, 3, 2, 5], 1);
     for (const [high, low] of [

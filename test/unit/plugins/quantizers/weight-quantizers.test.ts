@@ -120,7 +120,11 @@ describe('hand-computed', () => {
   });
 });
 
-describe.each(weightQuantizers.map((quantizer) => [quantizer.name, quantizer] as const))('%s', (_, quantizer) => {
+const loaded = await Promise.all(
+  weightQuantizers.map(async (definition) => [definition.name, await definition.load()] as const),
+);
+
+describe.each(loaded)('%s', (_, quantizer) => {
   test.each(everyBits)(
     '%i bits: at most 2^b levels a step; integers times the step are the fake-quantized weights',
     (bits) => {
