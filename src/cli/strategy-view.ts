@@ -1,4 +1,5 @@
 /** A strategy for people: its layers, a bar a layer, and what it comes to. */
+import {inUnits, type SearchResult} from '../phases/results.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 import {bars, table} from './table.ts';
 
@@ -18,6 +19,12 @@ export function showStrategy({layers, summary}: Strategy): string {
     `W ${meanWeightBits.toFixed(2)} / A ${Number(meanActivationBits.toFixed(2))}: mean weight bits over ${layers.length} quantized layers${unpinned}.`,
     `Weights ${compression.toFixed(1)}× smaller than at 32 bits; ${(bops / 1e9).toFixed(2)} G bit operations a sample.`,
   ].join('\n');
+}
+
+/** What a search found costs of its budgets, a line; nothing where mean weight bits are the only one. */
+export function showBudgets(budgets: SearchResult['budgets']): string {
+  if (budgets.every(({name}) => name === 'meanWeightBits')) return '';
+  return `Budgets: ${budgets.map(({name, cost, target}) => `${inUnits(name, cost)} of at most ${target}`).join(', ')}.\n`;
 }
 
 /** The bits of weights and input of each layer. */

@@ -2,7 +2,7 @@ import {Flags} from '@oclif/core';
 
 import {copyOutput, percent} from '../cli/output.ts';
 import {RunCommand, runFlags} from '../cli/run-command.ts';
-import {showStrategy} from '../cli/strategy-view.ts';
+import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
 import {table} from '../cli/table.ts';
 import type {Accuracy, TrainingAccuracy} from '../phases/results.ts';
 
@@ -45,7 +45,7 @@ interrupted run goes on with --resume, to the same result.`;
     const {readStrategy} = await import('../phases/strategy-file.ts');
     const found = result.search!;
     const strategy = readStrategy(found.strategy);
-    this.log(`${showStrategy(strategy)}\n`);
+    this.log(`${showStrategy(strategy)}\n${showBudgets(found.budgets)}`);
     const {fullPrecision = null, train} = result;
     if (fullPrecision !== null && train !== undefined) {
       const params = strategy.layers.reduce((sum, layer) => sum + layer.params, 0);

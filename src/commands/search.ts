@@ -4,7 +4,7 @@ import {Flags} from '@oclif/core';
 
 import {copyOutput, percent} from '../cli/output.ts';
 import {RunCommand, runFlags} from '../cli/run-command.ts';
-import {showStrategy} from '../cli/strategy-view.ts';
+import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
 import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {SearchResult} from '../phases/results.ts';
@@ -59,10 +59,10 @@ export default class Search extends RunCommand {
       },
     });
     const {readStrategy} = await import('../phases/strategy-file.ts');
-    this.log(showStrategy(readStrategy(result.strategy)));
-    if (result.pareto.length > 0) this.log(`\n${paretoTable(result)}`);
+    this.log(`${showStrategy(readStrategy(result.strategy))}\n${showBudgets(result.budgets)}`);
+    if (result.pareto.length > 0) this.log(`${paretoTable(result)}\n`);
     const strategy = copyOutput(result.strategy, flags.output);
-    this.log(`\nStrategy: ${strategy}`);
+    this.log(`Strategy: ${strategy}`);
     return {runId: run.id, ...result, strategy, history: run.path('events.jsonl')};
   }
 }

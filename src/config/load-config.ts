@@ -82,8 +82,18 @@ async function resolveSettings(
   return {config, registry};
 }
 
+/** Later sources over earlier ones, key by key; `null` takes a key back, as in a JSON Merge Patch (RFC 7396). */
 const combine = (sources: readonly Source[]): Record<string, unknown> =>
-  sources.reduce<unknown>((all, {values}) => merge(all, values), {}) as Record<string, unknown>;
+  withoutNulls(sources.reduce<unknown>((all, {values}) => merge(all, values), {})) as Record<string, unknown>;
+
+const withoutNulls = (value: unknown): unknown =>
+  isMapping(value)
+    ? Object.fromEntries(
+        Object.entries(value)
+          .filter(([, item]) => item !== null)
+          .map(([key, item]) => [key, withoutNulls(item)]),
+      )
+    : value;
 
 /** The plugins are loaded before anything is checked, because they bring schemas; so take only what is well-formed. */
 function pluginNames(sources: readonly Source[]): string[] {

@@ -82,3 +82,17 @@ export interface Results {
   readonly search?: SearchResult;
   readonly train?: TrainResult;
 }
+
+/** What the number of a budget counts. */
+const units: Readonly<Record<string, string>> = {
+  meanWeightBits: 'mean weight bits',
+  sizeKiB: 'KiB of weights',
+  bops: 'bit operations',
+  latencyMs: 'ms (modelled)',
+  energyUj: 'µJ (modelled)',
+};
+
+export const digits = (value: number): string => (value >= 1 ? value.toFixed(3) : value.toPrecision(4));
+
+/** `1.938 mean weight bits`. */
+export const inUnits = (budget: string, value: number): string => `${digits(value)} ${units[budget] ?? budget}`;

@@ -11,7 +11,7 @@ import type {End, TrackedRun} from '../tracking/tracker.ts';
 import {evaluateOn} from './evaluate.ts';
 import type {PhaseContext} from './phase.ts';
 import {pretrain} from './pretrain.ts';
-import type {Results, SearchResult} from './results.ts';
+import {digits, inUnits, type Results, type SearchResult} from './results.ts';
 import {checkSearch, search} from './search.ts';
 import {createModel, openSession, type JobConfig, type Reporter, type Session} from './session.ts';
 import {readStrategy} from './strategy-file.ts';
@@ -270,25 +270,15 @@ export async function runAll({session, run, context, phase}: RunContext): Promis
   return {result: resultsOf(run)};
 }
 
-/** What the number of a budget counts. */
-const units: Readonly<Record<string, string>> = {
-  meanWeightBits: 'mean weight bits',
-  sizeKiB: 'KiB of weights',
-  bops: 'bit operations',
-  latencyMs: 'ms',
-  energyUj: 'µJ',
-};
-
 /** The error of a search that ended above a target; undefined when all were reached. */
 export function targetMissed(budgets: SearchResult['budgets']): SdqError | undefined {
   const missed = budgets.filter(({missedBy}) => missedBy > 0);
   if (missed.length === 0) return undefined;
-  const digits = (value: number): string => (value >= 1 ? value.toFixed(3) : value.toPrecision(4));
   return new SdqError(
     missed
       .map(
         ({name, target, cost, missedBy}) =>
-          `The search ended at ${digits(cost)} ${units[name] ?? name}, ${digits(missedBy)} above the target of ${target}.`,
+          `The search ended at ${inUnits(name, cost)}, ${digits(missedBy)} above the target of ${target}.`,
       )
       .join(' '),
     {

@@ -110,6 +110,13 @@ describe('precedence: defaults, file, environment, sweep, flags', () => {
     expect(three).toMatchObject({seed: 3, search: {epochs: 45, pin: {'layer1.0.conv1': 4}}, train: {epochs: 9}});
   });
 
+  test('null takes a key back', async () => {
+    const set = ['search.target.meanWeightBits=null', 'search.target.bops=1e9', 'seed=null', 'train=null'];
+    const {config} = await load(cwd, {set});
+    expect(config).toMatchObject({seed: 0, search: {epochs: 11, target: {bops: 1e9}}, train: {epochs: 30}});
+    expect(config.search.target).not.toHaveProperty('meanWeightBits');
+  });
+
   test('a section in the environment does not hide a key of it, in whatever order', async () => {
     for (const names of [
       ['SDQ_SEARCH_EPOCHS', 'SDQ_SEARCH'],
