@@ -1,4 +1,4 @@
-// Prints the ```sh blocks of README.md as one shell script, so that CI runs every command that the README shows.
+// Prints the ```sh blocks of README.md as one shell script, so that CI runs every command that the README shows, from top to bottom.
 // The script comes to bash by a pipe, which is stdin: the commands get another one, or they would read the rest of it.
 import {readFileSync} from 'node:fs';
 import path from 'node:path';
@@ -6,4 +6,4 @@ import path from 'node:path';
 const readme = readFileSync(path.resolve(import.meta.dirname, '../README.md'), 'utf8');
 const blocks = [...readme.matchAll(/^```sh\n(.*?)^```$/gms)].map((match) => match[1]);
 if (blocks.length === 0) throw new Error('README.md has no ```sh block');
-process.stdout.write(`set -x\n${blocks.map((block) => `(\n${block}) </dev/null\n`).join('')}`);
+process.stdout.write(`set -x\n${blocks.map((block) => `{\n${block}} </dev/null\n`).join('')}`);
