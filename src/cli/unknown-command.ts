@@ -1,4 +1,4 @@
-/** The error about a command that does not exist. */
+/** The error about words that are no command, or more than a command takes. */
 import type {Config} from '@oclif/core/interfaces';
 
 import {ExitCode, SdqError} from '../errors.ts';
@@ -7,6 +7,15 @@ import {didYouMean} from '../nearest.ts';
 /** @param words what the user typed in place of a command, e.g. `['modle', 'list']` */
 export function unknownCommand(words: readonly string[], config: Config): SdqError {
   const known = config.commands.filter(({hidden}) => !hidden).map(({id}) => id.replaceAll(':', ' '));
+  const command = known.find((id) => `${words.join(' ')} `.startsWith(`${id} `));
+  if (command !== undefined) {
+    const extra = words.slice(command.split(' ').length);
+    return new SdqError(`"${config.bin} ${command}" takes no argument "${extra.join(' ')}".`, {
+      code: 'usage',
+      exit: ExitCode.usage,
+      suggestions: [`${config.bin} ${command} --help`],
+    });
+  }
   const topics = config.topics.map(({name}) => name);
   const pair = didYouMean(words.slice(0, 2).join(' '), known);
   const suggestions = pair.length > 0 ? pair : didYouMean(words[0] ?? '', [...known, ...topics]);

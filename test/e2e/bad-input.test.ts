@@ -26,6 +26,7 @@ describe('usage', () => {
   test.each([
     [['foo'], 'no command "sdq foo"'],
     [['strategy', 'shwo'], 'Did you mean "strategy show"?'],
+    [['hardware', 'compare', 'a.json', 'b.json'], '"sdq hardware compare" takes no argument "a.json b.json"'],
     [['run', '--stet', 'seed=1'], 'Did you mean "--set"?'],
     [['evaluate'], 'Missing required flag checkpoint'],
     [['evaluate', '--checkpoint'], '--checkpoint expects a value'],
