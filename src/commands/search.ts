@@ -49,13 +49,14 @@ export default class Search extends RunCommand {
       check({model}) {
         if (model.weights === undefined) throw noWeights();
       },
-      async body({session: {config}, phase, context, run}) {
+      async body({session, phase, context, run}) {
+        const {weights} = session.config.model;
         const [{search}, {targetMissed}] = await Promise.all([
           import('../phases/search.ts'),
           import('../phases/run.ts'),
         ]);
-        const result = await phase('search', async () => search(context(run.record().results), config.model.weights!));
-        return {result, failure: targetMissed(result.budgets)};
+        const result = await phase('search', async () => search(context(run.record().results), weights!));
+        return {result, failure: targetMissed(session, result.budgets)};
       },
     });
     const {readStrategy} = await import('../phases/strategy-file.ts');

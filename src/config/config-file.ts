@@ -1,4 +1,5 @@
 /** Finds and reads the config file. */
+import {existsSync, statSync} from 'node:fs';
 import path from 'node:path';
 import {pathToFileURL} from 'node:url';
 import {isDeepStrictEqual} from 'node:util';
@@ -14,14 +15,8 @@ import {isMapping} from './schema.ts';
 /** A config is a page of text; a file that is larger is something else. */
 const maximumBytes = 2 ** 20;
 
-const yamlLoader: Loader = (_, text) => {
-  assertSize(text.length);
-  return parse(text) as unknown;
-};
-const jsonLoader: Loader = (_, text) => {
-  assertSize(text.length);
-  return JSON.parse(text) as unknown;
-};
+const yamlLoader: Loader = (_, text) => parse(text) as unknown;
+const jsonLoader: Loader = (_, text) => JSON.parse(text) as unknown;
 
 /** cosmiconfig's own loader asks `require` after a failure, and tells that one's instead. */
 const moduleLoader: Loader = async (file) => ((await import(pathToFileURL(file).href)) as {default?: unknown}).default;
@@ -58,7 +53,8 @@ export async function readConfigFile(cwd: string, file: string | undefined): Pro
     },
   };
   const named = file === undefined ? undefined : path.resolve(cwd, file);
-  if (named !== undefined) readFileBounded(named, maximumBytes);
+  if (named === undefined) assertSizes(cwd);
+  else readFileBounded(named, maximumBytes);
   let found;
   try {
     // It reads the package.json of the working folder as it is made.
@@ -77,8 +73,20 @@ export async function readConfigFile(cwd: string, file: string | undefined): Pro
   return {name: found.filepath, base: path.dirname(found.filepath), values};
 }
 
-function assertSize(length: number): void {
-  if (length > maximumBytes) throw new Error(`it has ${length} characters; a config has at most ${maximumBytes}.`);
+/** cosmiconfig reads a file whole before it asks. @throws SdqError (exit 3) naming the file in its way that is too large */
+function assertSizes(cwd: string): void {
+  for (let folder = path.resolve(cwd); ; folder = path.dirname(folder)) {
+    for (const name of searchPlaces) {
+      const file = path.join(folder, name);
+      const size = statSync(file, {throwIfNoEntry: false})?.size ?? 0;
+      if (size <= maximumBytes) continue;
+      throw new SdqError(`${file} has ${size} bytes; a config has at most ${maximumBytes}.`, {
+        code: 'file-too-large',
+        exit: ExitCode.invalidInput,
+      });
+    }
+    if (existsSync(path.join(folder, 'package.json')) || folder === path.dirname(folder)) return;
+  }
 }
 
 /** A config in JavaScript may hold anything; the method wants what JSON can say. */

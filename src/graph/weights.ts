@@ -25,7 +25,8 @@ function commonName(name: string): string {
 /** Counts batches for PyTorch's cumulative average; nothing depends on it. */
 const ignored = /(^|\.)num_batches_tracked$/;
 
-const listed = (items: readonly string[]): string =>
+/** The first five, and how many more there are. */
+export const listed = (items: readonly string[]): string =>
   `${items.slice(0, 5).join('; ')}${items.length > 5 ? `; and ${items.length - 5} more` : ''}`;
 
 /**

@@ -1,10 +1,14 @@
 /** Accuracy on a split, in full precision or at the bitwidths of a strategy. */
 import type {Part} from '../data/splits.ts';
+import {ExitCode, SdqError} from '../errors.ts';
 import type {ForwardOptions, Network} from '../graph/network.ts';
 import {evaluate, type Evaluation} from '../training/evaluate.ts';
 import {openPart, type Session} from './session.ts';
 
-/** Null when the split is empty: no validation images were held out. */
+/**
+ * @returns null when the split is empty: no validation images were held out
+ * @throws SdqError (exit 5) when the loss is not finite
+ */
 export async function evaluateOn(
   session: Session,
   network: Network,
@@ -14,9 +18,18 @@ export async function evaluateOn(
   if (part === 'validation' && session.config.data.validation === 0) return null;
   const source = openPart(session, part, 'evaluation', session.config.seed);
   try {
-    return await evaluate(network, source, options, (done, total) => {
+    const evaluation = await evaluate(network, source, options, (done, total) => {
       session.reporter.update(`evaluating on ${part}`, done, total);
     });
+    if (Number.isFinite(evaluation.loss)) return evaluation;
+    throw new SdqError(
+      `The loss on ${part} is ${evaluation.loss}: the weights are finite, so the activations overflowed.`,
+      {
+        code: 'loss-not-finite',
+        exit: ExitCode.targetNotReached,
+        suggestions: ['Train with a lower learningRate, or evaluate an earlier checkpoint.'],
+      },
+    );
   } finally {
     await source.close();
   }

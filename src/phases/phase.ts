@@ -104,7 +104,11 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
       disposeState(optimizerState);
       ({position, optimizerState} = restored);
       checkPosition(position.loop, source.batchesPerEpoch, phase);
-      run.journal.replayAfter(restored.journal);
+      const {journal} = restored;
+      const lost = journal - run.journal.position();
+      if (lost > 0)
+        reporter.line(`The journal has lost ${lost} lines before step ${position.loop.step} of ${phase.name}.`);
+      run.journal.replayAfter(journal);
       reporter.line(`Resuming ${phase.name} after step ${position.loop.step}.`);
     }
     let saved = Date.now();

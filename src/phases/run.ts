@@ -156,7 +156,7 @@ export async function withRun<T>(
 
 /** The error with the command that goes on from the last checkpoint; without one, or where it would fail again, as it is. */
 function resumable(error: unknown, run: Run): unknown {
-  if (!(error instanceof SdqError) || run.checkpoints.isEmpty()) return error;
+  if (!(error instanceof SdqError) || error.code === 'checkpoints-damaged' || run.checkpoints.isEmpty()) return error;
   const {exit} = error.oclif;
   if (![ExitCode.invalidInput, ExitCode.notAvailable].some((code) => code === exit)) return error;
   return new SdqError(error.message, {
@@ -250,7 +250,7 @@ export async function runAll({session, run, context, phase}: RunContext): Promis
   const fullPrecisionFile =
     weights ?? (await phase('pretrain', async () => pretrain(context(resultsOf(run))))).checkpoint;
   const found = await phase('search', async () => search(context(resultsOf(run)), fullPrecisionFile));
-  const failure = targetMissed(found.budgets);
+  const failure = targetMissed(session, found.budgets);
   if (failure !== undefined) return {result: resultsOf(run), failure};
   await phase('train', async () =>
     train(context(resultsOf(run)), {
@@ -270,8 +270,9 @@ export async function runAll({session, run, context, phase}: RunContext): Promis
   return {result: resultsOf(run)};
 }
 
-/** The error of a search that ended above a target; undefined when all were reached. */
-export function targetMissed(budgets: SearchResult['budgets']): SdqError | undefined {
+/** The error of a search that ended above a target; undefined when all were reached, or the method (`uniform`) has nothing to decide. */
+export function targetMissed({config, registry}: Session, budgets: SearchResult['budgets']): SdqError | undefined {
+  if (registry.get('searcher', config.search.method).forward === 'fixed') return undefined;
   const missed = budgets.filter(({missedBy}) => missedBy > 0);
   if (missed.length === 0) return undefined;
   return new SdqError(

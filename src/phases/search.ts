@@ -229,14 +229,22 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
         'More than half of the searched layers ended at their lowest candidate: the strategy has collapsed.',
       );
     }
+    const missed = result.budgets.find(({missedBy}) => missedBy > 0);
+    if (problem.forward === 'fixed' && missed !== undefined) {
+      reporter.line(
+        `With the pinned layers the mean is ${missed.cost.toFixed(3)} bits, above the target of ${missed.target}.`,
+      );
+    }
     const provenance = {
       method: config.search.method,
       sdqVersion: run.record().versions['sdq']!,
       runId: run.id,
       seed: config.seed,
     };
-    const reached = result.budgets.every(({missedBy}) => missedBy === 0);
-    const strategy = setup.strategyOf(result.bits, {...provenance, ...(reached ? {target: setup.targets} : {})});
+    const strategy = setup.strategyOf(result.bits, {
+      ...provenance,
+      ...(missed === undefined ? {target: setup.targets} : {}),
+    });
     const write = (name: string, content: object): string => {
       const file = run.path(name);
       writeFileAtomic(file, `${JSON.stringify(content, null, 2)}\n`);

@@ -15,7 +15,7 @@ import type {Graph, Weights} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
 import {parseSafetensors} from '../graph/safetensors.ts';
-import {matchWeights} from '../graph/weights.ts';
+import {listed, matchWeights} from '../graph/weights.ts';
 import type {Engine, Registry} from '../plugins/registry.ts';
 import {registerGradients} from '../tensor/gradients.ts';
 
@@ -104,9 +104,8 @@ export function readWeights(graph: Graph, file: string): Weights {
     file,
   );
   if (missing.length === 0) return weights;
-  const named = `${missing.slice(0, 5).join(', ')}${missing.length > 5 ? ', …' : ''}`;
   throw new SdqError(
-    `${file} lacks ${missing.length} of the ${graph.parameters.length} tensors of ${graph.name}: ${named}.`,
+    `${file} lacks ${missing.length} of the ${graph.parameters.length} tensors of ${graph.name}: ${listed(missing)}.`,
     {
       code: 'weights-missing',
       exit: ExitCode.invalidInput,

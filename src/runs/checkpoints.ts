@@ -63,6 +63,7 @@ export function openCheckpoints(directory: string): Checkpoints {
       {
         code: 'manifest-broken',
         exit: ExitCode.invalidInput,
+        suggestions: ['The file was changed by hand or by another program; restore it or start a new run.'],
       },
     );
   };

@@ -113,7 +113,7 @@ export function createRun(root: string, spec: RunSpec, now: Date, notice: (messa
 
 /**
  * Opens a run to continue it: takes the lock, marks it running.
- * @param id a run's id, or `latest`
+ * @param id a run's id, or `latest`: the newest one, those aside that failed before they had anything to go on from
  * @throws SdqError (exit 3) unknown id, other command, already finished; (exit 6) locked by a living process
  */
 export function resumeRun(
@@ -123,7 +123,7 @@ export function resumeRun(
   now: Date,
   notice: (message: string) => void,
 ): Run {
-  const record = findRun(root, id, command);
+  const record = id === 'latest' ? latestBegun(root, command) : findRun(root, id);
   if (record.command !== command) {
     throw new SdqError(`${record.id} is a run of \`sdq ${record.command}\`, not of \`sdq ${command}\`.`, {
       code: 'run-of-other-command',
@@ -143,6 +143,24 @@ export function resumeRun(
     {...record, status: 'running', exitCode: null, endedAt: null, resumedAt: [...record.resumedAt, now.toISOString()]},
     notice,
   );
+}
+
+/** A run that failed at once, e.g. because its data were missing, is not what `latest` means while there is another. */
+function latestBegun(root: string, command: string): RunRecord {
+  let newest: RunRecord | undefined;
+  for (const name of runNames(root).toReversed()) {
+    if (name.split('-')[2] !== command) continue;
+    const record = readRun(path.join(root, name));
+    newest ??= record;
+    const checkpoints = openCheckpoints(path.join(root, name, 'checkpoints'));
+    if (record.status !== 'failed' || Object.keys(record.results).length > 0 || !checkpoints.isEmpty()) return record;
+  }
+  if (newest !== undefined) return newest;
+  throw new SdqError(`There is no run of \`sdq ${command}\` in ${root}.`, {
+    code: 'unknown-run',
+    exit: ExitCode.invalidInput,
+    suggestions: ['sdq runs list'],
+  });
 }
 
 function open(directory: string, initial: RunRecord, notice: (message: string) => void): Run {
@@ -225,6 +243,8 @@ const isMapping = (value: unknown): value is Record<string, unknown> =>
 const isText = (value: unknown): boolean => typeof value === 'string';
 const isOptionalText = (value: unknown): boolean => value === null || isText(value);
 
+const restore = 'The file was changed by hand or by another program; restore it or start a new run.';
+
 /** What is relied on in a record that was read back. */
 const recordChecks: Readonly<Record<Exclude<keyof RunRecord, 'git' | 'exitCode'>, (value: unknown) => boolean>> = {
   version: (value) => value === 1,
@@ -258,6 +278,7 @@ function readRun(directory: string): RunRecord {
     throw new SdqError(`${file} is not the record of a run: found ${JSON.stringify(text.slice(0, 40))}.`, {
       code: 'run-record-broken',
       exit: ExitCode.invalidInput,
+      suggestions: [restore],
       cause: error,
     });
   }
@@ -269,19 +290,16 @@ function readRun(directory: string): RunRecord {
     throw new SdqError(`${file}: /${key} is ${found}, which a run of this folder cannot have.`, {
       code: 'run-record-broken',
       exit: ExitCode.invalidInput,
-      suggestions: ['The file was changed by hand or by another program; restore it or start a new run.'],
+      suggestions: [restore],
     });
   }
   return record.status === 'running' && !isLocked(directory) ? {...record, status: 'interrupted'} : record;
 }
 
-/** @param id a run's id, a unique beginning of one, or `latest` (of `command`, when given) @throws SdqError (exit 3) */
-export function findRun(root: string, id: string, command?: string): RunRecord {
+/** @param id a run's id, a unique beginning of one, or `latest` @throws SdqError (exit 3) */
+export function findRun(root: string, id: string): RunRecord {
   const names = runNames(root);
-  const candidates =
-    id === 'latest'
-      ? names.filter((name) => command === undefined || name.split('-')[2] === command).slice(-1)
-      : names.filter((name) => name.startsWith(id));
+  const candidates = id === 'latest' ? names.slice(-1) : names.filter((name) => name.startsWith(id));
   if (candidates.length === 1) return readRun(path.join(root, candidates[0]!));
   const found =
     candidates.length === 0

@@ -567,8 +567,7 @@ export function searchResult(problem: SearchProblem, state: SearchState): Search
     bits: committedBits(problem, state),
     budgets: problem.budgets.map((budget) => {
       const cost = committedCost(problem, state, budget);
-      const missedBy = problem.forward === 'fixed' ? 0 : Math.max(0, cost - budget.target);
-      return {name: budget.name, target: budget.target, cost, missedBy};
+      return {name: budget.name, target: budget.target, cost, missedBy: Math.max(0, cost - budget.target)};
     }),
     collapsed: isCollapsed(problem, state),
   };

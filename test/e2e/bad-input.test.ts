@@ -1,13 +1,29 @@
 /** What a user may get wrong, in commands, configs and files: a clear message, the right exit code, nothing half written. */
-import {cpSync, mkdirSync, mkdtempSync, readFileSync, truncateSync, writeFileSync} from 'node:fs';
+import {spawnSync} from 'node:child_process';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
+import {setTimeout} from 'node:timers/promises';
 
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
 import {parseSafetensors, serializeSafetensors} from '../../src/graph/safetensors.ts';
-import {failure, smallJob, writeSmallJob} from '../helpers/failures.ts';
+import {readJournal} from '../../src/runs/journal.ts';
+import {listRuns} from '../../src/runs/run-directory.ts';
+import {failure, smallJob, temporaryFiles, writeSmallJob} from '../helpers/failures.ts';
+import {readOnly, smallDisk} from '../helpers/full-disk.ts';
 import {resultProblems} from '../helpers/result-schemas.ts';
-import {sdq} from '../helpers/sdq.ts';
+import {bin, sdq, startSdq, type Outcome} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const base = temporaryFolder();
@@ -257,4 +273,183 @@ describe('data files', () => {
     expect(error).toMatch(/Cannot decode .*photos\/train\/cat\/\d\.png/);
     expect(error).toMatch(/sdq pretrain --resume \S+-pretrain-/);
   });
+});
+
+describe('a run in trouble', () => {
+  interface Disturbed {
+    readonly cwd: string;
+    readonly run: string;
+    readonly outcome: Outcome;
+  }
+
+  /** Starts a run in a fresh job, does something to it when it is in the middle, and waits for its end. */
+  async function disturbed(disturb: (pid: number, run: string) => void, disk?: string): Promise<Disturbed> {
+    const cwd = folder();
+    writeSmallJob(cwd);
+    const root = path.join(disk ?? cwd, 'runs');
+    const job = {...smallJob, pretrain: {epochs: 12}, runs: {...smallJob.runs, directory: root}};
+    writeFileSync(path.join(cwd, 'sdq.config.json'), JSON.stringify(job));
+    const {child, outcome} = startSdq(['pretrain'], {cwd});
+    const journal = (): string => path.join(root, listRuns(root)[0]?.id ?? '', 'events.jsonl');
+    while (!existsSync(journal()) || !readFileSync(journal(), 'utf8').includes('pretrain/loss')) {
+      if (child.exitCode !== null) throw new Error((await outcome).stderr);
+      await setTimeout(10);
+    }
+    const run = path.dirname(journal());
+    disturb(child.pid!, run);
+    return {cwd, run, outcome: await outcome};
+  }
+
+  /** Resumes the run to its end. @returns the weights it leaves and what it said */
+  async function completed({cwd, run}: Disturbed): Promise<{readonly weights: Buffer; readonly stderr: string}> {
+    const {exitCode, stderr} = await sdq(['pretrain', '--resume', 'latest'], {cwd});
+    expect({exitCode, stderr}).toMatchObject({exitCode: 0});
+    const numbers = [...readJournal(path.join(run, 'events.jsonl'))].map(({seq}) => seq);
+    expect(numbers).toEqual(numbers.map((_, i) => i + 1));
+    return {weights: readFileSync(path.join(run, 'full-precision.safetensors')), stderr};
+  }
+
+  let stopped: Disturbed;
+  let weights: Buffer;
+  beforeAll(async () => {
+    stopped = await disturbed((pid) => process.kill(pid, 'SIGINT'));
+    expect(stopped.outcome.exitCode).toBe(130);
+    const copy = folder();
+    cpSync(stopped.run, copy, {recursive: true});
+    ({weights} = await completed(stopped));
+    rmSync(stopped.run, {recursive: true});
+    cpSync(copy, stopped.run, {recursive: true});
+  }, 60_000);
+
+  /** Ends as it would have, undisturbed. */
+  async function expectSameEnd(run: Disturbed): Promise<string> {
+    const done = await completed(run);
+    expect(done.weights.equals(weights)).toBe(true);
+    return done.stderr;
+  }
+
+  function expectRefusal({run, outcome}: Disturbed, reason: string): void {
+    expect(outcome.exitCode).toBe(6);
+    expect(outcome.stderr).toContain(reason);
+    expect(outcome.stderr).toContain(`Cannot write ${run}`);
+    expect(outcome.stderr).toContain(`sdq pretrain --resume ${path.basename(run)}`);
+    expect(outcome.stderr).not.toMatch(/^\s+at |bug in sdq/m);
+    expect(temporaryFiles(run)).toEqual([]);
+  }
+
+  const disk = smallDisk(4096);
+  test('a disk that fills up: exit 6, nothing half written, and it goes on when there is room again', async () => {
+    if (disk === undefined) return;
+    const filler = path.join(disk, 'filler');
+    const run = await disturbed(() => {
+      const fill = (bytes: number): void => {
+        try {
+          for (;;) appendFileSync(filler, Buffer.alloc(bytes));
+        } catch {
+          // no room for so much
+        }
+      };
+      for (const bytes of [65_536, 4096, 1]) fill(bytes);
+    }, disk);
+    expectRefusal(run, 'the disk is full');
+    rmSync(filler);
+    await expectSameEnd(run);
+  }, 60_000);
+
+  test('a folder that turns read-only: exit 6, and it goes on when it may write again', async () => {
+    let allow: (() => void) | undefined;
+    const run = await disturbed((pid, directory) => {
+      allow = readOnly(path.join(directory, 'checkpoints'));
+      if (allow === undefined) process.kill(pid, 'SIGKILL');
+    });
+    if (allow === undefined) return;
+    try {
+      expectRefusal(run, 'the file system is read-only');
+    } finally {
+      allow();
+    }
+    await expectSameEnd(run);
+  }, 60_000);
+
+  test('a second signal while the first is handled ends it at once, and it goes on from the last checkpoint', async () => {
+    const run = await disturbed((pid) => {
+      process.kill(pid, 'SIGINT');
+      process.kill(pid, 'SIGTERM');
+    });
+    expect([130, 143]).toContain(run.outcome.exitCode);
+    expect(run.outcome.stderr).not.toMatch(/^\s+at |bug in sdq/m);
+    await expectSameEnd(run);
+  }, 60_000);
+
+  const cutLine = (run: string): void => {
+    const file = path.join(run, 'events.jsonl');
+    const lines = readFileSync(file, 'utf8').split('\n');
+    writeFileSync(file, [lines[0], lines[1]!.slice(0, 20), ...lines.slice(2)].join('\n'));
+  };
+  const checkpoints = (run: string): string[] =>
+    readdirSync(path.join(run, 'checkpoints'))
+      .filter((name) => name.endsWith('.safetensors'))
+      .sort()
+      .map((name) => path.join(run, 'checkpoints', name));
+  test.each<[string, (run: string) => void, string]>([
+    ['run.json', (run) => truncateSync(path.join(run, 'run.json'), 300), 'is not the record of a run'],
+    ['manifest.json', (run) => truncateSync(path.join(run, 'checkpoints/manifest.json'), 30), 'is not a manifest'],
+    ['step-pretrain', (run) => checkpoints(run).forEach((file) => truncateSync(file, 1000)), 'missing or damaged'],
+    ['events.jsonl', cutLine, 'the line at byte'],
+  ])('%s damaged since: --resume names the file and what to do', async (name, damage, message) => {
+    const cwd = folder();
+    cpSync(stopped.cwd, cwd, {recursive: true});
+    const run = path.join(cwd, 'runs', path.basename(stopped.run));
+    damage(run);
+    writeFileSync(path.join(cwd, 'sdq.config.json'), JSON.stringify({...smallJob, runs: {directory: './runs'}}));
+    const error = await failure(['pretrain', '--resume', 'latest'], cwd, 3);
+    expect(error).toContain(name);
+    expect(error).toContain(message);
+    expect(error.toLowerCase()).toContain('start a new run');
+    expect(error).not.toContain('Then go on');
+  });
+
+  test('the newest checkpoint with a wrong digest and a torn last line cost the steps since the one before it', async () => {
+    const newest = checkpoints(stopped.run).at(-1)!;
+    const bytes = readFileSync(newest);
+    bytes[bytes.length - 1]! ^= 1;
+    writeFileSync(newest, bytes);
+    appendFileSync(path.join(stopped.run, 'events.jsonl'), '{"seq":');
+    expect(await expectSameEnd(stopped)).toContain(`${newest} is damaged: its SHA-256 is not the one in manifest.json`);
+  }, 60_000);
+});
+
+test('SIGINT ends an evaluation at once, with nothing on stdout', async () => {
+  const args = ['evaluate', '--checkpoint', 'fp.safetensors', '--split', 'train', '--set', 'data.batchSize=1'];
+  const {child, outcome} = startSdq([...args, '--json'], {cwd});
+  await setTimeout(400);
+  child.kill('SIGINT');
+  const {stdout, stderr} = await outcome;
+  expect({signal: child.signalCode, stdout, stderr}).toEqual({signal: 'SIGINT', stdout: '', stderr: ''});
+});
+
+test('weights whose outputs overflow: exit 5, and the error is JSON', async () => {
+  const {tensors} = parseSafetensors(readFileSync(inFolder('fp.safetensors')), 'fp.safetensors');
+  for (const [name, {data}] of tensors) if (name.endsWith('.weight')) data.fill(3e38);
+  writeFileSync(inFolder('huge.safetensors'), serializeSafetensors(tensors, {}));
+  const args = ['evaluate', '--checkpoint', 'huge.safetensors', '--json'];
+  const {exitCode, stdout, stderr} = await sdq(args, {cwd});
+  expect({exitCode, stderr}).toEqual({exitCode: 5, stderr: ''});
+  expect(resultProblems('error', stdout)).toEqual([]);
+  expect(stdout).toContain('The loss on test is NaN');
+});
+
+test('batches of one image go through every phase', async () => {
+  const settings = ['data.batchSize=1', 'data.validation=112', 'search.activationBits=4'];
+  const args = ['run', '--quiet', ...settings.flatMap((setting) => ['--set', setting])];
+  const {exitCode, stderr} = await sdq(args, {cwd});
+  expect({exitCode, stderr}).toMatchObject({exitCode: 0});
+});
+
+test('a user that the system does not know, without a home folder, is served', () => {
+  const env = {PATH: process.env['PATH']!, NODE_ENV: 'production'};
+  const options = process.getuid!() === 0 ? {uid: 54_321} : {};
+  const {status, stderr, stdout} = spawnSync(process.execPath, [bin, 'data', 'list'], {cwd: '/', env, ...options});
+  expect({status, stderr: String(stderr)}).toEqual({status: 0, stderr: ''});
+  expect(String(stdout)).toContain('cifar10');
 });

@@ -33,6 +33,7 @@ export async function failure(args: readonly string[], cwd: string, exit: number
   return stderr.replaceAll(/\s+/g, ' ');
 }
 
-function temporaryFiles(folder: string): string[] {
+/** Files that a write left unfinished. */
+export function temporaryFiles(folder: string): string[] {
   return readdirSync(folder, {recursive: true, encoding: 'utf8'}).filter((name) => name.endsWith('.tmp'));
 }

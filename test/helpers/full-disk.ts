@@ -1,4 +1,4 @@
-/** A file system of a few KiB, to be full. */
+/** File systems that refuse: a small one, to be full, and a folder that turns read-only. */
 import {spawnSync} from 'node:child_process';
 import {mkdtempSync, rmdirSync} from 'node:fs';
 import {tmpdir} from 'node:os';
@@ -15,4 +15,14 @@ export function smallDisk(kibibytes: number): string | undefined {
     rmdirSync(folder);
   });
   return status === 0 ? folder : undefined;
+}
+
+/** Makes a folder read-only, for root too, until the function returned is called; undefined where the user may not mount. */
+export function readOnly(folder: string): (() => void) | undefined {
+  const mount = (...args: string[]): boolean => spawnSync('mount', args).status === 0;
+  const unmount = (): void => void spawnSync('umount', [folder]);
+  if (!mount('--bind', folder, folder)) return undefined;
+  if (mount('-o', 'remount,bind,ro', folder)) return unmount;
+  unmount();
+  return undefined;
 }

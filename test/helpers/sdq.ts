@@ -1,7 +1,8 @@
 import {spawn, type ChildProcess} from 'node:child_process';
 import path from 'node:path';
 
-const bin = path.resolve(import.meta.dirname, '../../bin/run.js');
+/** The built command line. */
+export const bin = path.resolve(import.meta.dirname, '../../bin/run.js');
 
 export interface Outcome {
   /** Null when a signal ended it. */

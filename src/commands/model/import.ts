@@ -4,7 +4,7 @@ import {Args, Flags} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
-import {matchWeights} from '../../graph/weights.ts';
+import {listed, matchWeights} from '../../graph/weights.ts';
 import {readModelFile, writeModelFile} from '../../phases/model-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
 
@@ -39,7 +39,7 @@ export default class ModelImport extends SdqCommand {
     const result = {checkpoint: missing.length === 0 ? output : null, matched: weights.size, missing, unexpected};
     if (missing.length > 0) {
       this.checkFailed(
-        new SdqError(`${file} lacks ${missing.length} tensors of ${graph.name}: ${missing.join(', ')}.`, {
+        new SdqError(`${file} lacks ${missing.length} tensors of ${graph.name}: ${listed(missing)}.`, {
           code: 'weights-missing',
           exit: ExitCode.invalidInput,
           suggestions: [`Compare \`sdq model show ${args.file}\` with \`sdq model show ${flags.model}\`.`],
@@ -49,7 +49,7 @@ export default class ModelImport extends SdqCommand {
     }
     writeModelFile(output, weights);
     this.log(`${output}: ${weights.size} tensors`);
-    if (unexpected.length > 0) this.log(`Not used: ${unexpected.join(', ')}`);
+    if (unexpected.length > 0) this.log(`Not used: ${listed(unexpected)}`);
     return result;
   }
 }

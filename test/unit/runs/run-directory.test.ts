@@ -79,6 +79,27 @@ describe('run directory', () => {
     expect(() => findRun(root, run.id)).toThrow(SdqError);
   });
 
+  test('latest passes over runs that failed with nothing to go on from, unless there is no other', () => {
+    const root = path.join(folder, 'f');
+    const latest = (): string => {
+      const run = resumeRun(root, 'latest', 'search', at(9), silent);
+      run.end('failed', 6);
+      return run.id;
+    };
+    const refused = createRun(root, spec, at(1), silent);
+    refused.end('failed', 6);
+    expect(latest()).toBe(refused.id);
+    const begun = createRun(root, spec, at(2), silent);
+    begun.checkpoints.save('1', Buffer.from('state'));
+    begun.end('failed', 6);
+    createRun(root, spec, at(3), silent).end('failed', 3);
+    createRun(root, {...spec, command: 'train'}, at(4), silent).end('interrupted', 130);
+    expect(latest()).toBe(begun.id);
+    const killed = createRun(root, spec, at(5), silent);
+    killed.end('interrupted', 130);
+    expect(latest()).toBe(killed.id);
+  });
+
   test('no runs folder means no runs', () => {
     expect(listRuns(path.join(folder, 'nowhere'))).toEqual([]);
   });
