@@ -1,13 +1,16 @@
 /** A run from beginning to end: its folder, its signals, its phases in order, and what `--resume` skips. */
 import type {Config} from '../config/config-types.ts';
 import {ExitCode, SdqError} from '../errors.ts';
+import {writeFileAtomic} from '../files.ts';
 import type {Registry} from '../plugins/registry.ts';
-import {logArtifact, logTable} from '../runs/artifacts.ts';
+import {logArtifact, logImage, logTable} from '../runs/artifacts.ts';
 import {createRun, resumeRun, type Run} from '../runs/run-directory.ts';
 import {listenForStop} from '../runs/signals.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
+import type {Strategy} from '../sdq/strategy.ts';
 import {trackedRun, trackersOf, type TrackerSettings} from '../tracking/sync.ts';
 import type {End, TrackedRun} from '../tracking/tracker.ts';
+import {bitsChart} from './bits-chart.ts';
 import {evaluateOn} from './evaluate.ts';
 import type {PhaseContext} from './phase.ts';
 import {pretrain} from './pretrain.ts';
@@ -133,7 +136,7 @@ export async function withRun<T>(
           const known = results[phaseName];
           if (known !== undefined) return known;
           const result = await runPhase();
-          logArtifacts(run, phaseName);
+          await logArtifacts(run, phaseName, notice);
           run.journal.log('summary', {[phaseName]: result});
           run.update({results: {...run.record().results, [phaseName]: result}, journal: run.journal.position()});
           return result;
@@ -187,19 +190,19 @@ const phaseCheckpoints: Readonly<Partial<Record<keyof Results, string>>> = {
   train: 'quantized.safetensors',
 };
 
-/** What a phase leaves for the trackers: its weights, and the strategy where it is made or brought along. */
-function logArtifacts(run: Run, phase: keyof Results): void {
+/** What a phase leaves for the trackers: its weights, and the strategy, as table and chart too, where it is made or brought along. */
+async function logArtifacts(run: Run, phase: keyof Results, notice: (message: string) => void): Promise<void> {
   const checkpoint = phaseCheckpoints[phase];
   if (checkpoint === undefined) return;
   if (phase === 'search' || run.record().command === 'train') {
     const file = run.path('strategy.json');
     logArtifact(run, 'strategy', file);
-    const {layers} = readStrategy(file);
+    const strategy = readStrategy(file);
     logTable(
       run,
       'bits-per-layer',
       ['layer', 'op', 'weightBits', 'activationBits', 'params', 'macs'],
-      layers.map(({activationBits, macs, name, op, params, weightBits}) => [
+      strategy.layers.map(({activationBits, macs, name, op, params, weightBits}) => [
         name,
         op,
         weightBits,
@@ -208,8 +211,21 @@ function logArtifacts(run: Run, phase: keyof Results): void {
         macs,
       ]),
     );
+    await logChart(run, strategy, notice);
   }
   logArtifact(run, 'checkpoint', run.path(checkpoint));
+}
+
+/** Nothing that befalls a picture ends a run. */
+async function logChart(run: Run, strategy: Strategy, notice: (message: string) => void): Promise<void> {
+  try {
+    const {png, ...size} = await bitsChart(strategy);
+    const file = run.path('bits-chart.png');
+    writeFileAtomic(file, png);
+    logImage(run, file, size);
+  } catch (error) {
+    notice(`There is no chart of the bits: ${(error as Error).message}`);
+  }
 }
 
 /** How the run ended, for its trackers. */

@@ -1,4 +1,4 @@
-/** Files and tables of a run that its trackers may show: journalled when they are complete. */
+/** Files, pictures and tables of a run that its trackers may show: journalled when they are complete. */
 import {createHash} from 'node:crypto';
 import path from 'node:path';
 
@@ -9,14 +9,16 @@ const limitBytes = 2 ** 32;
 
 /** @param file in the run's folder, written whole @throws SdqError (exit 3) when it cannot be read */
 export function logArtifact(run: Run, type: 'strategy' | 'checkpoint', file: string): void {
-  const content = readFileBounded(file, limitBytes);
-  run.journal.log('artifact', {
-    type,
-    name: path.basename(file),
-    path: path.relative(run.directory, file).replaceAll(path.sep, '/'),
-    bytes: content.length,
-    sha256: createHash('sha256').update(content).digest('hex'),
-  });
+  run.journal.log('artifact', {type, ...described(run, file)});
+}
+
+/**
+ * @param file PNG in the run's folder, written whole
+ * @param size in pixels
+ * @throws SdqError (exit 3) when it cannot be read
+ */
+export function logImage(run: Run, file: string, size: {readonly width: number; readonly height: number}): void {
+  run.journal.log('artifact', {type: 'image', ...described(run, file), width: size.width, height: size.height});
 }
 
 /** @param rows each as long as `columns` */
@@ -27,4 +29,14 @@ export function logTable(
   rows: readonly (readonly (string | number | null)[])[],
 ): void {
   run.journal.log('artifact', {type: 'table', name, columns, rows});
+}
+
+function described(run: Run, file: string): Readonly<Record<string, unknown>> {
+  const content = readFileBounded(file, limitBytes);
+  return {
+    name: path.basename(file),
+    path: path.relative(run.directory, file).replaceAll(path.sep, '/'),
+    bytes: content.length,
+    sha256: createHash('sha256').update(content).digest('hex'),
+  };
 }

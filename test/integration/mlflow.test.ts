@@ -109,7 +109,7 @@ const uniform = {method: 'uniform', target: {meanWeightBits: 4}, epochs: 1};
 function job(folder: string, experiment: string, settings: Readonly<Record<string, unknown>> = {}): string {
   const cwd = path.join(folder, experiment);
   writeSmallJob(cwd);
-  const tracking = [{name: 'mlflow', experiment, artifacts: ['strategy', 'table', 'checkpoint']}];
+  const tracking = [{name: 'mlflow', experiment, artifacts: ['strategy', 'table', 'image', 'checkpoint']}];
   writeFileSync(
     path.join(cwd, 'sdq.config.json'),
     JSON.stringify({...smallJob, search: uniform, ...settings, tracking}),
@@ -191,7 +191,9 @@ describeWith('mlflow')('a real MLflow server', () => {
       'train FINISHED',
     ]);
     const parent = parentOf(runs);
-    expect(Object.keys(parent.artifacts)).toContain('tables/bits-per-layer.json');
+    expect(Object.keys(parent.artifacts)).toEqual(
+      expect.arrayContaining(['tables/bits-per-layer.json', 'image/bits-chart.png']),
+    );
     const results = onlyRun(cwd).record.results as {readonly train: {readonly accuracy: {readonly test: number}}};
     expect(parent.metrics['train/accuracy/test']!.map(([, , value]) => value)).toEqual([results.train.accuracy.test]);
     // Sent again, nothing changes.

@@ -1,24 +1,20 @@
 /** The real Python package reads what we write: its own reader, and `wandb sync` against a recording server. */
 import {spawn, spawnSync} from 'node:child_process';
-import {mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync} from 'node:fs';
+import {createHash} from 'node:crypto';
+import {readdirSync, readFileSync, truncateSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
-import {setTimeout as sleep} from 'node:timers/promises';
 
 import {afterAll, beforeAll, expect, test} from '@jest/globals';
 
-import {readFrames} from '../../src/plugins/trackers/wandb/framing.ts';
-import {readRecordHead} from '../../src/plugins/trackers/wandb/records.ts';
+import {bitsChart} from '../../src/phases/bits-chart.ts';
 import {wandbTracker} from '../../src/plugins/trackers/wandb/index.ts';
 import type {TrackerDefinition} from '../../src/plugins/registry.ts';
-import {readJournal} from '../../src/runs/journal.ts';
 import {fakeWandb, parseLine, type StoredRun} from '../helpers/fake-wandb.ts';
 import {faultyServer} from '../helpers/faulty-server.ts';
 import {describeWith, pythonProgram} from '../helpers/python-service.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 import {logRows, testRun, type TestRun} from '../helpers/tracker-suite.ts';
 
-/** 100 by hand: SDQ_KILLS=100. */
-const kills = Number(process.env['SDQ_KILLS'] ?? 6);
 const folder = temporaryFolder();
 const service = fakeWandb(() => server.url());
 const server = faultyServer((request) => service.handle(request));
@@ -30,7 +26,7 @@ function offlineRun(env: Readonly<Record<string, string>>): TestRun {
   return testRun(
     {
       define: (timeoutMs) => wandbTracker(timeoutMs) as unknown as TrackerDefinition,
-      options: {project: 'real', tags: ['mnist', 'fast'], transport: 'http', artifacts: ['strategy', 'table']},
+      options: {project: 'real', tags: ['mnist', 'fast'], transport: 'http', artifacts: ['strategy', 'table', 'image']},
       env: () => ({WANDB_MODE: 'offline', HOME: folder, ...env}),
       service: () => service,
       secret: 'geheim-42',
@@ -40,14 +36,6 @@ function offlineRun(env: Readonly<Record<string, string>>): TestRun {
     {config: {lr: 0.1, search: {target: {meanWeightBits: 4}}, schlüssel: '🚀'}},
   );
 }
-
-/** Field 2 of the record, after its number. */
-const isHistory = (frame: Uint8Array): boolean => {
-  if (frame[0] !== 0x08) return false;
-  let at = 1;
-  while (frame[at]! >= 0x80) at += 1;
-  return frame[at + 1] === 0x12;
-};
 
 function logsOf({run}: TestRun): readonly string[] {
   const parent = path.join(run.directory, 'wandb');
@@ -140,18 +128,31 @@ describeWith('wandb')('the Python package wandb', () => {
     journal.log('metric', {'search/loss': NaN, 'dbp/conv1/beta': Infinity}, 51);
     journal.log('artifact', {type: 'strategy', name: 'strategy.json', path: 'strategy.json'});
     journal.log('artifact', {type: 'table', name: 'bits-per-layer', columns: ['layer', 'bits'], rows: [['conv1', 4]]});
+    const {png, ...size} = await bitsChart({layers: [{name: 'conv1', weightBits: 4, activationBits: 3}]});
+    writeFileSync(path.join(run.directory, 'bits-chart.png'), png);
+    journal.log('artifact', {
+      type: 'image',
+      name: 'bits-chart.png',
+      path: 'bits-chart.png',
+      bytes: png.length,
+      sha256: createHash('sha256').update(png).digest('hex'),
+      ...size,
+    });
     journal.log('summary', {search: {meanWeightBits: 3.9, accuracy: {test: 0.9}}});
     await pump.end({status: 'failed', exitCode: 5});
     const [file] = logsOf(testing);
     await sync(file!);
     const stored = uploaded('synced');
     const lines = stored.history.map(parseLine);
-    expect(lines).toHaveLength(52);
+    expect(lines).toHaveLength(53);
     expect(lines.slice(0, 50).map((line) => [line['_step'], line['search/loss']])).toEqual(
       Array.from({length: 50}, (_, i) => [i + 1, 1 / (i + 1)]),
     );
     expect(lines[50]).toMatchObject({'search/loss': 'NaN', 'dbp/conv1/beta': 'Infinity'});
     expect(lines[51]!['bits-per-layer']).toMatchObject({_type: 'table-file', nrows: 1, ncols: 2});
+    const picture = lines[52]!['bits-chart'] as {path: string};
+    expect(picture).toMatchObject({_type: 'image-file', format: 'png', size: png.length, ...size});
+    expect(Buffer.compare(service.files.get(picture.path)!, png)).toBe(0);
     expect(parseLine(stored.summary)).toMatchObject({'search/meanWeightBits': 3.9, 'search/accuracy/test': 0.9});
     expect(stored.config).toMatchObject({
       lr: {value: 0.1},
@@ -165,53 +166,6 @@ describeWith('wandb')('the Python package wandb', () => {
     expect([...service.files.values()].map(String)).toContain('{"columns":["layer","bits"],"data":[["conv1",4]]}');
     // What the package deletes after sending is its copy.
     expect(readFileSync(path.join(run.directory, 'strategy.json'), 'utf8')).toBe('{"bits": 4}');
-  });
-
-  test('kill -9 again and again: journal, log and server agree', async () => {
-    const directory = path.join(folder, 'killed');
-    mkdirSync(directory);
-    const env = {
-      ...process.env,
-      NODE_ENV: 'production',
-      WANDB_API_KEY: 'k',
-      WANDB_BASE_URL: server.url(),
-      WANDB_RUN_ID: 'killed',
-    };
-    const script = path.join(import.meta.dirname, '../helpers/logging-process.ts');
-    for (let i = 0; i < kills; i++) {
-      const child = spawn(process.execPath, ['--import', 'tsx', script, directory], {
-        env,
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
-      await new Promise((resolve) => child.stdout.once('data', resolve));
-      await sleep(40 + 37 * (i % 9));
-      child.kill('SIGKILL');
-      await new Promise((resolve) => child.once('close', resolve));
-    }
-    const last = spawn(process.execPath, ['--import', 'tsx', script, directory, 'sync'], {
-      env,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    let outcome = '';
-    last.stdout.on('data', (chunk: Buffer) => (outcome += chunk.toString()));
-    await new Promise((resolve) => last.once('close', resolve));
-    expect(outcome).toContain('"complete":true');
-    const journal = [...readJournal(path.join(directory, 'events.jsonl'))]
-      .filter(({kind}) => kind === 'metric')
-      .map(({step}) => step);
-    expect(journal.length).toBeGreaterThan(kills);
-    const stored = uploaded('killed');
-    expect(stored.history.map((line) => parseLine(line)['step'])).toEqual(journal);
-    expect(stored).toMatchObject({complete: true, exitCode: 137});
-    const logs = readdirSync(path.join(directory, 'wandb'))
-      .sort()
-      .map((name) => path.join(directory, 'wandb', name, 'run-killed.wandb'));
-    const logged = logs.flatMap((file) =>
-      [...readFrames(file)].filter(isHistory).map((frame) => readRecordHead(frame).num),
-    );
-    expect(logged).toEqual(
-      [...readJournal(path.join(directory, 'events.jsonl'))].filter(({kind}) => kind === 'metric').map(({seq}) => seq),
-    );
   });
 
   test('a killed run and its continuation are one run with every row once', async () => {

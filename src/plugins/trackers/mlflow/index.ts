@@ -52,11 +52,11 @@ const optionsSchema = {
     },
     artifacts: {
       description:
-        'What is sent beside numbers: `strategy`, `table` (bits per layer), `checkpoint` (the weights after each phase).',
+        'What is sent beside numbers: `strategy`, `table` and `image` (bits per layer), `checkpoint` (the weights after each phase).',
       type: 'array',
-      items: {enum: ['strategy', 'table', 'checkpoint']},
+      items: {enum: ['strategy', 'table', 'image', 'checkpoint']},
       uniqueItems: true,
-      default: ['strategy', 'table'],
+      default: ['strategy', 'table', 'image'],
     },
   },
 };

@@ -8,13 +8,13 @@ import type {Event, TrackedRun} from '../../../tracking/tracker.ts';
 export interface ArtifactFile {
   /** Name of the artifact: unique in its project. */
   readonly name: string;
-  /** `strategy`, `checkpoint`, `report`, … */
+  /** `strategy` or `checkpoint`. */
   readonly type: string;
   /** Absolute. */
   readonly file: string;
 }
 
-/** The file of an event of kind `artifact`; undefined for other events, and for types that are not sent. */
+/** The file of an event of kind `artifact`; undefined for other events, for media, and for types that are not sent. */
 export function artifactOf(
   {kind, data}: Event,
   run: TrackedRun,
@@ -22,8 +22,8 @@ export function artifactOf(
   types: ReadonlySet<string>,
 ): ArtifactFile | undefined {
   const {name, path: place, type} = data as {readonly name?: unknown; readonly path?: unknown; readonly type?: unknown};
-  if (kind !== 'artifact' || typeof place !== 'string' || typeof type !== 'string' || !types.has(type))
-    return undefined;
+  if (kind !== 'artifact' || type === 'image' || typeof place !== 'string') return undefined;
+  if (typeof type !== 'string' || !types.has(type)) return undefined;
   const plain = (typeof name === 'string' ? name : path.basename(place)).replaceAll(/[^A-Za-z0-9_.-]/g, '-');
   return {name: `run-${runId}-${plain}`, type, file: path.resolve(run.directory, place)};
 }

@@ -37,11 +37,11 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
       },
       artifacts: {
         type: 'array',
-        items: {enum: ['strategy', 'table', 'checkpoint']},
+        items: {enum: ['strategy', 'table', 'image', 'checkpoint']},
         uniqueItems: true,
-        default: ['strategy', 'table'],
+        default: ['strategy', 'table', 'image'],
         description:
-          'What is sent beside numbers: `strategy`, `table` (bits per layer), `checkpoint` (the weights after each phase).',
+          'What is sent beside numbers: `strategy`, `table` and `image` (bits per layer), `checkpoint` (the weights after each phase).',
       },
     },
   },

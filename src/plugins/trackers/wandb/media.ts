@@ -1,43 +1,68 @@
-/** Tables as W&B keeps them: a JSON file of the run below `media/table`, and a value in the history that points to it. */
+/** Tables and pictures as W&B keeps them: a file of the run below `media/`, and a value in the history that points to it. */
 import {createHash} from 'node:crypto';
+import path from 'node:path';
 
 import type {Event} from '../../../tracking/tracker.ts';
 
-export interface Table {
+export interface Media {
+  /** Column of the history. */
   readonly name: string;
-  /** Path in the run's files, with forward slashes. */
+  /** Path in the files of the run at W&B, with forward slashes. */
   readonly path: string;
-  readonly content: string;
-  readonly sha256: string;
-  readonly columns: number;
-  readonly rows: number;
+  readonly content: {readonly text: string} | {/** Path in the run's folder. */ readonly file: string};
+  /** What stands for it in the history and in the summary. */
+  readonly value: Readonly<Record<string, unknown>>;
 }
 
-/** The table of an event of kind `artifact`; undefined for any other event. */
-export function tableOf({seq, kind, data}: Event): Table | undefined {
-  if (kind !== 'artifact' || data['type'] !== 'table') return undefined;
+/** The table or picture of an event of kind `artifact`; undefined for any other event, and for types that are not sent. */
+export function mediaOf({seq, kind, data}: Event, types: ReadonlySet<string>): Media | undefined {
+  if (kind !== 'artifact' || !types.has(String(data['type']))) return undefined;
+  if (data['type'] === 'table') return tableOf(seq, data);
+  return data['type'] === 'image' ? imageOf(seq, data) : undefined;
+}
+
+function tableOf(seq: number, data: Event['data']): Media {
   const {name, columns, rows} = data as unknown as {name: string; columns: readonly string[]; rows: readonly unknown[]};
-  const content = JSON.stringify({columns, data: rows});
-  const sha256 = createHash('sha256').update(content).digest('hex');
+  const text = JSON.stringify({columns, data: rows});
+  const sha256 = createHash('sha256').update(text).digest('hex');
+  const place = `media/table/${name}_${seq}_${sha256.slice(0, 20)}.table.json`;
   return {
     name,
-    path: `media/table/${name}_${seq}_${sha256.slice(0, 20)}.table.json`,
-    content,
-    sha256,
-    columns: columns.length,
-    rows: rows.length,
+    path: place,
+    content: {text},
+    value: {
+      _type: 'table-file',
+      path: place,
+      sha256,
+      size: Buffer.byteLength(text),
+      ncols: columns.length,
+      nrows: rows.length,
+      log_mode: 'IMMUTABLE',
+    },
   };
 }
 
-/** What stands for the table in the history and in the summary. */
-export function tableValue({path, content, sha256, columns, rows}: Table): Readonly<Record<string, unknown>> {
-  return {
-    _type: 'table-file',
-    path,
+function imageOf(seq: number, data: Event['data']): Media {
+  const {
+    bytes,
+    height,
+    path: file,
     sha256,
-    size: Buffer.byteLength(content),
-    ncols: columns,
-    nrows: rows,
-    log_mode: 'IMMUTABLE',
+    width,
+  } = data as unknown as {
+    bytes: number;
+    height: number;
+    path: string;
+    sha256: string;
+    width: number;
+  };
+  const extension = path.extname(file);
+  const name = path.basename(file, extension);
+  const place = `media/images/${name}_${seq}_${sha256.slice(0, 20)}${extension}`;
+  return {
+    name,
+    path: place,
+    content: {file},
+    value: {_type: 'image-file', path: place, sha256, size: bytes, format: extension.slice(1), width, height},
   };
 }

@@ -26,6 +26,7 @@ import {followRun} from '../../../tracking/run-journal.ts';
 import type {End, Event, TrackedRun} from '../../../tracking/tracker.ts';
 import {artifactOf, clientIdOf, digestOf, manifestDigest, type ArtifactFile} from './artifacts.ts';
 import {fileHeader, frameRecord, readFrames} from './framing.ts';
+import type {Media} from './media.ts';
 import {encodeRecord, fileTypeMedia, readRecordHead, type LogRecord} from './records.ts';
 import {addEvents, emptyState, type RowState} from './rows.ts';
 import type {WandbSettings} from './settings.ts';
@@ -104,7 +105,7 @@ export function openOfflineLog(run: TrackedRun, runId: string, settings: WandbSe
 
   const take = (events: readonly Event[]): void => {
     const before = told;
-    const added = addEvents(state, events, run.startedAt, settings.artifacts.has('table'));
+    const added = addEvents(state, events, run.startedAt, settings.artifacts);
     told = description(run, settings, events, told);
     const fresh = events.filter(({seq}) => seq > logged);
     if (fresh.length === 0) {
@@ -120,18 +121,18 @@ export function openOfflineLog(run: TrackedRun, runId: string, settings: WandbSe
       const num = event.seq;
       const row = rows.get(num);
       ended = event.kind === 'end';
-      if (row?.table !== undefined) {
-        const {content, path: place} = row.table;
-        chunks.push({record: {files: {files: [{path: place, type: fileTypeMedia}]}}, num});
+      if (row?.media !== undefined) {
+        chunks.push({record: {files: {files: [{path: row.media.path, type: fileTypeMedia}]}}, num});
         file ??= createFile(parent, runId, name);
-        writeMedia(path.join(file.folder, 'files', place), content);
+        writeMedia(path.join(file.folder, 'files', row.media.path), row.media, run.directory);
       }
       if (row !== undefined) chunks.push({record: {history: {item: itemsOf(row.values), step: {num: row.step}}}, num});
       const artifact = artifactOf(event, run, runId, settings.artifacts);
       if (artifact !== undefined) {
         file ??= createFile(parent, runId, name);
-        const copy = copyArtifact(artifact, file.folder);
-        if (copy !== undefined) chunks.push({record: {artifact: artifactRecord(artifact, copy, runId, settings)}, num});
+        const place = copyArtifact(artifact, file.folder);
+        if (place !== undefined)
+          chunks.push({record: {artifact: artifactRecord(artifact, place, runId, settings)}, num});
       }
       if (event.kind === 'end') {
         const {exitCode} = event.data as {exitCode: number};
@@ -228,10 +229,14 @@ function createFile(parent: string, runId: string, name: string): OpenFile {
   }
 }
 
-function writeMedia(file: string, content: string): void {
+function writeMedia(file: string, {content}: Media, directory: string): void {
+  if ('file' in content) {
+    copy(path.join(directory, content.file), file);
+    return;
+  }
   try {
     mkdirSync(path.dirname(file), {recursive: true});
-    writeFileSync(file, content);
+    writeFileSync(file, content.text);
   } catch (error) {
     throw fileError(error, 'write', file);
   }
@@ -239,14 +244,19 @@ function writeMedia(file: string, content: string): void {
 
 /** `wandb sync` deletes the files of an artifact after sending them: it gets a copy. Undefined: the file is gone. */
 function copyArtifact({file, name}: ArtifactFile, folder: string): string | undefined {
-  const copy = path.join(folder, 'artifacts', name, path.basename(file));
+  const target = path.join(folder, 'artifacts', name, path.basename(file));
+  return copy(file, target) ? target : undefined;
+}
+
+/** @returns false when there is no such file any more */
+function copy(file: string, target: string): boolean {
   try {
-    mkdirSync(path.dirname(copy), {recursive: true});
-    copyFileSync(file, copy);
-    return copy;
+    mkdirSync(path.dirname(target), {recursive: true});
+    copyFileSync(file, target);
+    return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw fileError(error, 'write', copy);
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw fileError(error, 'write', target);
   }
 }
 

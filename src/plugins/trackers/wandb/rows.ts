@@ -4,7 +4,7 @@
  */
 import type {Event} from '../../../tracking/tracker.ts';
 import {flatten} from '../../../tracking/flatten.ts';
-import {tableOf, tableValue, type Table} from './media.ts';
+import {mediaOf, type Media} from './media.ts';
 
 /** W&B drops a longer line. */
 const historyLineLimitBytes = 10 << 20;
@@ -16,7 +16,7 @@ export interface Row {
   /** Names and JSON texts of the values. */
   readonly values: ReadonlyMap<string, string>;
   /** The file that the row refers to. */
-  readonly table?: Table;
+  readonly media?: Media;
 }
 
 /** Rows and summary of a run's events so far. */
@@ -52,14 +52,14 @@ export const emptyState: RowState = {count: 0, lastStep: -1, journalStep: 0, sum
  * same step (an interval and an epoch that end together), and W&B keeps one row a `_step`. The exact optimizer step is the
  * column `step`.
  * @param startedAt milliseconds since 1970-01-01 UTC
- * @param hasTables whether a table makes a row
+ * @param types of artifacts that are sent: a table or a picture among them makes a row
  * @returns `refused`: seq of events whose row W&B would drop because of its length
  */
 export function addEvents(
   state: RowState,
   events: Iterable<Event>,
   startedAt: number,
-  hasTables: boolean,
+  types: ReadonlySet<string>,
 ): {readonly state: RowState; readonly rows: readonly Row[]; readonly refused: readonly number[]} {
   let {count, lastStep, journalStep} = state;
   const summary = new Map(state.summary);
@@ -70,15 +70,15 @@ export function addEvents(
       for (const [name, value] of flatten(event.data, '/')) summary.set(name, jsonOf(value));
       continue;
     }
-    const table = hasTables ? tableOf(event) : undefined;
-    if (event.kind !== 'metric' && table === undefined) continue;
+    const media = mediaOf(event, types);
+    if (event.kind !== 'metric' && media === undefined) continue;
     const exactStep = event.step ?? journalStep;
     if (exactStep < journalStep) continue;
     journalStep = exactStep;
     const step = Math.max(exactStep, lastStep + 1);
-    const data = table === undefined ? event.data : {[table.name]: tableValue(table)};
+    const data = media === undefined ? event.data : {[media.name]: media.value};
     const values = new Map(Object.entries(data).map(([name, value]) => [name, jsonOf(value)]));
-    if (table === undefined) values.set('step', String(exactStep));
+    if (media === undefined) values.set('step', String(exactStep));
     values
       .set('_step', String(step))
       .set('_timestamp', String(event.ts / 1000))
@@ -88,7 +88,7 @@ export function addEvents(
       continue;
     }
     for (const [name, json] of values) summary.set(name, json);
-    rows.push({seq: event.seq, step, values, ...(table === undefined ? {} : {table})});
+    rows.push({seq: event.seq, step, values, ...(media === undefined ? {} : {media})});
     lastStep = step;
     count += 1;
   }

@@ -44,7 +44,7 @@ export interface WandbServer {
   /** @returns whether the server asks the run to stop */
   stream(where: RunPath, request: StreamRequest, signal: AbortSignal): Promise<boolean>;
   /** Sends a file of the run, e.g. a table. */
-  upload(where: RunPath, name: string, content: string, signal: AbortSignal): Promise<void>;
+  upload(where: RunPath, name: string, body: NonNullable<Request['body']>, signal: AbortSignal): Promise<void>;
   /** Sends a file as a version of an artifact; one that is there already is left as it is. */
   sendArtifact(where: RunPath, artifact: ArtifactFile, signal: AbortSignal): Promise<void>;
 }
@@ -177,7 +177,7 @@ export function connect(settings: WandbSettings, timeoutMs: number): WandbServer
       return jsonOf(response, 'W&B file stream')['stopped'] === true;
     },
 
-    async upload({entity, project, runId}, name, content, signal) {
+    async upload({entity, project, runId}, name, body, signal) {
       const variables = {entity, project, run: runId, files: [name]};
       const created = at(
         'CreateRunFiles',
@@ -185,7 +185,7 @@ export function connect(settings: WandbSettings, timeoutMs: number): WandbServer
         'createRunFiles',
       );
       const url = at('CreateRunFiles', created, 'files', 0, 'uploadUrl');
-      await put(url, (created as Fields)['uploadHeaders'], content, signal);
+      await put(url, (created as Fields)['uploadHeaders'], body, signal);
     },
 
     async sendArtifact({entity, project, runId}, {file, name, type}, signal) {

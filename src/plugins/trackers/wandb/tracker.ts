@@ -2,15 +2,18 @@
  * One run at W&B. The `.wandb` log is written first and whatever the network does; rows then go to the file stream, row k
  * as line k, so that a line sent twice is still one line.
  */
-import {existsSync} from 'node:fs';
+import {existsSync, statSync} from 'node:fs';
+import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 
+import type {Request} from '../../../tracking/http.ts';
 import {eventsUpTo} from '../../../tracking/run-journal.ts';
 import {
   TrackerError,
   type Cursor,
   type End,
   type Json,
+  type Refusal,
   type TrackedRun,
   type Tracker,
 } from '../../../tracking/tracker.ts';
@@ -18,6 +21,7 @@ import {artifactOf} from './artifacts.ts';
 import {runCli} from './cli.ts';
 import {description, type RunDescription} from './description.ts';
 import type {OfflineLog} from './offline-log.ts';
+import type {Media} from './media.ts';
 import {addEvents, emptyState, objectOf, type Row, type RowState} from './rows.ts';
 import {startSdk, type SdkRun} from './sdk.ts';
 import {connect, type RunPath, type StreamRequest} from './server.ts';
@@ -88,6 +92,18 @@ export function createWandbTracker({
     if (await server.stream(where, request, signal)) isStopRequested = true;
   };
 
+  /** The files that rows point to. @returns refusals of those that are not there any more */
+  const sendMedia = async (lines: readonly Row[], signal: AbortSignal): Promise<readonly Refusal[]> => {
+    const refused: Refusal[] = [];
+    for (const {media, seq} of lines) {
+      if (media === undefined) continue;
+      const body = bodyOf(media, run.directory);
+      if (body !== undefined) await server.upload(where, media.path, body, signal);
+      else refused.push({seq, reason: `the file of ${media.name} is not there`});
+    }
+    return refused;
+  };
+
   /** @param first number of the first of these rows in the run */
   const sendRows = async (
     lines: readonly Row[],
@@ -95,9 +111,6 @@ export function createWandbTracker({
     signal: AbortSignal,
     summary?: RowState,
   ): Promise<void> => {
-    for (const {table} of lines) {
-      if (table !== undefined) await server.upload(where, table.path, table.content, signal);
-    }
     let content: string[] = [];
     let offset = kept.firstLine + first;
     let size = 0;
@@ -125,9 +138,12 @@ export function createWandbTracker({
     let state: RowState = {...emptyState, lastStep: kept.firstStep - 1};
     const missing = Math.max(0, serverLines - kept.firstLine);
     for (const events of eventsUpTo(run, seq)) {
-      const added = addEvents(state, events, run.startedAt, settings.artifacts.has('table'));
+      const added = addEvents(state, events, run.startedAt, settings.artifacts);
       const lacking = added.rows.slice(Math.max(0, missing - state.count));
-      if (lacking.length > 0) await sendRows(lacking, added.state.count - lacking.length, signal, added.state);
+      if (lacking.length > 0) {
+        await sendMedia(lacking, signal);
+        await sendRows(lacking, added.state.count - lacking.length, signal, added.state);
+      }
       state = added.state;
     }
   };
@@ -185,7 +201,7 @@ export function createWandbTracker({
 
       rows = {...emptyState, lastStep: firstStep - 1};
       for (const events of eventsUpTo(run, lastSeq)) {
-        rows = addEvents(rows, events, run.startedAt, settings.artifacts.has('table')).state;
+        rows = addEvents(rows, events, run.startedAt, settings.artifacts).state;
         told = description(run, settings, events, told);
       }
       told = {...told, config: {...told.config, sdq: {...(told.config['sdq'] as object), firstLine, firstStep}}};
@@ -217,17 +233,18 @@ export function createWandbTracker({
         await server.sendArtifact(where, artifact, signal);
         return {seq, state};
       }
-      const added = addEvents(rows, events, run.startedAt, settings.artifacts.has('table'));
+      const added = addEvents(rows, events, run.startedAt, settings.artifacts);
       const next = description(run, settings, events, told);
       if (next.config !== told.config || next.tags !== told.tags) {
         await server.upsert(where, next, signal);
         told = next;
       }
+      const gone = await sendMedia(added.rows, signal);
       if (sdk === undefined) await sendRows(added.rows, rows.count, signal, added.state);
       else await sdk.log(added.rows);
       rows = added.state;
       const reason = 'its row is longer than the 10 MB that W&B takes';
-      return {seq, state, refused: added.refused.map((each) => ({seq: each, reason}))};
+      return {seq, state, refused: [...added.refused.map((each) => ({seq: each, reason})), ...gone]};
     },
 
     async close(end, signal) {
@@ -270,6 +287,14 @@ export function createWandbTracker({
 function stateOf(cursor: Cursor | undefined): State | undefined {
   const state = cursor?.state as unknown as Partial<State> | null | undefined;
   return typeof state?.runId === 'string' && typeof state.project === 'string' ? (state as State) : undefined;
+}
+
+/** What is uploaded; undefined when the file is not there any more. */
+function bodyOf({content}: Media, directory: string): Request['body'] | undefined {
+  if ('text' in content) return content.text;
+  const file = path.join(directory, content.file);
+  const size = statSync(file, {throwIfNoEntry: false})?.size;
+  return size === undefined ? undefined : {file, size};
 }
 
 /** Page of a run; the public server has its pages at another address than its interface. */

@@ -130,6 +130,36 @@ describe('the W&B tracker', () => {
     expect(table).toMatchObject({_type: 'table-file', ncols: 2, nrows: 1, size: 49});
   });
 
+  test('a picture: its bytes below media/images and a row that points there; of one that is gone only the row', async () => {
+    const run = runWith({WANDB_RUN_ID: 'picture'}, {artifacts: ['image']});
+    const png = Buffer.from('89504e470d0a1a0a00ff', 'hex');
+    writeFileSync(path.join(run.run.directory, 'bits-chart.png'), png);
+    const image = {type: 'image', bytes: 10, sha256: 'ab'.repeat(32), width: 720, height: 90};
+    const pump = run.start();
+    log(run, 1, 1);
+    run.journal.log('artifact', {...image, name: 'bits-chart.png', path: 'bits-chart.png'});
+    run.journal.log('artifact', {...image, name: 'gone.png', path: 'gone.png'});
+    log(run, 2, 1);
+    expect(await pump.end(finished)).toMatchObject({complete: true});
+    expect(run.notices.join()).toContain('the file of gone is not there');
+    const lines = stored('picture').history.map(parseLine);
+    expect(lines.map((line) => line['step'])).toEqual([1, undefined, undefined, 2]);
+    const {path: place, ...value} = lines[1]!['bits-chart'] as {path: string};
+    expect(place).toBe(`media/images/bits-chart_2_${'ab'.repeat(10)}.png`);
+    expect(value).toEqual({
+      _type: 'image-file',
+      sha256: image.sha256,
+      size: 10,
+      format: 'png',
+      width: 720,
+      height: 90,
+    });
+    expect(service.files.get(place)).toEqual(png);
+    const parent = path.join(run.run.directory, 'wandb');
+    expect(readFileSync(path.join(parent, readdirSync(parent)[0]!, 'files', place))).toEqual(png);
+    expect(service.artifacts.filter(({input}) => input.artifactCollectionName.startsWith('run-picture'))).toEqual([]);
+  });
+
   test('a server that says yes and keeps nothing is found out; a later sync sends the rows', async () => {
     const run = runWith({WANDB_RUN_ID: 'lost'});
     service.losesRows = true;
