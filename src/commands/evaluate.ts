@@ -14,7 +14,7 @@ type Result = Evaluation & {
 
 export default class Evaluate extends SdqCommand {
   static override summary = 'Measure the accuracy of a checkpoint on a split.';
-  static override description = `A checkpoint that \`sdq train\` wrote carries its strategy; for other weights --strategy quantizes
+  static override description = `A checkpoint that \`sdq train\` wrote carries its strategy; for other weights --strategy quantizes \
 them as they are, without training.`;
 
   static override examples = [

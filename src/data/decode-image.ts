@@ -32,7 +32,11 @@ export async function decodeImage(file: string, size: number, crop: Crop | undef
     }
     return await image.toColourspace('srgb').removeAlpha().raw().toBuffer();
   } catch (error) {
-    const reason = isNativeError(error) ? error.message : String(error);
+    // libvips says no more of what it would only warn of, e.g. a file that is cut short.
+    const reason = (isNativeError(error) ? error.message : String(error)).replace(
+      /^Warning treated as error.*/,
+      'the file is damaged or cut short',
+    );
     throw new SdqError(`Cannot decode ${file}: ${reason.replace(/\s+/g, ' ')}.`, {
       code: 'image-undecodable',
       exit: ExitCode.invalidInput,

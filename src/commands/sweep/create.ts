@@ -10,7 +10,7 @@ import {newSweep, parameterOf} from '../../sweeps/new-sweep.ts';
 
 export default class SweepCreate extends SweepCommand {
   static override summary = 'Write a W&B sweep config that calls sdq.';
-  static override description = `Start it with \`wandb sweep FILE\` and one \`wandb agent ID\` on each machine; a grid or random one also runs without W&B,
+  static override description = `Start it with \`wandb sweep FILE\` and one \`wandb agent ID\` on each machine; a grid or random one also runs without W&B, \
 by \`sdq sweep run FILE\`. Without --parameter it varies search.target.meanWeightBits and, but for a grid, the search's learning rate.`;
   static override examples = [
     '<%= config.bin %> sweep create',

@@ -19,7 +19,7 @@ interface Result {
 
 export default class SweepValidate extends SweepCommand {
   static override summary = 'Check a W&B sweep config that calls sdq.';
-  static override description = `The file against W&B's rules; the command, which must hand the parameters over as JSON; the metric, which must be one
+  static override description = `The file against W&B's rules; the command, which must hand the parameters over as JSON; the metric, which must be one \
 that sdq logs; and every parameter on the config at hand: its key and its values.`;
   static override examples = ['<%= config.bin %> sweep validate sweep.yaml'];
   static override args = {

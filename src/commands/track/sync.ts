@@ -4,7 +4,7 @@ import {syncRun} from '../../tracking/sync.ts';
 
 export default class TrackSync extends TrackCommand {
   static override summary = 'Send what the trackers of a run have not got yet.';
-  static override description = `For runs that were offline, stopped or killed. Sending twice makes no doubles. Exit code 6 when a tracker has
+  static override description = `For runs that were offline, stopped or killed. Sending twice makes no doubles. Exit code 6 when a tracker has \
 still not got everything, or when the run is going on: it sends by itself.`;
 
   static override examples = [

@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import {defineKernel, type WasmBackend} from '../backend.ts';
-import {activated, clipRange, noClip, type Clip, type FusedInputs} from './fused-activation.ts';
+import {fusedConvolution, noClip, type Clip} from './fused-activation.ts';
 import {packPanels, panelColumns, panelCount, type Weights} from './panels.ts';
 
 /** One convolution as the kernels see it; `padTop` and `padLeft` may be negative: the window then starts inside the image. */
@@ -476,15 +476,12 @@ export const convKernels: readonly tf.KernelConfig[] = [
       covered(attrs.dataFormat, x, filter) ? forward(backend, x, filter, 0, noClip, attrs) : cpu(),
   ),
 
-  defineKernel<FusedInputs, tf.FusedConv2DAttrs>(tf.FusedConv2D, ({backend, inputs, attrs, cpu}) => {
-    const {x, filter, bias, preluActivationWeights} = inputs;
-    const perChannel = bias === undefined || tf.util.arraysEqual(bias.shape, [filter.shape[3]!]);
-    if (!covered(attrs.dataFormat, x, filter) || !perChannel) return cpu();
-    const address = bias === undefined ? 0 : backend.pointer(bias);
-    const range = clipRange(attrs.activation);
-    const y = forward(backend, x, filter, address, range ?? noClip, attrs);
-    return range === null ? activated(backend, y, attrs, preluActivationWeights) : y;
-  }),
+  fusedConvolution<tf.FusedConv2DAttrs>(
+    tf.FusedConv2D,
+    3,
+    ({dataFormat}, x, filter) => covered(dataFormat, x, filter),
+    forward,
+  ),
 
   defineKernel<{dy: tf.TensorInfo; filter: tf.TensorInfo}, tf.Conv2DBackpropInputAttrs>(
     tf.Conv2DBackpropInput,

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import {defineKernel, type WasmBackend} from '../backend.ts';
-import {activated, clipRange, noClip, type Clip, type FusedInputs} from './fused-activation.ts';
+import {fusedConvolution, noClip, type Clip} from './fused-activation.ts';
 
 type ConvInfo = tf.backend_util.Conv2DInfo;
 
@@ -123,15 +123,12 @@ export const depthwiseKernels: readonly tf.KernelConfig[] = [
       covered(filter.shape, x, filter) ? forward(backend, x, filter, 0, noClip, attrs) : cpu(),
   ),
 
-  defineKernel<FusedInputs, tf.FusedDepthwiseConv2DAttrs>(tf.FusedDepthwiseConv2D, ({backend, inputs, attrs, cpu}) => {
-    const {x, filter, bias, preluActivationWeights} = inputs;
-    const perChannel = bias === undefined || tf.util.arraysEqual(bias.shape, [filter.shape[2]!]);
-    if (!covered(filter.shape, x, filter) || !perChannel) return cpu();
-    const range = clipRange(attrs.activation);
-    const address = bias === undefined ? 0 : backend.pointer(bias);
-    const y = forward(backend, x, filter, address, range ?? noClip, attrs);
-    return range === null ? activated(backend, y, attrs, preluActivationWeights) : y;
-  }),
+  fusedConvolution<tf.FusedDepthwiseConv2DAttrs>(
+    tf.FusedDepthwiseConv2D,
+    2,
+    (_, x, filter) => covered(filter.shape, x, filter),
+    forward,
+  ),
 
   defineKernel<{dy: tf.TensorInfo; filter: tf.TensorInfo}, tf.DepthwiseConv2dNativeBackpropInputAttrs>(
     tf.DepthwiseConv2dNativeBackpropInput,

@@ -1,10 +1,9 @@
-/** The activation that tfjs' fused convolutions and products end with. */
+/** What tfjs' fused convolutions and products end with: a bias and an activation. */
 import * as tf from '@tensorflow/tfjs-core';
 
-import {backendName, type WasmBackend} from '../backend.ts';
+import {backendName, defineKernel, type WasmBackend} from '../backend.ts';
 
-/** Inputs of the fused convolutions. */
-export interface FusedInputs {
+interface FusedInputs {
   readonly x: tf.TensorInfo;
   readonly filter: tf.TensorInfo;
   readonly bias?: tf.TensorInfo;
@@ -46,4 +45,35 @@ export function activated(
   const out = kernel.kernelFunc({inputs, attrs: {alpha: leakyreluAlpha!}, backend}) as tf.TensorInfo;
   backend.disposeData(y.dataId);
   return out;
+}
+
+/**
+ * A fused convolution out of a plain one that adds a bias for each channel and clips its sums; an activation that is no
+ * range comes after it, a bias of another shape is the cpu backend's.
+ * @param channelAxis of the filter: the one of the output's channels
+ * @param covers whether `forward` takes these tensors
+ * @param forward `bias` is its address, 0 for none
+ */
+export function fusedConvolution<Attributes extends ActivationAttributes>(
+  kernelName: string,
+  channelAxis: 2 | 3,
+  covers: (attributes: Attributes, x: tf.TensorInfo, filter: tf.TensorInfo) => boolean,
+  forward: (
+    backend: WasmBackend,
+    x: tf.TensorInfo,
+    filter: tf.TensorInfo,
+    bias: number,
+    range: Clip,
+    attributes: Attributes,
+  ) => tf.TensorInfo,
+): tf.KernelConfig {
+  return defineKernel<FusedInputs, Attributes>(kernelName, ({backend, inputs, attrs, cpu}) => {
+    const {x, filter, bias, preluActivationWeights} = inputs;
+    const perChannel = bias === undefined || tf.util.arraysEqual(bias.shape, [filter.shape[channelAxis]!]);
+    if (!covers(attrs, x, filter) || !perChannel) return cpu();
+    const address = bias === undefined ? 0 : backend.pointer(bias);
+    const range = clipRange(attrs.activation);
+    const y = forward(backend, x, filter, address, range ?? noClip, attrs);
+    return range === null ? activated(backend, y, attrs, preluActivationWeights) : y;
+  });
 }
