@@ -199,6 +199,14 @@ export function prepareCosts(profile: HardwareProfile, model: CostModel, batch: 
   };
   const complete = (work: LayerWork, figures: LayerFigures): LayerCost => {
     const {geometry, weightBits, activationBits, storedWeightBits, storedActivationBits} = work;
+    for (const key of ['cycles', 'latencyUs', 'energyUj', 'utilisation'] as const) {
+      if (figures[key] !== null && !Number.isFinite(figures[key])) {
+        throw new SdqError(
+          `Layer "${geometry.name}": the constants of ${profile.name} give no number for ${key}, but ${figures[key]}.`,
+          {code: 'hardware-constant-out-of-range', exit: ExitCode.invalidInput},
+        );
+      }
+    }
     return {
       ...figures,
       source: 'modelled',

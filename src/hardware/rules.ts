@@ -22,7 +22,9 @@ export interface AllowedPair extends Bits {
 }
 
 /** A weight quantizer's name and what a format asks about. */
-export type QuantizerTraits = Pick<WeightQuantizerTraits, 'zeroPoint' | 'granularity' | 'grid'> & {readonly name: string};
+export type QuantizerTraits = Pick<WeightQuantizerTraits, 'zeroPoint' | 'granularity' | 'grid'> & {
+  readonly name: string;
+};
 
 type RuleName = 'operator' | 'weight-bits' | 'activation-bits' | 'pair' | 'unified' | 'weight-quantizer';
 

@@ -4,14 +4,14 @@ import {createRequire} from 'node:module';
 import type {Config} from '../config/config-types.ts';
 import {expand, type JsonSchema} from '../config/schema.ts';
 import {validateSettings} from '../config/validate.ts';
-import {ExitCode, SdqError} from '../errors.ts';
-import {readFileBounded} from '../files.ts';
 import {graphDigest} from '../graph/digest.ts';
+import type {Graph} from '../graph/graph.ts';
 import {layerTable} from '../graph/layer-table.ts';
 import {prepareCosts, type LayerCost, type NetworkTotals, type PreparedCosts} from '../hardware/cost-model.ts';
 import {layerGeometries, type LayerGeometry} from '../hardware/geometry.ts';
 import {checkLatencyTable, withMeasured, type LatencyTable} from '../hardware/latency-table.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
+import {readJsonFile} from '../json-file.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {matchStrategy, type Strategy} from '../sdq/strategy.ts';
 import {modelGraph} from './model-graph.ts';
@@ -26,6 +26,7 @@ const limitBytes = 16 << 20;
 export interface SizedStrategy {
   readonly file: string;
   readonly strategy: Strategy;
+  readonly graph: Graph;
   /** In network order. */
   readonly geometries: readonly LayerGeometry[];
 }
@@ -44,7 +45,7 @@ export async function sizedStrategy(
   const {name} = strategy.model;
   const graph = await modelGraph(config, registry, name, notice);
   matchStrategy(strategy, {name, digest: graphDigest(graph)}, layerTable(graph).layers, file);
-  return {file, strategy, geometries: layerGeometries(graph)};
+  return {file, strategy, graph, geometries: layerGeometries(graph)};
 }
 
 /** The costs on a device with the model of its family. @throws SdqError (exit 3) for an unknown family or a batch out of range */
@@ -77,17 +78,7 @@ export function measuredCosts(
 
 /** @throws SdqError (exit 3) naming the file, the JSON pointer, the value found and what is allowed */
 function readLatencyTable(file: string): LatencyTable {
-  const text = Buffer.from(readFileBounded(file, limitBytes)).toString('utf8');
-  let value: Record<string, unknown>;
-  try {
-    value = JSON.parse(text) as Record<string, unknown>;
-  } catch (error) {
-    throw new SdqError(`${file} is not JSON: ${(error as Error).message}.`, {
-      code: 'latency-table-not-json',
-      exit: ExitCode.invalidInput,
-      cause: error,
-    });
-  }
+  const value = readJsonFile(file, limitBytes, 'latency-table') as Record<string, unknown>;
   const schema = expand(require('../../schemas/latency-table.schema.json') as JsonSchema);
   validateSettings(value, schema, [{name: file, base: '', values: value}]);
   return value as unknown as LatencyTable;

@@ -7,9 +7,9 @@ import {fileURLToPath} from 'node:url';
 import {expand, isMapping, merge, type JsonSchema} from '../config/schema.ts';
 import {validateSettings} from '../config/validate.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import {readFileBounded} from '../files.ts';
 import {checkProfile} from '../hardware/check-profile.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
+import {readJsonFile} from '../json-file.ts';
 import {didYouMean} from '../nearest.ts';
 
 const require = createRequire(import.meta.url);
@@ -82,18 +82,7 @@ export function profilesFor(references: readonly string[], names: readonly strin
 }
 
 function profileOf(file: string): HardwareProfile {
-  const text = Buffer.from(readFileBounded(file, limitBytes)).toString('utf8');
-  let values: unknown;
-  try {
-    values = JSON.parse(text);
-  } catch (error) {
-    throw new SdqError(`${file} is not JSON: ${(error as Error).message}.`, {
-      code: 'hardware-not-json',
-      exit: ExitCode.invalidInput,
-      cause: error,
-    });
-  }
-  return checkedProfile(values, file);
+  return checkedProfile(readJsonFile(file, limitBytes, 'hardware'), file);
 }
 
 /** @param file where the value comes from, for messages @throws SdqError (exit 3) */

@@ -4,7 +4,7 @@ import {createRequire} from 'node:module';
 import {expand, type JsonSchema} from '../config/schema.ts';
 import {validateSettings} from '../config/validate.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import {readFileBounded} from '../files.ts';
+import {readJsonFile} from '../json-file.ts';
 import {didYouMean} from '../nearest.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {checkStrategy, type Strategy, type StrategyFile} from '../sdq/strategy.ts';
@@ -18,18 +18,7 @@ const limitBytes = 16 << 20;
 
 /** @throws SdqError (exit 3) naming the file, the JSON pointer, the value found and what is allowed */
 export function readStrategy(file: string): Strategy {
-  const text = Buffer.from(readFileBounded(file, limitBytes)).toString('utf8');
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new SdqError(`${file} is not JSON: ${(error as Error).message}.`, {
-      code: 'strategy-not-json',
-      exit: ExitCode.invalidInput,
-      cause: error,
-    });
-  }
-  return checkedStrategy(value, file);
+  return checkedStrategy(readJsonFile(file, limitBytes, 'strategy'), file);
 }
 
 /** @param file where the value comes from, for messages @throws SdqError (exit 3) */

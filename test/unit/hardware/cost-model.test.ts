@@ -3,6 +3,7 @@ import {describe, expect, test} from '@jest/globals';
 import {prepareCosts, type CostModel} from '../../../src/hardware/cost-model.ts';
 import {checkLatencyTable, emptyRows, withMeasured, type LatencyTable} from '../../../src/hardware/latency-table.ts';
 import {readProfile} from '../../../src/phases/hardware-file.ts';
+import {bitFusion} from '../../../src/plugins/cost-models/bit-fusion.ts';
 import {convolution, costsOf, network, refusal, uniform} from '../../helpers/layer-geometry.ts';
 
 const layer = convolution({inputs: 4, outputs: 8, kernel: 3, size: 6});
@@ -59,6 +60,16 @@ describe('costs on a device', () => {
     const model: CostModel = {...counting(), constants: ['tilesPerCycle'], resources: ['tiles']};
     expect(refusal(() => prepareCosts(readProfile('generic-bops'), model, 1)).message).toBe(
       'Hardware "generic-bops": the cost model generic-bops also needs constants/tilesPerCycle, resources/tiles.',
+    );
+  });
+
+  test('constants that give no number for a layer are refused, not printed', () => {
+    const profile = readProfile('bitfusion-edge');
+    const {constants} = profile.costModel;
+    const stopped = {...constants, clockMHz: {...constants['clockMHz']!, value: 0}};
+    const costs = prepareCosts({...profile, costModel: {...profile.costModel, constants: stopped}}, bitFusion, 1);
+    expect(refusal(() => costs.layer(layer, {weightBits: 2, activationBits: 4})).message).toBe(
+      `Layer "${layer.name}": the constants of bitfusion-edge give no number for latencyUs, but Infinity.`,
     );
   });
 
