@@ -15,6 +15,8 @@ interface StoredRun {
   status: string;
   endTime: number | undefined;
   readonly metrics: Metric[];
+  /** The metrics as text: exact duplicates are dropped. */
+  readonly seen: Set<string>;
   readonly params: Map<string, string>;
   readonly tags: Map<string, string>;
 }
@@ -65,8 +67,9 @@ export function fakeMlflow(): FakeMlflow {
     }
     for (const {key, value} of tags) run.tags.set(key, value);
     for (const metric of metrics) {
-      const same = (other: Metric): boolean => JSON.stringify(other) === JSON.stringify(metric);
-      if (!run.metrics.some(same)) run.metrics.push(metric);
+      const text = JSON.stringify(metric);
+      if (!run.seen.has(text)) run.metrics.push(metric);
+      run.seen.add(text);
     }
     return ok();
   };
@@ -103,6 +106,7 @@ export function fakeMlflow(): FakeMlflow {
           status: 'RUNNING',
           endTime: undefined,
           metrics: [],
+          seen: new Set(),
           params: new Map(),
           tags: new Map(content.tags!.map(({key, value}) => [key, value])),
         };

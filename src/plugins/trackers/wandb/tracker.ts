@@ -257,6 +257,8 @@ export function createWandbTracker({
       if (sdk !== undefined) {
         await sdk.finish(signal);
         sdk = undefined;
+        // The package has overwritten the config, without W&B's `{value: …}` around each key.
+        await server.upsert(where, told, signal);
         await checkCount(lastSeq, signal);
         await sendRows([], rows.count, signal, rows);
       }

@@ -303,7 +303,13 @@ describe('the W&B tracker', () => {
     writeFileSync(
       path.join(home, 'index.js'),
       `const fs = require('node:fs');
-       exports.init = async (o) => fs.appendFileSync(${JSON.stringify(seen)}, o.id + '\\n');
+       exports.init = async ({config, entity, id: name, project}) => {
+         fs.appendFileSync(${JSON.stringify(seen)}, name + '\\n');
+         // As version 0.5.1 does: the config's keys bare.
+         const variables = {name, project, entity, config: JSON.stringify(config)};
+         const body = JSON.stringify({query: 'mutation UpsertBucket', variables});
+         await fetch(process.env.WANDB_BASE_URL + '/graphql', {method: 'POST', body});
+       };
        exports.log = (row) => { if (row.step > 3) process.exit(1); fs.appendFileSync(${JSON.stringify(seen)}, row.step + '\\n'); };
        exports.finish = async () => undefined;`,
     );
@@ -313,6 +319,7 @@ describe('the W&B tracker', () => {
     expect(await pump.end(finished)).toMatchObject({complete: true});
     expect(readFileSync(seen, 'utf8')).toBe('by-sdk\n1\n2\n3\n');
     expect(stored('by-sdk').history.map((line) => parseLine(line)['step'])).toEqual([1, 2, 3, 4, 5]);
+    expect(stored('by-sdk').config).toMatchObject({search: {value: {epochs: 4}}});
   });
 
   (process.platform === 'win32' ? test.skip : test)('transport cli: the logs go to `wandb sync`', async () => {
