@@ -37,6 +37,30 @@ describe('hardware estimate', () => {
     expect(JSON.parse(stdout)).toMatchObject({hardware, batch: 4, source: 'modelled'});
   });
 
+  test('says which rules a strategy breaks whose bits have a cost all the same', async () => {
+    const profile = JSON.parse(readFileSync(path.join(root, 'hardware/generic-bops.json'), 'utf8')) as {
+      formats: object;
+    };
+    const int8 = {type: 'integer', bits: [8], sign: 'any', symmetric: false, granularity: 'channel'};
+    const formats = {...profile.formats, int8: {...int8, narrowRange: false, scale: 'float'}};
+    const first = {weights: ['int8'], activations: ['int8']};
+    writeFileSync(path.join(cwd, 'strict.json'), JSON.stringify({...profile, name: 'strict', formats, first}));
+    const args = ['hardware', 'estimate', './strict.json', '--strategy', 'w2.json'];
+    const asJson = await sdq([...args, '--json'], {cwd});
+    expect(asJson.exitCode).toBe(0);
+    expect(resultProblems('hardware-estimate', asJson.stdout)).toEqual([]);
+    const at = {hardware: 'strict', layer: 'conv1', found: 2, allowed: [8], nearest: 8};
+    expect(JSON.parse(asJson.stdout)).toMatchObject({
+      violations: [
+        {...at, rule: 'weight-bits'},
+        {...at, rule: 'activation-bits'},
+      ],
+    });
+    expect((await sdq(args, {cwd})).stdout).toContain(
+      'It breaks 2 rules of strict: see sdq strategy validate w2.json --hardware ./strict.json',
+    );
+  });
+
   test('the table says that it is modelled', async () => {
     const {stdout} = await sdq(['hardware', 'estimate', 'bitfusion-edge', '--strategy', 'w2.json'], {cwd});
     expect(stdout).toMatch(/conv1 +2\/2 +2\/2/);

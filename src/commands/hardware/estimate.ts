@@ -4,13 +4,22 @@ import {Args, Flags} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
 import {costSummary, costTable} from '../../cli/cost-view.ts';
+import type {Violation} from '../../hardware/rules.ts';
+import {violationsOf} from '../../phases/hardware-check.ts';
 import {costsOn, estimate, measuredCosts, sizedStrategy, type Estimate} from '../../phases/hardware-estimate.ts';
 import {readProfile} from '../../phases/hardware-file.ts';
+
+interface EstimateResult extends Estimate {
+  /** Path of the strategy. */
+  readonly strategy: string;
+  /** Rules of the device that it breaks although each layer's bits have a cost there. */
+  readonly violations: readonly Violation[];
+}
 
 export default class HardwareEstimate extends SdqCommand {
   static override summary = 'Model what a strategy costs on a device, layer by layer.';
   static override description =
-    'Cycles, latency, energy, memory, utilisation and what bounds each layer. The figures are modelled (docs/cost-models.md); times that you measured take their place with --latency-table.';
+    'Cycles, latency, energy, memory, utilisation and what bounds each layer. The figures are modelled (docs/cost-models.md); times that you measured take their place with --latency-table. Rules of the device that leave the arithmetic as it is, e.g. of the first layer, are looked at and told; `sdq strategy validate` refuses what breaks them.';
   static override examples = [
     '<%= config.bin %> hardware estimate bitfusion-edge --strategy strategy.json',
     '<%= config.bin %> hardware estimate cutlass-sm75 --strategy strategy.json --batch 8 --latency-table measured.json',
@@ -27,10 +36,11 @@ export default class HardwareEstimate extends SdqCommand {
     }),
   };
 
-  async run(): Promise<Estimate & {readonly strategy: string}> {
+  async run(): Promise<EstimateResult> {
     const {args, flags} = await this.parse(HardwareEstimate);
-    const {config, registry} = await this.settings({kinds: ['model', 'dataset', 'cost-model']});
-    const costs = costsOn(readProfile(args.hardware), registry, flags.batch);
+    const {config, registry} = await this.settings({kinds: ['model', 'dataset', 'cost-model', 'weight-quantizer']});
+    const profile = readProfile(args.hardware);
+    const costs = costsOn(profile, registry, flags.batch);
     const file = path.resolve(flags.strategy);
     const sized = await sizedStrategy(config, registry, file, (message) => this.notice(message));
     const measured = flags['latency-table'];
@@ -39,6 +49,13 @@ export default class HardwareEstimate extends SdqCommand {
       sized,
     );
     this.log(`${costTable(result.layers)}\n\n${costSummary(result)}`);
-    return {strategy: file, ...result};
+    const violations = violationsOf(sized.strategy, [profile], registry, sized.graph);
+    if (violations.length > 0) {
+      const rules = violations.length === 1 ? 'a rule' : `${violations.length} rules`;
+      this.log(
+        `It breaks ${rules} of ${profile.name}: see sdq strategy validate ${flags.strategy} --hardware ${args.hardware}`,
+      );
+    }
+    return {strategy: file, ...result, violations};
   }
 }
