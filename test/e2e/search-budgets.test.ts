@@ -106,6 +106,9 @@ test('two budgets, learned inputs, three strategies on the way: valid for the de
 test.each([
   ['search.target={hardware: bitfusion-edge, latencyMs: 0.001}', 3, 'smallest that the candidates can reach is 0.0'],
   ['search.target={sizeKiB: 5}', 3, '/search/target/sizeKiB is 5; the smallest that the candidates can reach is'],
+  ['search.target={bops: 10}', 3, '/search/target/bops is 10; the smallest that the candidates can reach is'],
+  ['search.target={hardware: bitfusion-edge, energyUj: 0.001}', 3, '/search/target/energyUj is 0.001; the smallest'],
+  ['search.target={meanWeightBits: 1}', 3, '/search/target/meanWeightBits is 1; the smallest'],
   ['search.target={latencyMs: 1}', 3, '/search/target/latencyMs needs the hardware it is about'],
   ['search.target={hardware: finn-zu7ev, latencyMs: 1}', 3, 'on finn-zu7ev the layers run at the same time'],
   ['search.target={hardware: bitfusion-egde}', 3, 'Did you mean "bitfusion-edge"?'],
