@@ -162,7 +162,7 @@ function print(
   }
   if (graph === undefined) {
     throw new SdqError(
-      `${file}: the network ${strategy.model.name} could not be built, and ${name} needs its layers.`,
+      `${file}: ${strategy.model.name} as the strategy has it (its digest) is not the built-in default, and ${name} needs its layers.`,
       {
         code: 'strategy-network-unknown',
         exit: ExitCode.invalidInput,

@@ -52,7 +52,9 @@ Exit code 3 for a file that is no strategy of this network, 4 for one that the h
     const hardware = profiles.map(({name}) => name);
     const unchecked =
       graph === undefined
-        ? [`The network ${strategy.model.name} could not be built: its layers, and inputs that share a scale.`]
+        ? [
+            `Its layers against the network, and inputs that share a scale: ${strategy.model.name} as the strategy has it (its digest) is not the built-in default. Name it in a config, or by --set model.name and data.name.`,
+          ]
         : [];
     const error = hardwareError(args.file, violations);
     if (error === undefined) {
