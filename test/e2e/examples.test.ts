@@ -33,7 +33,7 @@ describe.each(['github-actions.yml', 'gitlab-ci.yml'])('examples/ci/%s', (name) 
   const lines = texts(parse(readFileSync(path.join(root, 'examples/ci', name), 'utf8'))).flatMap((text) =>
     text.split('\n'),
   );
-  const calls = lines.flatMap((line) => /^\s*npx sdq (.*)$/.exec(line)?.slice(1) ?? []);
+  const calls = lines.flatMap((line) => /(?:^|\|\| )\s*npx sdq (.*)$/.exec(line)?.slice(1) ?? []);
 
   test('calls commands of sdq with arguments that they take', async () => {
     expect(calls).toContain('sweep validate sweep.yaml');
