@@ -83,7 +83,7 @@ export abstract class TrackCommand extends SdqCommand {
             String(pending),
             String(failed),
             complete ? 'yes' : 'no',
-            (complete ? remote : (message ?? remote)) ?? '-',
+            (complete ? remote : (message ?? remote)) ?? (sent === 0 ? 'nothing sent yet' : '-'),
           ]),
         ),
       );

@@ -37,7 +37,9 @@ that sdq logs; and every parameter on the config at hand: its key and its values
     const trials = sweep === undefined || !isValid ? Infinity : trialCount(sweep);
     if (isValid) {
       const count = Number.isFinite(trials) ? `${trials} trials` : 'no end';
-      this.log(`${file} is valid: ${sweep!.method}, ${sweep!.parameters.length} parameters, ${count}.`);
+      this.log(
+        `${file} is valid: ${sweep!.method}, parameters ${sweep!.parameters.map(({name}) => name).join(', ')}; ${count}.`,
+      );
     } else {
       this.checkFailed(sweepInvalid(file, problems));
     }
