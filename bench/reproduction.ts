@@ -33,12 +33,12 @@ const experiments: Readonly<Record<string, Experiment>> = {
   'w2a32-long': {set: ['train.epochs=40']},
   w3a4: {set: ['search.target.meanWeightBits=3', 'search.activationBits=4']},
   uniform: {set: ['search.method=uniform', 'search.target.meanWeightBits=2']},
-  'short-sdq': {searchOf: 'w2a32', set: ['train.epochs=4']},
-  'short-interpolation': {set: ['search.method=interpolation', 'train.epochs=4']},
+  'short-sdq': {set: ['train.epochs=2']},
+  'short-interpolation': {set: ['search.method=interpolation', 'train.epochs=2']},
   'no-bin-regularization': {searchOf: 'w2a32', set: ['train.binRegularization.weight=0']},
-  'teacher-resnet56': {
-    searchOf: 'w2a32',
-    set: ['train.distillation.teacher={model: resnet56, weights: resnet56.safetensors}'],
+  'short-teacher-resnet56': {
+    searchOf: 'short-sdq',
+    set: ['train.epochs=2', 'train.distillation.teacher={model: resnet56, weights: resnet56.safetensors}'],
   },
 
   'tune-search': searchTrial(),
@@ -103,9 +103,8 @@ function run(name: string, seed: string): void {
   const folder = folderOf(name, seed);
   const earlier = runsIn(folder).at(-1);
   if (earlier?.status === 'finished' && earlier.results.train !== undefined) return;
-  const directory = ['--set', `runs.directory=${folder}`];
   const args: string[] = [];
-  if (earlier !== undefined) args.push(earlier.command, '--resume', earlier.id, ...directory);
+  if (earlier !== undefined) args.push(earlier.command, '--resume', path.join(folder, earlier.id));
   else {
     if (experiment.searchOf === undefined) args.push('run');
     else {
@@ -116,7 +115,7 @@ function run(name: string, seed: string): void {
       const file = (base: string): string => path.join(searches, found.id, base);
       args.push('train', '--strategy', file('strategy.json'), '--checkpoint', file('searched.safetensors'));
     }
-    args.push('--config', values.config, ...directory, '--set', `seed=${seed}`);
+    args.push('--config', values.config, '--set', `runs.directory=${folder}`, '--set', `seed=${seed}`);
     for (const setting of [...(experiment.set ?? []), ...values.set]) args.push('--set', setting);
   }
   mkdirSync(folder, {recursive: true});

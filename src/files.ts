@@ -1,7 +1,6 @@
 /** Reading and writing whole files, with errors a user can act on. */
 import {
   closeSync,
-  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -71,7 +70,11 @@ export function writeFileAtomic(file: string, content: Uint8Array | string): voi
     renameSync(temporary, file);
     syncFolder(folder);
   } catch (error) {
-    if (existsSync(temporary)) rmSync(temporary, {force: true});
+    try {
+      rmSync(temporary, {force: true});
+    } catch {
+      // A folder that refuses this too (read-only since): the first error is the one to tell.
+    }
     throw fileError(error, 'write', file);
   }
 }

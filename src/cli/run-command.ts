@@ -15,7 +15,7 @@ import {SdqCommand, sweepFlags} from './base-command.ts';
 export const runFlags = {
   ...sweepFlags,
   resume: Flags.string({
-    summary: 'Continue a run with its own settings: an id, a unique beginning of one, or `latest`.',
+    summary: 'Continue a run with its own settings: its folder, its id, a unique beginning of it, or `latest`.',
     helpValue: 'RUN',
     exclusive: ['set', 'sweep-params'],
   }),

@@ -10,7 +10,7 @@ import type {Weights} from '../graph/graph.ts';
 import type {Network} from '../graph/network.ts';
 import {withFittingBatch} from '../plugins/engines/out-of-memory.ts';
 import {exitCodeOf, type StopSignal} from '../runs/signals.ts';
-import type {Run} from '../runs/run-directory.ts';
+import {resumeCommand, type Run} from '../runs/run-directory.ts';
 import {decodeCheckpoint, encodeCheckpoint, type Checkpoint, type Json} from '../training/checkpoint.ts';
 import {firstState, parseLoopState, runLoop, type LoopState, type Report, type StepInput} from '../training/loop.ts';
 import {
@@ -190,7 +190,7 @@ function interrupted(run: Run, phase: PhaseName, stop: StopSignal, step: number)
   return new SdqError(`Stopped by ${stop.stoppedBy()} after step ${step} of ${phase}; the state is saved.`, {
     code: 'interrupted',
     exit: exitCodeOf(stop.received()!),
-    suggestions: [`sdq ${run.record().command} --resume ${run.id}`],
+    suggestions: [resumeCommand(run.record().command, run.directory)],
   });
 }
 

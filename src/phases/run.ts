@@ -4,7 +4,7 @@ import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {logArtifact, logImage, logTable} from '../runs/artifacts.ts';
-import {createRun, resumeRun, type Run} from '../runs/run-directory.ts';
+import {createRun, resumeCommand, resumeRun, type Run} from '../runs/run-directory.ts';
 import {listenForStop} from '../runs/signals.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
 import type {Strategy} from '../sdq/strategy.ts';
@@ -167,7 +167,7 @@ function resumable(error: unknown, run: Run): unknown {
     exit,
     suggestions: [
       ...error.suggestions,
-      `Then go on from the last checkpoint: sdq ${run.record().command} --resume ${run.id}`,
+      `Then go on from the last checkpoint: ${resumeCommand(run.record().command, run.directory)}`,
     ],
     cause: error,
   });

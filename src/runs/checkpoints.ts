@@ -1,14 +1,15 @@
 /**
  * The checkpoints of a run: `checkpoints/<name>.safetensors` and `checkpoints/manifest.json`, which says which is the
- * newest and the digest of each. A checkpoint is written whole before the manifest names it, and an old one is deleted
- * only after that: at every moment the manifest names files that are complete.
+ * newest and the digest of each. A checkpoint is written whole before the manifest names it, and an old one, or
+ * what a process that was killed left half written, is deleted only after that: at every moment the manifest names
+ * files that are complete.
  */
 import {createHash} from 'node:crypto';
 import {existsSync, readdirSync, rmSync} from 'node:fs';
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {readFileBounded, writeFileAtomic} from '../files.ts';
+import {fileError, readFileBounded, writeFileAtomic} from '../files.ts';
 
 interface Entry {
   readonly file: string;
@@ -69,10 +70,14 @@ export function openCheckpoints(directory: string): Checkpoints {
   };
   const write = (resume: readonly Entry[]): void => {
     writeFileAtomic(manifestFile, `${JSON.stringify({version: 1, resume} satisfies Manifest, null, 2)}\n`);
-    for (const file of readdirSync(directory)) {
-      if (/^step-.*\.safetensors$/.test(file) && !resume.some((entry) => entry.file === file)) {
-        rmSync(path.join(directory, file), {force: true});
+    try {
+      for (const file of readdirSync(directory)) {
+        if (/^(step-.*\.safetensors|\..*\.tmp)$/.test(file) && !resume.some((entry) => entry.file === file)) {
+          rmSync(path.join(directory, file), {force: true});
+        }
       }
+    } catch (error) {
+      throw fileError(error, 'write', directory);
     }
   };
   return {

@@ -111,24 +111,37 @@ export function createRun(root: string, spec: RunSpec, now: Date, notice: (messa
   return open(directory, record, notice);
 }
 
+/** What continues a run, in the present working directory: by its folder, which is right under any config. */
+export function resumeCommand(command: string, directory: string): string {
+  const folder = path.relative('', directory);
+  return `sdq ${command} --resume ${/\s/.test(folder) ? JSON.stringify(folder) : folder}`;
+}
+
 /**
  * Opens a run to continue it: takes the lock, marks it running.
- * @param id a run's id, or `latest`: the newest one, those aside that failed before they had anything to go on from
- * @throws SdqError (exit 3) unknown id, other command, already finished; (exit 6) locked by a living process
+ * @param which the run's folder, wherever it is, or of a run below `root` the id, a unique beginning of it, or `latest`:
+ *   the newest one, those aside that failed before they had anything to go on from
+ * @throws SdqError (exit 3) unknown run, other command, already finished; (exit 6) locked by a living process
  */
 export function resumeRun(
   root: string,
-  id: string,
+  which: string,
   command: string,
   now: Date,
   notice: (message: string) => void,
 ): Run {
-  const record = id === 'latest' ? latestBegun(root, command) : findRun(root, id);
+  const isFolder = path.basename(which) !== which;
+  const record = isFolder
+    ? readRun(path.resolve(which))
+    : which === 'latest'
+      ? latestBegun(root, command)
+      : findRun(root, which);
+  const directory = isFolder ? path.resolve(which) : path.join(root, record.id);
   if (record.command !== command) {
     throw new SdqError(`${record.id} is a run of \`sdq ${record.command}\`, not of \`sdq ${command}\`.`, {
       code: 'run-of-other-command',
       exit: ExitCode.invalidInput,
-      suggestions: [`sdq ${record.command} --resume ${record.id}`],
+      suggestions: [resumeCommand(record.command, directory)],
     });
   }
   if (record.status === 'finished') {
@@ -139,7 +152,7 @@ export function resumeRun(
     });
   }
   return open(
-    path.join(root, record.id),
+    directory,
     {...record, status: 'running', exitCode: null, endedAt: null, resumedAt: [...record.resumedAt, now.toISOString()]},
     notice,
   );

@@ -271,7 +271,7 @@ describe('data files', () => {
     const data = {...smallJob.data, name: 'image-folder', directory: 'photos', batchSize: 2, validation: 0};
     const error = await failure(['pretrain', '--set', `data=${JSON.stringify(data)}`], cwd, 3);
     expect(error).toMatch(/Cannot decode .*photos\/train\/cat\/\d\.png/);
-    expect(error).toMatch(/sdq pretrain --resume \S+-pretrain-/);
+    expect(error).toMatch(/sdq pretrain --resume \.sdq.runs.\S+-pretrain-/);
   });
 });
 
@@ -306,6 +306,7 @@ describe('a run in trouble', () => {
     expect({exitCode, stderr}).toMatchObject({exitCode: 0});
     const numbers = [...readJournal(path.join(run, 'events.jsonl'))].map(({seq}) => seq);
     expect(numbers).toEqual(numbers.map((_, i) => i + 1));
+    expect(temporaryFiles(run)).toEqual([]);
     return {weights: readFileSync(path.join(run, 'full-precision.safetensors')), stderr};
   }
 
@@ -328,13 +329,11 @@ describe('a run in trouble', () => {
     return done.stderr;
   }
 
-  function expectRefusal({run, outcome}: Disturbed, reason: string): void {
-    expect(outcome.exitCode).toBe(6);
-    expect(outcome.stderr).toContain(reason);
+  function expectRefusal({cwd, run, outcome}: Disturbed, reason: string): void {
+    expect(outcome).toMatchObject({exitCode: 6, stderr: expect.stringContaining(reason)});
     expect(outcome.stderr).toContain(`Cannot write ${run}`);
-    expect(outcome.stderr).toContain(`sdq pretrain --resume ${path.basename(run)}`);
+    expect(outcome.stderr).toContain(`sdq pretrain --resume ${path.relative(cwd, run)}`);
     expect(outcome.stderr).not.toMatch(/^\s+at |bug in sdq/m);
-    expect(temporaryFiles(run)).toEqual([]);
   }
 
   const disk = smallDisk(4096);
@@ -352,6 +351,7 @@ describe('a run in trouble', () => {
       for (const bytes of [65_536, 4096, 1]) fill(bytes);
     }, disk);
     expectRefusal(run, 'the disk is full');
+    expect(temporaryFiles(run.run)).toEqual([]);
     rmSync(filler);
     await expectSameEnd(run);
   }, 60_000);
@@ -359,7 +359,7 @@ describe('a run in trouble', () => {
   test('a folder that turns read-only: exit 6, and it goes on when it may write again', async () => {
     let allow: (() => void) | undefined;
     const run = await disturbed((pid, directory) => {
-      allow = readOnly(path.join(directory, 'checkpoints'));
+      allow = readOnly(path.join(directory, 'checkpoints'), pid);
       if (allow === undefined) process.kill(pid, 'SIGKILL');
     });
     if (allow === undefined) return;
@@ -368,6 +368,7 @@ describe('a run in trouble', () => {
     } finally {
       allow();
     }
+    writeFileSync(path.join(run.run, 'checkpoints/.step-pretrain-00000001.safetensors.1.tmp'), 'half of one');
     await expectSameEnd(run);
   }, 60_000);
 

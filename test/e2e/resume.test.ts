@@ -142,10 +142,11 @@ describe('a run that is interrupted', () => {
       status: 'interrupted',
       code: 130,
     });
-    expect(stderr).toContain(`sdq run --resume ${run!.id}`);
-    const resumed = await sdq(['run', '--resume', run!.id, '--json'], {cwd});
-    expect(resumed).toMatchObject({exitCode: 0, stderr: ''});
     const directory = path.join(runsOf(cwd), run!.id);
+    const given = path.relative(cwd, directory);
+    expect(stderr).toContain(`sdq run --resume ${given}`);
+    const resumed = await sdq(['run', '--resume', given, '--json'], {cwd});
+    expect(resumed).toMatchObject({exitCode: 0, stderr: ''});
     expect(tensors(directory)).toEqual(tensors(reference));
     expect(rows(directory)).toEqual(rows(reference));
   }, 300_000);

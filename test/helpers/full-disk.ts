@@ -17,12 +17,20 @@ export function smallDisk(kibibytes: number): string | undefined {
   return status === 0 ? folder : undefined;
 }
 
-/** Makes a folder read-only, for root too, until the function returned is called; undefined where the user may not mount. */
-export function readOnly(folder: string): (() => void) | undefined {
+/**
+ * Makes a folder read-only, for root too, until the function returned is called; undefined where the user may not mount.
+ * @param pid the process that writes there: it stands still meanwhile, for a file it has open to write would refuse the mount
+ */
+export function readOnly(folder: string, pid: number): (() => void) | undefined {
   const mount = (...args: string[]): boolean => spawnSync('mount', args).status === 0;
   const unmount = (): void => void spawnSync('umount', [folder]);
-  if (!mount('--bind', folder, folder)) return undefined;
-  if (mount('-o', 'remount,bind,ro', folder)) return unmount;
-  unmount();
-  return undefined;
+  process.kill(pid, 'SIGSTOP');
+  try {
+    if (!mount('--bind', folder, folder)) return undefined;
+    if (mount('-o', 'remount,bind,ro', folder)) return unmount;
+    unmount();
+    return undefined;
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
 }

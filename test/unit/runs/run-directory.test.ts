@@ -7,7 +7,7 @@ import {describe, expect, test} from '@jest/globals';
 import {SdqError} from '../../../src/errors.ts';
 import {openCheckpoints} from '../../../src/runs/checkpoints.ts';
 import {acquireLock} from '../../../src/lock.ts';
-import {createRun, findRun, listRuns, resumeRun} from '../../../src/runs/run-directory.ts';
+import {createRun, findRun, listRuns, resumeCommand, resumeRun} from '../../../src/runs/run-directory.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 
 const folder = temporaryFolder();
@@ -65,6 +65,21 @@ describe('run directory', () => {
     const lock = acquireLock(directory);
     expect(JSON.parse(readFileSync(path.join(directory, 'lock'), 'utf8'))).toMatchObject({pid: process.pid});
     lock.release();
+  });
+
+  test('a run of another root is resumed by its folder, and named so', () => {
+    const run = createRun(path.join(folder, 'elsewhere'), spec, at(1), silent);
+    run.end('interrupted', 130);
+    const from = (which: string): string => {
+      const resumed = resumeRun(path.join(folder, 'none'), which, 'search', at(2), silent);
+      resumed.end('interrupted', 130);
+      return resumed.directory;
+    };
+    expect(from(run.directory)).toBe(run.directory);
+    expect(from(`${path.relative('', run.directory)}/`)).toBe(run.directory);
+    expect(() => from(path.join(folder, 'elsewhere', 'x'))).toThrow(/elsewhere.x.run\.json/);
+    expect(resumeCommand('search', run.directory)).toBe(`sdq search --resume ${path.relative('', run.directory)}`);
+    expect(resumeCommand('search', path.resolve('two words'))).toBe('sdq search --resume "two words"');
   });
 
   test('another command may not resume it, an unknown or broken run is named', () => {
