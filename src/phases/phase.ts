@@ -105,10 +105,9 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
       ({position, optimizerState} = restored);
       checkPosition(position.loop, source.batchesPerEpoch, phase);
       const {journal} = restored;
-      const lost = journal - run.journal.position();
+      const lost = run.journal.replayAfter(journal);
       if (lost > 0)
         reporter.line(`The journal has lost ${lost} lines before step ${position.loop.step} of ${phase.name}.`);
-      run.journal.replayAfter(journal);
       reporter.line(`Resuming ${phase.name} after step ${position.loop.step}.`);
     }
     let saved = Date.now();

@@ -31,8 +31,11 @@ export interface Journal {
   /** `seq` of the newest event, written or matched: what a checkpoint stores. */
   position(): number;
   log(kind: EventKind, data: Readonly<Record<string, unknown>>, step?: number): void;
-  /** From here on, calls that repeat the lines after `seq` (the end marks of interrupted tries aside) are skipped. */
-  replayAfter(seq: number): void;
+  /**
+   * From here on, calls that repeat the lines after `seq` (the end marks of interrupted tries aside) are skipped.
+   * @returns how many lines up to `seq` the file has lost: 0 but for a disk that lost what it had been given
+   */
+  replayAfter(seq: number): number;
   /** @throws SdqError (exit 6) when lines could not be written to the disk. */
   close(): void;
 }
@@ -137,6 +140,7 @@ export function openJournal(file: string, options: JournalOptions = {}): Journal
         .filter((event) => event.seq > from && event.kind !== 'end');
       replayed = 0;
       position = from;
+      return Math.max(0, from - seq);
     },
     close() {
       flush();

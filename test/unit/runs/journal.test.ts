@@ -1,4 +1,4 @@
-import {appendFileSync, readFileSync, writeFileSync} from 'node:fs';
+import {appendFileSync, readFileSync, truncateSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {describe, expect, test} from '@jest/globals';
@@ -61,7 +61,8 @@ describe('journal', () => {
     first.close();
 
     const second = openJournal(file, {now: () => 2});
-    second.replayAfter(2); // the checkpoint was saved after step 2
+    expect(second.replayAfter(0)).toBe(0); // the run, from its beginning
+    expect(second.replayAfter(2)).toBe(0); // the phase: its checkpoint was saved after step 2
     for (let step = 3; step <= 7; step++) second.log('metric', {step}, step);
     expect(second.position()).toBe(8);
     second.close();
@@ -85,6 +86,18 @@ describe('journal', () => {
     for (let step = 3; step <= 5; step++) third.log('metric', {}, step);
     third.close();
     expect([...readJournal(file)].map(({step}) => step)).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  test('counts the lines that the file has lost before a position', () => {
+    const file = newFile();
+    const first = openJournal(file);
+    for (let step = 1; step <= 4; step++) first.log('metric', {}, step);
+    first.close();
+    truncateSync(file, readFileSync(file, 'utf8').split('\n').slice(0, 2).join('\n').length + 1);
+    const second = openJournal(file);
+    expect(second.replayAfter(0)).toBe(0);
+    expect(second.replayAfter(3)).toBe(1);
+    second.close();
   });
 
   test('names the byte offset of a line that is not an event', () => {
