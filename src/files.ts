@@ -50,6 +50,11 @@ export function isFileSystemError(error: unknown): boolean {
   return isNativeError(error) && 'syscall' in error;
 }
 
+/** Whether `writeFileAtomic` names its temporary files so: one that is not being written is what a killed process left. */
+export function isTemporaryFile(name: string): boolean {
+  return name.startsWith('.') && name.endsWith('.tmp');
+}
+
 /**
  * Writes a file whole or not at all: a temporary file in the same folder, fsync, rename, fsync of the folder.
  * Creates the folder. @throws SdqError (exit 6) when the file cannot be written; the old file is then as it was.

@@ -9,7 +9,7 @@ import {existsSync, readdirSync, rmSync} from 'node:fs';
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {fileError, readFileBounded, writeFileAtomic} from '../files.ts';
+import {fileError, isTemporaryFile, readFileBounded, writeFileAtomic} from '../files.ts';
 
 interface Entry {
   readonly file: string;
@@ -70,11 +70,11 @@ export function openCheckpoints(directory: string): Checkpoints {
   };
   const write = (resume: readonly Entry[]): void => {
     writeFileAtomic(manifestFile, `${JSON.stringify({version: 1, resume} satisfies Manifest, null, 2)}\n`);
+    const isNamed = (file: string): boolean => resume.some((entry) => entry.file === file);
+    const isOld = (file: string): boolean => /^step-.*\.safetensors$/.test(file) && !isNamed(file);
     try {
       for (const file of readdirSync(directory)) {
-        if (/^(step-.*\.safetensors|\..*\.tmp)$/.test(file) && !resume.some((entry) => entry.file === file)) {
-          rmSync(path.join(directory, file), {force: true});
-        }
+        if (isOld(file) || isTemporaryFile(file)) rmSync(path.join(directory, file), {force: true});
       }
     } catch (error) {
       throw fileError(error, 'write', directory);
