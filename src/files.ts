@@ -75,12 +75,17 @@ export function writeFileAtomic(file: string, content: Uint8Array | string): voi
     renameSync(temporary, file);
     syncFolder(folder);
   } catch (error) {
-    try {
-      rmSync(temporary, {force: true});
-    } catch {
-      // A folder that refuses this too (read-only since): the first error is the one to tell.
-    }
+    removeLeftover(temporary);
     throw fileError(error, 'write', file);
+  }
+}
+
+/** Removes a file or folder of our own that is of no more use. One that cannot be removed hides no error that came before. */
+export function removeLeftover(file: string): void {
+  try {
+    rmSync(file, {recursive: true, force: true});
+  } catch {
+    // Read-only since: whoever writes there next is told.
   }
 }
 

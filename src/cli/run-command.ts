@@ -86,7 +86,7 @@ export abstract class RunCommand extends SdqCommand {
       body,
     );
     this.progress().stop();
-    const untold = strict ? trackersFailed(tracking, run.id) : undefined;
+    const untold = strict ? trackersFailed(tracking, run) : undefined;
     if (failure !== undefined || untold !== undefined) this.checkFailed((failure ?? untold)!);
     return {result, run};
   }

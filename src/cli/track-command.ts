@@ -1,7 +1,7 @@
 /** What `sdq track status` and `sdq track sync` share: the run, its trackers, the table. */
 import path from 'node:path';
 
-import {Args, Flags} from '@oclif/core';
+import {Flags} from '@oclif/core';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {didYouMean} from '../nearest.ts';
@@ -9,10 +9,11 @@ import type {Registry} from '../plugins/registry.ts';
 import {findRun, type RunRecord} from '../runs/run-directory.ts';
 import {trackersOf, trackerStatus, type TrackerSettings, type TrackerStatus} from '../tracking/sync.ts';
 import {SdqCommand} from './base-command.ts';
+import {runArg} from './run-arg.ts';
 import {table} from './table.ts';
 
 export const trackArgs = {
-  run: Args.string({description: "A run's id, a unique beginning of one, or `latest`.", default: 'latest'}),
+  run: runArg({default: 'latest'}),
 };
 
 export const trackFlags = {
@@ -34,10 +35,9 @@ export interface TrackedRunFiles {
 
 export abstract class TrackCommand extends SdqCommand {
   /** @throws SdqError (exit 3) for an unknown run or tracker */
-  protected async trackedRun(id: string, only: string | undefined): Promise<TrackedRunFiles> {
+  protected async trackedRun(which: string, only: string | undefined): Promise<TrackedRunFiles> {
     const {config, file, registry} = await this.settings({kinds: ['tracker']});
-    const record = findRun(config.runs.directory, id);
-    const directory = path.join(config.runs.directory, record.id);
+    const {record, directory} = findRun(config.runs.directory, which);
     const base = file === undefined ? process.cwd() : path.dirname(file);
     const isOwn = trackersOf(record).length > 0;
     const own = isOwn

@@ -2,6 +2,7 @@
 import {Worker} from 'node:worker_threads';
 
 import type {RunTracking} from '../phases/run.ts';
+import {syncCommand} from '../runs/run-directory.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
 import type {End} from '../tracking/tracker.ts';
 import type {TrackingMessage, TrackingWork} from './tracking-worker.ts';
@@ -33,7 +34,9 @@ export function startTracking(
     else finish(message.outcomes);
   });
   worker.on('error', (error) => {
-    notice(`The trackers' thread ended: ${error.message} The journal has everything: sdq track sync ${work.run.id}`);
+    notice(
+      `The trackers' thread ended: ${error.message} The journal has everything: ${syncCommand(work.run.directory)}`,
+    );
     finish(incomplete(error.message));
   });
   worker.on('exit', () => finish(incomplete("the trackers' thread ended")));

@@ -1,11 +1,11 @@
 /** Takes named files out of a .tar.gz and nothing else. */
 import {renameSync} from 'node:fs';
-import {mkdtemp, rm} from 'node:fs/promises';
+import {mkdtemp} from 'node:fs/promises';
 import path from 'node:path';
 import {isNativeError} from 'node:util/types';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {fileError, isFileSystemError} from '../files.ts';
+import {fileError, isFileSystemError, removeLeftover} from '../files.ts';
 
 export interface TarEntry {
   /** Path in the archive. */
@@ -51,6 +51,6 @@ export async function extractEntries(tarball: string, entries: readonly TarEntry
     if (isFileSystemError(error)) throw fileError(error, 'write', folder);
     throw invalid(`it is broken: ${isNativeError(error) ? error.message : String(error)}.`, error);
   } finally {
-    await rm(folder, {recursive: true, force: true});
+    removeLeftover(folder);
   }
 }

@@ -4,7 +4,7 @@ import path from 'node:path';
 
 import {readFileBounded} from '../files.ts';
 import {readJournal} from '../runs/journal.ts';
-import type {RunRecord, RunStatus} from '../runs/run-directory.ts';
+import type {FoundRun, RunRecord, RunStatus} from '../runs/run-directory.ts';
 import type {Results} from './results.ts';
 
 export interface RunSummary {
@@ -54,9 +54,9 @@ export function lastMetrics(directory: string): Readonly<Record<string, unknown>
 }
 
 /** Leaves of config, results and bits per layer that are not the same in both runs, in the order of their keys. */
-export function differences(root: string, a: RunRecord, b: RunRecord): readonly Difference[] {
-  const [left, right] = [a, b].map((run) =>
-    flatten({config: run.config, results: run.results, bits: bitsOf(path.join(root, run.id))}),
+export function differences(a: FoundRun, b: FoundRun): readonly Difference[] {
+  const [left, right] = [a, b].map(({record: {config, results}, directory}) =>
+    flatten({config, results, bits: bitsOf(directory)}),
   ) as [Map<string, unknown>, Map<string, unknown>];
   return [...new Set([...left.keys(), ...right.keys()])]
     .sort()

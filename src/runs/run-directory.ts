@@ -39,6 +39,11 @@ export interface RunRecord {
   readonly journal: number;
 }
 
+export interface FoundRun {
+  readonly record: RunRecord;
+  readonly directory: string;
+}
+
 export interface Run {
   readonly id: string;
   readonly directory: string;
@@ -111,16 +116,27 @@ export function createRun(root: string, spec: RunSpec, now: Date, notice: (messa
   return open(directory, record, notice);
 }
 
-/** What continues a run, in the present working directory: by its folder, which is right under any config. */
+/** How a command line names a run: by its folder seen from the working directory, which is right under any config. */
+function shownFolder(directory: string): string {
+  const relative = path.relative('', directory);
+  const folder = relative.includes(path.sep) ? relative : `.${path.sep}${relative}`;
+  return /\s/.test(folder) ? JSON.stringify(folder) : folder;
+}
+
+/** What continues a run. */
 export function resumeCommand(command: string, directory: string): string {
-  const folder = path.relative('', directory);
-  return `sdq ${command} --resume ${/\s/.test(folder) ? JSON.stringify(folder) : folder}`;
+  return `sdq ${command} --resume ${shownFolder(directory)}`;
+}
+
+/** What sends a run's trackers the rest. */
+export function syncCommand(directory: string): string {
+  return `sdq track sync ${shownFolder(directory)}`;
 }
 
 /**
  * Opens a run to continue it: takes the lock, marks it running.
- * @param which the run's folder, wherever it is, or of a run below `root` the id, a unique beginning of it, or `latest`:
- *   the newest one, those aside that failed before they had anything to go on from
+ * @param which as for `findRun`, but `latest` is the newest of the command's, those aside that failed before they had
+ *   anything to go on from
  * @throws SdqError (exit 3) unknown run, other command, already finished; (exit 6) locked by a living process
  */
 export function resumeRun(
@@ -130,13 +146,7 @@ export function resumeRun(
   now: Date,
   notice: (message: string) => void,
 ): Run {
-  const isFolder = path.basename(which) !== which;
-  const record = isFolder
-    ? readRun(path.resolve(which))
-    : which === 'latest'
-      ? latestBegun(root, command)
-      : findRun(root, which);
-  const directory = isFolder ? path.resolve(which) : path.join(root, record.id);
+  const {record, directory} = which === 'latest' ? latestBegun(root, command) : findRun(root, which);
   if (record.command !== command) {
     throw new SdqError(`${record.id} is a run of \`sdq ${record.command}\`, not of \`sdq ${command}\`.`, {
       code: 'run-of-other-command',
@@ -148,7 +158,7 @@ export function resumeRun(
     throw new SdqError(`${record.id} is finished; there is nothing to resume.`, {
       code: 'run-finished',
       exit: ExitCode.invalidInput,
-      suggestions: [`sdq runs show ${record.id}`],
+      suggestions: [`sdq runs show ${shownFolder(directory)}`],
     });
   }
   return open(
@@ -159,14 +169,16 @@ export function resumeRun(
 }
 
 /** A run that failed at once, e.g. because its data were missing, is not what `latest` means while there is another. */
-function latestBegun(root: string, command: string): RunRecord {
-  let newest: RunRecord | undefined;
+function latestBegun(root: string, command: string): FoundRun {
+  let newest: FoundRun | undefined;
   for (const name of runNames(root).toReversed()) {
     if (name.split('-')[2] !== command) continue;
-    const record = readRun(path.join(root, name));
-    newest ??= record;
-    const checkpoints = openCheckpoints(path.join(root, name, 'checkpoints'));
-    if (record.status !== 'failed' || Object.keys(record.results).length > 0 || !checkpoints.isEmpty()) return record;
+    const directory = path.join(root, name);
+    const found = {record: readRun(directory), directory};
+    newest ??= found;
+    const {status, results} = found.record;
+    const checkpoints = openCheckpoints(path.join(directory, 'checkpoints'));
+    if (status !== 'failed' || Object.keys(results).length > 0 || !checkpoints.isEmpty()) return found;
   }
   if (newest !== undefined) return newest;
   throw new SdqError(`There is no run of \`sdq ${command}\` in ${root}.`, {
@@ -309,15 +321,26 @@ function readRun(directory: string): RunRecord {
   return record.status === 'running' && !isLocked(directory) ? {...record, status: 'interrupted'} : record;
 }
 
-/** @param id a run's id, a unique beginning of one, or `latest` @throws SdqError (exit 3) */
-export function findRun(root: string, id: string): RunRecord {
+/**
+ * @param which the run's folder, wherever it is (a path with a separator), or of a run below `root` the id, a unique
+ *   beginning of it, or `latest`
+ * @throws SdqError (exit 3)
+ */
+export function findRun(root: string, which: string): FoundRun {
+  if (path.basename(which) !== which) {
+    const directory = path.resolve(which);
+    return {record: readRun(directory), directory};
+  }
   const names = runNames(root);
-  const candidates = id === 'latest' ? names.slice(-1) : names.filter((name) => name.startsWith(id));
-  if (candidates.length === 1) return readRun(path.join(root, candidates[0]!));
+  const candidates = which === 'latest' ? names.slice(-1) : names.filter((name) => name.startsWith(which));
+  if (candidates.length === 1) {
+    const directory = path.join(root, candidates[0]!);
+    return {record: readRun(directory), directory};
+  }
   const found =
     candidates.length === 0
-      ? `There is no run "${id}" in ${root}.`
-      : `"${id}" is the beginning of ${candidates.length} runs in ${root}.`;
+      ? `There is no run "${which}" in ${root}.`
+      : `"${which}" is the beginning of ${candidates.length} runs in ${root}.`;
   throw new SdqError(found, {
     code: candidates.length === 0 ? 'unknown-run' : 'ambiguous-run',
     exit: ExitCode.invalidInput,

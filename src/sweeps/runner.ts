@@ -220,7 +220,7 @@ async function runTrial(number: number, options: SweepRunOptions, trials: Trials
       if (stop.signal.aborted) return null;
       const isStarted = existsSync(path.join(run, 'run.json'));
       if (isStarted) {
-        const {status, exitCode} = findRun(runs, trial.runId);
+        const {status, exitCode} = findRun(runs, trial.runId).record;
         if (status === 'finished' || status === 'failed') return exitCode;
       }
       const resume = [sweep.arguments[0]!, '--resume', trial.runId];

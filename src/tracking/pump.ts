@@ -6,6 +6,7 @@ import {setTimeout as sleep} from 'node:timers/promises';
 
 import {SdqError} from '../errors.ts';
 import {followJournal, type Event, type JournalReader} from '../runs/journal.ts';
+import {syncCommand} from '../runs/run-directory.ts';
 import {noProgress, readProgress, writeProgress, type Progress} from './cursor.ts';
 import {TrackerError, type End, type FinalStatus, type TrackedRun, type Tracker} from './tracker.ts';
 
@@ -180,7 +181,7 @@ export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
     return {name, complete: true, message: null};
   } catch (error) {
     const message = redact(error instanceof Error ? error.message : String(error));
-    notice(`${name}: ${message}. The rest is in the journal: sdq track sync ${run.id}`);
+    notice(`${name}: ${message}. The rest is in the journal: ${syncCommand(run.directory)}`);
     save({failure: message});
     return {name, complete: false, message};
   } finally {

@@ -1,6 +1,5 @@
-import {Args} from '@oclif/core';
-
 import {SdqCommand} from '../../cli/base-command.ts';
+import {runArg} from '../../cli/run-arg.ts';
 import {table} from '../../cli/table.ts';
 import {lastMetrics} from '../../phases/run-summary.ts';
 import {findRun, type RunRecord} from '../../runs/run-directory.ts';
@@ -9,14 +8,13 @@ export default class RunsShow extends SdqCommand {
   static override summary = 'Show one run: its status, settings, results and latest metrics.';
   static override examples = ['<%= config.bin %> runs show latest', '<%= config.bin %> runs show latest --json'];
   static override args = {
-    run: Args.string({description: "A run's id, a unique beginning of one, or `latest`.", default: 'latest'}),
+    run: runArg({default: 'latest'}),
   };
 
   async run(): Promise<{run: RunRecord; directory: string; metrics: Readonly<Record<string, unknown>>}> {
     const {args} = await this.parse(RunsShow);
     const {config} = await this.settings({kinds: []});
-    const run = findRun(config.runs.directory, args.run);
-    const directory = `${config.runs.directory}/${run.id}`;
+    const {record: run, directory} = findRun(config.runs.directory, args.run);
     const metrics = lastMetrics(directory);
     const rows: [string, string][] = [
       ['run', run.id],

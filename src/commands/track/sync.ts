@@ -25,7 +25,7 @@ still not got everything, or when the run is going on: it sends by itself.`;
       notice: (message) => this.notice(message),
     });
     const result = this.showStatus(record, directory, trackers);
-    const failure = trackersFailed(outcomes, record.id);
+    const failure = trackersFailed(outcomes, {id: record.id, directory});
     if (failure !== undefined) this.checkFailed(failure);
     return result;
   }

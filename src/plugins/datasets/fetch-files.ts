@@ -9,7 +9,7 @@ import {setTimeout as sleep} from 'node:timers/promises';
 
 import {faultsOf, type PinnedFile} from '../../data/pinned-files.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
-import {fileError, syncFolder} from '../../files.ts';
+import {fileError, removeLeftover, syncFolder} from '../../files.ts';
 import {acquireLock, type Lock} from '../../lock.ts';
 import type {FetchContext} from '../registry.ts';
 
@@ -49,7 +49,7 @@ export async function fetchFiles(
       signal.throwIfAborted();
       await install(staging, directory, files);
     } finally {
-      rmSync(staging, {recursive: true, force: true});
+      removeLeftover(staging);
     }
   };
   try {

@@ -7,7 +7,7 @@ import {describe, expect, test} from '@jest/globals';
 import {SdqError} from '../../../src/errors.ts';
 import {openCheckpoints} from '../../../src/runs/checkpoints.ts';
 import {acquireLock} from '../../../src/lock.ts';
-import {createRun, findRun, listRuns, resumeCommand, resumeRun} from '../../../src/runs/run-directory.ts';
+import {createRun, findRun, listRuns, resumeCommand, resumeRun, syncCommand} from '../../../src/runs/run-directory.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 
 const folder = temporaryFolder();
@@ -29,7 +29,8 @@ describe('run directory', () => {
     run.update({results: {search: {meanWeightBits: 2}}});
     run.end('finished', 0);
     expect(existsSync(run.path('lock'))).toBe(false);
-    const record = findRun(root, '20260102');
+    const {record, directory} = findRun(root, '20260102');
+    expect(directory).toBe(run.directory);
     expect(record).toMatchObject({id: run.id, status: 'finished', exitCode: 0, config: {seed: 7}});
     expect(record.results).toEqual({search: {meanWeightBits: 2}});
     expect(() => resumeRun(root, run.id, 'search', at(6), silent)).toThrow(/is finished; there is nothing to resume/);
@@ -79,7 +80,12 @@ describe('run directory', () => {
     expect(from(`${path.relative('', run.directory)}/`)).toBe(run.directory);
     expect(() => from(path.join(folder, 'elsewhere', 'x'))).toThrow(/elsewhere.x.run\.json/);
     expect(resumeCommand('search', run.directory)).toBe(`sdq search --resume ${path.relative('', run.directory)}`);
-    expect(resumeCommand('search', path.resolve('two words'))).toBe('sdq search --resume "two words"');
+    expect(resumeCommand('search', path.resolve('two words'))).toBe('sdq search --resume "./two words"');
+    expect(syncCommand(path.resolve('.'))).toBe('sdq track sync ./');
+    expect(findRun(path.join(folder, 'none'), run.directory)).toMatchObject({
+      record: {id: run.id, status: 'interrupted'},
+      directory: run.directory,
+    });
   });
 
   test('another command may not resume it, an unknown or broken run is named', () => {

@@ -17,6 +17,7 @@ import {
 } from '../../../src/plugins/trackers/mlflow/entries.ts';
 import {mlflow, mlflowTracker} from '../../../src/plugins/trackers/mlflow/index.ts';
 import {followJournal, openJournal} from '../../../src/runs/journal.ts';
+import {syncCommand} from '../../../src/runs/run-directory.ts';
 import {flatten} from '../../../src/tracking/flatten.ts';
 import {retryAfterMs} from '../../../src/tracking/http.ts';
 import {runPump} from '../../../src/tracking/pump.ts';
@@ -317,7 +318,7 @@ describe('the pump', () => {
 
   test('gives up at once when another try cannot help', async () => {
     let tries = 0;
-    const {done, notices} = pumpOf({
+    const {directory, done, notices} = pumpOf({
       ...silent,
       open() {
         tries += 1;
@@ -326,6 +327,6 @@ describe('the pump', () => {
     });
     expect(await done).toMatchObject({complete: false, message: 'HTTP 401'});
     expect(tries).toBe(1);
-    expect(notices).toEqual(['t: HTTP 401. The rest is in the journal: sdq track sync r']);
+    expect(notices).toEqual([`t: HTTP 401. The rest is in the journal: ${syncCommand(directory)}`]);
   });
 });
