@@ -23,9 +23,9 @@ interface Experiment {
 const trial = (...set: string[]): Experiment => ({
   searchOf: 'tune-search',
   tuning: true,
-  set: ['train.epochs=4', ...set],
+  set: ['train.epochs=3', ...set],
 });
-const searchTrial = (...set: string[]): Experiment => ({tuning: true, set: ['train.epochs=4', ...set]});
+const searchTrial = (...set: string[]): Experiment => ({tuning: true, set: ['train.epochs=3', ...set]});
 
 /** What differs from `--config`. */
 const experiments: Readonly<Record<string, Experiment>> = {
