@@ -20,12 +20,8 @@ interface Experiment {
   readonly tuning?: true;
 }
 
-const trial = (...set: string[]): Experiment => ({
-  searchOf: 'tune-search',
-  tuning: true,
-  set: ['train.epochs=3', ...set],
-});
 const searchTrial = (...set: string[]): Experiment => ({tuning: true, set: ['train.epochs=3', ...set]});
+const trial = (...set: string[]): Experiment => ({...searchTrial(...set), searchOf: 'tune-search'});
 
 /** What differs from `--config`. */
 const experiments: Readonly<Record<string, Experiment>> = {

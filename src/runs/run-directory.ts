@@ -173,11 +173,10 @@ function latestBegun(root: string, command: string): FoundRun {
   let newest: FoundRun | undefined;
   for (const name of runNames(root).toReversed()) {
     if (name.split('-')[2] !== command) continue;
-    const directory = path.join(root, name);
-    const found = {record: readRun(directory), directory};
+    const found = runAt(path.join(root, name));
     newest ??= found;
     const {status, results} = found.record;
-    const checkpoints = openCheckpoints(path.join(directory, 'checkpoints'));
+    const checkpoints = openCheckpoints(path.join(found.directory, 'checkpoints'));
     if (status !== 'failed' || Object.keys(results).length > 0 || !checkpoints.isEmpty()) return found;
   }
   if (newest !== undefined) return newest;
@@ -321,22 +320,20 @@ function readRun(directory: string): RunRecord {
   return record.status === 'running' && !isLocked(directory) ? {...record, status: 'interrupted'} : record;
 }
 
+function runAt(directory: string): FoundRun {
+  return {record: readRun(directory), directory};
+}
+
 /**
  * @param which the run's folder, wherever it is (a path with a separator), or of a run below `root` the id, a unique
  *   beginning of it, or `latest`
  * @throws SdqError (exit 3)
  */
 export function findRun(root: string, which: string): FoundRun {
-  if (path.basename(which) !== which) {
-    const directory = path.resolve(which);
-    return {record: readRun(directory), directory};
-  }
+  if (path.basename(which) !== which) return runAt(path.resolve(which));
   const names = runNames(root);
   const candidates = which === 'latest' ? names.slice(-1) : names.filter((name) => name.startsWith(which));
-  if (candidates.length === 1) {
-    const directory = path.join(root, candidates[0]!);
-    return {record: readRun(directory), directory};
-  }
+  if (candidates.length === 1) return runAt(path.join(root, candidates[0]!));
   const found =
     candidates.length === 0
       ? `There is no run "${which}" in ${root}.`
