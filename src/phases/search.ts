@@ -24,7 +24,7 @@ import {
 import {dueLevel, isDominated, keepPoint, parsePoints, type KeptPoint} from '../sdq/pareto.ts';
 import {readScalars, searchWeights} from '../sdq/stochastic.ts';
 import {temperature} from '../sdq/dbp.ts';
-import {fullPrecision} from '../sdq/strategy.ts';
+import {fullPrecision, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels, quantizationErrors, quantizeWeights} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import {batchStatistics} from '../training/batch-norm-statistics.ts';
@@ -44,7 +44,7 @@ import {
 } from './quantized-network.ts';
 import type {ParetoPoint, SearchResult} from './results.ts';
 import {createSearchInputs, inputCandidates} from './search-inputs.ts';
-import {searchProblem} from './search-problem.ts';
+import {searchProblem, type Search} from './search-problem.ts';
 import {buildGraph, createModel, firstImages, openPart, type Session} from './session.ts';
 
 /**
@@ -223,64 +223,69 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
 
     // The target may be reached between two rows.
     run.journal.log('metric', snapshotMetrics(problem, state), context.stepOffset + done);
-    const result = searchResult(problem, state);
-    if (result.collapsed) {
-      reporter.line(
-        'More than half of the searched layers ended at their lowest candidate: the strategy has collapsed.',
-      );
-    }
-    const missed = result.budgets.find(({missedBy}) => missedBy > 0);
-    if (problem.forward === 'fixed' && missed !== undefined) {
-      reporter.line(
-        `With the pinned layers the mean is ${missed.cost.toFixed(3)} bits, above the target of ${missed.target}.`,
-      );
-    }
-    const provenance = {
-      method: config.search.method,
-      sdqVersion: run.record().versions['sdq']!,
-      runId: run.id,
-      seed: config.seed,
-    };
-    const strategy = setup.strategyOf(result.bits, {
-      ...provenance,
-      ...(missed === undefined ? {target: setup.targets} : {}),
-    });
-    const write = (name: string, content: object): string => {
-      const file = run.path(name);
-      writeFileAtomic(file, `${JSON.stringify(content, null, 2)}\n`);
-      return file;
-    };
-    const checkpoint = run.path('searched.safetensors');
-    writeModelFile(checkpoint, network.weights());
-    return {
-      strategy: write('strategy.json', strategy),
-      checkpoint,
-      meanWeightBits: strategy.summary.meanWeightBits,
-      meanWeightBitsUnpinned: strategy.summary.meanWeightBitsUnpinned,
-      compression: strategy.summary.compression,
-      hardware: setup.hardware,
-      budgets: result.budgets,
-      collapsed: result.collapsed,
-      steps: done,
-      pareto: kept.map((point): ParetoPoint => {
-        const own = setup.strategyOf(point.bits, provenance);
-        return {
-          strategy: write(`pareto-${String(point.level).padStart(3, '0')}.json`, own),
-          step: point.step,
-          accuracy: point.accuracy,
-          loss: point.loss,
-          meanWeightBits: own.summary.meanWeightBits,
-          costs: Object.fromEntries(problem.budgets.map(({name}, k) => [name, point.costs[k]!])),
-          dominated: isDominated(point, kept),
-        };
-      }),
-    };
+    return writeResult(context, network, setup, {state, kept, steps: done});
   } finally {
     for (const indicator of indicators) indicator.dispose();
     inputs.dispose();
     quantization.dispose();
     network.dispose();
   }
+}
+
+/** Writes what the search found into the run's folder: the strategy, the weights as it left them, and the strategies on the way. */
+function writeResult(
+  {session: {config, reporter}, run}: PhaseContext,
+  network: Network,
+  {problem, targets, hardware, strategyOf}: Search,
+  {state, kept, steps}: {readonly state: SearchState; readonly kept: readonly KeptPoint[]; readonly steps: number},
+): SearchResult {
+  const {bits, budgets, collapsed} = searchResult(problem, state);
+  if (collapsed) {
+    reporter.line('More than half of the searched layers ended at their lowest candidate: the strategy has collapsed.');
+  }
+  const missed = budgets.find(({missedBy}) => missedBy > 0);
+  if (problem.forward === 'fixed' && missed !== undefined) {
+    reporter.line(
+      `With the pinned layers the mean is ${missed.cost.toFixed(3)} bits, above the target of ${missed.target}.`,
+    );
+  }
+  const provenance = {
+    method: config.search.method,
+    sdqVersion: run.record().versions['sdq']!,
+    runId: run.id,
+    seed: config.seed,
+  };
+  const write = (name: string, strategy: Strategy): string => {
+    const file = run.path(name);
+    writeFileAtomic(file, `${JSON.stringify(strategy, null, 2)}\n`);
+    return file;
+  };
+  const strategy = strategyOf(bits, {...provenance, ...(missed === undefined ? {target: targets} : {})});
+  const checkpoint = run.path('searched.safetensors');
+  writeModelFile(checkpoint, network.weights());
+  return {
+    strategy: write('strategy.json', strategy),
+    checkpoint,
+    meanWeightBits: strategy.summary.meanWeightBits,
+    meanWeightBitsUnpinned: strategy.summary.meanWeightBitsUnpinned,
+    compression: strategy.summary.compression,
+    hardware,
+    budgets,
+    collapsed,
+    steps,
+    pareto: kept.map((point): ParetoPoint => {
+      const own = strategyOf(point.bits, provenance);
+      return {
+        strategy: write(`pareto-${String(point.level).padStart(3, '0')}.json`, own),
+        step: point.step,
+        accuracy: point.accuracy,
+        loss: point.loss,
+        meanWeightBits: own.summary.meanWeightBits,
+        costs: Object.fromEntries(problem.budgets.map(({name}, k) => [name, point.costs[k]!])),
+        dominated: isDominated(point, kept),
+      };
+    }),
+  };
 }
 
 /** ∂L/∂share of every layer; 0 where the step's plan had no choice. */
