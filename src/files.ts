@@ -4,6 +4,7 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   renameSync,
   rmSync,
   statSync,
@@ -50,9 +51,15 @@ export function isFileSystemError(error: unknown): boolean {
   return isNativeError(error) && 'syscall' in error;
 }
 
-/** Whether `writeFileAtomic` names its temporary files so: one that is not being written is what a killed process left. */
-export function isTemporaryFile(name: string): boolean {
-  return name.startsWith('.') && name.endsWith('.tmp');
+/** Removes what killed processes left half written in a folder and those below it, as far as it can. For the only one who may write there. */
+export function removeTemporaryFiles(folder: string): void {
+  try {
+    for (const name of readdirSync(folder, {recursive: true, encoding: 'utf8'})) {
+      if (/^\..+\.\d+\.tmp$/.test(path.basename(name))) rmSync(path.join(folder, name), {force: true});
+    }
+  } catch {
+    // Read-only, and in nobody's way.
+  }
 }
 
 /**

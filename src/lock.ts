@@ -3,7 +3,7 @@ import {linkSync, readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs
 import path from 'node:path';
 
 import {ExitCode, SdqError} from './errors.ts';
-import {fileError} from './files.ts';
+import {fileError, removeTemporaryFiles} from './files.ts';
 
 interface Owner {
   readonly pid: number;
@@ -52,7 +52,7 @@ export function isLocked(directory: string): boolean {
 }
 
 /**
- * Takes the lock of a folder, from a dead owner too.
+ * Takes the lock of a folder, from a dead owner too, and removes what was left half written in it.
  * The file appears with its content in one step (link), so there is never an empty lock.
  * @throws SdqError (exit 6) naming the living owner
  */
@@ -80,6 +80,7 @@ export function acquireLock(directory: string): Lock {
       }
       tookOver = removeStale(file, owner) || tookOver;
     }
+    removeTemporaryFiles(directory);
   } catch (error) {
     throw fileError(error, 'write', file);
   } finally {

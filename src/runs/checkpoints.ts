@@ -9,7 +9,7 @@ import {existsSync, readdirSync, rmSync} from 'node:fs';
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {fileError, isTemporaryFile, readFileBounded, writeFileAtomic} from '../files.ts';
+import {fileError, readFileBounded, writeFileAtomic} from '../files.ts';
 
 interface Entry {
   readonly file: string;
@@ -74,7 +74,7 @@ export function openCheckpoints(directory: string): Checkpoints {
     const isOld = (file: string): boolean => /^step-.*\.safetensors$/.test(file) && !isNamed(file);
     try {
       for (const file of readdirSync(directory)) {
-        if (isOld(file) || isTemporaryFile(file)) rmSync(path.join(directory, file), {force: true});
+        if (isOld(file)) rmSync(path.join(directory, file), {force: true});
       }
     } catch (error) {
       throw fileError(error, 'write', directory);

@@ -49,6 +49,17 @@ describe('run directory', () => {
     resumed.end('interrupted', 130);
   });
 
+  test('what a killed process left half written goes when the folder has its next owner; other files stay', () => {
+    const directory = path.join(folder, 'half-written');
+    mkdirSync(path.join(directory, 'tracking'), {recursive: true});
+    const kept = ['.tmp', 'notes.1.tmp', '.notes.tmp', '.run.json.tmp'];
+    for (const name of [...kept, '.run.json.17.tmp', 'tracking/.mlflow.json.4711.tmp'])
+      writeFileSync(path.join(directory, name), '{');
+    acquireLock(directory).release();
+    expect(readdirSync(directory).toSorted()).toEqual([...kept, 'tracking'].toSorted());
+    expect(readdirSync(path.join(directory, 'tracking'))).toEqual([]);
+  });
+
   test('a pid that now belongs to another process does not hold the lock', () => {
     const directory = path.join(folder, 'c');
     mkdirSync(directory);
