@@ -19,7 +19,7 @@ export interface RunPath {
 }
 
 /** What the server has of a run. */
-interface RemoteState {
+export interface RemoteState {
   /** Lines of its history. */
   readonly lines: number;
   /** `_step` of the last line; -1 where there is none. */

@@ -24,7 +24,7 @@ import type {OfflineLog} from './offline-log.ts';
 import type {Media} from './media.ts';
 import {addEvents, emptyState, objectOf, type Row, type RowState} from './rows.ts';
 import {startSdk, type SdkRun} from './sdk.ts';
-import {connect, type RunPath, type StreamRequest} from './server.ts';
+import {connect, type RemoteState, type RunPath, type StreamRequest} from './server.ts';
 import {idOf, type WandbSettings} from './settings.ts';
 
 /** Kept in the run's folder. */
@@ -111,26 +111,17 @@ export function createWandbTracker({
     signal: AbortSignal,
     summary?: RowState,
   ): Promise<void> => {
-    let content: string[] = [];
     let offset = kept.firstLine + first;
-    let size = 0;
-    const flush = async (last: boolean): Promise<void> => {
+    const requests = portions(lines);
+    for (const [i, content] of requests.entries()) {
       const history = content.length === 0 ? {} : {[historyFile]: {offset, content}};
+      const isLast = i === requests.length - 1;
       const whole =
-        last && summary !== undefined ? {[summaryFile]: {offset: 0, content: [objectOf(summary.summary)]}} : {};
+        isLast && summary !== undefined ? {[summaryFile]: {offset: 0, content: [objectOf(summary.summary)]}} : {};
       const files = {...history, ...whole};
       if (Object.keys(files).length > 0) await stream({files}, signal);
       offset += content.length;
-      content = [];
-      size = 0;
-    };
-    for (const {values} of lines) {
-      const line = objectOf(values);
-      if (size + line.length > requestLimitBytes) await flush(false);
-      content.push(line);
-      size += line.length;
     }
-    await flush(true);
   };
 
   /** Sends again what the server lacks of the rows up to event `seq`. */
@@ -187,24 +178,16 @@ export function createWandbTracker({
       const project = earlier?.project ?? settings.project;
       const entity = earlier?.entity ?? settings.entity ?? (await server.defaultEntity(signal));
       const remote = await server.find({entity, project, runId}, signal);
-      const mark = remote?.config['sdq']?.value as Partial<Record<string, unknown>> | undefined;
-      const isOurs = mark?.['uid'] === run.uid;
-      if (remote !== undefined && !isOurs && earlier === undefined && settings.resume === 'never') {
-        throw new TrackerError(`run ${runId} is there already, and WANDB_RESUME is never`, {kind: 'permanent'});
-      }
-      if (remote === undefined && settings.resume === 'must') {
-        throw new TrackerError(`there is no run ${runId}, and WANDB_RESUME is must`, {kind: 'permanent'});
-      }
-      const firstLine = isOurs ? Number(mark['firstLine'] ?? 0) : (earlier?.firstLine ?? remote?.lines ?? 0);
-      const firstStep = isOurs ? Number(mark['firstStep'] ?? 0) : (earlier?.firstStep ?? (remote?.lastStep ?? -1) + 1);
-      kept = {runId, entity, project, firstLine, firstStep};
+      const begin = beginning(run, runId, {earlier, remote, resume: settings.resume});
+      const {firstLine, firstStep} = begin;
+      kept = {runId, entity, project, ...begin};
 
       rows = {...emptyState, lastStep: firstStep - 1};
       for (const events of eventsUpTo(run, lastSeq)) {
         rows = addEvents(rows, events, run.startedAt, settings.artifacts).state;
         told = description(run, settings, events, told);
       }
-      told = {...told, config: {...told.config, sdq: {...(told.config['sdq'] as object), firstLine, firstStep}}};
+      told = {...told, config: {...told.config, sdq: {...(told.config['sdq'] as object), ...begin}}};
       where = await server.upsert({entity, project, runId}, told, signal);
       kept = {...kept, entity: where.entity, project: where.project};
       if (sendsRows && rows.count > 0 && (remote?.lines ?? 0) < firstLine + rows.count) {
@@ -289,6 +272,54 @@ export function createWandbTracker({
 function stateOf(cursor: Cursor | undefined): State | undefined {
   const state = cursor?.state as unknown as Partial<State> | null | undefined;
   return typeof state?.runId === 'string' && typeof state.project === 'string' ? (state as State) : undefined;
+}
+
+/** The lines of rows, in portions for one request each: at least one, which may be empty. */
+function portions(rows: readonly Row[]): readonly (readonly string[])[] {
+  const found: string[][] = [[]];
+  let size = 0;
+  for (const {values} of rows) {
+    const line = objectOf(values);
+    if (size > 0 && size + line.length > requestLimitBytes) {
+      found.push([]);
+      size = 0;
+    }
+    found.at(-1)!.push(line);
+    size += line.length;
+  }
+  return found;
+}
+
+/**
+ * Where our rows begin in the server's run: at 0, or after the rows of another one that is continued.
+ * @throws TrackerError (permanent) where WANDB_RESUME forbids what is found
+ */
+function beginning(
+  {uid}: TrackedRun,
+  runId: string,
+  {
+    earlier,
+    remote,
+    resume,
+  }: {
+    readonly earlier: State | undefined;
+    readonly remote: RemoteState | undefined;
+    readonly resume: WandbSettings['resume'];
+  },
+): Pick<State, 'firstLine' | 'firstStep'> {
+  const mark = remote?.config['sdq']?.value as Partial<Record<string, unknown>> | undefined;
+  if (mark?.['uid'] === uid) {
+    return {firstLine: Number(mark['firstLine'] ?? 0), firstStep: Number(mark['firstStep'] ?? 0)};
+  }
+  if (remote === undefined && resume === 'must') {
+    throw new TrackerError(`there is no run ${runId}, and WANDB_RESUME is must`, {kind: 'permanent'});
+  }
+  if (earlier !== undefined) return {firstLine: earlier.firstLine, firstStep: earlier.firstStep};
+  if (remote === undefined) return {firstLine: 0, firstStep: 0};
+  if (resume === 'never') {
+    throw new TrackerError(`run ${runId} is there already, and WANDB_RESUME is never`, {kind: 'permanent'});
+  }
+  return {firstLine: remote.lines, firstStep: remote.lastStep + 1};
 }
 
 /** What is uploaded; undefined when the file is not there any more. */
