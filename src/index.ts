@@ -16,6 +16,9 @@ export type {Dataset, Split} from './data/dataset.ts';
 export {ExitCode, SdqError, type SdqErrorOptions} from './errors.ts';
 export {graphBuilder} from './graph/builder.ts';
 export type {Graph} from './graph/graph.ts';
+export type {OnnxModel} from './graph/onnx/proto.ts';
+export {floatTensor, integerTensor} from './graph/onnx/tensors.ts';
+export {toOnnx} from './graph/onnx/to-onnx.ts';
 export type {Device, LayerFigures, LayerWork, NetworkFigures} from './hardware/cost-model.ts';
 export {
   Registry,
@@ -27,6 +30,8 @@ export {
   type EngineDefinition,
   type EngineOptions,
   type EngineProbe,
+  type Exporter,
+  type ExporterDefinition,
   type FetchContext,
   type Kind,
   type ModelContext,
@@ -37,6 +42,7 @@ export {
   type TrackerDefinition,
   type WeightQuantizerDefinition,
 } from './plugins/registry.ts';
+export type {IntegerLayer, IntegerNetwork, LayerInput, LayerWeights} from './sdq/integer-network.ts';
 export {
   TrackerError,
   type Cursor,

@@ -5,6 +5,7 @@ import {SdqCommand} from '../cli/base-command.ts';
 import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {selectDataset} from '../plugins/datasets/inspect-dataset.ts';
+import {probeOnnxRuntime} from '../phases/onnx-runtime.ts';
 import {redactor} from '../tracking/redact.ts';
 
 interface Diagnosis {
@@ -25,6 +26,8 @@ interface Diagnosis {
     /** Where it is, or how to get it. */
     readonly reason: string;
   }[];
+  /** What runs exported files. */
+  readonly runtimes: readonly {readonly name: string; readonly available: boolean; readonly reason: string}[];
   readonly trackers: readonly {
     readonly name: string;
     /** The config names it. */
@@ -40,7 +43,7 @@ const probeMs = 5000;
 
 export default class Doctor extends SdqCommand {
   static override summary =
-    'Say what sdq finds on this machine: engines, data sets, trackers, versions, and what is missing.';
+    'Say what sdq finds on this machine: engines, data sets, runtimes, trackers, versions, and what is missing.';
   static override examples = ['<%= config.bin %> doctor', '<%= config.bin %> doctor --json'];
 
   async run(): Promise<Diagnosis> {
@@ -73,9 +76,10 @@ export default class Doctor extends SdqCommand {
       plugins: config.plugins,
       engines,
       datasets,
+      runtimes: [probeOnnxRuntime()],
       trackers,
     };
-    const {versions, machine} = result;
+    const {versions, machine, runtimes} = result;
     this.log(`sdq ${versions.sdq}, Node ${versions.node}, ${versions.platform}`);
     this.log(`${machine.cpus} processors, ${machine.memoryMiB} MiB of memory`);
     this.log(`config: ${file ?? 'none; write one with `sdq init`'}\n`);
@@ -90,6 +94,13 @@ export default class Doctor extends SdqCommand {
       table(
         [{head: 'data set'}, {head: 'present'}, {head: 'where, or how to get it'}],
         datasets.map(({name, present, reason}) => [name, present ? 'yes' : 'no', reason]),
+      ),
+    );
+    this.log('');
+    this.log(
+      table(
+        [{head: 'runtime'}, {head: 'available'}, {head: 'why'}],
+        runtimes.map(({name, available, reason}) => [name, available ? 'yes' : 'no', reason]),
       ),
     );
     this.log('');

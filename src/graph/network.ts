@@ -78,6 +78,8 @@ export interface Network {
   forward(x: tf.Tensor, options: ForwardOptions): tf.Tensor;
   /** A copy of all parameters and statistics in ONNX layout. */
   weights(): Weights;
+  /** A parameter's values, in the executor's layout, in ONNX's. */
+  stored(name: string, values: Float32Array): Array32;
   /** @throws SdqError (exit 3) where one is missing or has another shape; nothing is changed then */
   load(weights: Weights): void;
   dispose(): void;
@@ -167,6 +169,10 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
         },
       ]),
   );
+  const stored = (name: string, data: Float32Array): Array32 => {
+    const {shape} = parameters.get(name) ?? statistics.get(name)!;
+    return transposed({shape, data}, inverse(axesOf.get(name) ?? shape.map((_, axis) => axis)));
+  };
   const inputShape = channelsLast(graph.input.shape);
 
   function run(x: tf.Tensor, options: ForwardOptions): tf.Tensor {
@@ -307,11 +313,12 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
       return new Map(
         graph.parameters.map(({name}): [string, Array32] => {
           const variable = parameters.get(name) ?? statistics.get(name)!;
-          const kept = {shape: variable.shape, data: variable.dataSync<'float32'>().slice()};
-          return [name, transposed(kept, inverse(axesOf.get(name) ?? kept.shape.map((_, axis) => axis)))];
+          return [name, stored(name, variable.dataSync<'float32'>().slice())];
         }),
       );
     },
+
+    stored,
 
     load(next) {
       const values = checked(graph, next);

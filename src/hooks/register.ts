@@ -26,6 +26,10 @@ const register: RegisterHook = async ({registry}) => {
     const {costModels} = await import('../plugins/cost-models/index.ts');
     for (const costModel of costModels) registry.add(costModel);
   }
+  if (registry.wants('exporter')) {
+    const {exporters} = await import('../plugins/exporters/index.ts');
+    for (const exporter of exporters) registry.add(exporter);
+  }
   if (registry.wants('tracker')) {
     const {trackers} = await import('../plugins/trackers/index.ts');
     for (const tracker of trackers) registry.add(tracker);

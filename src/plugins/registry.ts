@@ -13,9 +13,11 @@
 import type {Dataset} from '../data/dataset.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
+import type {OnnxModel} from '../graph/onnx/proto.ts';
 import type {CostModel} from '../hardware/cost-model.ts';
 import {didYouMean} from '../nearest.ts';
 import type {ActivationQuantizer} from '../sdq/activation-quantizer.ts';
+import type {IntegerNetwork} from '../sdq/integer-network.ts';
 import type {WeightQuantizer, WeightQuantizerTraits} from '../sdq/weight-quantizer.ts';
 import type {Tracker, TrackerContext, TrackerProbe} from '../tracking/tracker.ts';
 
@@ -161,6 +163,17 @@ export interface CostModelDefinition extends Definition, CostModel {
   readonly kind: 'cost-model';
 }
 
+// --------------------------------------------------------------------------------------------------------- exporters
+
+/** A quantized network as an ONNX model; sdq adds who made it from what. */
+export type Exporter = (network: IntegerNetwork) => Pick<OnnxModel, 'functions' | 'graph' | 'irVersion' | 'opsets'>;
+
+/** A format of `sdq export`: how integers and steps are written. */
+export interface ExporterDefinition extends Definition {
+  readonly kind: 'exporter';
+  load(): Promise<Exporter>;
+}
+
 // ---------------------------------------------------------------------------------------------------------- registry
 
 /** The type of a definition by its kind. */
@@ -172,6 +185,7 @@ export interface Definitions {
   'activation-quantizer': ActivationQuantizerDefinition;
   searcher: SearcherDefinition;
   'cost-model': CostModelDefinition;
+  exporter: ExporterDefinition;
   tracker: TrackerDefinition;
 }
 

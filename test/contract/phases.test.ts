@@ -40,6 +40,8 @@ const jobs: readonly (readonly [name: string, ...args: string[]])[] = [
   ],
   ['evaluate', 'evaluate', '--checkpoint', 'q.safetensors'],
   ['evaluate', 'evaluate', '--checkpoint', 'fp.safetensors', '--split', 'validation'],
+  ['export', 'export', '--checkpoint', 'q.safetensors', '--output', 'model.onnx'],
+  ['verify', 'verify', 'model.onnx', '--checkpoint', 'q.safetensors', '--samples', '20'],
   ['run', 'run'],
   ['runs-list', 'runs', 'list'],
   ['runs-show', 'runs', 'show'],

@@ -35,4 +35,10 @@ export const averagePool: Operator = {
     }
     return tf.avgPool(x, [...kernel], [...strides], explicitPadding(top, left, bottom + down, right + across));
   },
+
+  toOnnx({attributes}) {
+    // They are 1, 1, and no attribute before opset 19.
+    const {dilations, ...others} = attributes;
+    return {op: 'AveragePool', attributes: others, constants: []};
+  },
 };

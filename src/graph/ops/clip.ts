@@ -1,4 +1,5 @@
 /** min(max(x, least), greatest); the bounds are attributes, as in ONNX up to opset 10. */
+import {scalar} from '../onnx/tensors.ts';
 import {expectValue, float, noCost, nodeError, type Operator} from './operator.ts';
 
 export const clip: Operator = {
@@ -21,4 +22,13 @@ export const clip: Operator = {
     const max = float(node, 'max', Infinity);
     return min === 0 && max === 6 ? tf.relu6(x!) : tf.clipByValue(x!, min, max);
   },
+
+  toOnnx: (node) => ({
+    op: 'Clip',
+    attributes: {},
+    constants: [
+      scalar(`${node.name}.min`, float(node, 'min', -Infinity)),
+      scalar(`${node.name}.max`, float(node, 'max', Infinity)),
+    ],
+  }),
 };

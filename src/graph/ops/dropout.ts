@@ -23,4 +23,6 @@ export const dropout: Operator = {
     const mask = Float32Array.from({length: x!.size}, () => (draw() < ratio ? 0 : 1 / (1 - ratio)));
     return tf.mul(x!, tf.tensor(mask, x!.shape));
   },
+
+  toOnnx: () => ({op: 'Identity', attributes: {}, constants: []}),
 };

@@ -4,6 +4,7 @@ import type * as tfjs from '@tensorflow/tfjs-core';
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Uniform} from '../../random.ts';
 import type {Attribute, Node, Shape} from '../graph.ts';
+import type {OnnxTensor} from '../onnx/proto.ts';
 
 /**
  * tfjs is handed to `run`, not imported: shape inference and cost are used by commands that must not load it.
@@ -38,6 +39,14 @@ interface RunOptions {
   readonly draw?: Uniform;
 }
 
+/** A node in ONNX's opset 21. */
+interface OnnxForm {
+  readonly op: string;
+  readonly attributes: Readonly<Record<string, Attribute>>;
+  /** Inputs behind those of the node. */
+  readonly constants: readonly OnnxTensor[];
+}
+
 /** Everything about one ONNX operator. */
 export interface Operator {
   readonly op: string;
@@ -59,6 +68,8 @@ export interface Operator {
    * @returns a new tensor, never one of the inputs
    */
   run(tf: Tf, node: Node, inputs: readonly tfjs.Tensor[], options: RunOptions): tfjs.Tensor;
+  /** For inference. Left out: as it is. */
+  toOnnx?(node: Node): OnnxForm;
 }
 
 /** Cost of an operator that has neither weights nor multiply-accumulates. */

@@ -1,5 +1,6 @@
 /** A border of one value. */
 import type {Node} from '../graph.ts';
+import {integerTensor, scalar} from '../onnx/tensors.ts';
 import {expectValue, float, integers, noCost, nodeError, oneOf, show, type Operator} from './operator.ts';
 
 /** [before, after] an axis in ONNX's order, the batch included. */
@@ -32,5 +33,16 @@ export const pad: Operator = {
     const around = borders(node, x!.rank).map(([before, after]): [number, number] => [before, after]);
     const [batch, channels, height, width] = around;
     return tf.pad(x!, x!.rank === 4 ? [batch!, height!, width!, channels!] : around, float(node, 'value', 0));
+  },
+  toOnnx(node) {
+    const pads = integers(node, 'pads', undefined, 0);
+    return {
+      op: 'Pad',
+      attributes: {mode: 'constant'},
+      constants: [
+        integerTensor(`${node.name}.pads`, 'int64', [pads.length], pads),
+        scalar(`${node.name}.value`, float(node, 'value', 0)),
+      ],
+    };
   },
 };

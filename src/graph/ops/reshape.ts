@@ -2,6 +2,7 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import type {Node, Shape} from '../graph.ts';
+import {integerTensor} from '../onnx/tensors.ts';
 import {elements, expectValue, integers, noCost, nodeError, show, type Operator, type Tf} from './operator.ts';
 
 function target(node: Node, from: Shape): Shape {
@@ -55,5 +56,13 @@ export const reshape: Operator = {
   run(tf, node, [x]) {
     const from = onnxShape(x!);
     return reshapeInOnnxOrder(tf, x!, from, target(node, from));
+  },
+  toOnnx(node) {
+    const shape = integers(node, 'shape', undefined, -1);
+    return {
+      op: 'Reshape',
+      attributes: {},
+      constants: [integerTensor(`${node.name}.shape`, 'int64', [shape.length], shape)],
+    };
   },
 };

@@ -1,0 +1,60 @@
+import path from 'node:path';
+
+import {Flags} from '@oclif/core';
+
+import {SdqCommand} from '../cli/base-command.ts';
+
+interface Result {
+  readonly files: readonly {readonly path: string; readonly bytes: number}[];
+  readonly format: string;
+  readonly checkpoint: string;
+  /** Of ONNX. */
+  readonly opset: number;
+  /** Mean over the quantized layers; null in full precision. */
+  readonly meanWeightBits: number | null;
+}
+
+export default class Export extends SdqCommand {
+  static override summary = 'Write a trained network as an ONNX file for other tools.';
+  static override description = `Formats: onnx-qdq (ONNX Runtime, TensorRT and most others), onnx-qdq-int2 (2-bit storage, opset 25), \
+qonnx (FINN, hls4ml), and those of plugins. The file carries the strategy, the normalisation of the pixels and the classes in its metadata. \
+\`<%= config.bin %> verify\` runs it.`;
+
+  static override examples = [
+    '<%= config.bin %> export --checkpoint quantized.safetensors --output model.onnx',
+    '<%= config.bin %> export --checkpoint quantized.safetensors --format qonnx --output model.qonnx.onnx',
+    '<%= config.bin %> export --checkpoint full-precision.safetensors --strategy strategy.json --json',
+  ];
+
+  static override flags = {
+    checkpoint: Flags.file({summary: 'Safetensors file of the weights.', helpValue: 'FILE', required: true}),
+    strategy: Flags.file({summary: 'Quantize by this strategy.', helpValue: 'FILE'}),
+    format: Flags.string({summary: 'Name of the format.', helpValue: 'NAME', default: 'onnx-qdq'}),
+    output: Flags.file({summary: 'Where to write it; next to the checkpoint by default.', helpValue: 'FILE'}),
+  };
+
+  async run(): Promise<Result> {
+    const {flags} = await this.parse(Export);
+    const {config, registry} = await this.settings({
+      require: ['model', 'data'],
+      kinds: ['engine', 'dataset', 'model', 'weight-quantizer', 'activation-quantizer', 'exporter'],
+    });
+    registry.get('exporter', flags.format);
+    const [{openSession}, {exportNetwork}] = await Promise.all([
+      import('../phases/session.ts'),
+      import('../phases/export.ts'),
+    ]);
+    const session = await openSession(config, registry, this.progress());
+    this.defer(async () => session.close());
+    const {dir, name} = path.parse(path.resolve(flags.checkpoint));
+    const output = path.resolve(flags.output ?? path.join(dir, `${name}.${flags.format}.onnx`));
+    const {bytes, ...exported} = await exportNetwork(session, {
+      ...flags,
+      strategy: flags.strategy,
+      output,
+      sdqVersion: this.config.version,
+    });
+    this.log(`${output}: ${flags.format}, opset ${exported.opset}, ${(bytes / 1024).toFixed(1)} KiB`);
+    return {files: [{path: output, bytes}], format: flags.format, checkpoint: flags.checkpoint, ...exported};
+  }
+}

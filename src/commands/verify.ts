@@ -1,0 +1,102 @@
+import {Args, Flags} from '@oclif/core';
+
+import {SdqCommand} from '../cli/base-command.ts';
+import {percent} from '../cli/output.ts';
+import {table} from '../cli/table.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import type {Verified} from '../phases/verify.ts';
+
+interface Result extends Verified {
+  readonly file: string;
+  readonly checkpoint: string;
+  readonly split: string;
+  readonly passed: boolean;
+}
+
+export default class Verify extends SdqCommand {
+  static override summary = 'Run an exported file in ONNX Runtime against the network it was made from.';
+  static override description = `It passes when all logits are within --tolerance of the largest one, or, where inputs of layers are rounded, when \
+the first class is the same for a share of --agreement: a value in the middle between two levels may be rounded to either. Otherwise the exit code is 7. ONNX Runtime is the \
+package onnxruntime-web.`;
+
+  static override examples = [
+    '<%= config.bin %> verify model.onnx --checkpoint quantized.safetensors',
+    '<%= config.bin %> verify model.onnx --checkpoint quantized.safetensors --split test --samples 1000 --json',
+  ];
+
+  static override args = {
+    file: Args.string({description: 'The ONNX file.', required: true}),
+  };
+
+  static override flags = {
+    checkpoint: Flags.file({summary: 'Safetensors file that it was made from.', helpValue: 'FILE', required: true}),
+    strategy: Flags.file({
+      summary: 'The strategy that it was made with, where the checkpoint has none.',
+      helpValue: 'FILE',
+    }),
+    split: Flags.option({
+      summary: 'Which images; they need not be new to the network.',
+      options: ['test', 'validation', 'train'] as const,
+      default: 'train' as const,
+    })(),
+    samples: Flags.integer({summary: 'How many images, at most.', default: 256, min: 1}),
+    tolerance: Flags.string({summary: 'Largest error of a logit, as a share of the largest logit.', default: '1e-4'}),
+    agreement: Flags.string({summary: 'Least share of the images with the same first class.', default: '0.98'}),
+  };
+
+  async run(): Promise<Result> {
+    const {args, flags} = await this.parse(Verify);
+    const tolerance = share('tolerance', flags.tolerance);
+    const agreement = share('agreement', flags.agreement);
+    const {config, registry} = await this.settings({
+      require: ['model', 'data'],
+      kinds: ['engine', 'dataset', 'model', 'weight-quantizer', 'activation-quantizer'],
+    });
+    const [{openSession}, {verifyExport}] = await Promise.all([
+      import('../phases/session.ts'),
+      import('../phases/verify.ts'),
+    ]);
+    const session = await openSession(config, registry, this.progress());
+    this.defer(async () => session.close());
+    const {checkpoint, samples, split, strategy} = flags;
+    const verified = await verifyExport(session, {file: args.file, checkpoint, strategy, part: split, samples});
+    this.progress().stop();
+    const {maxAbsError, maxAbsLogit, roundedInputs} = verified;
+    const isClose = maxAbsError <= tolerance * maxAbsLogit;
+    const passed = isClose || (roundedInputs > 0 && verified.agreement >= agreement);
+    this.log(
+      table(
+        [{head: `${args.file} in ${verified.runtime}`}, {head: '', align: 'right'}],
+        [
+          [`images (${split})`, verified.samples],
+          ['largest error of a logit', maxAbsError.toExponential(1)],
+          ['largest logit', maxAbsLogit.toFixed(2)],
+          ['same first class %', percent(verified.agreement)],
+          ['top-1 accuracy %, sdq', percent(verified.accuracy.sdq)],
+          ['top-1 accuracy %, the file', percent(verified.accuracy.exported)],
+        ],
+      ),
+    );
+    if (!passed) {
+      this.checkFailed(
+        new SdqError(
+          roundedInputs > 0
+            ? `${args.file}: the first class is the same for ${percent(verified.agreement)} % of the images; ${percent(agreement)} % are wanted.`
+            : `${args.file}: a logit is off by ${maxAbsError.toExponential(1)}; ${(tolerance * maxAbsLogit).toExponential(1)} is allowed.`,
+          {code: 'verification-failed', exit: ExitCode.verificationFailed},
+        ),
+      );
+    }
+    return {file: args.file, checkpoint, split, passed, ...verified};
+  }
+}
+
+/** @throws SdqError (exit 2) for what is not a number from 0 to 1 */
+function share(flag: string, text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && value >= 0 && value <= 1) return value;
+  throw new SdqError(`--${flag} is "${text}"; it takes a number from 0 to 1.`, {
+    code: 'invalid-flag',
+    exit: ExitCode.usage,
+  });
+}

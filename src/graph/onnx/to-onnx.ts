@@ -1,0 +1,59 @@
+/** A network as an ONNX graph, float32 throughout; what a format does to weights and inputs it says for each node. */
+import type {Attribute, Graph, Node, Weights} from '../graph.ts';
+import {inferShapes, operatorOf} from '../shape.ts';
+import type {OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor} from './proto.ts';
+import {floatTensor} from './tensors.ts';
+
+/** What is written so far; a format adds its own nodes and constants before the node that reads them. */
+export interface OnnxParts {
+  readonly nodes: OnnxNode[];
+  readonly initializers: OnnxTensor[];
+}
+
+const floats = new Set(['alpha', 'beta', 'epsilon', 'momentum']);
+
+function attributeOf(name: string, value: Attribute): OnnxAttribute {
+  if (typeof value === 'string') return {name, kind: 'string', value};
+  if (typeof value === 'number') return {name, kind: floats.has(name) ? 'float' : 'int', value};
+  return {name, kind: 'ints', value};
+}
+
+/**
+ * @param inputsOf the names that a node reads in place of its own inputs
+ * @returns the graph in opset 21, which its nodes are the same in up to 25 at least
+ */
+export function toOnnx(
+  graph: Graph,
+  weights: Weights,
+  inputsOf: (node: Node, parts: OnnxParts) => readonly string[],
+): OnnxModel['graph'] {
+  const parts: OnnxParts = {nodes: [], initializers: []};
+  for (const node of graph.nodes) {
+    const inputs = inputsOf(node, parts);
+    const {constants, ...own} = operatorOf(node).toOnnx?.(node) ?? {
+      op: node.op,
+      attributes: node.attributes,
+      constants: [],
+    };
+    parts.initializers.push(...constants);
+    parts.nodes.push({
+      name: node.name,
+      op: own.op,
+      inputs: [...inputs, ...constants.map(({name}) => name)],
+      outputs: node.outputs,
+      attributes: Object.entries(own.attributes).map(([name, value]) => attributeOf(name, value)),
+    });
+  }
+  const read = new Set(parts.nodes.flatMap(({inputs}) => inputs));
+  const parameters = graph.parameters
+    .filter(({name}) => read.has(name))
+    .map(({name}) => floatTensor(name, weights.get(name)!));
+  const {shape} = inferShapes(graph).get(graph.output)!;
+  return {
+    name: graph.name,
+    nodes: parts.nodes,
+    initializers: [...parameters, ...parts.initializers],
+    inputs: [{name: graph.input.name, shape: ['N', ...graph.input.shape]}],
+    outputs: [{name: graph.output, shape: ['N', ...shape]}],
+  };
+}

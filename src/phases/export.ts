@@ -1,0 +1,78 @@
+/** A trained network as an ONNX file, in one of the formats of `sdq export`. */
+import {createHash} from 'node:crypto';
+
+import {readFileBounded, writeFileAtomic} from '../files.ts';
+import {encodeOnnx} from '../graph/onnx/proto.ts';
+import {integerNetwork} from '../sdq/integer-network.ts';
+import type {Strategy} from '../sdq/strategy.ts';
+import {openCheckpoint} from './open-checkpoint.ts';
+import type {Session} from './session.ts';
+
+export interface ExportRequest {
+  /** Of the format. */
+  readonly format: string;
+  readonly checkpoint: string;
+  readonly strategy: string | undefined;
+  readonly output: string;
+  readonly sdqVersion: string;
+}
+
+export interface Exported {
+  readonly opset: number;
+  readonly bytes: number;
+  /** Null in full precision. */
+  readonly meanWeightBits: number | null;
+}
+
+/** Keys of the metadata in an exported file. */
+export const metadataKeys = {
+  /** SHA-256 of the file of weights. */
+  checkpoint: 'sdq.checkpoint',
+  /** JSON, as in the file of weights. */
+  strategy: 'sdq.strategy',
+  /** As `bitsOf`. */
+  bits: 'sdq.bits',
+  /** JSON `{mean, std}` of each channel: what is done to pixels of 0 … 1 before they enter. */
+  normalization: 'sdq.normalization',
+  /** JSON: the names of the outputs. */
+  classes: 'sdq.classes',
+} as const;
+
+const limitBytes = 2 ** 32;
+
+export const digestOf = (file: string): string =>
+  createHash('sha256').update(readFileBounded(file, limitBytes)).digest('hex');
+
+/** Bits of the weights / of the input, layer by layer: `8/32 4/32 …`. */
+export const bitsOf = ({layers}: Strategy): string =>
+  layers.map(({activationBits, weightBits}) => `${weightBits}/${activationBits}`).join(' ');
+
+/** @throws SdqError (exit 3) for files that are broken or not of this network, (exit 6) when it cannot be written */
+export async function exportNetwork(session: Session, request: ExportRequest): Promise<Exported> {
+  const {checkpoint, format, output, sdqVersion} = request;
+  const print = await session.registry.get('exporter', format).load();
+  const {dispose, network, quantization, strategy} = await openCheckpoint(session, checkpoint, request.strategy);
+  try {
+    const model = print(integerNetwork(network, quantization));
+    const bytes = encodeOnnx({
+      ...model,
+      producerVersion: sdqVersion,
+      metadata: {
+        [metadataKeys.checkpoint]: digestOf(checkpoint),
+        [metadataKeys.normalization]: JSON.stringify(session.normalization),
+        [metadataKeys.classes]: JSON.stringify(session.dataset.classes),
+        ...(strategy === undefined
+          ? {}
+          : {[metadataKeys.bits]: bitsOf(strategy), [metadataKeys.strategy]: JSON.stringify(strategy)}),
+      },
+    });
+    writeFileAtomic(output, bytes);
+    return {
+      opset: model.opsets['']!,
+      bytes: bytes.length,
+      meanWeightBits: strategy?.summary.meanWeightBits ?? null,
+    };
+  } finally {
+    dispose();
+  }
+}

@@ -1,0 +1,88 @@
+/** ONNX Runtime, where it is installed: the WebAssembly build, which needs no install step of its own. */
+import {createRequire} from 'node:module';
+
+import type * as OnnxRuntimeWeb from 'onnxruntime-web';
+
+import {ExitCode, SdqError} from '../errors.ts';
+
+/** The version that the tests run. */
+const wanted = 'onnxruntime-web@1.30.0';
+
+/** A network in ONNX Runtime. */
+export interface RuntimeNetwork {
+  /** @param images [N, channels, height, width] @returns its one output, flat */
+  run(images: Float32Array, shape: readonly number[]): Promise<Float32Array>;
+  release(): Promise<void>;
+}
+
+export interface OnnxRuntime {
+  /** E.g. `onnxruntime-web 1.30.0`. */
+  readonly name: string;
+  /** @throws SdqError (exit 3) for a file that it does not take */
+  open(bytes: Uint8Array, file: string): Promise<RuntimeNetwork>;
+}
+
+/** Whether it is installed, and how to get it. */
+export function probeOnnxRuntime(): {readonly name: string; readonly available: boolean; readonly reason: string} {
+  const name = 'onnxruntime-web';
+  try {
+    createRequire(import.meta.url).resolve(name);
+    return {name, available: true, reason: 'Runs exported files for `sdq verify`.'};
+  } catch {
+    return {name, available: false, reason: `\`sdq verify\` needs it: npm install ${wanted}`};
+  }
+}
+
+/** @throws SdqError (exit 6) where it is not installed */
+export async function loadOnnxRuntime(): Promise<OnnxRuntime> {
+  let ort: typeof OnnxRuntimeWeb;
+  try {
+    ort = await import('onnxruntime-web');
+  } catch (error) {
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND';
+    const why = isMissing ? 'is not installed' : `cannot be loaded: ${(error as Error).message}`;
+    throw new SdqError(`The package onnxruntime-web ${why}.`, {
+      code: 'runtime-missing',
+      exit: ExitCode.notAvailable,
+      suggestions: [`npm install ${wanted}`],
+      cause: error,
+    });
+  }
+  // One thread: more would keep the process alive.
+  ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = 'error';
+  const refused = (file: string, error: unknown): SdqError =>
+    new SdqError(`${file}: ONNX Runtime does not run it: ${(error as Error).message}`, {
+      code: 'onnx-refused',
+      exit: ExitCode.invalidInput,
+      cause: error,
+    });
+  return {
+    name: `onnxruntime-web ${ort.env.versions.web}`,
+    async open(bytes, file) {
+      let session: OnnxRuntimeWeb.InferenceSession;
+      try {
+        // Fusions round differently; what the file says is what is run.
+        session = await ort.InferenceSession.create(bytes, {
+          executionProviders: ['wasm'],
+          graphOptimizationLevel: 'basic',
+        });
+      } catch (error) {
+        throw refused(file, error);
+      }
+      return {
+        async run(images, shape) {
+          const [input] = session.inputNames as [string];
+          const [output] = session.outputNames as [string];
+          try {
+            const results = await session.run({[input]: new ort.Tensor('float32', images, shape)});
+            return results[output]!.data as Float32Array;
+          } catch (error) {
+            throw refused(file, error);
+          }
+        },
+        release: () => session.release(),
+      };
+    },
+  };
+}

@@ -1,0 +1,166 @@
+/** An exported file, run by ONNX Runtime, against the network that it was made from. */
+import * as tf from '@tensorflow/tfjs-core';
+
+import type {Part} from '../data/splits.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import {readFileBounded} from '../files.ts';
+import {onnxMetadata} from '../graph/onnx/proto.ts';
+import type {Strategy} from '../sdq/strategy.ts';
+import {noValidationSplit} from './evaluate-file.ts';
+import {bitsOf, digestOf, metadataKeys} from './export.ts';
+import {loadOnnxRuntime, type RuntimeNetwork} from './onnx-runtime.ts';
+import {openCheckpoint} from './open-checkpoint.ts';
+import {openPart, type Session} from './session.ts';
+
+export interface VerifyRequest {
+  /** The `.onnx` file. */
+  readonly file: string;
+  readonly checkpoint: string;
+  readonly strategy: string | undefined;
+  readonly part: Part;
+  /** How many images, at most. */
+  readonly samples: number;
+}
+
+export interface Verified {
+  /** E.g. `onnxruntime-web 1.30.0`. */
+  readonly runtime: string;
+  readonly samples: number;
+  /** Largest difference of two logits. */
+  readonly maxAbsError: number;
+  /** Largest magnitude of our own logits. */
+  readonly maxAbsLogit: number;
+  /** Share of the images whose first class is the same. */
+  readonly agreement: number;
+  /** Top-1, of each. */
+  readonly accuracy: {readonly sdq: number; readonly exported: number};
+  /** Layers whose input is rounded: a value in the middle between two levels may fall to either side. */
+  readonly roundedInputs: number;
+}
+
+const limitBytes = 2 ** 32;
+
+/**
+ * @throws SdqError (exit 3) for a file that ONNX Runtime does not run, or that was made from other weights, (exit 6) where
+ *   ONNX Runtime is not installed, (exit 7) where it computes numbers that are not finite
+ */
+export async function verifyExport(session: Session, request: VerifyRequest): Promise<Verified> {
+  const {checkpoint, file, part} = request;
+  if (part === 'validation' && session.config.data.validation === 0) throw noValidationSplit();
+  const bytes = readFileBounded(file, limitBytes);
+  const metadata = checkedMetadata(bytes, request);
+  const runtime = await loadOnnxRuntime();
+  const {dispose, network, quantization, strategy} = await openCheckpoint(session, checkpoint, request.strategy);
+  const source = openPart(session, part, 'evaluation', session.config.seed);
+  const samples = Math.min(request.samples, source.samples);
+  const {channels, height, width} = session.dataset;
+  let exported: RuntimeNetwork | undefined;
+  const found = {samples: 0, error: 0, logit: 0, same: 0, right: 0, exportedRight: 0};
+  try {
+    checkBits(metadata, strategy, request);
+    exported = await runtime.open(bytes, file);
+    for (let index = 0; found.samples < samples; index++) {
+      const {images, labels, size} = await source.batch(0, index);
+      const count = Math.min(size, samples - found.samples);
+      const [logits, planar] = tf.tidy(() => {
+        const x = tf.tensor4d(images.slice(0, count * height * width * channels), [count, height, width, channels]);
+        const y = network.forward(x, {training: false, ...quantization?.forward});
+        return [y.dataSync<'float32'>(), tf.transpose(x, [0, 3, 1, 2]).dataSync<'float32'>()];
+      });
+      const theirs = await exported.run(planar, [count, channels, height, width]);
+      compare(found, logits, theirs, labels.subarray(0, count), file);
+      session.reporter.update(`verifying on ${part}`, found.samples, samples);
+    }
+  } finally {
+    await exported?.release();
+    await source.close();
+    dispose();
+  }
+  return {
+    runtime: runtime.name,
+    samples,
+    maxAbsError: found.error,
+    maxAbsLogit: found.logit,
+    agreement: found.same / samples,
+    accuracy: {sdq: found.right / samples, exported: found.exportedRight / samples},
+    roundedInputs: quantization?.inputs.size ?? 0,
+  };
+}
+
+/** @throws SdqError (exit 3) where the file is none of ONNX, or tells that it was made from other weights */
+function checkedMetadata(bytes: Uint8Array, {checkpoint, file}: VerifyRequest): ReadonlyMap<string, string> {
+  const metadata = onnxMetadata(bytes);
+  if (metadata === undefined) {
+    throw new SdqError(`${file} is not an ONNX model.`, {code: 'not-onnx', exit: ExitCode.invalidInput});
+  }
+  const [made, own] = [metadata.get(metadataKeys.checkpoint), digestOf(checkpoint)];
+  if (made === undefined || made === own) return metadata;
+  throw new SdqError(
+    `${file} was exported from other weights than ${checkpoint}: SHA-256 ${made.slice(0, 12)}…, not ${own.slice(0, 12)}….`,
+    {
+      code: 'export-of-other-weights',
+      exit: ExitCode.invalidInput,
+      suggestions: [`sdq export --checkpoint ${checkpoint}`],
+    },
+  );
+}
+
+/** @throws SdqError (exit 3) where the file tells that it was made at other bits than those of `strategy` */
+function checkBits(
+  metadata: ReadonlyMap<string, string>,
+  strategy: Strategy | undefined,
+  {checkpoint, file, strategy: strategyFile}: VerifyRequest,
+): void {
+  if (!metadata.has(metadataKeys.checkpoint)) return;
+  const made = metadata.get(metadataKeys.bits) ?? 'full precision';
+  const own = strategy === undefined ? 'full precision' : bitsOf(strategy);
+  if (made === own) return;
+  throw new SdqError(
+    `${file} was exported at other bits (${made}) than those of ${strategyFile ?? checkpoint} (${own}).`,
+    {
+      code: 'export-of-other-bits',
+      exit: ExitCode.invalidInput,
+      suggestions: ['Give the --strategy that it was exported with.'],
+    },
+  );
+}
+
+interface Comparison {
+  samples: number;
+  error: number;
+  logit: number;
+  same: number;
+  right: number;
+  exportedRight: number;
+}
+
+/** @param ours logits [N, classes], flat, as `theirs` */
+function compare(found: Comparison, ours: Float32Array, theirs: Float32Array, labels: Int32Array, file: string): void {
+  if (theirs.length !== ours.length) {
+    throw new SdqError(
+      `${file} gives ${theirs.length / labels.length} values for an image; the network has ${ours.length / labels.length} classes.`,
+      {code: 'onnx-output', exit: ExitCode.invalidInput},
+    );
+  }
+  if (!theirs.every(Number.isFinite)) {
+    throw new SdqError(`${file} gives values that are not finite.`, {
+      code: 'export-not-finite',
+      exit: ExitCode.verificationFailed,
+    });
+  }
+  const classes = ours.length / labels.length;
+  labels.forEach((label, i) => {
+    const own = ours.subarray(i * classes, (i + 1) * classes);
+    const other = theirs.subarray(i * classes, (i + 1) * classes);
+    own.forEach((logit, k) => {
+      found.error = Math.max(found.error, Math.abs(logit - other[k]!));
+      found.logit = Math.max(found.logit, Math.abs(logit));
+    });
+    const first = own.indexOf(Math.max(...own));
+    const otherFirst = other.indexOf(Math.max(...other));
+    found.same += Number(first === otherFirst);
+    found.right += Number(first === label);
+    found.exportedRight += Number(otherFirst === label);
+  });
+  found.samples += labels.length;
+}

@@ -1,0 +1,96 @@
+/** A trained network as integers and steps: what files for other tools hold. */
+import type * as tf from '@tensorflow/tfjs-core';
+
+import type {Graph, Shape, Weights} from '../graph/graph.ts';
+import type {QuantizedLayer} from '../graph/layer-table.ts';
+import type {Network} from '../graph/network.ts';
+import type {Grid} from '../tensor/kernels.ts';
+import {inputGrid, type InputQuantizer} from './activation-quantizer.ts';
+import {fullPrecision} from './strategy.ts';
+import {integerWeights, outputChannels, type WeightQuantizer} from './weight-quantizer.ts';
+
+/** value = scale · (index + offset). */
+interface Quantized {
+  readonly bits: number;
+  readonly grid: Grid;
+}
+
+/** Weights of a layer in ONNX layout. */
+export interface LayerWeights extends Quantized {
+  readonly shape: Shape;
+  /** Whole numbers in qmin … qmax. */
+  readonly indices: Float32Array;
+  /** One for the layer, or one for each index of `axis`. */
+  readonly scale: Float32Array;
+  /** Of the output channels. */
+  readonly axis: number;
+}
+
+/** The grid of a layer's input: q = clip(round_half_even(x / scale − offset), qmin, qmax). */
+export interface LayerInput extends Quantized {
+  readonly scale: number;
+}
+
+export interface IntegerLayer {
+  readonly layer: QuantizedLayer;
+  /** Null in full precision. */
+  readonly weights: LayerWeights | null;
+  readonly input: LayerInput | null;
+}
+
+export interface IntegerNetwork {
+  readonly graph: Graph;
+  /** In ONNX layout, float32; of a layer with bits, those that were rounded. */
+  readonly parameters: Weights;
+  /** By name of the node. */
+  readonly layers: ReadonlyMap<string, IntegerLayer>;
+}
+
+/** What is quantized of a network, and how. */
+export interface NetworkQuantizers {
+  readonly weights: WeightQuantizer;
+  /** Learned steps of the weights by layer name; those that are not there come from statistics. */
+  readonly steps: ReadonlyMap<string, tf.Tensor>;
+  readonly inputs: ReadonlyMap<string, InputQuantizer>;
+  readonly precision: (layer: QuantizedLayer) => {readonly weightBits: number};
+}
+
+/** @param quantizers undefined for a network in full precision */
+export function integerNetwork(network: Network, quantizers: NetworkQuantizers | undefined): IntegerNetwork {
+  return {
+    graph: network.graph,
+    parameters: network.weights(),
+    layers: new Map(
+      network.layers.map((layer): [string, IntegerLayer] => [
+        layer.name,
+        {
+          layer,
+          weights: quantizers === undefined ? null : weightsOf(network, layer, quantizers),
+          input: quantizers === undefined ? null : inputOf(quantizers.inputs.get(layer.name)),
+        },
+      ]),
+    ),
+  };
+}
+
+function weightsOf(
+  network: Network,
+  layer: QuantizedLayer,
+  {precision, steps, weights: quantizer}: NetworkQuantizers,
+): LayerWeights | null {
+  const bits = precision(layer).weightBits;
+  if (bits === fullPrecision) return null;
+  const w = network.parameters.get(layer.weight)!;
+  const channels = outputChannels(layer);
+  const {grid, indices, scale} = integerWeights(w, quantizer, bits, channels, steps.get(layer.name));
+  const {data, shape} = network.stored(layer.weight, Float32Array.from(indices));
+  const {transB} = network.graph.nodes.find(({name}) => name === layer.name)!.attributes;
+  return {bits, grid, scale, shape, indices: data, axis: layer.op === 'Conv' || transB === 1 ? 0 : 1};
+}
+
+function inputOf(quantizer: InputQuantizer | undefined): LayerInput | null {
+  if (quantizer === undefined) return null;
+  const {grid, scale} = inputGrid(quantizer);
+  const [value] = scale.dataSync();
+  return {bits: quantizer.bits, grid, scale: value!};
+}

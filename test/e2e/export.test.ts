@@ -1,0 +1,177 @@
+/** `sdq export` and `sdq verify` with the built command: the way of a user from weights to a proven file, and what may go wrong. */
+import {mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {beforeAll, describe, expect, test} from '@jest/globals';
+
+import {parseSafetensors} from '../../src/graph/safetensors.ts';
+import {failure, temporaryFiles, writeSmallJob} from '../helpers/failures.ts';
+import {resultProblems, root} from '../helpers/result-schemas.ts';
+import {sdq} from '../helpers/sdq.ts';
+import {temporaryFolder} from '../helpers/temporary-folder.ts';
+
+const base = temporaryFolder();
+const cwd = path.join(base, 'job');
+const inFolder = (name: string): string => path.join(cwd, name);
+
+const quantized = ['--checkpoint', 'fp.safetensors', '--strategy', 'w3a4.json'];
+
+async function done(...args: string[]): Promise<Record<string, unknown>> {
+  const {exitCode, stderr, stdout} = await sdq([...args, '--json'], {cwd});
+  expect({exitCode, stderr}).toEqual({exitCode: 0, stderr: ''});
+  expect(resultProblems(args[0]!, stdout)).toEqual([]);
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+beforeAll(async () => {
+  writeSmallJob(cwd);
+  expect(await sdq(['pretrain', '--output', 'fp.safetensors', '--quiet'], {cwd})).toMatchObject({exitCode: 0});
+  const create = ['strategy', 'create', '--weight-bits', '3', '--set', 'search.activationBits=4', '--quiet'];
+  expect(await sdq([...create, '--output', 'w3a4.json'], {cwd})).toMatchObject({exitCode: 0});
+  await done('export', ...quantized, '--output', 'model.onnx');
+}, 120_000);
+
+test.each(['onnx-qdq', 'onnx-qdq-int2', 'qonnx'])(
+  '%s: next to the weights, and right',
+  async (format) => {
+    const {files, opset} = await done('export', ...quantized, '--format', format);
+    const file = inFolder(`fp.${format}.onnx`);
+    expect(files).toEqual([{path: file, bytes: readFileSync(file).length}]);
+    expect(opset).toBe({'onnx-qdq': 21, 'onnx-qdq-int2': 25, qonnx: 17}[format]);
+    const verified = await done('verify', `fp.${format}.onnx`, ...quantized, '--split', 'test');
+    // The small data set has 32 test images.
+    expect(verified).toMatchObject({passed: true, samples: 32, agreement: 1});
+    expect(verified['roundedInputs']).toBeGreaterThan(0);
+    expect(verified['maxAbsLogit']).toBeGreaterThan(0);
+    const accuracy = verified['accuracy'] as {sdq: number; exported: number};
+    expect(accuracy.exported).toBe(accuracy.sdq);
+    const evaluated = await done('evaluate', ...quantized);
+    expect(accuracy.sdq).toBeCloseTo(evaluated['accuracy'] as number, 6);
+  },
+  60_000,
+);
+
+test('in full precision, over more than one batch, with part of the last', async () => {
+  await done('export', '--checkpoint', 'fp.safetensors', '--output', 'fp.onnx');
+  const args = ['verify', 'fp.onnx', '--checkpoint', 'fp.safetensors', '--samples', '41'];
+  expect(await done(...args)).toMatchObject({passed: true, samples: 41, roundedInputs: 0});
+  const {exitCode, stdout} = await sdq(args, {cwd});
+  expect(exitCode).toBe(0);
+  expect(stdout).toMatch(/images \(train\) +41/);
+}, 60_000);
+
+describe('a file that is not what it should be', () => {
+  test('other numbers than the weights: exit 7, and the result says how far off', async () => {
+    const bias = parseSafetensors(readFileSync(inFolder('fp.safetensors')), 'fp').tensors.get('linear.bias')!;
+    const {buffer, byteLength, byteOffset} = bias.data;
+    const bytes = readFileSync(inFolder('model.onnx'));
+    const place = bytes.indexOf(Buffer.from(buffer, byteOffset, byteLength));
+    expect(place).toBeGreaterThan(0);
+    const wrong = (value: number, name: string): void => {
+      const changed = Buffer.from(bytes);
+      changed.writeFloatLE(value, place);
+      writeFileSync(inFolder(name), changed);
+    };
+    wrong(1000, 'wrong.onnx');
+    const {exitCode, stdout} = await sdq(['verify', 'wrong.onnx', ...quantized, '--json'], {cwd});
+    expect(exitCode).toBe(7);
+    expect(resultProblems('verify', stdout)).toEqual([]);
+    const {agreement, maxAbsError, passed} = JSON.parse(stdout) as Record<string, number | boolean>;
+    expect(passed).toBe(false);
+    expect(maxAbsError).toBeCloseTo(1000 - bias.data[0]!, 1);
+    expect(await failure(['verify', 'wrong.onnx', ...quantized], cwd, 7)).toContain(
+      `the same for ${(100 * (agreement as number)).toFixed(2)} % of the images; 98.00 % are wanted`,
+    );
+    const tolerant = ['verify', 'wrong.onnx', ...quantized, '--agreement', '0'];
+    expect(await sdq(tolerant, {cwd})).toMatchObject({exitCode: 0});
+    wrong(NaN, 'nan.onnx');
+    expect(await failure(['verify', 'nan.onnx', ...quantized], cwd, 7)).toContain('values that are not finite');
+  }, 60_000);
+
+  test('of other weights or other bits', async () => {
+    await sdq(['pretrain', '--output', 'other.safetensors', '--quiet', '--set', 'seed=5'], {cwd});
+    const other = ['verify', 'model.onnx', '--checkpoint', 'other.safetensors', '--strategy', 'w3a4.json'];
+    expect(await failure(other, cwd, 3)).toMatch(
+      /exported from other weights than other.safetensors: SHA-256 \w+…, not/,
+    );
+    const plain = ['verify', 'model.onnx', '--checkpoint', 'fp.safetensors'];
+    expect(await failure(plain, cwd, 3)).toMatch(
+      /model.onnx was exported at other bits \(8\/8 3\/4 .*\) than those of fp.safetensors \(full precision\)/,
+    );
+  }, 60_000);
+
+  test('broken, of another network, or missing', async () => {
+    const bytes = readFileSync(inFolder('model.onnx'));
+    writeFileSync(inFolder('cut.onnx'), bytes.subarray(0, bytes.length / 2));
+    writeFileSync(inFolder('empty.onnx'), '');
+    writeFileSync(inFolder('text.onnx'), 'not a model');
+    for (const name of ['cut.onnx', 'empty.onnx', 'text.onnx', 'fp.safetensors'])
+      expect(await failure(['verify', name, ...quantized], cwd, 3)).toContain(`${name} is not an ONNX model`);
+    // An operator that no runtime has.
+    const unknown = Buffer.from(
+      bytes.toString('latin1').replaceAll('MaxPool', 'MaxPuul').replaceAll('Relu', 'Rolu'),
+      'latin1',
+    );
+    writeFileSync(inFolder('unknown.onnx'), unknown);
+    expect(await failure(['verify', 'unknown.onnx', ...quantized], cwd, 3)).toContain('ONNX Runtime does not run it');
+    expect(await failure(['verify', 'missing.onnx', ...quantized], cwd, 3)).toContain('missing.onnx');
+    expect(await failure(['verify', 'model.onnx', '--checkpoint', 'missing'], cwd, 3)).toContain('missing');
+    expect(await failure(['export', '--checkpoint', 'missing'], cwd, 3)).toContain('missing');
+  }, 60_000);
+});
+
+test('wrong flags, and a place that cannot be written', async () => {
+  expect(await failure(['export', ...quantized, '--format', 'onnx-qqd'], cwd, 3)).toContain('Did you mean "onnx-qdq"?');
+  for (const [flag, value] of [
+    ['--tolerance', '-1'],
+    ['--tolerance', ''],
+    ['--agreement', '2'],
+    ['--agreement', 'most'],
+  ] as const)
+    expect(await failure(['verify', 'model.onnx', ...quantized, flag, value], cwd, 2)).toContain(
+      `${flag} is "${value}"; it takes a number from 0 to 1`,
+    );
+  expect(await failure(['verify', 'model.onnx', ...quantized, '--samples', '0'], cwd, 2)).toContain('1');
+  expect(await failure(['verify'], cwd, 2)).toContain('Missing');
+  const validation = ['verify', 'model.onnx', ...quantized, '--split', 'validation', '--set', 'data.validation=0'];
+  expect(await failure(validation, cwd, 3)).toContain('The validation split is empty');
+  const taken = mkdtempSync(path.join(base, 'taken-'));
+  mkdirSync(path.join(taken, 'model.onnx'));
+  const output = path.join(taken, 'model.onnx');
+  expect(await failure(['export', ...quantized, '--output', output], cwd, 6)).toContain(output);
+  expect(temporaryFiles(taken)).toEqual([]);
+}, 60_000);
+
+test('without ONNX Runtime: exit 6, and how to get it', async () => {
+  const hooks = `export const resolve = (name, context, next) => {
+    if (name !== 'onnxruntime-web') return next(name, context);
+    throw Object.assign(new Error('no such package'), {code: 'ERR_MODULE_NOT_FOUND'});
+  };`;
+  writeFileSync(inFolder('hooks.mjs'), hooks);
+  writeFileSync(
+    inFolder('register.mjs'),
+    "import {register} from 'node:module';\nregister('./hooks.mjs', import.meta.url);\n",
+  );
+  const env = {NODE_OPTIONS: `--import=${inFolder('register.mjs')}`};
+  const {exitCode, stdout} = await sdq(['verify', 'model.onnx', ...quantized, '--json'], {cwd, env});
+  expect(exitCode).toBe(6);
+  expect(JSON.parse(stdout)).toMatchObject({
+    error: {code: 'runtime-missing', suggestions: ['npm install onnxruntime-web@1.30.0']},
+  });
+}, 60_000);
+
+test('the format of docs/plugins.md, in a package', async () => {
+  const [source] = /^import \{floatTensor.*?^```/ms.exec(readFileSync(path.join(root, 'docs/plugins.md'), 'utf8'))!;
+  const plugin = inFolder('rounded');
+  mkdirSync(path.join(plugin, 'node_modules'), {recursive: true});
+  symlinkSync(root, path.join(plugin, 'node_modules/sdq'));
+  const manifest = {name: 'rounded', type: 'module', oclif: {hooks: {'sdq:register': './register.js'}}};
+  writeFileSync(path.join(plugin, 'package.json'), JSON.stringify(manifest));
+  const hook = 'export default async ({registry}) => registry.add(rounded);\n';
+  writeFileSync(path.join(plugin, 'register.js'), `${source.replace(/```$/, '')}${hook}`);
+  const create = ['strategy', 'create', '--weight-bits', '2', '--output', 'w2.json', '--quiet'];
+  expect(await sdq(create, {cwd})).toMatchObject({exitCode: 0});
+  const w2 = ['--checkpoint', 'fp.safetensors', '--strategy', 'w2.json'];
+  await done('export', ...w2, '--format', 'onnx-float', '--set', 'plugins=[./rounded]', '--output', 'rounded.onnx');
+  expect(await done('verify', 'rounded.onnx', ...w2)).toMatchObject({passed: true, roundedInputs: 0});
+}, 60_000);

@@ -1,0 +1,31 @@
+import * as tf from '@tensorflow/tfjs-core';
+import {expect} from '@jest/globals';
+
+import type {ForwardOptions, Network} from '../../src/graph/network.ts';
+import {encodeOnnx} from '../../src/graph/onnx/proto.ts';
+import {loadOnnxRuntime} from '../../src/phases/onnx-runtime.ts';
+import type {Exporter} from '../../src/plugins/registry.ts';
+import {normal, uniform} from '../../src/random.ts';
+
+/** The model in ONNX Runtime must give what the network gives, on images of noise. */
+export async function expectSameInRuntime(
+  network: Network,
+  model: ReturnType<Exporter>,
+  options: Pick<ForwardOptions, 'weight' | 'activation'> = {},
+): Promise<void> {
+  const {shape} = network.graph.input;
+  const draw = uniform(3, 'bench');
+  const size = shape.reduce((product, length) => product * length, 3);
+  const planar = Float32Array.from({length: size}, () => 2 * normal(draw));
+  const x = tf.tensor(planar, [3, ...shape]);
+  const y = network.forward(shape.length === 3 ? tf.transpose(x, [0, 2, 3, 1]) : x, {training: false, ...options});
+  const ours = (y.rank === 4 ? tf.transpose(y, [0, 3, 1, 2]) : y).dataSync<'float32'>();
+  const onnxRuntime = await loadOnnxRuntime();
+  const runtime = await onnxRuntime.open(encodeOnnx({...model, producerVersion: '0', metadata: {}}), 'model.onnx');
+  const theirs = await runtime.run(planar, [3, ...shape]);
+  await runtime.release();
+  expect(theirs).toHaveLength(ours.length);
+  const largest = ours.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  expect(largest).toBeGreaterThan(0);
+  theirs.forEach((value, i) => expect(Math.abs(value - ours[i]!)).toBeLessThanOrEqual(2e-5 * Math.max(1, largest)));
+}

@@ -1,0 +1,135 @@
+import {describe, expect, test} from '@jest/globals';
+import * as tf from '@tensorflow/tfjs-core';
+
+import type {Network} from '../../../../src/graph/network.ts';
+import type {OnnxModel} from '../../../../src/graph/onnx/proto.ts';
+import {quantize, type Quantization} from '../../../../src/phases/quantized-network.ts';
+import {exporters} from '../../../../src/plugins/exporters/index.ts';
+import {activationQuantizers, weightQuantizers} from '../../../../src/plugins/quantizers/index.ts';
+import {integerNetwork} from '../../../../src/sdq/integer-network.ts';
+import {useCpuBackend} from '../../../helpers/cpu-backend.ts';
+import {expectSameInRuntime} from '../../../helpers/onnx-runtime.ts';
+import {tinyNetwork} from '../../../helpers/tiny-network.ts';
+
+useCpuBackend();
+
+interface Precision {
+  readonly weightBits: number;
+  readonly activationBits: number;
+}
+
+const find = <T extends {readonly name: string}>(list: readonly T[], name: string): T =>
+  list.find((each) => each.name === name)!;
+
+async function quantized(
+  network: Network,
+  {activations = 'pact', learnSteps = false, weights = 'symmetric'},
+  precision: Precision | ((layer: string) => Precision),
+): Promise<Quantization> {
+  const [chosen, signed] = await Promise.all([
+    find(activationQuantizers, activations).load(),
+    find(activationQuantizers, 'lsq').load(),
+  ]);
+  const quantizers = {
+    weights: await find(weightQuantizers, weights).load(),
+    activations: chosen,
+    signedActivations: signed,
+  };
+  const quantization = quantize(
+    network,
+    quantizers,
+    ({name}) => (typeof precision === 'function' ? precision(name) : precision),
+    {learnSteps},
+  );
+  // Ranges that clip, and steps that are not those of the statistics.
+  quantization.parameters.forEach(({variable}, i) => {
+    variable.assign(tf.mul(variable, 0.61 + 0.13 * (i % 3)));
+  });
+  return quantization;
+}
+
+async function exported(format: string, network: Network, quantization: Quantization | undefined) {
+  const print = await find(exporters, format).load();
+  return print(integerNetwork(network, quantization));
+}
+
+const bits = [1, 2, 3, 4, 5, 6, 7, 8];
+
+describe.each(exporters.map(({name}) => name))('%s: ONNX Runtime computes what the network computes', (format) => {
+  test.each(weightQuantizers.flatMap(({name}) => bits.map((b): [string, number] => [name, b])))(
+    'weights %s at %i bits',
+    async (weights, weightBits) => {
+      const network = tinyNetwork();
+      const learnSteps = find(weightQuantizers, weights).learnsScale;
+      const quantization = await quantized(network, {weights, learnSteps}, {weightBits, activationBits: 32});
+      expect(quantization.steps.size).toBe(learnSteps ? 3 : 0);
+      await expectSameInRuntime(network, await exported(format, network, quantization), quantization.forward);
+    },
+  );
+
+  test.each(['pact', 'lsq'].flatMap((name) => bits.map((b): [string, number] => [name, b])))(
+    'inputs %s at %i bits, that of the network signed',
+    async (activations, activationBits) => {
+      const network = tinyNetwork(2);
+      const quantization = await quantized(network, {activations}, {weightBits: 4, activationBits});
+      expect(quantization.inputs.get('conv1')!.quantizer.signed).toBe(true);
+      await expectSameInRuntime(network, await exported(format, network, quantization), quantization.forward);
+    },
+  );
+
+  test('layers of different bits, and one in full precision', async () => {
+    const network = tinyNetwork(3);
+    const quantization = await quantized(network, {learnSteps: true}, (layer) =>
+      layer === 'conv2' ? {weightBits: 32, activationBits: 3} : {weightBits: 2, activationBits: 32},
+    );
+    await expectSameInRuntime(network, await exported(format, network, quantization), quantization.forward);
+  });
+
+  test('a network in full precision', async () => {
+    const network = tinyNetwork(4);
+    const model = await exported(format, network, undefined);
+    expect(model.graph.nodes.map(({op}) => op)).toEqual(network.graph.nodes.map(({op}) => op));
+    await expectSameInRuntime(network, model);
+  });
+});
+
+describe('what is stored', () => {
+  const typesOf = ({initializers}: OnnxModel['graph'], ending: string): string[] =>
+    initializers.filter(({name}) => name.endsWith(ending)).map(({type}) => type);
+  const atBits = async (format: string, weights: string, weightBits: number): Promise<OnnxModel['graph']> => {
+    const network = tinyNetwork();
+    const quantization = await quantized(network, {weights}, {weightBits, activationBits: 32});
+    return (await exported(format, network, quantization)).graph;
+  };
+
+  test.each([
+    ['onnx-qdq', 'symmetric', ['int4', 'int4', 'int4', 'int4', 'int8', 'int8', 'int8', 'int8']],
+    ['onnx-qdq-int2', 'symmetric', ['int2', 'int2', 'int4', 'int4', 'int8', 'int8', 'int8', 'int8']],
+    ['onnx-qdq', 'dorefa', ['int4', 'int4', 'int4', 'int8', 'int8', 'int8', 'int8', 'int16']],
+  ])('%s holds the integers of %s in the smallest type', async (format, weights, types) => {
+    for (const [i, type] of types.entries()) {
+      const graph = await atBits(format, weights, i + 1);
+      expect(typesOf(graph, '.weight_integers')).toEqual([type, type, type]);
+      // The float weights are left out.
+      expect(graph.initializers.filter(({name}) => name.endsWith('conv1.weight'))).toEqual([]);
+    }
+  });
+
+  test('qonnx says bits, sign and range', async () => {
+    const signs = async (weights: string, weightBits: number) => {
+      const {initializers, nodes} = await atBits('qonnx', weights, weightBits);
+      const {attributes = [], inputs, op} = nodes.find(({name}) => name === 'conv1.weight_quantized')!;
+      const [, , zeroPoint, bitwidth] = inputs.map((name) => {
+        const {bytes} = initializers.find((each) => each.name === name)!;
+        return new DataView(bytes.buffer, bytes.byteOffset).getFloat32(0, true);
+      });
+      const values = attributes.map((each) => [each.name, 'value' in each ? each.value : undefined] as const);
+      return {op, zeroPoint, bitwidth, ...Object.fromEntries(values)};
+    };
+    const plain = {op: 'Quant', zeroPoint: 0, bitwidth: 3, signed: 1, narrow: 0, rounding_mode: 'ROUND'};
+    expect(await signs('symmetric', 3)).toEqual(plain);
+    expect(await signs('narrow', 3)).toEqual({...plain, narrow: 1});
+    expect(await signs('dorefa', 3)).toEqual({...plain, zeroPoint: -0.5});
+    expect(await signs('symmetric', 1)).toEqual({op: 'BipolarQuant'});
+  });
+});
