@@ -68,6 +68,21 @@ const forbidden = {
     'data',
   ],
   plugins: ['commands', 'cli', 'config', 'phases', 'runs', 'report', 'hooks'],
+  report: [
+    'commands',
+    'cli',
+    'config',
+    'phases',
+    'runs',
+    'plugins',
+    'hooks',
+    'training',
+    'sdq',
+    'hardware',
+    'graph',
+    'tensor',
+    'data',
+  ],
   runs: [
     'commands',
     'cli',
@@ -89,7 +104,7 @@ const forbidden = {
   // A strategy is data that the command line shows.
   cli: ['commands', 'training', 'sdq(?!/strategy\\.ts)', 'graph', 'tensor', 'data'],
 };
-const pure = ['tensor', 'graph', 'sdq', 'hardware', 'strategy-formats'];
+const pure = ['tensor', 'graph', 'sdq', 'hardware', 'strategy-formats', 'report'];
 
 const importRules = Object.entries(forbidden).map(([folder, targets]) => ({
   files: [`src/${folder}/**/*.ts`],

@@ -64,7 +64,8 @@ interrupted run goes on with --resume, to the same result.`;
           ],
         ),
       );
-      this.log(`\nStrategy:   ${found.strategy}\nCheckpoint: ${copyOutput(train.checkpoint, flags.output)}`);
+      const checkpoint = copyOutput(train.checkpoint, flags.output);
+      this.log(`\nStrategy:   ${found.strategy}\nCheckpoint: ${checkpoint}\nReport:     ${run.path('report.html')}`);
     }
     return {
       runId: run.id,

@@ -16,6 +16,7 @@ import type {PhaseContext} from './phase.ts';
 import {pretrain} from './pretrain.ts';
 import {digits, inUnits, type Results, type SearchResult} from './results.ts';
 import {checkSearch, search} from './search.ts';
+import {writeReport} from './run-report.ts';
 import {createModel, openSession, type JobConfig, type Reporter, type Session} from './session.ts';
 import {readStrategy} from './strategy-file.ts';
 import {checkTeacher, train} from './train.ts';
@@ -144,6 +145,7 @@ export async function withRun<T>(
       });
       run.checkpoints.clear();
       run.end(outcome.failure === undefined ? 'finished' : 'failed', outcome.failure?.oclif.exit ?? ExitCode.done);
+      report(run, notice);
       return {...outcome, run, tracking: (await trackers?.end(endOf(run))) ?? []};
     } finally {
       await session.close();
@@ -225,6 +227,15 @@ async function logChart(run: Run, strategy: Strategy, notice: (message: string) 
     logImage(run, file, size);
   } catch (error) {
     notice(`There is no chart of the bits: ${(error as Error).message}`);
+  }
+}
+
+/** A picture too. */
+function report(run: Run, notice: (message: string) => void): void {
+  try {
+    writeReport({record: run.record(), directory: run.directory});
+  } catch (error) {
+    notice(`There is no report: ${(error as Error).message}`);
   }
 }
 

@@ -43,6 +43,7 @@ const jobs: readonly (readonly [name: string, ...args: string[]])[] = [
   ['export', 'export', '--checkpoint', 'q.safetensors', '--output', 'model.onnx'],
   ['verify', 'verify', 'model.onnx', '--checkpoint', 'q.safetensors', '--samples', '20'],
   ['run', 'run'],
+  ['report', 'report'],
   ['runs-list', 'runs', 'list'],
   ['runs-show', 'runs', 'show'],
   ['track-status', 'track', 'status'],

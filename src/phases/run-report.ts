@@ -1,0 +1,193 @@
+/** A run as one HTML page: results, bits of each layer, how the search found them, curves of the training. */
+import {existsSync} from 'node:fs';
+import path from 'node:path';
+
+import {stringify} from 'yaml';
+
+import {writeFileAtomic} from '../files.ts';
+import {bitsOfLayers, bitsOverSteps, lineChart, type Point, type Series} from '../report/charts.ts';
+import {figure, folded, html, table, type Section, type Tile} from '../report/page.ts';
+import {readJournal} from '../runs/journal.ts';
+import type {FoundRun, RunRecord} from '../runs/run-directory.ts';
+import type {Strategy} from '../sdq/strategy.ts';
+import {inUnits, type Results} from './results.ts';
+import {readStrategy} from './strategy-file.ts';
+
+/** Points of every metric by name. */
+type Curves = ReadonlyMap<string, readonly Point[]>;
+
+/**
+ * Writes `report.html`, of a run that goes on too.
+ * @param file where to write it; by default in the run's folder
+ * @returns its path
+ * @throws SdqError (exit 3) for a broken run, (exit 6) where it cannot be written
+ */
+export function writeReport({directory, record}: FoundRun, file = path.join(directory, 'report.html')): string {
+  const strategyFile = path.join(directory, 'strategy.json');
+  const strategy = existsSync(strategyFile) ? readStrategy(strategyFile) : undefined;
+  writeFileAtomic(file, reportOf(record, curvesOf(path.join(directory, 'events.jsonl')), strategy));
+  return file;
+}
+
+/** Numbers that are not finite are left out. */
+function curvesOf(journal: string): Curves {
+  const curves = new Map<string, Point[]>();
+  if (!existsSync(journal)) return curves;
+  for (const {data, kind, step = 0} of readJournal(journal)) {
+    if (kind !== 'metric') continue;
+    for (const [name, value] of Object.entries(data)) {
+      if (typeof value !== 'number') continue;
+      const points = curves.get(name);
+      if (points === undefined) curves.set(name, [[step, value]]);
+      else points.push([step, value]);
+    }
+  }
+  return curves;
+}
+
+function reportOf(record: RunRecord, curves: Curves, strategy: Strategy | undefined): string {
+  const {command, config, engine, id, seed, startedAt, status, versions} = record;
+  const {data, model} = config as {readonly data?: {readonly name: string}; readonly model?: {readonly name: string}};
+  const what = [model?.name, data?.name].filter((name) => name !== undefined).join(' on ');
+  const facts = [id, status, startedAt, `seed ${seed}`, `sdq ${versions['sdq'] ?? ''}`, engine?.device];
+  return html({
+    title: what === '' ? `sdq ${command}` : `sdq ${command}: ${what}`,
+    subtitle: facts.filter((fact) => fact !== undefined && fact !== '').join(' · '),
+    tiles: tilesOf(record.results, strategy),
+    sections: [
+      ...(strategy === undefined ? [] : [bitsSection(strategy)]),
+      searchSection(record.results, curves),
+      trainingSection('Training at these bits (phase 2)', 'train', curves),
+      trainingSection('Full precision', 'pretrain', curves),
+      {heading: 'Settings', parts: [folded('The whole config', stringify(config))]},
+    ],
+  });
+}
+
+const percent = (fraction: number): string => `${(100 * fraction).toFixed(2)} %`;
+
+function tilesOf({fullPrecision, pretrain, train}: Results, strategy: Strategy | undefined): Tile[] {
+  const before = fullPrecision?.accuracy ?? pretrain?.accuracy.test;
+  const tiles: Tile[] = [];
+  if (before !== undefined) tiles.push({label: 'full precision', value: percent(before), note: 'test accuracy'});
+  if (train !== undefined) {
+    const points = before === undefined ? undefined : 100 * (train.accuracy.test - before);
+    const change = points === undefined ? '' : `, ${points < 0 ? '−' : '+'}${Math.abs(points).toFixed(2)} points`;
+    tiles.push({label: 'quantized', value: percent(train.accuracy.test), note: `test accuracy${change}`});
+  }
+  if (strategy !== undefined) {
+    const {compression, meanActivationBits, meanWeightBits} = strategy.summary;
+    const kib = strategy.layers.reduce((sum, {params, weightBits}) => sum + (params * weightBits) / 8192, 0);
+    const bits = (value: number): string => String(Number(value.toFixed(2)));
+    tiles.push(
+      {
+        label: 'mean bits',
+        value: `W ${bits(meanWeightBits)} / A ${bits(meanActivationBits)}`,
+        note: 'weights / inputs',
+      },
+      {label: 'weights', value: `${kib.toFixed(1)} KiB`, note: `${compression.toFixed(1)} × smaller than at 32 bits`},
+    );
+  }
+  return tiles;
+}
+
+function bitsSection({layers}: Strategy): Section {
+  return {
+    heading: 'Bits of each layer',
+    note: 'Weights (blue) and inputs (orange). Pinned layers were held, not searched.',
+    parts: [
+      bitsOfLayers('Bits of each layer', layers),
+      table(
+        ['layer', 'operator', 'weights', 'MACs', 'W', 'A', ''],
+        layers.map(({activationBits, macs, name, op, params, pinned, weightBits}) => [
+          name,
+          op,
+          params,
+          macs,
+          weightBits,
+          activationBits,
+          pinned === true ? 'pinned' : '',
+        ]),
+      ),
+    ],
+  };
+}
+
+function searchSection({search}: Results, curves: Curves): Section {
+  const budgets = [...curves.keys()].flatMap((name) => /^search\/(.+)\/committed$/.exec(name)?.slice(1) ?? []);
+  const layers = [...curves.keys()].flatMap((name) => /^dbp\/(.+)\/bits$/.exec(name)?.slice(1) ?? []);
+  const spans = layers.map((name) => ({name, spans: changes(curves.get(`dbp/${name}/bits`)!)}));
+  const end = curves.get('search/loss')?.at(-1)?.[0] ?? 0;
+  const of = (names: Readonly<Record<string, string>>): Series[] =>
+    Object.entries(names).map(([name, metric]) => ({name, points: curves.get(metric) ?? []}));
+  const charts: readonly [string, Series[], {readonly plain: boolean}?][] = [
+    ['Loss, nats', of({loss: 'search/loss'})],
+    [
+      'Mean weight bits',
+      of({
+        expected: 'search/expectedMeanBits',
+        committed: 'search/committedMeanBits',
+        scheduled: 'search/scheduledMeanBits',
+      }),
+    ],
+    ...budgets.map((budget): [string, Series[]] => [
+      `Budget ${budget}`,
+      of({
+        expected: `search/${budget}/expected`,
+        committed: `search/${budget}/committed`,
+        scheduled: `search/${budget}/scheduled`,
+      }),
+    ]),
+    [
+      'DBP β of each layer: the probability to keep its bits',
+      layers.map((name) => ({name, points: curves.get(`dbp/${name}/beta`) ?? []})),
+      {plain: true},
+    ],
+  ];
+  const reached = search?.budgets.map(({cost, name, target}) => `${inUnits(name, cost)}, target ${target}`) ?? [];
+  return {
+    heading: 'Search (phase 1)',
+    ...(reached.length === 0 ? {} : {note: `${search!.steps} steps; ${reached.join('; ')}.`}),
+    parts: [
+      ...charts.map(([title, series, options]) => figure(title, lineChart(title, series, options))),
+      figure('Bits over the steps', bitsOverSteps('Bits over the steps', spans, end))?.replace(
+        '<figure>',
+        '<figure class="wide">',
+      ),
+      paretoTable(search?.pareto ?? []),
+    ],
+  };
+}
+
+/** Strategies on the way, from the most expensive. */
+function paretoTable(points: NonNullable<Results['search']>['pareto']): string | undefined {
+  if (points.length === 0) return undefined;
+  return table(
+    ['strategy on the way', 'step', 'mean weight bits', 'validation accuracy', 'loss', ''],
+    points.map(({accuracy, dominated, loss, meanWeightBits, step, strategy}) => [
+      path.basename(strategy),
+      step,
+      meanWeightBits,
+      percent(accuracy),
+      loss,
+      dominated ? 'dominated' : '',
+    ]),
+  );
+}
+
+function trainingSection(heading: string, phase: 'train' | 'pretrain', curves: Curves): Section {
+  const of = (names: Readonly<Record<string, string>>): Series[] =>
+    Object.entries(names).map(([name, metric]) => ({name, points: curves.get(`${phase}/${metric}`) ?? []}));
+  const charts: readonly [string, Series[]][] = [
+    ['Accuracy', of({'training images': 'accuracy', validation: 'validationAccuracy'})],
+    ['Loss, nats', of({loss: 'loss', 'without regularizer': 'taskLoss'})],
+    ['Bin regularizer', of({'bin regularizer': 'binRegularizer'})],
+    ['Learning rate', of({'learning rate': 'learningRate'})],
+  ];
+  return {heading, parts: charts.map(([title, series]) => figure(title, lineChart(title, series)))};
+}
+
+/** The points at which a value becomes another one. */
+function changes(points: readonly Point[]): readonly Point[] {
+  return points.filter(([, value], i) => i === 0 || value !== points[i - 1]![1]);
+}

@@ -1,0 +1,179 @@
+/** Charts as SVG. Colours are CSS variables of the page (page.ts), so that they follow its light and dark style. */
+import {scaleLinear, type ScaleLinear} from 'd3-scale';
+
+export type Point = readonly [x: number, y: number];
+
+export interface Series {
+  readonly name: string;
+  readonly points: readonly Point[];
+}
+
+interface Frame {
+  readonly width: number;
+  readonly height: number;
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
+}
+
+const frame: Frame = {width: 520, height: 240, left: 52, right: 508, top: 26, bottom: 206};
+/** More points than pixels only make the page heavy. */
+const pointLimit = 400;
+const palette = 6;
+
+export function escaped(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+}
+
+const round = (value: number): string => String(Math.round(value * 100) / 100);
+
+/** Means of neighbours, at most `limit` points; the x of each is that of the last one it stands for. */
+export function thinned(points: readonly Point[], limit = pointLimit): readonly Point[] {
+  if (points.length <= limit) return points;
+  return Array.from({length: limit}, (_, i) => {
+    const part = points.slice(Math.floor((i * points.length) / limit), Math.floor(((i + 1) * points.length) / limit));
+    return [part.at(-1)![0], part.reduce((sum, [, y]) => sum + y, 0) / part.length];
+  });
+}
+
+/** Room for the names of layers. */
+const nameLimit = 24;
+const shortened = (name: string): string => (name.length > nameLimit ? `…${name.slice(1 - nameLimit)}` : name);
+
+function svg(title: string, {height, width}: Pick<Frame, 'height' | 'width'>, parts: readonly string[]): string {
+  const open = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escaped(title)}">`;
+  return `${open}${parts.join('')}</svg>`;
+}
+
+const text = (x: number, y: number, content: string, anchor: 'start' | 'middle' | 'end'): string =>
+  `<text x="${round(x)}" y="${round(y)}" text-anchor="${anchor}">${escaped(content)}</text>`;
+
+function domain(values: readonly number[]): [number, number] {
+  const least = values.reduce((a, b) => Math.min(a, b), Infinity);
+  const greatest = values.reduce((a, b) => Math.max(a, b), -Infinity);
+  return least < greatest
+    ? [least, greatest]
+    : [least - Math.abs(least || 1) / 2, greatest + Math.abs(greatest || 1) / 2];
+}
+
+function axes(x: ScaleLinear<number, number>, y: ScaleLinear<number, number>, xLabel: string): string[] {
+  const xFormat = x.tickFormat(6);
+  const yFormat = y.tickFormat(5);
+  return [
+    ...y.ticks(5).map((tick) => {
+      const at = y(tick);
+      const line = `<path class="grid" d="M${frame.left} ${round(at)}H${frame.right}"/>`;
+      return line + text(frame.left - 6, at + 4, yFormat(tick), 'end');
+    }),
+    ...x.ticks(6).map((tick) => text(x(tick), frame.bottom + 16, xFormat(tick), 'middle')),
+    text((frame.left + frame.right) / 2, frame.bottom + 31, xLabel, 'middle'),
+  ];
+}
+
+/**
+ * Lines over the steps of a run.
+ * @param series those without a point are left out
+ * @param plain all lines in one colour and without a legend: for many alike, whose names show under the pointer
+ * @returns undefined where there is nothing to draw
+ */
+export function lineChart(
+  title: string,
+  series: readonly Series[],
+  {plain = false, xLabel = 'step'}: {readonly plain?: boolean; readonly xLabel?: string} = {},
+): string | undefined {
+  const drawn = series.filter(({points}) => points.length > 0);
+  if (drawn.length === 0) return undefined;
+  const all = drawn.flatMap(({points}) => thinned(points));
+  const x = scaleLinear(domain(all.map(([value]) => value)), [frame.left, frame.right]);
+  const y = scaleLinear(domain(all.map(([, value]) => value)), [frame.bottom, frame.top]).nice(5);
+  const lines = drawn.map(({name, points}, i) => {
+    const d = thinned(points).map(([px, py]) => `${round(x(px))} ${round(y(py))}`);
+    // A single point would be no line.
+    const path = d.length === 1 ? `M${d[0]!}h0.1` : `M${d.join('L')}`;
+    return `<path class="line ${plain ? 'thin' : `c${i % palette}`}" d="${path}"><title>${escaped(name)}</title></path>`;
+  });
+  let left = frame.left;
+  const legend = plain
+    ? []
+    : drawn.map(({name}, i) => {
+        const key = `<path class="line c${i % palette}" d="M${left} 10h14"/>${text(left + 18, 14, name, 'start')}`;
+        left += 34 + 6.5 * name.length;
+        return key;
+      });
+  return svg(title, frame, [...axes(x, y, xLabel), ...lines, ...legend]);
+}
+
+/** A row of a heat map: its value from each x on. */
+export interface HeatRow {
+  readonly name: string;
+  /** Each holds up to the next one's x. */
+  readonly spans: readonly Point[];
+}
+
+/** Bits of each layer over the steps: the darker, the more bits. */
+export function bitsOverSteps(title: string, rows: readonly HeatRow[], end: number): string | undefined {
+  const drawn = rows.filter(({spans}) => spans.length > 0);
+  if (drawn.length === 0) return undefined;
+  const row = 16;
+  const plot = {left: 150, right: 1040, top: 8};
+  const bottom = plot.top + row * drawn.length;
+  const start = Math.min(...drawn.map(({spans}) => spans[0]![0]));
+  const x = scaleLinear([start, Math.max(end, start + 1)], [plot.left, plot.right]);
+  const most = Math.max(...drawn.flatMap(({spans}) => spans.map(([, bits]) => bits)));
+  const parts = drawn.flatMap(({name, spans}, i) => {
+    const top = plot.top + row * i;
+    const boxes = spans.map(([from, bits], k) => {
+      const until = spans[k + 1]?.[0] ?? Math.max(end, start + 1);
+      const size = `x="${round(x(from))}" y="${top}" width="${round(x(until) - x(from))}" height="${row - 2}"`;
+      const told = `${name}: ${bits} bits from step ${from}`;
+      return `<rect class="heat" ${size} fill-opacity="${round(0.08 + (0.92 * bits) / most)}"><title>${escaped(told)}</title></rect>`;
+    });
+    return [
+      text(plot.left - 8, top + 11, shortened(name), 'end'),
+      ...boxes,
+      text(plot.right + 8, top + 11, String(spans.at(-1)![1]), 'start'),
+    ];
+  });
+  const ticks = x.ticks(8).map((tick) => text(x(tick), bottom + 14, x.tickFormat(8)(tick), 'middle'));
+  return svg(title, {width: 1076, height: bottom + 32}, [
+    ...parts,
+    ...ticks,
+    text((plot.left + plot.right) / 2, bottom + 29, 'step', 'middle'),
+  ]);
+}
+
+export interface LayerBars {
+  readonly name: string;
+  readonly weightBits: number;
+  readonly activationBits: number;
+}
+
+/** What is in full precision has no bar; the number beside it tells. */
+const widestBits = 8;
+
+/** Two bars a layer in network order, the bits of its weights above those of its input. */
+export function bitsOfLayers(title: string, layers: readonly LayerBars[]): string {
+  const row = 18;
+  const plot = {left: 150, right: 460, top: 24};
+  const x = scaleLinear([0, widestBits], [plot.left, plot.right]);
+  const height = plot.top + row * layers.length + 8;
+  const parts = layers.flatMap(({activationBits, name, weightBits}, i) => {
+    const top = plot.top + row * i;
+    const bar = (bits: number, y: number, color: string): string =>
+      bits > widestBits
+        ? ''
+        : `<rect class="${color}" x="${plot.left}" y="${y}" width="${round(x(bits) - plot.left)}" height="6"/>`;
+    return [
+      text(plot.left - 8, top + 11, shortened(name), 'end'),
+      bar(weightBits, top + 1, 'f0'),
+      bar(activationBits, top + 8, 'f1'),
+      text(plot.right + 8, top + 11, `${weightBits} / ${activationBits}`, 'start'),
+    ];
+  });
+  const grid = x.ticks(widestBits).map((bits) => {
+    const line = `<path class="grid" d="M${round(x(bits))} ${plot.top - 4}V${height - 6}"/>`;
+    return line + text(x(bits), plot.top - 8, String(bits), 'middle');
+  });
+  return svg(title, {width: 520, height}, [...grid, ...parts]);
+}
