@@ -94,9 +94,9 @@ function tilesOf({fullPrecision, pretrain, train}: Results, strategy: Strategy |
 function bitsSection({layers}: Strategy): Section {
   return {
     heading: 'Bits of each layer',
-    note: 'Weights (blue) and inputs (orange). Pinned layers were held, not searched.',
+    note: 'Pinned layers were held, not searched.',
     parts: [
-      bitsOfLayers('Bits of each layer', layers),
+      bitsOfLayers(layers),
       table(
         ['layer', 'operator', 'weights', 'MACs', 'W', 'A', ''],
         layers.map(({activationBits, macs, name, op, params, pinned, weightBits}) => [

@@ -153,7 +153,7 @@ export interface LayerBars {
 const widestBits = 8;
 
 /** Two bars a layer in network order, the bits of its weights above those of its input. */
-export function bitsOfLayers(title: string, layers: readonly LayerBars[]): string {
+export function bitsOfLayers(layers: readonly LayerBars[]): string {
   const row = 18;
   const plot = {left: 150, right: 460, top: 24};
   const x = scaleLinear([0, widestBits], [plot.left, plot.right]);
@@ -175,5 +175,6 @@ export function bitsOfLayers(title: string, layers: readonly LayerBars[]): strin
     const line = `<path class="grid" d="M${round(x(bits))} ${plot.top - 4}V${height - 6}"/>`;
     return line + text(x(bits), plot.top - 8, String(bits), 'middle');
   });
-  return svg(title, {width: 520, height}, [...grid, ...parts]);
+  const legend = `<text x="8" y="${plot.top - 8}"><tspan class="f0">weights</tspan> / <tspan class="f1">inputs</tspan></text>`;
+  return svg('Bits of each layer', {width: 520, height}, [legend, ...grid, ...parts]);
 }

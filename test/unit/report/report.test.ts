@@ -92,7 +92,7 @@ test('bits over the steps: a box for each stretch, up to the next one', async ()
 });
 
 test('bits of layers: bars as long as bits, none in full precision, long names from their end', async () => {
-  const svg = bitsOfLayers('T', [
+  const svg = bitsOfLayers([
     {name: 'conv1', weightBits: 8, activationBits: 32},
     {name: 'a-block.with.a.very.long.name.conv2', weightBits: 2, activationBits: 4},
   ]);
