@@ -17,7 +17,7 @@ export interface Config {
      */
     name: string;
     /**
-     * Safetensors file of the full-precision weights to start from, under PyTorch names. Without it `sdq run` pretrains.
+     * Safetensors or ONNX file of the full-precision weights to start from, under PyTorch names. Without it `sdq run` pretrains.
      */
     weights?: string;
     /**

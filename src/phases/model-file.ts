@@ -5,14 +5,15 @@
 import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded, writeFileAtomic} from '../files.ts';
 import type {Weights} from '../graph/graph.ts';
-import {parseSafetensors, serializeSafetensors, type SafetensorsFile} from '../graph/safetensors.ts';
+import {serializeSafetensors} from '../graph/safetensors.ts';
+import {parseTensorFile, type TensorFile} from '../graph/tensor-file.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 
 const limitBytes = 2 ** 32;
 const strategyKey = 'sdq.strategy';
 
 export interface ModelFile {
-  readonly tensors: SafetensorsFile['tensors'];
+  readonly tensors: TensorFile['tensors'];
   /** As found, not yet validated; undefined for a full-precision network. */
   readonly strategy: unknown;
 }
@@ -30,7 +31,7 @@ export function writeModelFile(
 
 /** @throws SdqError (exit 3) when it is missing or broken */
 export function readModelFile(file: string): ModelFile {
-  const {tensors, metadata} = parseSafetensors(readFileBounded(file, limitBytes), file);
+  const {tensors, metadata} = parseTensorFile(readFileBounded(file, limitBytes), file);
   const text = metadata[strategyKey];
   if (text === undefined) return {tensors, strategy: undefined};
   try {

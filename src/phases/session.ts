@@ -14,7 +14,7 @@ import {readFileBounded} from '../files.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
-import {parseSafetensors} from '../graph/safetensors.ts';
+import {parseTensorFile} from '../graph/tensor-file.ts';
 import {listed, matchWeights} from '../graph/weights.ts';
 import type {Engine, Registry} from '../plugins/registry.ts';
 import {registerGradients} from '../tensor/gradients.ts';
@@ -98,11 +98,7 @@ export function buildGraph(
  * @throws SdqError (exit 3) naming the file and what is missing, broken or of the wrong shape
  */
 export function readWeights(graph: Graph, file: string): Weights {
-  const {weights, missing} = matchWeights(
-    graph,
-    parseSafetensors(readFileBounded(file, weightsLimitBytes), file),
-    file,
-  );
+  const {weights, missing} = matchWeights(graph, parseTensorFile(readFileBounded(file, weightsLimitBytes), file), file);
   if (missing.length === 0) return weights;
   throw new SdqError(
     `${file} lacks ${missing.length} of the ${graph.parameters.length} tensors of ${graph.name}: ${listed(missing)}.`,

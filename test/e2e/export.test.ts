@@ -175,3 +175,57 @@ test('the format of docs/plugins.md, in a package', async () => {
   await done('export', ...w2, '--format', 'onnx-float', '--set', 'plugins=[./rounded]', '--output', 'rounded.onnx');
   expect(await done('verify', 'rounded.onnx', ...w2)).toMatchObject({passed: true, roundedInputs: 0});
 }, 60_000);
+
+describe('the network of an ONNX file as the model', () => {
+  const model = ['--set', 'model.name=onnx', '--set', 'model.options.file=fp.onnx'];
+
+  test('is shown, evaluated with its own weights, searched and exported again', async () => {
+    await done('export', '--checkpoint', 'fp.safetensors', '--output', 'fp.onnx');
+    const {layers, params} = await shown('fp.onnx');
+    const own = await shown('cnn-small');
+    expect([layers, params]).toEqual([own.layers, own.params]);
+    const evaluated = await done('evaluate', '--checkpoint', 'fp.safetensors');
+    const again = await done('evaluate', '--checkpoint', 'fp.onnx', ...model);
+    expect(again['loss']).toBeCloseTo(evaluated['loss'] as number, 6);
+    const weights = ['--set', 'model.weights=fp.onnx', '--set', 'search.target.meanWeightBits=7', '--quiet'];
+    const search = await sdq(['search', ...model, ...weights, '--output', 'found.json'], {cwd});
+    expect(search).toMatchObject({exitCode: 0});
+    const found = ['--checkpoint', 'fp.onnx', '--strategy', 'found.json', ...model];
+    await done('export', ...found, '--output', 'found.onnx');
+    expect(await done('verify', 'found.onnx', ...found)).toMatchObject({passed: true});
+  }, 60_000);
+
+  test('its weights are imported into a model of the same names', async () => {
+    const imported = ['model', 'import', 'fp.onnx', '--model', 'cnn-small', '--output', 'back.safetensors', '--quiet'];
+    expect(await sdq(imported, {cwd})).toMatchObject({exitCode: 0});
+    const tensors = (name: string) => parseSafetensors(readFileSync(inFolder(name)), name).tensors;
+    const [before, after] = [tensors('fp.safetensors'), tensors('back.safetensors')];
+    expect([...after.keys()].toSorted()).toEqual([...before.keys()].toSorted());
+    for (const [name, {data}] of after) expect({name, data}).toEqual({name, data: before.get(name)!.data});
+  });
+
+  test('without a file, of another data set, or quantized already: exit 3', async () => {
+    const bare = ['evaluate', '--checkpoint', 'fp.onnx', '--set', 'model.name=onnx'];
+    expect(await failure(bare, cwd, 3)).toContain('The model onnx needs the file of its network');
+    const fixture = path.join(root, 'test/fixtures/network.onnx');
+    const other = [
+      'evaluate',
+      '--checkpoint',
+      'fp.onnx',
+      '--set',
+      'model.name=onnx',
+      '--set',
+      `model.options.file=${fixture}`,
+    ];
+    expect(await failure(other, cwd, 3)).toContain('maps [2, 7, 5] to [3]; the data set wants [1, 28, 28] to [10]');
+    expect(await failure(['model', 'show', 'model.onnx'], cwd, 3)).toContain('cannot be imported: ');
+    expect(await failure(['model', 'show', 'none.onnx'], cwd, 3)).toContain('none.onnx');
+  });
+
+  async function shown(name: string): Promise<{layers: unknown; params: number}> {
+    const {exitCode, stdout} = await sdq(['model', 'show', name, '--json'], {cwd});
+    expect(exitCode).toBe(0);
+    expect(resultProblems('model-show', stdout)).toEqual([]);
+    return JSON.parse(stdout) as {layers: unknown; params: number};
+  }
+});

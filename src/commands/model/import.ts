@@ -19,11 +19,12 @@ interface Imported {
 export default class ModelImport extends SdqCommand {
   static override summary = 'Bring trained weights into a checkpoint of a model.';
   static override description =
-    "The file's tensors are found by their PyTorch names (torchvision's and the CIFAR networks'), checked for shape and finite values, and written under the model's own names.";
+    "The file's tensors are found by their PyTorch names (torchvision's and the CIFAR networks'), checked for shape and finite values, and written under the model's own names. A network that sdq has no model for is imported whole: the model `onnx` of model.options.file.";
   static override examples = [
     '<%= config.bin %> model import pytorch.safetensors --model resnet20 --output resnet20.safetensors',
+    '<%= config.bin %> model import network.onnx --model resnet20 --output resnet20.safetensors',
   ];
-  static override args = {file: Args.string({description: 'A safetensors file.', required: true})};
+  static override args = {file: Args.string({description: 'A safetensors or ONNX file.', required: true})};
   static override flags = {
     model: Flags.string({summary: 'Name of the model.', helpValue: 'NAME', required: true}),
     output: Flags.string({summary: 'Where to write; by default MODEL.safetensors.', helpValue: 'FILE'}),

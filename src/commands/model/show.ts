@@ -5,9 +5,14 @@ import {Args} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
 import {table} from '../../cli/table.ts';
+import {readFileBounded} from '../../files.ts';
+import type {Graph} from '../../graph/graph.ts';
 import {layerTable} from '../../graph/layer-table.ts';
+import {fromOnnx} from '../../graph/onnx/from-onnx.ts';
 import {readModelFile} from '../../phases/model-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
+
+const limitBytes = 2 ** 31;
 
 interface ShownModel {
   readonly name: string;
@@ -30,25 +35,33 @@ interface ShownFile {
 }
 
 export default class ModelShow extends SdqCommand {
-  static override summary = 'Show the layers of a model, or the tensors of a safetensors file.';
+  static override summary = 'Show the layers of a model or of an ONNX file, or the tensors of a safetensors file.';
   static override description =
     "Of a model: every layer that is quantized, with its weights, multiply-accumulates and shapes, and the network's totals. Input and classes are those of the config's data set where it has been fetched.";
   static override examples = [
     '<%= config.bin %> model show resnet20',
     '<%= config.bin %> model show mobilenet-v2 --json',
+    '<%= config.bin %> model show network.onnx',
   ];
-  static override args = {model: Args.string({description: 'Name of a model, or a safetensors file.', required: true})};
+  static override args = {
+    model: Args.string({description: 'Name of a model, or an ONNX or safetensors file.', required: true}),
+  };
 
   async run(): Promise<ShownModel | ShownFile> {
     const {args} = await this.parse(ModelShow);
-    return args.model.endsWith('.safetensors') || existsSync(args.model)
-      ? this.#showFile(path.resolve(args.model))
-      : await this.#showModel(args.model);
+    if (args.model.endsWith('.onnx')) {
+      const file = path.resolve(args.model);
+      return this.#showGraph(args.model, fromOnnx(readFileBounded(file, limitBytes), file).graph);
+    }
+    if (args.model.endsWith('.safetensors') || existsSync(args.model)) return this.#showFile(path.resolve(args.model));
+    const {config, registry} = await this.settings({kinds: ['model', 'dataset']});
+    return this.#showGraph(
+      args.model,
+      await modelGraph(config, registry, args.model, (message) => this.notice(message)),
+    );
   }
 
-  async #showModel(name: string): Promise<ShownModel> {
-    const {config, registry} = await this.settings({kinds: ['model', 'dataset']});
-    const graph = await modelGraph(config, registry, name, (message) => this.notice(message));
+  #showGraph(name: string, graph: Graph): ShownModel {
     const found = layerTable(graph);
     const layers = found.layers.map(({name: layer, op, params, macs, inputShape, outputShape}) => {
       return {name: layer, op, params, macs, inputShape, outputShape};

@@ -131,6 +131,8 @@ const modelType = protobuf.Root.fromJSON({
         f: explicit('float', 2),
         i: explicit('int64', 3),
         s: one('bytes', 4),
+        t: one('TensorProto', 5),
+        floats: unpacked('float', 7),
         ints: unpacked('int64', 8),
         type: one('int32', 20),
         refAttrName: one('string', 21),
@@ -140,8 +142,13 @@ const modelType = protobuf.Root.fromJSON({
       fields: {
         dims: unpacked('int64', 1),
         dataType: one('int32', 2),
+        floatData: many('float', 4),
+        int32Data: many('int32', 5),
+        int64Data: many('int64', 7),
         name: one('string', 8),
         rawData: one('bytes', 9),
+        doubleData: many('double', 10),
+        dataLocation: one('int32', 14),
       },
     },
     ValueInfoProto: {fields: {name: one('string', 1), type: one('TypeProto', 2)}},
@@ -231,15 +238,79 @@ function valueMessage({name, shape}: OnnxValue): object {
   return {name, type: {tensorType: {elemType: dataTypes.float, shape: {dim}}}};
 }
 
-/** The metadata of a file; undefined when it is not an ONNX model. */
-export function onnxMetadata(bytes: Uint8Array): ReadonlyMap<string, string> | undefined {
+/** A tensor as it stands in a file. */
+export interface TensorMessage {
+  readonly name: string;
+  readonly dims: readonly Long[];
+  readonly dataType: number;
+  readonly floatData: readonly number[];
+  readonly int32Data: readonly number[];
+  readonly int64Data: readonly Long[];
+  readonly doubleData: readonly number[];
+  readonly rawData: Uint8Array;
+  /** 1: in a file of its own. */
+  readonly dataLocation: number;
+}
+
+/** int64 as protobuf gives it: a number, or an object of two halves. */
+export type Long = number | {toNumber(): number};
+
+export interface AttributeMessage {
+  readonly name: string;
+  readonly type: number;
+  readonly f: number;
+  readonly i: Long;
+  readonly s: Uint8Array;
+  readonly t: TensorMessage | null;
+  readonly floats: readonly number[];
+  readonly ints: readonly Long[];
+}
+
+export interface NodeMessage {
+  readonly name: string;
+  readonly opType: string;
+  readonly domain: string;
+  readonly input: readonly string[];
+  readonly output: readonly string[];
+  readonly attribute: readonly AttributeMessage[];
+}
+
+interface ValueMessage {
+  readonly name: string;
+  readonly type: {
+    readonly tensorType: {
+      readonly elemType: number;
+      readonly shape: {
+        readonly dim: readonly {/** 0 where it has a name in its place. */ readonly dimValue: Long}[];
+      } | null;
+    } | null;
+  } | null;
+}
+
+export interface ModelMessage {
+  readonly metadataProps: readonly {readonly key: string; readonly value: string}[];
+  readonly graph: {
+    readonly name: string;
+    readonly node: readonly NodeMessage[];
+    readonly initializer: readonly TensorMessage[];
+    readonly input: readonly ValueMessage[];
+    readonly output: readonly ValueMessage[];
+  };
+}
+
+/** The messages of an `.onnx` file; undefined when it is none. */
+export function decodeOnnx(bytes: Uint8Array): ModelMessage | undefined {
   try {
-    const {graph, metadataProps} = modelType.decode(bytes) as unknown as {
-      readonly graph: object | null;
-      readonly metadataProps: readonly {readonly key: string; readonly value: string}[];
-    };
-    return graph === null ? undefined : new Map(metadataProps.map(({key, value}) => [key, value]));
+    const model = modelType.decode(bytes) as unknown as Omit<ModelMessage, 'graph'> & Partial<ModelMessage>;
+    // A message that is left out is null.
+    return model.graph ? (model as ModelMessage) : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** The metadata of a file; undefined when it is not an ONNX model. */
+export function onnxMetadata(bytes: Uint8Array): ReadonlyMap<string, string> | undefined {
+  const model = decodeOnnx(bytes);
+  return model && new Map(model.metadataProps.map(({key, value}) => [key, value]));
 }

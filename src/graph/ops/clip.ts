@@ -1,6 +1,6 @@
 /** min(max(x, least), greatest); the bounds are attributes, as in ONNX up to opset 10. */
 import {scalar} from '../onnx/tensors.ts';
-import {expectValue, float, noCost, nodeError, type Operator} from './operator.ts';
+import {constantInput, expectValue, float, noCost, nodeError, type Operator} from './operator.ts';
 
 export const clip: Operator = {
   op: 'Clip',
@@ -31,4 +31,12 @@ export const clip: Operator = {
       scalar(`${node.name}.max`, float(node, 'max', Infinity)),
     ],
   }),
+
+  fromOnnx(node, constant) {
+    const bounds = Object.entries({min: 1, max: 2}).flatMap(([name, index]) => {
+      const [value] = constantInput(node, index, constant) ?? [];
+      return value === undefined ? [] : [[name, value] as const];
+    });
+    return {...node, inputs: node.inputs.slice(0, 1), attributes: {...node.attributes, ...Object.fromEntries(bounds)}};
+  },
 };

@@ -1,5 +1,5 @@
 /** In training, zeroes an element with probability `ratio` and divides the others by 1 − ratio; else the input as it is. */
-import {expectValue, float, noCost, nodeError, type Operator} from './operator.ts';
+import {constantInput, expectValue, float, noCost, nodeError, type Operator} from './operator.ts';
 
 export const dropout: Operator = {
   op: 'Dropout',
@@ -25,4 +25,14 @@ export const dropout: Operator = {
   },
 
   toOnnx: () => ({op: 'Identity', attributes: {}, constants: []}),
+
+  fromOnnx(node, constant) {
+    const [ratio] = constantInput(node, 1, constant) ?? [];
+    const {seed: _, ...attributes} = node.attributes;
+    return {
+      ...node,
+      inputs: node.inputs.slice(0, 1),
+      attributes: ratio === undefined ? attributes : {...attributes, ratio},
+    };
+  },
 };

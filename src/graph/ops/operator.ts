@@ -3,7 +3,7 @@ import type * as tfjs from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Uniform} from '../../random.ts';
-import type {Attribute, Node, Shape} from '../graph.ts';
+import type {Array32, Attribute, Node, Shape} from '../graph.ts';
 import type {OnnxTensor} from '../onnx/proto.ts';
 
 /**
@@ -70,6 +70,11 @@ export interface Operator {
   run(tf: Tf, node: Node, inputs: readonly tfjs.Tensor[], options: RunOptions): tfjs.Tensor;
   /** For inference. Left out: as it is. */
   toOnnx?(node: Node): OnnxForm;
+  /**
+   * The node of a file in sdq's form: constant inputs as attributes. Left out: as it is.
+   * @param constant the value of an input, where the file fixes it
+   */
+  fromOnnx?(node: Node, constant: (name: string) => Array32 | undefined): Node;
 }
 
 /** Cost of an operator that has neither weights nor multiply-accumulates. */
@@ -97,7 +102,9 @@ function attribute<T extends Attribute>(
   const value = node.attributes[name] ?? fallback;
   if (value === undefined) throw nodeError(node, `attribute "${name}" is missing; it takes ${wanted}.`);
   if (!accepts(value)) {
-    throw nodeError(node, `attribute "${name}" is ${JSON.stringify(value)}; it takes ${wanted}.`);
+    const found = JSON.stringify(value);
+    const shown = found.length > 80 ? `${found.slice(0, 80)}…` : found;
+    throw nodeError(node, `attribute "${name}" is ${shown}; it takes ${wanted}.`);
   }
   return value as T;
 }
@@ -177,4 +184,20 @@ export function expectParameter(node: Node, operand: Operand, shape: Shape): voi
 /** The node's input `index` as a value that the graph computes. */
 export function expectValue(node: Node, operand: Operand): void {
   if (operand.parameter) throw nodeError(node, `input "${operand.name}" is a parameter; it must be a computed value.`);
+}
+
+/**
+ * The numbers of a constant input; undefined where it is left out.
+ * @throws SdqError (exit 3) where it is computed
+ */
+export function constantInput(
+  node: Node,
+  index: number,
+  constant: (name: string) => Array32 | undefined,
+): readonly number[] | undefined {
+  const name = node.inputs[index] ?? '';
+  if (name === '') return undefined;
+  const found = constant(name);
+  if (found === undefined) throw nodeError(node, `input "${name}" is computed; sdq takes a constant there.`);
+  return [...found.data];
 }

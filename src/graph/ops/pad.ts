@@ -1,7 +1,17 @@
 /** A border of one value. */
 import type {Node} from '../graph.ts';
 import {integerTensor, scalar} from '../onnx/tensors.ts';
-import {expectValue, float, integers, noCost, nodeError, oneOf, show, type Operator} from './operator.ts';
+import {
+  constantInput,
+  expectValue,
+  float,
+  integers,
+  noCost,
+  nodeError,
+  oneOf,
+  show,
+  type Operator,
+} from './operator.ts';
 
 /** [before, after] an axis in ONNX's order, the batch included. */
 function borders(node: Node, rank: number): readonly (readonly [number, number])[] {
@@ -43,6 +53,17 @@ export const pad: Operator = {
         integerTensor(`${node.name}.pads`, 'int64', [pads.length], pads),
         scalar(`${node.name}.value`, float(node, 'value', 0)),
       ],
+    };
+  },
+
+  fromOnnx(node, constant) {
+    const [pads, [value] = [], axes] = [1, 2, 3].map((index) => constantInput(node, index, constant));
+    if (axes !== undefined)
+      throw nodeError(node, 'it pads axes of its own choice (input "axes"); sdq takes all of them.');
+    return {
+      ...node,
+      inputs: node.inputs.slice(0, 1),
+      attributes: {...node.attributes, ...(pads && {pads}), ...(value === undefined ? {} : {value})},
     };
   },
 };

@@ -3,7 +3,17 @@ import type * as tfjs from '@tensorflow/tfjs-core';
 
 import type {Node, Shape} from '../graph.ts';
 import {integerTensor} from '../onnx/tensors.ts';
-import {elements, expectValue, integers, noCost, nodeError, show, type Operator, type Tf} from './operator.ts';
+import {
+  constantInput,
+  elements,
+  expectValue,
+  integers,
+  noCost,
+  nodeError,
+  show,
+  type Operator,
+  type Tf,
+} from './operator.ts';
 
 function target(node: Node, from: Shape): Shape {
   const [batch, ...wanted] = integers(node, 'shape', undefined, -1);
@@ -64,5 +74,12 @@ export const reshape: Operator = {
       attributes: {},
       constants: [integerTensor(`${node.name}.shape`, 'int64', [shape.length], shape)],
     };
+  },
+
+  fromOnnx(node, constant) {
+    const [batch, ...sizes] = constantInput(node, 1, constant) ?? [];
+    // A network that was saved for one image at a time has 1 there.
+    const shape = batch === undefined ? {} : {shape: [batch === 1 ? 0 : batch, ...sizes]};
+    return {...node, inputs: node.inputs.slice(0, 1), attributes: {...node.attributes, ...shape}};
   },
 };

@@ -1,8 +1,10 @@
 import {describe, expect, test} from '@jest/globals';
+import * as tf from '@tensorflow/tfjs-core';
 
 import {graphBuilder, type GraphBuilder} from '../../../src/graph/builder.ts';
 import {initialWeights} from '../../../src/graph/initialize.ts';
 import {createNetwork} from '../../../src/graph/network.ts';
+import {fromOnnx} from '../../../src/graph/onnx/from-onnx.ts';
 import {encodeOnnx, onnxMetadata} from '../../../src/graph/onnx/proto.ts';
 import {integerTensor} from '../../../src/graph/onnx/tensors.ts';
 import {toOnnx} from '../../../src/graph/onnx/to-onnx.ts';
@@ -84,6 +86,30 @@ test.each(cases)('%s: ONNX Runtime computes what the network computes', async (_
   const exported = toOnnx(graph, network.weights(), ({inputs}) => inputs);
   await expectSameInRuntime(network, {graph: exported, irVersion: 10, opsets: {'': 21}});
   network.dispose();
+});
+
+test.each(cases)('%s: what is written can be imported, and computes the same', (_, build) => {
+  const g = graphBuilder('case', [3, 7, 5]);
+  const graph = g.build(build(g));
+  const network = createNetwork(graph, initialWeights(graph, 1));
+  const bytes = encodeOnnx({
+    graph: toOnnx(graph, network.weights(), ({inputs}) => inputs),
+    irVersion: 10,
+    opsets: {'': 21},
+    producerVersion: '0',
+    metadata: {},
+  });
+  const {graph: back, weights} = fromOnnx(bytes, 'case.onnx');
+  const again = createNetwork(back, weights);
+  const draw = uniform(2, 'bench');
+  const x = tf.tensor(
+    Float32Array.from({length: 210}, () => 2 * normal(draw)),
+    [2, 7, 5, 3],
+  );
+  const [first, second] = [network, again].map((net) => net.forward(x, {training: false}).arraySync());
+  expect(second).toEqual(first);
+  network.dispose();
+  again.dispose();
 });
 
 describe('constants', () => {
