@@ -23,10 +23,23 @@ interface Experiment {
 const searchTrial = (...set: string[]): Experiment => ({tuning: true, set: ['train.epochs=3', ...set]});
 const trial = (...set: string[]): Experiment => ({...searchTrial(...set), searchOf: 'tune-search'});
 
+/** Phase 2 as a whole training, at a rate that leaves the weights it starts from, of all 50,000 images. */
+const anew = [
+  'data.validation=0',
+  'train.epochs=20',
+  'train.optimizer.learningRate=0.1',
+  'train.optimizer.weightDecay=0.0005',
+  'train.schedule.warmupEpochs=1',
+];
+const teacherResnet56 = 'train.distillation.teacher={model: resnet56, weights: resnet56.safetensors}';
+
 /** What differs from `--config`. */
 const experiments: Readonly<Record<string, Experiment>> = {
   w2a32: {},
   'w2a32-long': {set: ['train.epochs=40']},
+  'w2a32-50000': {searchOf: 'w2a32', set: ['data.validation=0']},
+  'w2a32-anew': {searchOf: 'w2a32', set: anew},
+  'w2a32-anew-resnet56': {searchOf: 'w2a32', set: [...anew, teacherResnet56]},
   w3a4: {set: ['search.target.meanWeightBits=3', 'search.activationBits=4']},
   uniform: {set: ['search.method=uniform', 'search.target.meanWeightBits=2']},
   'short-sdq': {set: ['train.epochs=2']},
@@ -34,7 +47,7 @@ const experiments: Readonly<Record<string, Experiment>> = {
   'no-bin-regularization': {searchOf: 'w2a32', set: ['train.binRegularization.weight=0']},
   'short-teacher-resnet56': {
     searchOf: 'short-sdq',
-    set: ['train.epochs=2', 'train.distillation.teacher={model: resnet56, weights: resnet56.safetensors}'],
+    set: ['train.epochs=2', teacherResnet56],
   },
 
   'tune-search': searchTrial(),
