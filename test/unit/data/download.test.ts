@@ -93,7 +93,10 @@ describe('download', () => {
     await start();
     expect(readFileSync(file)).toEqual(content);
     expect(ranges.length).toBeGreaterThanOrEqual(7);
-    expect(ranges.slice(1).every((range) => range !== undefined)).toBe(true);
+    // A connection may drop before its first byte has arrived: nothing is there to be resumed yet.
+    const resumed = ranges.findIndex((range) => range !== undefined);
+    expect(resumed).toBeGreaterThan(0);
+    expect(ranges.slice(resumed)).not.toContain(undefined);
   });
 
   test('a whole file that is there needs no server', async () => {
