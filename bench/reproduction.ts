@@ -89,7 +89,7 @@ interface RunFile {
     readonly train?: {
       readonly meanWeightBits: number;
       readonly steps: number;
-      readonly accuracy: {readonly best: number; readonly test: number};
+      readonly accuracy: {readonly best: number | null; readonly test: number};
     };
   };
 }
@@ -140,7 +140,7 @@ interface Row {
   readonly seed: number;
   readonly meanWeightBits: number;
   /** Fractions of 1. */
-  readonly validation: number;
+  readonly validation: number | null;
   /** Null for tuning. */
   readonly test: number | null;
   readonly searchSteps: number;
