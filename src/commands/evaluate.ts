@@ -1,6 +1,6 @@
 import {Flags} from '@oclif/core';
 
-import {SdqCommand} from '../cli/base-command.ts';
+import {CheckpointCommand} from '../cli/checkpoint-command.ts';
 import {percent} from '../cli/output.ts';
 import {table} from '../cli/table.ts';
 import type {Evaluation} from '../training/evaluate.ts';
@@ -12,7 +12,7 @@ type Result = Evaluation & {
   readonly meanWeightBits: number | null;
 };
 
-export default class Evaluate extends SdqCommand {
+export default class Evaluate extends CheckpointCommand {
   static override summary = 'Measure the accuracy of a checkpoint on a split.';
   static override description = `A checkpoint that \`sdq train\` wrote carries its strategy; for other weights --strategy quantizes \
 them as they are, without training.`;
@@ -35,16 +35,9 @@ them as they are, without training.`;
 
   async run(): Promise<Result> {
     const {flags} = await this.parse(Evaluate);
-    const {config, registry} = await this.settings({
-      require: ['model', 'data'],
-      kinds: ['engine', 'dataset', 'model', 'weight-quantizer', 'activation-quantizer'],
-    });
-    const [{openSession}, {evaluateFile}] = await Promise.all([
-      import('../phases/session.ts'),
-      import('../phases/evaluate-file.ts'),
-    ]);
-    const session = await openSession(config, registry, this.progress());
-    this.defer(async () => session.close());
+    const session = await this.openSession();
+    const {config} = session;
+    const {evaluateFile} = await import('../phases/evaluate-file.ts');
     const {evaluation, meanWeightBits} = await evaluateFile(session, flags.checkpoint, flags.strategy, flags.split);
     this.progress().stop();
     this.log(

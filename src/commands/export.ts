@@ -2,7 +2,7 @@ import path from 'node:path';
 
 import {Flags} from '@oclif/core';
 
-import {SdqCommand} from '../cli/base-command.ts';
+import {CheckpointCommand} from '../cli/checkpoint-command.ts';
 
 interface Result {
   readonly files: readonly {readonly path: string; readonly bytes: number}[];
@@ -14,7 +14,7 @@ interface Result {
   readonly meanWeightBits: number | null;
 }
 
-export default class Export extends SdqCommand {
+export default class Export extends CheckpointCommand {
   static override summary = 'Write a trained network as an ONNX file for other tools.';
   static override description = `Formats: onnx-qdq (ONNX Runtime, TensorRT and most others), onnx-qdq-int2 (2-bit storage, opset 25), \
 qonnx (FINN, hls4ml), and those of plugins. The file carries the strategy, the normalisation of the pixels and the classes in its metadata. \
@@ -35,17 +35,11 @@ qonnx (FINN, hls4ml), and those of plugins. The file carries the strategy, the n
 
   async run(): Promise<Result> {
     const {flags} = await this.parse(Export);
-    const {config, registry} = await this.settings({
-      require: ['model', 'data'],
-      kinds: ['engine', 'dataset', 'model', 'weight-quantizer', 'activation-quantizer', 'exporter'],
+    const session = await this.openSession({
+      kinds: ['exporter'],
+      check: (registry) => registry.get('exporter', flags.format),
     });
-    registry.get('exporter', flags.format);
-    const [{openSession}, {exportNetwork}] = await Promise.all([
-      import('../phases/session.ts'),
-      import('../phases/export.ts'),
-    ]);
-    const session = await openSession(config, registry, this.progress());
-    this.defer(async () => session.close());
+    const {exportNetwork} = await import('../phases/export.ts');
     const {dir, name} = path.parse(path.resolve(flags.checkpoint));
     const output = path.resolve(flags.output ?? path.join(dir, `${name}.${flags.format}.onnx`));
     const {bytes, ...exported} = await exportNetwork(session, {

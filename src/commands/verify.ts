@@ -1,6 +1,6 @@
 import {Args, Flags} from '@oclif/core';
 
-import {SdqCommand} from '../cli/base-command.ts';
+import {CheckpointCommand} from '../cli/checkpoint-command.ts';
 import {percent} from '../cli/output.ts';
 import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
@@ -13,7 +13,7 @@ interface Result extends Verified {
   readonly passed: boolean;
 }
 
-export default class Verify extends SdqCommand {
+export default class Verify extends CheckpointCommand {
   static override summary = 'Run an exported file in ONNX Runtime against the network it was made from.';
   static override description = `It passes when all logits are within --tolerance of the largest one, or, where inputs of layers are rounded, when \
 the first class is the same for a share of --agreement: a value in the middle between two levels may be rounded to either. Otherwise the exit code is 7. ONNX Runtime is the \
@@ -48,16 +48,8 @@ package onnxruntime-web.`;
     const {args, flags} = await this.parse(Verify);
     const tolerance = share('tolerance', flags.tolerance);
     const agreement = share('agreement', flags.agreement);
-    const {config, registry} = await this.settings({
-      require: ['model', 'data'],
-      kinds: ['engine', 'dataset', 'model', 'weight-quantizer', 'activation-quantizer'],
-    });
-    const [{openSession}, {verifyExport}] = await Promise.all([
-      import('../phases/session.ts'),
-      import('../phases/verify.ts'),
-    ]);
-    const session = await openSession(config, registry, this.progress());
-    this.defer(async () => session.close());
+    const session = await this.openSession();
+    const {verifyExport} = await import('../phases/verify.ts');
     const {checkpoint, samples, split, strategy} = flags;
     const verified = await verifyExport(session, {file: args.file, checkpoint, strategy, part: split, samples});
     this.progress().stop();

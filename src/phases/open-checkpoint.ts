@@ -1,9 +1,9 @@
 /** The network of a file of weights, at the bitwidths of a strategy where there is one. */
-import type {Network} from '../graph/network.ts';
+import {createNetwork, type Network} from '../graph/network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 import {readModelFile} from './model-file.ts';
 import {calibrateInputs, loadLearnedValues, type Quantization} from './quantized-network.ts';
-import {createModel, firstImages, type Session} from './session.ts';
+import {buildGraph, firstImages, fittingWeights, type Session} from './session.ts';
 import {checkedStrategy, readStrategy} from './strategy-file.ts';
 import {matchModel, quantizeByStrategy} from './train.ts';
 
@@ -33,7 +33,8 @@ export async function openCheckpoint(
         ? undefined
         : checkedStrategy(file.strategy, checkpoint)
       : readStrategy(strategyFile);
-  const network = createModel(session, checkpoint);
+  const graph = buildGraph(session, session.config.model);
+  const network = createNetwork(graph, fittingWeights(graph, file, checkpoint));
   let quantization: Quantization | undefined;
   const dispose = (): void => {
     quantization?.dispose();

@@ -9,7 +9,7 @@ import {bitsOfLayers, bitsOverSteps, lineChart, type Point, type Series} from '.
 import {figure, folded, html, table, type Section, type Tile} from '../report/page.ts';
 import {readJournal} from '../runs/journal.ts';
 import type {FoundRun, RunRecord} from '../runs/run-directory.ts';
-import type {Strategy} from '../sdq/strategy.ts';
+import {weightsKiB, type Strategy} from '../sdq/strategy.ts';
 import {inUnits, type Results} from './results.ts';
 import {readStrategy} from './strategy-file.ts';
 
@@ -77,7 +77,6 @@ function tilesOf({fullPrecision, pretrain, train}: Results, strategy: Strategy |
   }
   if (strategy !== undefined) {
     const {compression, meanActivationBits, meanWeightBits} = strategy.summary;
-    const kib = strategy.layers.reduce((sum, {params, weightBits}) => sum + (params * weightBits) / 8192, 0);
     const bits = (value: number): string => String(Number(value.toFixed(2)));
     tiles.push(
       {
@@ -85,7 +84,11 @@ function tilesOf({fullPrecision, pretrain, train}: Results, strategy: Strategy |
         value: `W ${bits(meanWeightBits)} / A ${bits(meanActivationBits)}`,
         note: 'weights / inputs',
       },
-      {label: 'weights', value: `${kib.toFixed(1)} KiB`, note: `${compression.toFixed(1)} × smaller than at 32 bits`},
+      {
+        label: 'weights',
+        value: `${weightsKiB(strategy.layers).toFixed(1)} KiB`,
+        note: `${compression.toFixed(1)} × smaller than at 32 bits`,
+      },
     );
   }
   return tiles;
@@ -118,24 +121,23 @@ function searchSection({search}: Results, curves: Curves): Section {
   const layers = [...curves.keys()].flatMap((name) => /^dbp\/(.+)\/bits$/.exec(name)?.slice(1) ?? []);
   const spans = layers.map((name) => ({name, spans: changes(curves.get(`dbp/${name}/bits`)!)}));
   const end = curves.get('search/loss')?.at(-1)?.[0] ?? 0;
-  const of = (names: Readonly<Record<string, string>>): Series[] =>
-    Object.entries(names).map(([name, metric]) => ({name, points: curves.get(metric) ?? []}));
+  const of = (names: Readonly<Record<string, string>>): Series[] => seriesOf(curves, 'search', names);
   const charts: readonly [string, Series[], {readonly plain: boolean}?][] = [
-    ['Loss, nats', of({loss: 'search/loss'})],
+    ['Loss, nats', of({loss: 'loss'})],
     [
       'Mean weight bits',
       of({
-        expected: 'search/expectedMeanBits',
-        committed: 'search/committedMeanBits',
-        scheduled: 'search/scheduledMeanBits',
+        expected: 'expectedMeanBits',
+        committed: 'committedMeanBits',
+        scheduled: 'scheduledMeanBits',
       }),
     ],
     ...budgets.map((budget): [string, Series[]] => [
       `Budget ${budget}`,
       of({
-        expected: `search/${budget}/expected`,
-        committed: `search/${budget}/committed`,
-        scheduled: `search/${budget}/scheduled`,
+        expected: `${budget}/expected`,
+        committed: `${budget}/committed`,
+        scheduled: `${budget}/scheduled`,
       }),
     ]),
     [
@@ -150,10 +152,7 @@ function searchSection({search}: Results, curves: Curves): Section {
     ...(reached.length === 0 ? {} : {note: `${search!.steps} steps; ${reached.join('; ')}.`}),
     parts: [
       ...charts.map(([title, series, options]) => figure(title, lineChart(title, series, options))),
-      figure('Bits over the steps', bitsOverSteps('Bits over the steps', spans, end))?.replace(
-        '<figure>',
-        '<figure class="wide">',
-      ),
+      figure('Bits over the steps', bitsOverSteps('Bits over the steps', spans, end), {wide: true}),
       paretoTable(search?.pareto ?? []),
     ],
   };
@@ -176,8 +175,7 @@ function paretoTable(points: NonNullable<Results['search']>['pareto']): string |
 }
 
 function trainingSection(heading: string, phase: 'train' | 'pretrain', curves: Curves): Section {
-  const of = (names: Readonly<Record<string, string>>): Series[] =>
-    Object.entries(names).map(([name, metric]) => ({name, points: curves.get(`${phase}/${metric}`) ?? []}));
+  const of = (names: Readonly<Record<string, string>>): Series[] => seriesOf(curves, phase, names);
   const charts: readonly [string, Series[]][] = [
     ['Accuracy', of({'training images': 'accuracy', validation: 'validationAccuracy'})],
     ['Loss, nats', of({loss: 'loss', 'without regularizer': 'taskLoss'})],
@@ -185,6 +183,11 @@ function trainingSection(heading: string, phase: 'train' | 'pretrain', curves: C
     ['Learning rate', of({'learning rate': 'learningRate'})],
   ];
   return {heading, parts: charts.map(([title, series]) => figure(title, lineChart(title, series)))};
+}
+
+/** @param names of metrics below the phase's, by what they are called in the chart */
+function seriesOf(curves: Curves, phase: string, names: Readonly<Record<string, string>>): Series[] {
+  return Object.entries(names).map(([name, metric]) => ({name, points: curves.get(`${phase}/${metric}`) ?? []}));
 }
 
 /** The points at which a value becomes another one. */

@@ -98,7 +98,12 @@ export function buildGraph(
  * @throws SdqError (exit 3) naming the file and what is missing, broken or of the wrong shape
  */
 export function readWeights(graph: Graph, file: string): Weights {
-  const {weights, missing} = matchWeights(graph, parseTensorFile(readFileBounded(file, weightsLimitBytes), file), file);
+  return fittingWeights(graph, parseTensorFile(readFileBounded(file, weightsLimitBytes), file), file);
+}
+
+/** The same of a file that was read. */
+export function fittingWeights(graph: Graph, found: {readonly tensors: Weights}, file: string): Weights {
+  const {weights, missing} = matchWeights(graph, found, file);
   if (missing.length === 0) return weights;
   throw new SdqError(
     `${file} lacks ${missing.length} of the ${graph.parameters.length} tensors of ${graph.name}: ${listed(missing)}.`,

@@ -12,7 +12,7 @@ import {joinedLayers} from '../hardware/joined-layers.ts';
 import {moveToHardware, type Move} from '../hardware/move.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import type {Registry} from '../plugins/registry.ts';
-import {buildStrategy, type Strategy} from '../sdq/strategy.ts';
+import {buildStrategy, weightsKiB, type Strategy} from '../sdq/strategy.ts';
 import {strategyFormats} from '../strategy-formats/index.ts';
 import type {ExportContext, StrategyFormat} from '../strategy-formats/format.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
@@ -186,6 +186,5 @@ function print(
 }
 
 function sizeOf({layers, summary: {meanWeightBits, bops}}: Strategy): StrategySize {
-  const bits = layers.reduce((sum, {params, weightBits}) => sum + params * weightBits, 0);
-  return {meanWeightBits, sizeKiB: bits / 8 / 1024, bops};
+  return {meanWeightBits, sizeKiB: weightsKiB(layers), bops};
 }

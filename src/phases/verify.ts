@@ -93,8 +93,10 @@ function checkedMetadata(bytes: Uint8Array, {checkpoint, file}: VerifyRequest): 
   if (metadata === undefined) {
     throw new SdqError(`${file} is not an ONNX model.`, {code: 'not-onnx', exit: ExitCode.invalidInput});
   }
-  const [made, own] = [metadata.get(metadataKeys.checkpoint), digestOf(checkpoint)];
-  if (made === undefined || made === own) return metadata;
+  const made = metadata.get(metadataKeys.checkpoint);
+  if (made === undefined) return metadata;
+  const own = digestOf(checkpoint);
+  if (made === own) return metadata;
   throw new SdqError(
     `${file} was exported from other weights than ${checkpoint}: SHA-256 ${made.slice(0, 12)}…, not ${own.slice(0, 12)}….`,
     {

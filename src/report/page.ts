@@ -36,9 +36,17 @@ export function folded(summary: string, content: string): string {
   return `<details><summary>${escaped(summary)}</summary><pre>${escaped(content)}</pre></details>`;
 }
 
-/** A chart with its title. */
-export function figure(title: string, chart: string | undefined): string | undefined {
-  return chart === undefined ? undefined : `<figure><figcaption>${escaped(title)}</figcaption>${chart}</figure>`;
+/**
+ * A chart with its title.
+ * @param wide it has a row of its own
+ */
+export function figure(
+  title: string,
+  chart: string | undefined,
+  {wide = false}: {readonly wide?: boolean} = {},
+): string | undefined {
+  const open = wide ? '<figure class="wide">' : '<figure>';
+  return chart === undefined ? undefined : `${open}<figcaption>${escaped(title)}</figcaption>${chart}</figure>`;
 }
 
 const style = `

@@ -32,7 +32,6 @@ export interface LayerInput extends Quantized {
 }
 
 export interface IntegerLayer {
-  readonly layer: QuantizedLayer;
   /** Null in full precision. */
   readonly weights: LayerWeights | null;
   readonly input: LayerInput | null;
@@ -64,7 +63,6 @@ export function integerNetwork(network: Network, quantizers: NetworkQuantizers |
       network.layers.map((layer): [string, IntegerLayer] => [
         layer.name,
         {
-          layer,
           weights: quantizers === undefined ? null : weightsOf(network, layer, quantizers),
           input: quantizers === undefined ? null : inputOf(quantizers.inputs.get(layer.name)),
         },

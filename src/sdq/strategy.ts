@@ -87,6 +87,11 @@ function mean(layers: readonly LayerPrecision[], bits: 'weightBits' | 'activatio
   return layers.reduce((sum, layer) => sum + layer[bits] * layer[by], 0) / total;
 }
 
+/** Memory of the weights, KiB. */
+export function weightsKiB(layers: readonly Pick<LayerPrecision, 'params' | 'weightBits'>[]): number {
+  return layers.reduce((sum, {params, weightBits}) => sum + params * weightBits, 0) / 8 / 1024;
+}
+
 /** @param layers at least one */
 export function summarize(layers: readonly LayerPrecision[]): StrategySummary {
   const unpinned = layers.filter(({pinned}) => pinned !== true);

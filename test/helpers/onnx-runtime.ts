@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {expect} from '@jest/globals';
 
 import type {ForwardOptions, Network} from '../../src/graph/network.ts';
+import {elements} from '../../src/graph/ops/operator.ts';
 import {encodeOnnx} from '../../src/graph/onnx/proto.ts';
 import {loadOnnxRuntime} from '../../src/phases/onnx-runtime.ts';
 import type {Exporter} from '../../src/plugins/registry.ts';
@@ -15,7 +16,7 @@ export async function expectSameInRuntime(
 ): Promise<void> {
   const {shape} = network.graph.input;
   const draw = uniform(3, 'bench');
-  const size = shape.reduce((product, length) => product * length, 3);
+  const size = 3 * elements(shape);
   const planar = Float32Array.from({length: size}, () => 2 * normal(draw));
   const x = tf.tensor(planar, [3, ...shape]);
   const y = network.forward(shape.length === 3 ? tf.transpose(x, [0, 2, 3, 1]) : x, {training: false, ...options});

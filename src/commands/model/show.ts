@@ -5,14 +5,11 @@ import {Args} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
 import {table} from '../../cli/table.ts';
-import {readFileBounded} from '../../files.ts';
 import type {Graph} from '../../graph/graph.ts';
 import {layerTable} from '../../graph/layer-table.ts';
-import {fromOnnx} from '../../graph/onnx/from-onnx.ts';
 import {readModelFile} from '../../phases/model-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
-
-const limitBytes = 2 ** 31;
+import {readNetwork} from '../../plugins/models/onnx.ts';
 
 interface ShownModel {
   readonly name: string;
@@ -50,8 +47,7 @@ export default class ModelShow extends SdqCommand {
   async run(): Promise<ShownModel | ShownFile> {
     const {args} = await this.parse(ModelShow);
     if (args.model.endsWith('.onnx')) {
-      const file = path.resolve(args.model);
-      return this.#showGraph(args.model, fromOnnx(readFileBounded(file, limitBytes), file).graph);
+      return this.#showGraph(args.model, readNetwork(path.resolve(args.model)).graph);
     }
     if (args.model.endsWith('.safetensors') || existsSync(args.model)) return this.#showFile(path.resolve(args.model));
     const {config, registry} = await this.settings({kinds: ['model', 'dataset']});

@@ -2,8 +2,10 @@
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Array32, Attribute, Graph, Initializer, Node, Parameter, Shape, Weights} from '../graph.ts';
 import {operators} from '../ops/index.ts';
+import {elements} from '../ops/operator.ts';
 import {inferShapes} from '../shape.ts';
 import {
+  attributeTypes,
   decodeOnnx,
   type AttributeMessage,
   type Long,
@@ -36,27 +38,24 @@ function constantOf(tensor: TensorMessage, refuse: Refuse): Array32 {
   }
   if (dataLocation === 1) throw refuse(`the constant "${name}" is kept in another file; save the model as one file`);
   const listed: readonly Long[] = [floatData, doubleData, int32Data, int64Data].find(({length}) => length > 0) ?? [];
-  const count = shape.reduce((product, size) => product * size, 1);
+  const count = elements(shape);
   const found = rawData.length > 0 ? rawData.length / reader.size : listed.length;
   if (found !== count) throw refuse(`the constant "${name}" of shape [${shape.join(', ')}] holds ${found} values`);
   const values = rawData.length > 0 ? reader.read(new Uint8Array(rawData).buffer) : listed.map(toNumber);
   return {shape, data: Float32Array.from(values)};
 }
 
-function attributeOf(
-  {f, floats, i, ints, name, s, type}: AttributeMessage,
-  refuse: (what: string) => SdqError,
-): Attribute {
+function attributeOf({f, floats, i, ints, name, s, type}: AttributeMessage, refuse: Refuse): Attribute {
   switch (type) {
-    case 1:
+    case attributeTypes.float:
       return f;
-    case 2:
+    case attributeTypes.int:
       return toNumber(i);
-    case 3:
+    case attributeTypes.string:
       return Buffer.from(s).toString('utf8');
-    case 6:
+    case attributeTypes.floats:
       return [...floats];
-    case 7:
+    case attributeTypes.ints:
       return ints.map(toNumber);
     default:
       throw refuse(`its attribute "${name}" is neither a number nor a string nor a list of numbers`);
@@ -94,7 +93,7 @@ function roleOf(op: string, index: number, shape: Shape): {role: Parameter['role
     return {role: index > 2 ? 'statistic' : 'norm', initializer: fixed(index === 1 || index === 4 ? 1 : 0)};
   }
   if (index !== 1 || !['Conv', 'Gemm', 'MatMul'].includes(op)) return {role: 'bias', initializer: fixed(0)};
-  const taps = shape.slice(2).reduce((product, size) => product * size, 1);
+  const taps = elements(shape.slice(2));
   return {role: 'weight', initializer: {kind: 'kaiming-normal', fan: shape[0]! * taps}};
 }
 

@@ -9,7 +9,7 @@ const dataTypes = {float: 1, uint8: 2, int8: 3, int16: 5, int64: 7, int4: 22, in
 export type DataType = keyof typeof dataTypes;
 
 /** `AttributeProto.AttributeType`. */
-const attributeTypes = {float: 1, int: 2, string: 3, tensor: 4, ints: 7} as const;
+export const attributeTypes = {float: 1, int: 2, string: 3, floats: 6, ints: 7} as const;
 
 export type OnnxAttribute =
   | {readonly name: string; readonly kind: 'float' | 'int'; readonly value: number}

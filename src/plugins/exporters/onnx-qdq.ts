@@ -2,11 +2,11 @@
  * ONNX with QuantizeLinear and DequantizeLinear: integers of the weights as they are stored, inputs through the integers and
  * back. A grid without zero (offset ½) is written in half steps: twice as many integers, of which every other one is used.
  */
-import type {Node} from '../../graph/graph.ts';
 import type {DataType, OnnxModel} from '../../graph/onnx/proto.ts';
 import {floatTensor, integerTensor, scalar} from '../../graph/onnx/tensors.ts';
-import {toOnnx, type OnnxParts} from '../../graph/onnx/to-onnx.ts';
+import type {OnnxParts} from '../../graph/onnx/to-onnx.ts';
 import type {IntegerNetwork, LayerInput, LayerWeights} from '../../sdq/integer-network.ts';
+import {quantizedGraph} from './quantized-graph.ts';
 
 type IntegerType = Exclude<DataType, 'float' | 'int64'>;
 
@@ -28,20 +28,14 @@ const irVersions = {21: 10, 25: 13} as const;
 
 /** @param opset 21 stores 1 and 2 bits in 4; 25 stores them in 2 */
 export function exportQdq(
-  {graph, layers, parameters}: IntegerNetwork,
+  network: IntegerNetwork,
   opset: keyof typeof irVersions,
 ): Pick<OnnxModel, 'graph' | 'irVersion' | 'opsets'> {
-  const inputsOf = (node: Node, parts: OnnxParts): readonly string[] => {
-    const own = layers.get(node.name);
-    if (own === undefined) return node.inputs;
-    const [x, w, ...bias] = node.inputs as [string, string, ...string[]];
-    return [
-      own.input === null ? x : quantizedInput(parts, node.name, x, own.input),
-      own.weights === null ? w : dequantized(parts, node.name, own.weights, opset),
-      ...bias,
-    ];
-  };
-  return {irVersion: irVersions[opset], opsets: {'': opset}, graph: toOnnx(graph, parameters, inputsOf)};
+  const graph = quantizedGraph(network, {
+    input: quantizedInput,
+    weights: (parts, layer, weights) => dequantized(parts, layer, weights, opset),
+  });
+  return {irVersion: irVersions[opset], opsets: {'': opset}, graph};
 }
 
 /** Writes a constant of integers and the node that makes weights of them. @returns the name of the weights */

@@ -3,42 +3,29 @@
  * `BipolarQuant`, which FINN and hls4ml read. The file brings the two operators along as functions of ONNX's own, so that any
  * runtime runs it.
  */
-import type {Node} from '../../graph/graph.ts';
 import type {OnnxAttribute, OnnxFunction, OnnxModel, OnnxNode} from '../../graph/onnx/proto.ts';
 import {floatTensor, scalar} from '../../graph/onnx/tensors.ts';
-import {toOnnx, type OnnxParts} from '../../graph/onnx/to-onnx.ts';
+import type {OnnxParts} from '../../graph/onnx/to-onnx.ts';
+import {elements} from '../../graph/ops/operator.ts';
 import type {IntegerNetwork, LayerInput, LayerWeights} from '../../sdq/integer-network.ts';
+import {quantizedGraph} from './quantized-graph.ts';
 
 const domain = 'qonnx.custom_op.general';
 const opset = 17;
 
-export function exportQonnx({
-  graph,
-  layers,
-  parameters,
-}: IntegerNetwork): Pick<OnnxModel, 'functions' | 'graph' | 'irVersion' | 'opsets'> {
-  const inputsOf = (node: Node, parts: OnnxParts): readonly string[] => {
-    const own = layers.get(node.name);
-    if (own === undefined) return node.inputs;
-    const [x, w, ...bias] = node.inputs as [string, string, ...string[]];
-    return [
-      own.input === null ? x : quantizedInput(parts, node.name, x, own.input),
-      own.weights === null ? w : quantizedWeights(parts, node.name, own.weights),
-      ...bias,
-    ];
-  };
+export function exportQonnx(network: IntegerNetwork): Pick<OnnxModel, 'functions' | 'graph' | 'irVersion' | 'opsets'> {
   return {
     irVersion: 8,
     opsets: {'': opset, [domain]: 1},
     functions: [quant, bipolarQuant],
-    graph: toOnnx(graph, parameters, inputsOf),
+    graph: quantizedGraph(network, {input: quantizedInput, weights: quantizedWeights}),
   };
 }
 
 /** The weights as the grid has them, behind a node that says which grid. */
 function quantizedWeights(parts: OnnxParts, layer: string, weights: LayerWeights): string {
   const {axis, grid, indices, scale, shape} = weights;
-  const inner = shape.slice(axis + 1).reduce((product, size) => product * size, 1);
+  const inner = elements(shape.slice(axis + 1));
   const values = floatTensor(`${layer}.weight_values`, {
     shape,
     data: indices.map((index, i) => scale[Math.floor(i / inner) % scale.length]! * (index + grid.offset)),

@@ -7,6 +7,10 @@ import type {ModelDefinition} from '../registry.ts';
 
 const limitBytes = 2 ** 31;
 
+/** @throws SdqError (exit 3) for a file that is none, or of a network that sdq does not run */
+export const readNetwork = (file: string): ReturnType<typeof fromOnnx> =>
+  fromOnnx(readFileBounded(file, limitBytes), file);
+
 export const onnx: ModelDefinition<{readonly file?: string}> = {
   kind: 'model',
   name: 'onnx',
@@ -32,7 +36,7 @@ export const onnx: ModelDefinition<{readonly file?: string}> = {
         suggestions: ['--set model.name=onnx --set model.options.file=network.onnx'],
       });
     }
-    const {graph} = fromOnnx(readFileBounded(file, limitBytes), file);
+    const {graph} = readNetwork(file);
     // Without a data set the file alone says what it takes.
     if (context === onnx.defaults) return graph;
     const output = inferShapes(graph).get(graph.output)!.shape;

@@ -1,0 +1,24 @@
+/** What the formats share: which nodes read rounded inputs and weights. */
+import type {OnnxModel} from '../../graph/onnx/proto.ts';
+import {toOnnx, type OnnxParts} from '../../graph/onnx/to-onnx.ts';
+import type {IntegerNetwork, LayerInput, LayerWeights} from '../../sdq/integer-network.ts';
+
+/** How a format writes constants and nodes for a layer. Each returns the name of the result. */
+interface Writer {
+  input(parts: OnnxParts, layer: string, x: string, input: LayerInput): string;
+  weights(parts: OnnxParts, layer: string, weights: LayerWeights): string;
+}
+
+/** The network as ONNX, its layers reading what the format makes of their inputs and weights. */
+export function quantizedGraph({graph, layers, parameters}: IntegerNetwork, write: Writer): OnnxModel['graph'] {
+  return toOnnx(graph, parameters, (node, parts) => {
+    const own = layers.get(node.name);
+    if (own === undefined) return node.inputs;
+    const [x, w, ...bias] = node.inputs as [string, string, ...string[]];
+    return [
+      own.input === null ? x : write.input(parts, node.name, x, own.input),
+      own.weights === null ? w : write.weights(parts, node.name, own.weights),
+      ...bias,
+    ];
+  });
+}
