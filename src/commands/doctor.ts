@@ -50,7 +50,8 @@ export default class Doctor extends SdqCommand {
     const {config, file, registry} = await this.settings({kinds: ['engine', 'dataset', 'tracker']});
     const engines = await Promise.all(
       registry.list('engine').map(async (engine) => {
-        return {name: engine.name, ...(await engine.probe({threads: config.engine.threads}))};
+        const {available, reason, device} = await engine.probe({threads: config.engine.threads});
+        return {name: engine.name, available, reason, device};
       }),
     );
     const datasets = registry.list('dataset').map(({name, sources}) => {

@@ -59,15 +59,15 @@ export async function openSession(config: JobConfig, registry: Registry, reporte
   return {config, registry, engine, dataset, normalization, reporter, close: () => engine.dispose()};
 }
 
-/** `auto` takes the available engine of the highest rank. @throws SdqError (exit 6) that names what is missing */
+/** `auto` takes the available engine of the highest rank on this machine. @throws SdqError (exit 6) that names what is missing */
 export async function startEngine(registry: Registry, {name, threads}: Config['engine']): Promise<Engine> {
   if (name !== 'auto') return registry.get('engine', name).start({threads});
-  const reasons: string[] = [];
-  for (const definition of registry.list('engine').toSorted((a, b) => b.rank - a.rank)) {
-    const {available, reason} = await definition.probe({threads});
-    if (available) return definition.start({threads});
-    reasons.push(`${definition.name}: ${reason}`);
-  }
+  const probed = await Promise.all(
+    registry.list('engine').map(async (definition) => ({definition, ...(await definition.probe({threads}))})),
+  );
+  const [fastest] = probed.filter(({available}) => available).toSorted((a, b) => b.rank - a.rank);
+  if (fastest !== undefined) return fastest.definition.start({threads});
+  const reasons = probed.map(({definition, reason}) => `${definition.name}: ${reason}`);
   throw new SdqError(`No engine is available. ${reasons.join(' ')}`, {
     code: 'no-engine',
     exit: ExitCode.notAvailable,

@@ -47,6 +47,8 @@ export interface EngineProbe {
   readonly reason: string;
   /** E.g. `2 threads, SIMD, relaxed SIMD, memory limit 4096 MiB`; '' when not available. */
   readonly device: string;
+  /** How fast it is on this machine: `engine: auto` takes the available engine of the highest. */
+  readonly rank: number;
 }
 
 /** A started engine: its tfjs backend is the current one until `dispose`. */
@@ -61,8 +63,6 @@ export interface Engine {
 
 export interface EngineDefinition extends Definition {
   readonly kind: 'engine';
-  /** `engine: auto` takes the available engine of the highest rank. */
-  readonly rank: number;
   probe(options: EngineOptions): Promise<EngineProbe>;
   /** @throws SdqError (exit 6) when it cannot be started. */
   start(options: EngineOptions): Promise<Engine>;

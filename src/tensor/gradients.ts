@@ -135,7 +135,7 @@ interface PoolAttributes {
  * How many elements of a padded [height, width] input each pooling window covers, over the window's size, inverted:
  * the AvgPoolGrad kernels divide by the whole window, the forward pass by the covered part.
  */
-function windowOverCovered(
+export function windowOverCovered(
   shape: Shape,
   {filterSize, strides, pad, dimRoundingMode}: PoolAttributes,
 ): tf.Tensor | null {

@@ -1,6 +1,6 @@
 /**
- * The loss of twenty training steps of a small residual network on real CIFAR-10 images, on tfjs' stock cpu backend and on the wasm
- * engine: `node --import tsx test/helpers/training-curve.ts` prints them as JSON. A process of its own, since the cpu backend is ten
+ * The loss of twenty training steps of a small residual network on real CIFAR-10 images, on tfjs' stock cpu backend and on the other
+ * engines: `node --import tsx test/helpers/training-curve.ts` prints them as JSON. A process of its own, since the cpu backend is ten
  * times slower inside Jest.
  */
 import path from 'node:path';
@@ -17,7 +17,7 @@ import {createNetwork} from '../../src/graph/network.ts';
 import {oneHot} from '../../src/phases/phase.ts';
 import {calibrateInputs, loadQuantizers, quantize} from '../../src/phases/quantized-network.ts';
 import {cifar10} from '../../src/plugins/datasets/cifar10.ts';
-import {backendName} from '../../src/plugins/engines/wasm/backend.ts';
+import {tensorflowEngine} from '../../src/plugins/engines/tensorflow/index.ts';
 import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
 import {smallImageResnet} from '../../src/plugins/models/resnet-cifar.ts';
 import {activationQuantizers, weightQuantizers} from '../../src/plugins/quantizers/index.ts';
@@ -28,18 +28,21 @@ import {registerGradients} from '../../src/tensor/gradients.ts';
 import {batchStatistics} from '../../src/training/batch-norm-statistics.ts';
 import {descend} from '../../src/training/gradient-descent.ts';
 import {createOptimizer, networkParameters} from '../../src/training/optimizers.ts';
+import {isTfjsNodeInstalled} from './tfjs-node.ts';
 
 export interface Curves {
   readonly oracle: readonly number[];
-  readonly ours: readonly number[];
+  readonly wasm: readonly number[];
+  /** Where `@tensorflow/tfjs-node` is installed. */
+  readonly tensorflow?: readonly number[];
 }
 
 const steps = 20;
 const batchSize = 2;
 const directory = path.join(dataCache(), 'cifar10');
 
-async function lossCurve(backend: string, bits: number): Promise<number[]> {
-  await tf.setBackend(backend);
+/** On the current backend. */
+async function lossCurve(bits: number): Promise<number[]> {
   const dataset = await cifar10.open(directory, {});
   const source = openBatches(dataset, {
     part: 'train',
@@ -107,10 +110,14 @@ async function lossCurve(backend: string, bits: number): Promise<number[]> {
 
 tf.enableProdMode();
 registerGradients();
-const engine = await wasmEngine.start({threads: 2});
-const curves: Record<string, Curves> = {};
+const curves: Record<string, Record<string, number[]>> = {};
 for (const bits of [32, 4]) {
-  curves[bits] = {oracle: await lossCurve('cpu', bits), ours: await lossCurve(backendName, bits)};
+  await tf.setBackend('cpu');
+  curves[bits] = {oracle: await lossCurve(bits)};
+  for (const engine of [wasmEngine, ...(isTfjsNodeInstalled ? [tensorflowEngine] : [])]) {
+    const started = await engine.start({threads: 2});
+    curves[bits][engine.name] = await lossCurve(bits);
+    await started.dispose();
+  }
 }
-await engine.dispose();
 process.stdout.write(JSON.stringify(curves));

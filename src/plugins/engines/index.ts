@@ -1,5 +1,6 @@
 import type {EngineDefinition} from '../registry.ts';
 import {cpuEngine} from './cpu/index.ts';
+import {tensorflowEngine} from './tensorflow/index.ts';
 import {wasmEngine} from './wasm/index.ts';
 
-export const engines: readonly EngineDefinition[] = [wasmEngine, cpuEngine];
+export const engines: readonly EngineDefinition[] = [wasmEngine, tensorflowEngine, cpuEngine];

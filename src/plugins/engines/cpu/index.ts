@@ -10,10 +10,10 @@ export const cpuEngine: EngineDefinition = {
   kind: 'engine',
   name: 'cpu',
   summary: 'The stock tfjs cpu backend: plain JavaScript, for checking other engines.',
-  rank: 0,
   optionsSchema: {type: 'object', properties: {threads: {enum: [1, 'auto']}}, additionalProperties: false},
 
-  probe: () => Promise.resolve({available: true, reason: 'Part of sdq; hundreds of times slower than wasm.', device}),
+  probe: () =>
+    Promise.resolve({available: true, reason: 'Part of sdq; hundreds of times slower than wasm.', device, rank: 0}),
 
   async start() {
     await tf.setBackend('cpu');

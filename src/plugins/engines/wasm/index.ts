@@ -42,11 +42,12 @@ async function compile(relaxed: boolean): Promise<WebAssembly.Module> {
   return WebAssembly.compile(await readFile(kernelFile(relaxed)));
 }
 
+const rank = 10;
+
 export const wasmEngine: EngineDefinition = {
   kind: 'engine',
   name: 'wasm',
   summary: 'Embedded SIMD kernels on worker threads; nothing to install.',
-  rank: 10,
   optionsSchema: {
     type: 'object',
     properties: {threads: {oneOf: [{const: 'auto'}, {type: 'integer', minimum: 1, maximum: 64}]}},
@@ -56,7 +57,7 @@ export const wasmEngine: EngineDefinition = {
   async probe(options) {
     const {simd, relaxedSimd} = detectFeatures();
     if (!simd) {
-      return {available: false, reason: 'This Node has no WebAssembly SIMD.', device: ''};
+      return {available: false, reason: 'This Node has no WebAssembly SIMD.', device: '', rank};
     }
     try {
       await compile(relaxedSimd);
@@ -65,9 +66,10 @@ export const wasmEngine: EngineDefinition = {
         available: false,
         reason: `Its kernels cannot be loaded (${(error as Error).message}); reinstall the package, or \`npm run build\`.`,
         device: '',
+        rank,
       };
     }
-    return {available: true, reason: 'Part of sdq.', device: describe(options, relaxedSimd)};
+    return {available: true, reason: 'Part of sdq.', device: describe(options, relaxedSimd), rank};
   },
 
   async start(options) {

@@ -1,6 +1,7 @@
 /**
- * Twenty training steps on real CIFAR-10 images give the same losses on the wasm engine as on tfjs' stock cpu backend, the
- * oracle. Uses the cached data set; where it is not there (`sdq data fetch cifar10`) the tests are skipped by name.
+ * Twenty training steps on real CIFAR-10 images give the same losses on every engine as on tfjs' stock cpu backend, the oracle. Uses the
+ * cached data set; where it is not there (`sdq data fetch cifar10`) the tests are skipped by name, as are those of the tensorflow engine
+ * where `@tensorflow/tfjs-node` is not installed.
  */
 import {execFile} from 'node:child_process';
 import {existsSync} from 'node:fs';
@@ -10,16 +11,13 @@ import {promisify} from 'node:util';
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
 import {dataCache} from '../../../../src/data/cache.ts';
+import {isTfjsNodeInstalled} from '../../../helpers/tfjs-node.ts';
 import type {Curves} from '../../../helpers/training-curve.ts';
 
 const root = path.resolve(import.meta.dirname, '../../../..');
 const fetched = existsSync(path.join(dataCache(), 'cifar10'));
-const onRealImages = fetched ? test : test.skip;
 
-/** |ours − oracle| / oracle of each step. */
-function deviations({oracle, ours}: Curves): number[] {
-  return ours.map((loss, i) => Math.abs(loss - oracle[i]!) / oracle[i]!);
-}
+type EngineName = 'wasm' | 'tensorflow';
 
 describe('twenty steps of a small residual network on CIFAR-10 give the losses of the oracle', () => {
   let curves: Readonly<Record<'4' | '32', Curves>>;
@@ -30,17 +28,29 @@ describe('twenty steps of a small residual network on CIFAR-10 give the losses o
     curves = JSON.parse(stdout) as typeof curves;
   }, 120_000);
 
-  onRealImages('full precision', () => {
-    expect(new Set(curves[32].ours).size).toBe(20);
-    expect(Math.max(...deviations(curves[32]))).toBeLessThan(1e-4);
-  });
+  /** |loss − oracle| / oracle of each step. */
+  function deviations(bits: '4' | '32', engine: EngineName): number[] {
+    const {oracle, [engine]: losses} = curves[bits];
+    expect(new Set(losses).size).toBe(20);
+    return losses!.map((loss, i) => Math.abs(loss - oracle[i]!) / oracle[i]!);
+  }
 
-  // Sooner or later rounding turns a difference in the last digit into a whole step of a grid, and the two part by some percent.
-  onRealImages('W 4 / A 4', () => {
-    expect(new Set(curves[4].ours).size).toBe(20);
-    const found = deviations(curves[4]);
-    expect(Math.max(...found.slice(0, 5))).toBeLessThan(1e-5);
-    expect(Math.max(...found)).toBeLessThan(0.2);
-    expect(found.reduce((sum, deviation) => sum + deviation, 0) / 20).toBeLessThan(0.05);
+  describe.each<[EngineName, boolean]>([
+    ['wasm', fetched],
+    ['tensorflow', fetched && isTfjsNodeInstalled],
+  ])('%s', (engine, possible) => {
+    const onRealImages = possible ? test : test.skip;
+
+    onRealImages('full precision', () => {
+      expect(Math.max(...deviations('32', engine))).toBeLessThan(1e-4);
+    });
+
+    // Sooner or later rounding turns a difference in the last digit into a whole step of a grid, and the two part by some percent.
+    onRealImages('W 4 / A 4', () => {
+      const found = deviations('4', engine);
+      expect(Math.max(...found.slice(0, 5))).toBeLessThan(1e-5);
+      expect(Math.max(...found)).toBeLessThan(0.2);
+      expect(found.reduce((sum, deviation) => sum + deviation, 0) / 20).toBeLessThan(0.05);
+    });
   });
 });
