@@ -395,6 +395,10 @@ export interface Config {
      * Whether the steps of the weight grids are learned (LSQ), from the statistics' value on.
      */
     learnScales: boolean;
+    /**
+     * Learning rate of the learned steps and ranges, as a multiple of the weights'.
+     */
+    scaleRateFactor: number;
   };
   /**
    * Where runs are kept, and how often they save and log.

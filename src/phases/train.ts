@@ -51,7 +51,7 @@ export interface TrainInput {
 export async function train(context: PhaseContext, input: TrainInput): Promise<TrainResult> {
   const {session, run} = context;
   const {config} = session;
-  const {epochs, schedule, distillation, binRegularization: bins} = config.train;
+  const {epochs, schedule, distillation, binRegularization: bins, scaleRateFactor} = config.train;
   const strategy = readStrategy(input.strategy);
   const network = createModel(session, input.weights);
   matchModel(session, network, strategy, input.strategy);
@@ -61,7 +61,8 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
   const teacher = createTeacher(session, input.fullPrecision);
   const quantization = await quantizeByStrategy(session, network, strategy, config.train.learnScales);
   const checkpoint = run.path('quantized.safetensors');
-  const parameters = [...networkParameters(network), ...quantization.parameters];
+  const scales = quantization.parameters.map((parameter) => ({...parameter, rateFactor: scaleRateFactor}));
+  const parameters = [...networkParameters(network), ...scales];
   const optimizer = createOptimizer(config.train.optimizer);
   const classes = session.dataset.classes.length;
   const statistics = batchStatistics(network);
@@ -126,7 +127,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
             },
             (gradients) => {
               next = optimizer.update(parameters, gradients, optimizerState, factor);
-              keepPositive(quantization.parameters.map(({variable}) => variable));
+              keepPositive(scales.map(({variable}) => variable));
             },
           );
           statistics.settle(Number.isFinite(metrics.loss));
