@@ -96,7 +96,8 @@ function loader(
       }
     }
     if (failures.length > 0) return `${failures.join('; ').replace(/\.$/, '')}.`;
-    return `Not installed: npm install ${packages[0]} (CUDA) or ${packages[1]}, where sdq is installed.`;
+    const wanted = packages.map((name) => `${name}@${tf.version_core}`);
+    return `Not installed: npm install --save-dev ${wanted[0]!} (CUDA) or ${wanted[1]!}, where sdq is installed.`;
   };
   let loaded: Promise<Loaded | string> | undefined;
   return (options) => (loaded ??= loadFirst(options));

@@ -21,7 +21,7 @@ describe('the engine', () => {
   test('says how to get it where no package is installed, and does not start', async () => {
     const engine = createTensorflowEngine(notFound);
     const reason =
-      'Not installed: npm install @tensorflow/tfjs-node-gpu (CUDA) or @tensorflow/tfjs-node, where sdq is installed.';
+      'Not installed: npm install --save-dev @tensorflow/tfjs-node-gpu@4.22.0 (CUDA) or @tensorflow/tfjs-node@4.22.0, where sdq is installed.';
     expect(await engine.probe({threads: 'auto'})).toEqual({available: false, reason, device: '', rank: 0});
     await expect(engine.start({threads: 'auto'})).rejects.toMatchObject({
       message: `The tensorflow engine is not available. ${reason}`,
