@@ -92,10 +92,11 @@ function loader(
         return await load(name, importPackage, threads);
       } catch (error) {
         const {code, message} = error as NodeJS.ErrnoException;
-        if (code !== 'ERR_MODULE_NOT_FOUND') failures.push(`${name} cannot be used: ${message.split('\n')[0]!}`);
+        const [why] = message.split(/\.?\s*\n/);
+        if (code !== 'ERR_MODULE_NOT_FOUND') failures.push(`${name} cannot be used: ${why!}`);
       }
     }
-    if (failures.length > 0) return `${failures.join('; ').replace(/\.$/, '')}.`;
+    if (failures.length > 0) return `${failures.join('; ')}.`;
     const wanted = packages.map((name) => `${name}@${tf.version_core}`);
     return `Not installed: npm install --save-dev ${wanted[0]!} (CUDA) or ${wanted[1]!}, where sdq is installed.`;
   };

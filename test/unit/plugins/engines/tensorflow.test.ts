@@ -33,7 +33,7 @@ describe('the engine', () => {
   test.each([
     [
       'a native part that is missing',
-      () => Promise.reject(new Error('The addon tfjs_binding.node can not be found.\nPlease run npm rebuild')),
+      () => Promise.reject(new Error('The addon tfjs_binding.node can not be found. \nPlease run npm rebuild')),
       '@tensorflow/tfjs-node cannot be used: The addon tfjs_binding.node can not be found.',
     ],
     [
