@@ -5,7 +5,7 @@ import path from 'node:path';
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
 import {parseSafetensors} from '../../src/graph/safetensors.ts';
-import {failure, temporaryFiles, writeSmallJob} from '../helpers/failures.ts';
+import {failure, prepareQuantizedJob, temporaryFiles} from '../helpers/failures.ts';
 import {resultProblems, root} from '../helpers/result-schemas.ts';
 import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
@@ -24,10 +24,7 @@ async function done(...args: string[]): Promise<Record<string, unknown>> {
 }
 
 beforeAll(async () => {
-  writeSmallJob(cwd);
-  expect(await sdq(['pretrain', '--output', 'fp.safetensors', '--quiet'], {cwd})).toMatchObject({exitCode: 0});
-  const create = ['strategy', 'create', '--weight-bits', '3', '--set', 'search.activationBits=4', '--quiet'];
-  expect(await sdq([...create, '--output', 'w3a4.json'], {cwd})).toMatchObject({exitCode: 0});
+  await prepareQuantizedJob(cwd);
   await done('export', ...quantized, '--output', 'model.onnx');
 }, 120_000);
 

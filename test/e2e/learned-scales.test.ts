@@ -5,18 +5,13 @@ import path from 'node:path';
 import {beforeAll, expect, test} from '@jest/globals';
 
 import {parseSafetensors} from '../../src/graph/safetensors.ts';
-import {writeSmallJob} from '../helpers/failures.ts';
+import {prepareQuantizedJob} from '../helpers/failures.ts';
 import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const cwd = path.join(temporaryFolder(), 'job');
 
-beforeAll(async () => {
-  writeSmallJob(cwd);
-  expect(await sdq(['pretrain', '--output', 'fp.safetensors', '--quiet'], {cwd})).toMatchObject({exitCode: 0});
-  const create = ['strategy', 'create', '--weight-bits', '3', '--set', 'search.activationBits=4', '--quiet'];
-  expect(await sdq([...create, '--output', 'w3a4.json'], {cwd})).toMatchObject({exitCode: 0});
-}, 60_000);
+beforeAll(() => prepareQuantizedJob(cwd), 60_000);
 
 /** The learned steps and ranges, by their tensors' names, after this many epochs. */
 async function scales(epochs: number, ...settings: string[]): Promise<Map<string, readonly number[]>> {

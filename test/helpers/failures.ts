@@ -24,6 +24,14 @@ export function writeSmallJob(cwd: string): void {
   writeFileSync(path.join(cwd, 'sdq.config.json'), JSON.stringify(smallJob));
 }
 
+/** The small job with its trained weights, `fp.safetensors`, and a strategy of W 3 / A 4, `w3a4.json`. */
+export async function prepareQuantizedJob(cwd: string): Promise<void> {
+  writeSmallJob(cwd);
+  expect(await sdq(['pretrain', '--output', 'fp.safetensors', '--quiet'], {cwd})).toMatchObject({exitCode: 0});
+  const create = ['strategy', 'create', '--weight-bits', '3', '--set', 'search.activationBits=4', '--quiet'];
+  expect(await sdq([...create, '--output', 'w3a4.json'], {cwd})).toMatchObject({exitCode: 0});
+}
+
 /** Runs the command; it must fail with this exit code, say so in plain words and leave no half-written file. */
 export async function failure(args: readonly string[], cwd: string, exit: number): Promise<string> {
   const {exitCode, stderr} = await sdq(args, {cwd});
