@@ -12,6 +12,11 @@ export async function startBackends(threads = 2): Promise<Engine> {
   return wasmEngine.start({threads});
 }
 
+/** A kernel of the current backend with one result. */
+export function runKernel(name: string, inputs: Record<string, tf.Tensor>, attributes: object): tf.Tensor {
+  return tf.engine().runKernel(name, inputs, attributes as tf.NamedAttrMap);
+}
+
 export interface Tolerance {
   /** Of the largest finite magnitude in the result. */
   readonly relative?: number;

@@ -2,7 +2,7 @@ import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
-import {expectSameOnBothBackends} from '../../../../helpers/compare-backends.ts';
+import {expectSameOnBothBackends, runKernel} from '../../../../helpers/compare-backends.ts';
 import {builds, startBuild} from '../../../../helpers/engine-builds.ts';
 import {randomTensor} from '../../../../helpers/gradient-check.ts';
 
@@ -50,21 +50,17 @@ function infoOf({x, filter, strides, dilations, pad}: Case): tf.backend_util.Con
   return tf.backend_util.computeConv2DInfo(x, filter, strides, dilations, pad);
 }
 
-function run(kernel: string, inputs: Record<string, tf.Tensor>, attrs: object): tf.Tensor {
-  return tf.engine().runKernel(kernel, inputs, attrs as tf.NamedAttrMap);
-}
-
 const attributes = ({strides, dilations, pad}: Case): object => ({strides, dilations, pad, dataFormat: 'NHWC'});
 const forward = (c: Case): tf.Tensor =>
-  run(tf.Conv2D, {x: randomTensor(c.x, c.seed), filter: randomTensor(c.filter, c.seed + 1)}, attributes(c));
+  runKernel(tf.Conv2D, {x: randomTensor(c.x, c.seed), filter: randomTensor(c.filter, c.seed + 1)}, attributes(c));
 const inputGradient = (c: Case): tf.Tensor =>
-  run(
+  runKernel(
     tf.Conv2DBackpropInput,
     {dy: randomTensor(infoOf(c).outShape, c.seed), filter: randomTensor(c.filter, c.seed + 1)},
     {...attributes(c), inputShape: c.x},
   );
 const filterGradient = (c: Case): tf.Tensor =>
-  run(
+  runKernel(
     tf.Conv2DBackpropFilter,
     {x: randomTensor(c.x, c.seed), dy: randomTensor(infoOf(c).outShape, c.seed + 1)},
     {...attributes(c), filterShape: c.filter},
@@ -152,13 +148,13 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
             const special = (shape: readonly number[], place: readonly [number, number][]): tf.Tensor =>
               withSpecials(shape, seed, place);
             return [
-              run(tf.Conv2D, {x: special(x, first), filter: special(filter, second)}, attributes(c)),
-              run(
+              runKernel(tf.Conv2D, {x: special(x, first), filter: special(filter, second)}, attributes(c)),
+              runKernel(
                 tf.Conv2DBackpropInput,
                 {dy: special(dyShape, first), filter: special(filter, second)},
                 {...attributes(c), inputShape: x},
               ),
-              run(
+              runKernel(
                 tf.Conv2DBackpropFilter,
                 {x: special(x, first), dy: special(dyShape, second)},
                 {...attributes(c), filterShape: filter},
@@ -197,7 +193,10 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
       expectSameOnBothBackends(() => {
         const attrs = {strides: 2, pad: 1, dilations: 1, dataFormat: 'NHWC', activation: 'linear'};
         const inputs = {x: randomTensor(x, 1), filter: randomTensor(filter, 2)};
-        return [run(tf.FusedConv2D, inputs, attrs), run(tf.FusedConv2D, {...inputs, bias: tf.scalar(0.5)}, attrs)];
+        return [
+          runKernel(tf.FusedConv2D, inputs, attrs),
+          runKernel(tf.FusedConv2D, {...inputs, bias: tf.scalar(0.5)}, attrs),
+        ];
       });
     });
   });

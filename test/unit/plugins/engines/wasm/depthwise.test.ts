@@ -2,7 +2,7 @@ import {afterAll, beforeAll, describe, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
-import {expectSameOnBothBackends} from '../../../../helpers/compare-backends.ts';
+import {expectSameOnBothBackends, runKernel} from '../../../../helpers/compare-backends.ts';
 import {builds, startBuild} from '../../../../helpers/engine-builds.ts';
 import {randomTensor} from '../../../../helpers/gradient-check.ts';
 
@@ -47,10 +47,6 @@ const cases = (dilation: number): fc.Arbitrary<Case> =>
       return info.outHeight > 0 && info.outWidth > 0;
     });
 
-function run(kernel: string, inputs: Record<string, tf.Tensor>, attrs: object): tf.Tensor {
-  return tf.engine().runKernel(kernel, inputs, attrs as tf.NamedAttrMap);
-}
-
 /** Normal draws; the element at `special` is NaN where this is a place in the tensor. */
 function drawn(shape: readonly number[], seed: number, special = -1): tf.Tensor {
   const values = randomTensor(shape, seed).dataSync().slice();
@@ -60,19 +56,23 @@ function drawn(shape: readonly number[], seed: number, special = -1): tf.Tensor 
 
 const attributes = ({strides, dilations, pad}: Case): object => ({strides, dilations, pad, dataFormat: 'NHWC'});
 const inputGradient = (c: Case, special?: number): tf.Tensor =>
-  run(
+  runKernel(
     tf.DepthwiseConv2dNativeBackpropInput,
     {dy: drawn(infoOf(c).outShape, c.seed), filter: drawn(c.filter, c.seed + 1, special)},
     {...attributes(c), inputShape: c.x},
   );
 const filterGradient = (c: Case, special?: number): tf.Tensor =>
-  run(
+  runKernel(
     tf.DepthwiseConv2dNativeBackpropFilter,
     {x: drawn(c.x, c.seed), dy: drawn(infoOf(c).outShape, c.seed + 1, special)},
     {...attributes(c), filterShape: c.filter},
   );
 const forward = (c: Case, special?: number): tf.Tensor =>
-  run(tf.DepthwiseConv2dNative, {x: drawn(c.x, c.seed), filter: drawn(c.filter, c.seed + 1, special)}, attributes(c));
+  runKernel(
+    tf.DepthwiseConv2dNative,
+    {x: drawn(c.x, c.seed), filter: drawn(c.filter, c.seed + 1, special)},
+    attributes(c),
+  );
 
 describe.each(builds)('%s build, threads: %i', (build, threads) => {
   let stop: () => Promise<void>;

@@ -2,7 +2,7 @@ import {afterAll, beforeAll, describe, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
-import {expectSameOnBothBackends} from '../../../../helpers/compare-backends.ts';
+import {expectSameOnBothBackends, runKernel} from '../../../../helpers/compare-backends.ts';
 import {builds, startBuild} from '../../../../helpers/engine-builds.ts';
 import {randomTensor} from '../../../../helpers/gradient-check.ts';
 
@@ -22,9 +22,6 @@ const geometry = fc
 const seeds = fc.nat({max: 1e6});
 const cases = {numRuns: 25};
 
-const run = (kernel: string, inputs: Record<string, tf.Tensor>, attributes: object): tf.Tensor =>
-  tf.engine().runKernel(kernel, inputs, attributes as tf.NamedAttrMap);
-
 describe.each(builds)('%s build, threads: %i', (build, threads) => {
   let stop: () => Promise<void>;
   beforeAll(async () => void (stop = await startBuild(build, threads)));
@@ -41,9 +38,9 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
             // Rounded, so that windows have equal maxima.
             const x = tf.round(tf.mul(randomTensor([batch, height, width, channels], seed), 2));
             const attributes = {filterSize: kernel, strides, pad, dimRoundingMode: 'floor'};
-            const y = run(forward, {x}, attributes);
+            const y = runKernel(forward, {x}, attributes);
             const dy = randomTensor(y.shape, seed + 1);
-            return [y, run(backward, {dy, input: x, output: y}, attributes)];
+            return [y, runKernel(backward, {dy, input: x, output: y}, attributes)];
           });
         }),
         cases,
@@ -57,8 +54,8 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
           1,
         );
         const attributes = {filterSize: 1, strides: [1, 2], pad: 'valid'};
-        const y = run(forward, {x}, attributes);
-        return [y, run(backward, {dy: randomTensor(y.shape, 8), input: x, output: y}, attributes)];
+        const y = runKernel(forward, {x}, attributes);
+        return [y, runKernel(backward, {dy: randomTensor(y.shape, 8), input: x, output: y}, attributes)];
       });
     });
 
@@ -66,8 +63,8 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
       expectSameOnBothBackends(() => {
         const x = tf.round(randomTensor([2, 17, 16, 64], 7));
         const attributes = {filterSize: 3, strides: 2, pad: 1, dimRoundingMode: 'floor'};
-        const y = run(forward, {x}, attributes);
-        return [y, run(backward, {dy: randomTensor(y.shape, 8), input: x, output: y}, attributes)];
+        const y = runKernel(forward, {x}, attributes);
+        return [y, runKernel(backward, {dy: randomTensor(y.shape, 8), input: x, output: y}, attributes)];
       });
     });
 
@@ -75,7 +72,7 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
       expectSameOnBothBackends(() => {
         const x = tf.tensor4d([NaN, 1, -Infinity, 2, Infinity, 3, 0, NaN, NaN], [1, 3, 3, 1]);
         const attributes = {filterSize: 2, strides: 1, pad: 'valid'};
-        return run(forward, {x}, attributes);
+        return runKernel(forward, {x}, attributes);
       });
     });
   });
