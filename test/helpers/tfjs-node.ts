@@ -28,27 +28,33 @@ export class StandInBackend extends MathBackendCPU {
   }
 }
 
-const refusesPadding = /^(Depthwise)?Conv2D.*Backprop|^(Max|Avg)Pool(Grad)?$/;
+const takesNoPadding = /^(Conv2D|DepthwiseConv2dNative)Backprop|^(Max|Avg)Pool(Grad)?$/;
 
-/** As `import('@tensorflow/tfjs-node')` does: registers a backend `tensorflow`, and makes it the current one. */
-export async function importStandIn(_name?: string, usesGpu = false): Promise<unknown> {
-  const isFirst = tf.getKernelsForBackend('tensorflow').length === 0;
-  for (const kernel of isFirst ? tf.getKernelsForBackend('cpu') : []) {
+/** Of a backend `tensorflow`: the cpu backend's, some of which take no padding, as tfjs-node's; those return tensors. */
+function registerKernels(): void {
+  for (const kernel of tf.getKernelsForBackend('cpu')) {
     const {kernelName, kernelFunc} = kernel;
     tf.registerKernel({
       ...kernel,
       backendName: 'tensorflow',
       kernelFunc(call) {
-        if (refusesPadding.test(kernelName) && call.attrs!['pad'] !== 'valid')
-          throw new Error(`${kernelName} is padded`);
-        return kernelFunc(call);
+        if (!takesNoPadding.test(kernelName)) return kernelFunc(call);
+        if (call.attrs!['pad'] !== 'valid') throw new Error(`${kernelName} is padded`);
+        return tf.engine().makeTensorFromTensorInfo(kernelFunc(call) as tf.TensorInfo);
       },
     });
   }
-  const backend = new StandInBackend();
-  backend.isUsingGpuDevice = usesGpu;
-  if (tf.engine().registryFactory['tensorflow'] !== undefined) tf.removeBackend('tensorflow');
-  tf.registerBackend('tensorflow', () => backend);
-  await tf.setBackend('tensorflow');
-  return {version: {'tfjs-core': tf.version_core}};
 }
+
+/** As `import('@tensorflow/tfjs-node')`: registers a backend `tensorflow`, and makes it the current one. */
+export const standIn =
+  ({usesGpu = false} = {}) =>
+  async (): Promise<unknown> => {
+    if (tf.getKernelsForBackend('tensorflow').length === 0) registerKernels();
+    const backend = new StandInBackend();
+    backend.isUsingGpuDevice = usesGpu;
+    if (tf.engine().registryFactory['tensorflow'] !== undefined) tf.removeBackend('tensorflow');
+    tf.registerBackend('tensorflow', () => backend);
+    await tf.setBackend('tensorflow');
+    return {version: {'tfjs-core': tf.version_core}};
+  };

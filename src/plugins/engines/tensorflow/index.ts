@@ -2,13 +2,13 @@
  * TensorFlow's native library, by way of the package `@tensorflow/tfjs-node-gpu` (CUDA) or `@tensorflow/tfjs-node`, where the user has
  * installed one of them. The fused operators of sdq run as their composed definitions.
  */
-import os from 'node:os';
 import util from 'node:util';
 
 import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
 import type {EngineDefinition, EngineOptions} from '../../registry.ts';
+import {threadCount, threadsText} from '../threads.ts';
 import {padBeforeKernels} from './kernels.ts';
 
 /** In the order in which they are tried. */
@@ -16,6 +16,8 @@ const packages = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const
 
 /** The name under which either registers its backend. */
 const backendName = 'tensorflow';
+
+type ImportPackage = (name: string) => Promise<unknown>;
 
 /** What sdq uses of its class. */
 interface TfjsNodeBackend extends tf.KernelBackend {
@@ -40,7 +42,7 @@ function restoreRemovedUtilities(): void {
 }
 
 /** @throws Error when it is not of sdq's version of tfjs, or its native part cannot be loaded */
-async function load(name: string, importPackage: (name: string) => Promise<unknown>, threads: number): Promise<Loaded> {
+async function load(name: string, importPackage: ImportPackage, threads: number): Promise<Loaded> {
   const {version} = (await importPackage(name)) as {readonly version: Readonly<Record<string, string>>};
   const found = version['tfjs-core'];
   if (found !== tf.version_core) throw new Error(`it is version ${String(found)}, and sdq needs ${tf.version_core}`);
@@ -76,39 +78,33 @@ function tellOutOfMemory(backend: TfjsNodeBackend): void {
   backend.executeMultipleOutputs = told(backend.executeMultipleOutputs);
 }
 
-/** The first package that can be used, loaded once; what is wrong with all of them, as one sentence. */
-function loader(
-  importPackage: (name: string) => Promise<unknown>,
-): (options: EngineOptions) => Promise<Loaded | string> {
-  const loadFirst = async (options: EngineOptions): Promise<Loaded | string> => {
-    restoreRemovedUtilities();
-    const threads = options.threads === 'auto' ? os.availableParallelism() : options.threads;
-    // TensorFlow reads both when it is loaded. 2: only errors are logged.
-    process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2';
-    process.env['TF_NUM_INTRAOP_THREADS'] = String(threads);
-    const failures: string[] = [];
-    for (const name of packages) {
-      try {
-        return await load(name, importPackage, threads);
-      } catch (error) {
-        const {code, message} = error as NodeJS.ErrnoException;
-        const [why] = message.split(/\.?\s*\n/);
-        if (code !== 'ERR_MODULE_NOT_FOUND') failures.push(`${name} cannot be used: ${why!}`);
-      }
+/** The first package that can be used; what is wrong with all of them, as one sentence. */
+async function loadFirst(importPackage: ImportPackage, options: EngineOptions): Promise<Loaded | string> {
+  restoreRemovedUtilities();
+  const threads = threadCount(options);
+  // TensorFlow reads both when it is loaded. 2: only errors are logged.
+  process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2';
+  process.env['TF_NUM_INTRAOP_THREADS'] = String(threads);
+  const failures: string[] = [];
+  for (const name of packages) {
+    try {
+      return await load(name, importPackage, threads);
+    } catch (error) {
+      const {code, message} = error as NodeJS.ErrnoException;
+      const [why] = message.split(/\.?\s*\n/);
+      if (code !== 'ERR_MODULE_NOT_FOUND') failures.push(`${name} cannot be used: ${why!}`);
     }
-    if (failures.length > 0) return `${failures.join('; ')}.`;
-    const wanted = packages.map((name) => `${name}@${tf.version_core}`);
-    return `Not installed: npm install --save-dev ${wanted[0]!} (CUDA) or ${wanted[1]!}, where sdq is installed.`;
-  };
-  let loaded: Promise<Loaded | string> | undefined;
-  return (options) => (loaded ??= loadFirst(options));
+  }
+  if (failures.length > 0) return `${failures.join('; ')}.`;
+  const wanted = packages.map((name) => `${name}@${tf.version_core}`);
+  return `Not installed: npm install --save-dev ${wanted[0]!} (CUDA) or ${wanted[1]!}, where sdq is installed.`;
 }
 
 /** @param importPackage how one of the packages is imported */
-export function createTensorflowEngine(importPackage: (name: string) => Promise<unknown>): EngineDefinition {
-  const loadOnce = loader(importPackage);
-  const device = ({usesGpu, threads}: Loaded): string =>
-    usesGpu ? 'CUDA' : `processor, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
+export function createTensorflowEngine(importPackage: ImportPackage): EngineDefinition {
+  let loaded: Promise<Loaded | string> | undefined;
+  const loadOnce = (options: EngineOptions): Promise<Loaded | string> => (loaded ??= loadFirst(importPackage, options));
+  const device = ({usesGpu, threads}: Loaded): string => (usesGpu ? 'CUDA' : `processor, ${threadsText(threads)}`);
   return {
     kind: 'engine',
     name: 'tensorflow',

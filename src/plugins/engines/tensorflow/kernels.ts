@@ -77,8 +77,7 @@ export function padBeforeKernels(backendName: string): void {
         return tf.tidy(() =>
           run(inputs as unknown as Inputs, attributes, (changed, inputShape = attributes.inputShape) => {
             const valid = {...attributes, inputShape, pad: 'valid'} as unknown as tf.NamedAttrMap;
-            const out = kernelFunc({inputs: changed, attrs: valid, backend}) as tf.TensorInfo;
-            return (out instanceof tf.Tensor ? out : tf.engine().makeTensorFromTensorInfo(out)) as tf.Tensor4D;
+            return kernelFunc({inputs: changed, attrs: valid, backend}) as tf.Tensor4D;
           }),
         );
       },

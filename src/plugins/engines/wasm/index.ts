@@ -8,16 +8,13 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
 import type {EngineDefinition, EngineOptions} from '../../registry.ts';
+import {threadCount, threadsText} from '../threads.ts';
 import {backendName, WasmBackend} from './backend.ts';
 import {detectFeatures} from './features.ts';
 import {kernels} from './kernels/index.ts';
 
 /** The most a 32-bit WebAssembly memory can hold. */
 const addressableBytes = 4 * 2 ** 30;
-
-function threadCount({threads}: EngineOptions): number {
-  return threads === 'auto' ? os.availableParallelism() : threads;
-}
 
 /** What the process may use: physical memory, a container's limit, 32-bit addresses. */
 function memoryLimit(): number {
@@ -29,9 +26,8 @@ const kernelFile = (relaxed: boolean): URL =>
   new URL(`../../../../wasm/engine-${relaxed ? 'relaxed-simd' : 'simd'}.wasm`, import.meta.url);
 
 function describe(options: EngineOptions, relaxed: boolean): string {
-  const threads = threadCount(options);
   return [
-    `${threads} ${threads === 1 ? 'thread' : 'threads'}`,
+    threadsText(threadCount(options)),
     'SIMD',
     ...(relaxed ? ['relaxed SIMD'] : []),
     `memory limit ${Math.floor(memoryLimit() / 2 ** 20)} MiB`,

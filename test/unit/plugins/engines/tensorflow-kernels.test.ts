@@ -4,9 +4,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
 import {createTensorflowEngine, tensorflowEngine} from '../../../../src/plugins/engines/tensorflow/index.ts';
-import {expectSameOnBothBackends} from '../../../helpers/compare-backends.ts';
+import {expectSameOnBothBackends, runKernel} from '../../../helpers/compare-backends.ts';
 import {randomTensor} from '../../../helpers/gradient-check.ts';
-import {importStandIn, isTfjsNodeInstalled} from '../../../helpers/tfjs-node.ts';
+import {isTfjsNodeInstalled, standIn} from '../../../helpers/tfjs-node.ts';
 
 const edge = fc.integer({min: 0, max: 2});
 /** Windows that lie at least partly on the input, as the graph's operators have them. */
@@ -40,13 +40,10 @@ const windows = fc
     ] as tf.backend_util.ExplicitPadding,
   }));
 
-const run = (kernel: string, inputs: Record<string, tf.Tensor>, attributes: object): tf.Tensor =>
-  tf.engine().runKernel(kernel, inputs, attributes as tf.NamedAttrMap);
-
 describe(`kernels of ${isTfjsNodeInstalled ? '@tensorflow/tfjs-node' : 'a stand-in for @tensorflow/tfjs-node, which is not installed'}`, () => {
   beforeAll(async () => {
     tf.enableProdMode();
-    const engine = isTfjsNodeInstalled ? tensorflowEngine : createTensorflowEngine(importStandIn);
+    const engine = isTfjsNodeInstalled ? tensorflowEngine : createTensorflowEngine(standIn());
     await engine.start({threads: 2});
   });
 
@@ -67,12 +64,12 @@ describe(`kernels of ${isTfjsNodeInstalled ? '@tensorflow/tfjs-node' : 'a stand-
         const attributes = {strides: [stride, stride], pad, dilations: [1, 1], dataFormat: 'NHWC'};
         expectSameOnBothBackends(() => {
           const [x, filter] = [randomTensor(inputShape, seed), randomTensor(filterShape, seed + 1)];
-          const y = run(forward, {x, filter}, attributes);
+          const y = runKernel(forward, {x, filter}, attributes);
           const dy = randomTensor(y.shape, seed + 2);
           return [
             y,
-            run(ofInput, {dy, filter}, {...attributes, inputShape}),
-            run(ofFilter, {x, dy}, {...attributes, filterShape}),
+            runKernel(ofInput, {dy, filter}, {...attributes, inputShape}),
+            runKernel(ofFilter, {x, dy}, {...attributes, filterShape}),
           ];
         });
       }),
@@ -90,8 +87,8 @@ describe(`kernels of ${isTfjsNodeInstalled ? '@tensorflow/tfjs-node' : 'a stand-
           // No two are equal: each backend has its own choice among equal maxima.
           const x = randomTensor([batch, ...size, channels], seed);
           const attributes = {filterSize: kernel, strides: [stride, stride], pad};
-          const y = run(forward, {x}, attributes);
-          return [y, run(backward, {dy: randomTensor(y.shape, seed + 1), input: x, output: y}, attributes)];
+          const y = runKernel(forward, {x}, attributes);
+          return [y, runKernel(backward, {dy: randomTensor(y.shape, seed + 1), input: x, output: y}, attributes)];
         });
       }),
       {numRuns: 60},

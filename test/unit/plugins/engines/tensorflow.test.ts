@@ -7,7 +7,7 @@ import {cpuEngine} from '../../../../src/plugins/engines/cpu/index.ts';
 import {createTensorflowEngine} from '../../../../src/plugins/engines/tensorflow/index.ts';
 import {wasmEngine} from '../../../../src/plugins/engines/wasm/index.ts';
 import {Registry} from '../../../../src/plugins/registry.ts';
-import {importStandIn, outOfMemory, type StandInBackend} from '../../../helpers/tfjs-node.ts';
+import {outOfMemory, standIn, type StandInBackend} from '../../../helpers/tfjs-node.ts';
 
 const notFound = (name: string): Promise<never> =>
   Promise.reject(Object.assign(new Error(`Cannot find package '${name}'`), {code: 'ERR_MODULE_NOT_FOUND'}));
@@ -47,11 +47,9 @@ describe('the engine', () => {
   });
 });
 
-const onGpu = (): ReturnType<typeof importStandIn> => importStandIn(undefined, true);
-
 describe('with a stand-in for the package', () => {
   test('uses CUDA where the package does', async () => {
-    const engine = createTensorflowEngine(onGpu);
+    const engine = createTensorflowEngine(standIn({usesGpu: true}));
     expect(await engine.probe({threads: 3})).toEqual({
       available: true,
       reason: `By @tensorflow/tfjs-node-gpu ${tf.version_core}.`,
@@ -64,7 +62,7 @@ describe('with a stand-in for the package', () => {
   });
 
   test('says when the package for CUDA finds no device', async () => {
-    expect(await createTensorflowEngine(importStandIn).probe({threads: 1})).toEqual({
+    expect(await createTensorflowEngine(standIn()).probe({threads: 1})).toEqual({
       available: true,
       reason: `By @tensorflow/tfjs-node-gpu ${tf.version_core}, which finds no CUDA device.`,
       device: 'processor, 1 thread',
@@ -73,13 +71,13 @@ describe('with a stand-in for the package', () => {
   });
 
   test('falls back to the package without CUDA', async () => {
-    const engine = createTensorflowEngine(only('@tensorflow/tfjs-node', () => importStandIn()));
+    const engine = createTensorflowEngine(only('@tensorflow/tfjs-node', standIn()));
     expect(await engine.probe({threads: 2})).toMatchObject({available: true, device: 'processor, 2 threads'});
   });
 
   test.each([
-    ['CUDA is faster than wasm', onGpu, 'tensorflow'],
-    ['wasm is faster than a processor without our kernels', importStandIn, 'wasm'],
+    ['CUDA is faster than wasm', standIn({usesGpu: true}), 'tensorflow'],
+    ['wasm is faster than a processor without our kernels', standIn(), 'wasm'],
     ['where nothing is installed, wasm is the fastest', notFound, 'wasm'],
   ])('engine: auto: %s', async (_, load, fastest) => {
     const registry = new Registry(['engine']);
@@ -90,7 +88,7 @@ describe('with a stand-in for the package', () => {
   });
 
   test('says that memory is short, and leaves other errors as they are', async () => {
-    await createTensorflowEngine(importStandIn).start({threads: 1});
+    await createTensorflowEngine(standIn()).start({threads: 1});
     const backend = tf.backend() as tf.KernelBackend &
       Pick<StandInBackend, 'executeSingleOutput' | 'executeMultipleOutputs'>;
     expect(() => backend.executeSingleOutput()).toThrow(
