@@ -374,6 +374,10 @@ export interface Config {
             };
           };
       /**
+       * Temperature T: the logits of both networks are divided by it, the loss is multiplied by T².
+       */
+      temperature: number;
+      /**
        * Weight μ of the cross-entropy with the labels, beside the teacher's.
        */
       hardLabelWeight: number;

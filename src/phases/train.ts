@@ -119,7 +119,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
               const task =
                 teacherLogits === undefined
                   ? softCrossEntropy(logits, target)
-                  : distillationLoss(logits, teacherLogits, target, distillation.hardLabelWeight);
+                  : distillationLoss(logits, teacherLogits, target, distillation);
               const reported = {accuracy: topOneAccuracy(logits, labels), taskLoss: task};
               if (lambdaE === 0) return {loss: task, reported};
               const binRegularizer = binLoss();

@@ -1,25 +1,30 @@
-/** Knowledge distillation with the teacher's probabilities, without temperature (SDQ, section 3.3). */
+/** Knowledge distillation (SDQ, section 3.3). The paper's authors use no temperature; with one it is Hinton et al.'s (2015). */
 import * as tf from '@tensorflow/tfjs-core';
 
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 
+export interface DistillationOptions {
+  /** T: logits of both networks are divided by it, the loss is multiplied by T², so that its gradients keep their size. */
+  readonly temperature: number;
+  /** μ */
+  readonly hardLabelWeight: number;
+}
+
 /**
- * L_KD + μ L_CE = −(1/N) Σ_i Σ_c p^T_c(x_i) log p^S_c(x_i) + μ · cross-entropy with the labels. As cross-entropy is linear in
- * its target, both are one cross-entropy with the mixed target (p^T + μ y) / (1 + μ), times 1 + μ.
- * @param logits the student's [N, C]
- * @param teacherLogits [N, C]; no gradient passes to them
+ * L_KD + μ L_CE with L_KD = −(T²/N) Σ_i Σ_c softmax(t_i/T)_c · log softmax(s_i/T)_c and the cross-entropy with the labels.
+ * @param logits the student's s, [N, C]
+ * @param teacherLogits t, [N, C]; no gradient passes to them
  * @param labels one-hot [N, C]
- * @param hardLabelWeight μ
  * @returns scalar
  */
 export function distillationLoss(
   logits: tf.Tensor,
   teacherLogits: tf.Tensor,
   labels: tf.Tensor,
-  hardLabelWeight: number,
+  {temperature, hardLabelWeight}: DistillationOptions,
 ): tf.Tensor {
-  const soft = tf.softmax(teacherLogits as tf.Tensor2D);
-  if (hardLabelWeight === 0) return softCrossEntropy(logits, soft);
-  const target = tf.div(tf.add(soft, tf.mul(labels, hardLabelWeight)), 1 + hardLabelWeight);
-  return tf.mul(softCrossEntropy(logits, target), 1 + hardLabelWeight);
+  const soft = tf.softmax(tf.div(teacherLogits, temperature) as tf.Tensor2D);
+  const distilled = tf.mul(softCrossEntropy(tf.div(logits, temperature), soft), temperature ** 2);
+  if (hardLabelWeight === 0) return distilled;
+  return tf.add(distilled, tf.mul(softCrossEntropy(logits, labels), hardLabelWeight));
 }

@@ -11,9 +11,10 @@ const logits = [-0.19, 0.28, 0.13, 0.33, -0.08, -0.92, -1.89, 1.01, -0.69, 0.91,
 const teacher = [0.33, -0.88, -1.68, -0.72, 0.96, 0.13, 0.55, 2.13, -0.88, -2.08, 1.83, -0.55];
 const labels = [0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1];
 
-// PyTorch 1.13: -(softmax(t) * log_softmax(s)).sum(1).mean() + mu * cross_entropy(s, labels)
+// PyTorch: -T**2 * (softmax(t / T) * log_softmax(s / T)).sum(1).mean() + mu * cross_entropy(s, labels)
 test.each([
   [
+    1,
     0,
     1.4489862,
     [
@@ -22,6 +23,7 @@ test.each([
     ],
   ],
   [
+    1,
     0.5,
     2.1331289,
     [
@@ -29,9 +31,27 @@ test.each([
       -0.188773, -0.0379798,
     ],
   ],
-])('μ = %d: loss and gradient are PyTorch’s', (mu, loss, gradient) => {
+  [
+    4,
+    0,
+    22.305279,
+    [
+      -0.121557, 0.0284867, 0.0731606, 0.0199096, 0.0258077, 0.0202522, -0.0712284, 0.0251686, -0.0164445, 0.184265,
+      -0.22792, 0.0601001,
+    ],
+  ],
+  [
+    2.5,
+    0.5,
+    9.4578104,
+    [
+      -0.0946556, 0.078205, -0.056136, 0.0725866, -0.107906, 0.0310999, -0.0560758, 0.132882, 0.00821063, 0.244831,
+      -0.206996, -0.0460455,
+    ],
+  ],
+])('T = %d, μ = %d: loss and gradient are PyTorch’s', (temperature, hardLabelWeight, loss, gradient) => {
   const f = (logits: tf.Tensor): tf.Tensor =>
-    distillationLoss(logits, tf.tensor2d(teacher, [3, 4]), tf.tensor2d(labels, [3, 4]), mu);
+    distillationLoss(logits, tf.tensor2d(teacher, [3, 4]), tf.tensor2d(labels, [3, 4]), {temperature, hardLabelWeight});
   expectClose(f(tf.tensor2d(logits, [3, 4])), [loss], {relative: 1e-6});
   expectClose(tf.grad(f)(tf.tensor2d(logits, [3, 4])), gradient, {absolute: 1e-6});
 });
@@ -39,7 +59,11 @@ test.each([
 test('no gradient passes to the teacher', () => {
   const [student, mentor] = [tf.variable(tf.tensor2d(logits, [3, 4])), tf.variable(tf.tensor2d(teacher, [3, 4]))];
   const {grads} = tf.variableGrads(
-    () => distillationLoss(student, mentor, tf.tensor2d(labels, [3, 4]), 0.5) as tf.Scalar,
+    () =>
+      distillationLoss(student, mentor, tf.tensor2d(labels, [3, 4]), {
+        temperature: 2,
+        hardLabelWeight: 0.5,
+      }) as tf.Scalar,
     [student, mentor],
   );
   expect(grads[mentor.name]).toBeFalsy();
