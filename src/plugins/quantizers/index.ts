@@ -1,5 +1,12 @@
 import type {ActivationQuantizerDefinition, WeightQuantizerDefinition} from '../registry.ts';
-import {dorefaTraits, entropyTraits, narrowPerTensorTraits, narrowTraits, symmetricTraits} from './traits.ts';
+import {
+  dorefaTraits,
+  entropyTraits,
+  midRiseTraits,
+  narrowPerTensorTraits,
+  narrowTraits,
+  symmetricTraits,
+} from './traits.ts';
 
 const optionsSchema = {type: 'object', properties: {}, additionalProperties: false} as const;
 
@@ -28,6 +35,14 @@ export const weightQuantizers: readonly WeightQuantizerDefinition[] = [
     summary: 'Signed integers in a range symmetric about 0, with one step a layer.',
     optionsSchema,
     load: async () => (await import('./narrow.ts')).narrowPerTensor,
+  },
+  {
+    ...midRiseTraits,
+    kind: 'weight-quantizer',
+    name: 'mid-rise',
+    summary: 'Half-integer grid symmetric about 0, with a step per output channel: the least error at 2 and 3 bits.',
+    optionsSchema,
+    load: async () => (await import('./mid-rise.ts')).midRise,
   },
   {
     ...dorefaTraits,

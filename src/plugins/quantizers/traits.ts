@@ -26,6 +26,8 @@ export const narrowTraits: WeightQuantizerTraits = {...symmetricTraits, grid: na
 
 export const narrowPerTensorTraits: WeightQuantizerTraits = {...narrowTraits, granularity: 'tensor'};
 
+export const midRiseTraits: WeightQuantizerTraits = {...symmetricTraits, zeroPoint: null, grid: halfIntegerGrid};
+
 export const dorefaTraits: WeightQuantizerTraits = {
   zeroPoint: null,
   granularity: 'tensor',

@@ -4,6 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {dorefa} from '../../../../src/plugins/quantizers/dorefa.ts';
 import {entropy} from '../../../../src/plugins/quantizers/entropy.ts';
 import {weightQuantizers} from '../../../../src/plugins/quantizers/index.ts';
+import {midRise} from '../../../../src/plugins/quantizers/mid-rise.ts';
 import {narrow, narrowPerTensor} from '../../../../src/plugins/quantizers/narrow.ts';
 import {symmetric} from '../../../../src/plugins/quantizers/symmetric.ts';
 import {integerWeights, learnedRule, quantizeWeights} from '../../../../src/sdq/weight-quantizer.ts';
@@ -108,6 +109,12 @@ describe('hand-computed', () => {
     expectClose(quantizeWeights(x, symmetric, 1, 1), [level, -level, level, -level], {relative: 1e-4});
   });
 
+  test('mid-rise, 2 bits: ±½ and ±1½ steps of 0.99559 times the root mean square; the smallest weight is not rounded to 0', () => {
+    const x = tf.tensor2d([2, -2, 0.1, -0.1], [4, 1]);
+    const step = 0.99559 * Math.sqrt(8.02 / 4);
+    expectClose(quantizeWeights(x, midRise, 2, 1), [1.5 * step, -1.5 * step, step / 2, -step / 2], {relative: 1e-5});
+  });
+
   test('narrow, 2 bits: three levels, symmetric about 0; per tensor all channels share the step', () => {
     const x = tf.tensor2d([10, 0.1, -10, 0.1, 0, -0.1], [3, 2]);
     const perChannel = [...quantizeWeights(x, narrow, 2, 2).dataSync()];
@@ -173,17 +180,20 @@ describe.each(loaded)('%s', (_, quantizer) => {
   });
 });
 
-describe('learned step', () => {
+describe.each([
+  ['symmetric', symmetric],
+  ['mid-rise', midRise],
+])('learned step of %s', (_, quantizer) => {
   test.each([1, 2, 3, 4, 8])('%i bits: gradients of weights and step are those of the surrogate', (bits) => {
     const x = randomTensor([7, 3], 20 + bits);
     const step = tf.tensor1d([0.3, 0.55, 0.21]);
     const v = randomTensor([7, 3], 5);
-    const f = (x: tf.Tensor, step: tf.Tensor): tf.Tensor => quantizeWeights(x, symmetric, bits, 3, step);
+    const f = (x: tf.Tensor, step: tf.Tensor): tf.Tensor => quantizeWeights(x, quantizer, bits, 3, step);
     const [dx, dstep] = tf.grads(f)([x, step], v) as [tf.Tensor, tf.Tensor];
     expectClose(dx, v.dataSync());
 
     const [x64, step64, v64] = [[...x.dataSync()], [...step.dataSync()], [...v.dataSync()]];
-    const smooth = surrogate64(x64, step64, symmetric.grid(bits), learnedRule(symmetric, bits, 7));
+    const smooth = surrogate64(x64, step64, quantizer.grid(bits), learnedRule(quantizer, bits, 7));
     const loss = (step: number[]): number => smooth(x64, step).reduce((sum, y, i) => sum + y * v64[i]!, 0);
     // LSQ: 1 / √(n · qmax) with n = 7 weights a step and qmax = 2^(b−1) − 1, or 1 at one bit.
     const lsqScale = 1 / Math.sqrt(7 * Math.max(1, 2 ** (bits - 1) - 1));
@@ -196,7 +206,7 @@ describe('learned step', () => {
 
   test('a learned step of the statistics’ value gives the statistics’ weights', () => {
     const x = randomTensor([9, 4], 8);
-    const [step] = symmetric.statisticScales(x, [3]) as [tf.Tensor];
-    expectClose(quantizeWeights(x, symmetric, 3, 4, step), quantizeWeights(x, symmetric, 3, 4).dataSync());
+    const [step] = quantizer.statisticScales(x, [3]) as [tf.Tensor];
+    expectClose(quantizeWeights(x, quantizer, 3, 4, step), quantizeWeights(x, quantizer, 3, 4).dataSync());
   });
 });
