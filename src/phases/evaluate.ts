@@ -7,20 +7,22 @@ import {openPart, type Session} from './session.ts';
 
 /**
  * @returns null when the split is empty: no validation images were held out
- * @throws SdqError (exit 5) when the loss is not finite
+ * @param signal ends it before the next batch
+ * @throws SdqError (exit 5) when the loss is not finite; the signal's reason
  */
 export async function evaluateOn(
   session: Session,
   network: Network,
   part: Part,
   options: Pick<ForwardOptions, 'weight' | 'activation'> = {},
+  signal?: AbortSignal,
 ): Promise<Evaluation | null> {
   if (part === 'validation' && session.config.data.validation === 0) return null;
   const source = openPart(session, part, 'evaluation', session.config.seed);
   try {
-    const evaluation = await evaluate(network, source, options, (done, total) => {
+    const onProgress = (done: number, total: number): void =>
       session.reporter.update(`evaluating on ${part}`, done, total);
-    });
+    const evaluation = await evaluate(network, source, options, onProgress, signal);
     if (Number.isFinite(evaluation.loss)) return evaluation;
     throw new SdqError(
       `The loss on ${part} is ${evaluation.loss}: the weights are finite, so the activations overflowed.`,

@@ -58,7 +58,10 @@ export interface Phase {
   ): Promise<{optimizerState: OptimizerState; metrics: Readonly<Record<string, number>> & {readonly loss: number}}>;
   /** Metrics beside those of the steps, e.g. every layer's β. */
   intervalMetrics(): Readonly<Record<string, unknown>>;
-  /** Top-1 on the validation split after an epoch; null when there is none. The best is remembered by `saveBest`. */
+  /**
+   * Top-1 on the validation split after an epoch; null when there is none. The best is remembered by `saveBest`. It may throw
+   * the stop signal's reason: after a resume it is called again.
+   */
   validate(): Promise<number | null>;
   saveBest(): void;
   /** State of the method for the checkpoint, and back. */
@@ -116,7 +119,7 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
     const log = (report: Report, data: Readonly<Record<string, unknown>>): void =>
       run.journal.log('metric', data, stepOffset + report.step);
 
-    const {finished} = await runLoop({
+    const loop = runLoop({
       source,
       inputShape: phase.network.graph.input.shape,
       epochs: phase.epochs,
@@ -173,8 +176,15 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
       },
       shouldStop: () => stop.received() !== undefined || phase.isDone(),
     });
-    const signal = stop.received();
-    if (signal !== undefined && !finished && !phase.isDone()) {
+    const isFinished = await loop.then(
+      ({finished}) => finished,
+      (error: unknown) => {
+        // `validate` was stopped: it is done again after a resume.
+        if (error === stop.signal.reason) return false;
+        throw error;
+      },
+    );
+    if (stop.received() !== undefined && !isFinished && !phase.isDone()) {
       await save();
       throw interrupted(run, phase.name, stop, position.loop.step);
     }

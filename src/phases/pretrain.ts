@@ -13,7 +13,7 @@ import {createModel, readWeights} from './session.ts';
 
 /** @returns the kept checkpoint: the best validation epoch's, or the last one's without a validation split */
 export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
-  const {session, run} = context;
+  const {session, run, stop} = context;
   const {config, dataset} = session;
   const network = createModel(session, config.model.weights);
   const checkpoint = run.path('full-precision.safetensors');
@@ -52,14 +52,14 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
         };
       },
       intervalMetrics: () => ({}),
-      validate: async () => (await evaluateOn(session, network, 'validation'))?.accuracy ?? null,
+      validate: async () => (await evaluateOn(session, network, 'validation', {}, stop.signal))?.accuracy ?? null,
       saveBest: () => writeModelFile(checkpoint, network.weights()),
       exportState: () => ({state: null, arrays: new Map()}),
       importState: () => undefined,
       isDone: () => false,
     });
     network.load(readWeights(network.graph, checkpoint));
-    const test = await evaluateOn(session, network, 'test');
+    const test = await evaluateOn(session, network, 'test', {}, stop.signal);
     return {
       checkpoint,
       accuracy: {best: outcome.best?.accuracy ?? null, last: outcome.last, test: test!.accuracy},

@@ -5,7 +5,7 @@ import {writeFileAtomic} from '../files.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {logArtifact, logImage, logTable} from '../runs/artifacts.ts';
 import {createRun, resumeCommand, resumeRun, type Run} from '../runs/run-directory.ts';
-import {listenForStop} from '../runs/signals.ts';
+import {exitCodeOf, listenForStop, type StopSignal} from '../runs/signals.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 import {trackedRun, trackersOf, type TrackerSettings} from '../tracking/sync.ts';
@@ -63,6 +63,7 @@ export interface RunOptions {
 export interface RunContext {
   readonly session: Session;
   readonly run: Run;
+  readonly stop: StopSignal;
   readonly context: (results: Results) => PhaseContext;
   /** The result of a phase: from an earlier try of this run, or by running it now. */
   readonly phase: <K extends keyof Results>(
@@ -131,6 +132,7 @@ export async function withRun<T>(
       const outcome = await body({
         session,
         run,
+        stop,
         context: (results) => ({session, run, stop, stepOffset: stepsOf(results)}),
         async phase(phaseName, runPhase) {
           const results = run.record().results as Results;
@@ -153,10 +155,19 @@ export async function withRun<T>(
   } catch (error) {
     endAfter(error, run);
     await trackers?.end(endOf(run));
-    throw resumable(error, run);
+    throw error === stop.signal.reason ? stoppedInEvaluation(stop, run) : resumable(error, run);
   } finally {
     stop.dispose();
   }
+}
+
+/** An evaluation has nothing to save: it is done again. */
+function stoppedInEvaluation(stop: StopSignal, run: Run): SdqError {
+  return new SdqError(`Stopped by ${stop.stoppedBy()} in an evaluation; the state is saved.`, {
+    code: 'interrupted',
+    exit: exitCodeOf(stop.received()!),
+    suggestions: [resumeCommand(run.record().command, run.directory)],
+  });
 }
 
 /** The error with the command that goes on from the last checkpoint; without one, or where it would fail again, as it is. */
@@ -266,7 +277,7 @@ function stepsOf({pretrain, search, train}: Results): number {
 const resultsOf = (run: Run): Results => run.record().results;
 
 /** prepare → search → train → evaluate. */
-export async function runAll({session, run, context, phase}: RunContext): Promise<{
+export async function runAll({session, run, stop, context, phase}: RunContext): Promise<{
   readonly result: Results;
   readonly failure?: SdqError | undefined;
 }> {
@@ -289,7 +300,7 @@ export async function runAll({session, run, context, phase}: RunContext): Promis
   await phase('fullPrecision', async () => {
     const network = createModel(session, fullPrecisionFile);
     try {
-      return (await evaluateOn(session, network, 'test'))!;
+      return (await evaluateOn(session, network, 'test', {}, stop.signal))!;
     } finally {
       network.dispose();
     }

@@ -49,7 +49,7 @@ export interface TrainInput {
 
 /** @returns the kept checkpoint: the best validation epoch's, or the last one's without a validation split */
 export async function train(context: PhaseContext, input: TrainInput): Promise<TrainResult> {
-  const {session, run} = context;
+  const {session, run, stop} = context;
   const {config} = session;
   const {epochs, schedule, distillation, binRegularization: bins, scaleRateFactor} = config.train;
   const strategy = readStrategy(input.strategy);
@@ -94,7 +94,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
         calibrateInputs(network, quantization.inputs, images);
         images.dispose();
         await reestimateStatistics(network, source, reestimationBatches, quantization.forward);
-        const first = await evaluateOn(session, network, 'validation', quantization.forward);
+        const first = await evaluateOn(session, network, 'validation', quantization.forward, stop.signal);
         if (first !== null) {
           run.journal.log('summary', {'train/startAccuracy': first.accuracy});
           session.reporter.line(`Before training: validation ${(100 * first.accuracy).toFixed(2)} %.`);
@@ -140,7 +140,8 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
         }
       },
       intervalMetrics: () => ({}),
-      validate: async () => (await evaluateOn(session, network, 'validation', quantization.forward))?.accuracy ?? null,
+      validate: async () =>
+        (await evaluateOn(session, network, 'validation', quantization.forward, stop.signal))?.accuracy ?? null,
       saveBest: () => writeModelFile(checkpoint, network.weights(), {strategy, learned: learnedValues(quantization)}),
       exportState: () => ({state: null, arrays: learnedValues(quantization)}),
       importState: (_, arrays) => void loadLearnedValues(quantization, arrays),
@@ -148,7 +149,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
     });
     network.load(readWeights(network.graph, checkpoint));
     loadLearnedValues(quantization, readModelFile(checkpoint).tensors);
-    const test = await evaluateOn(session, network, 'test', quantization.forward);
+    const test = await evaluateOn(session, network, 'test', quantization.forward, stop.signal);
     return {
       checkpoint,
       accuracy: {best: outcome.best?.accuracy ?? null, last: outcome.last, test: test!.accuracy},

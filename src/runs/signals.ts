@@ -1,5 +1,5 @@
 /** SIGINT, SIGTERM and a tracker's server ask the run to stop after the step in hand; a second signal ends the process at once. */
-import {ExitCode} from '../errors.ts';
+import {ExitCode, SdqError} from '../errors.ts';
 
 export interface StopSignal {
   /** The signal received, or undefined while the run may go on. */
@@ -8,7 +8,7 @@ export interface StopSignal {
   readonly request: (asker: string) => void;
   /** Who stopped the run: the signal's name or the asker. */
   readonly stoppedBy: () => string;
-  /** Aborts with the first signal: for requests and downloads. */
+  /** Aborts with the first signal, its reason an SdqError (exit 130 or 143): for evaluations, requests and downloads. */
   readonly signal: AbortSignal;
   /** Removes the handlers. */
   readonly dispose: () => void;
@@ -28,7 +28,7 @@ export function listenForStop(onFirst: (asker: string) => void): StopSignal {
     received = signal;
     stoppedBy = asker;
     onFirst(asker);
-    abort.abort();
+    abort.abort(new SdqError(`Stopped by ${asker}.`, {code: 'interrupted', exit: exitCodeOf(signal)}));
   };
   const handle = (signal: NodeJS.Signals): void => {
     if (signal !== 'SIGINT' && signal !== 'SIGTERM') return;

@@ -18,17 +18,21 @@ export interface Evaluation {
  * Of equal outputs the one with the lower index ranks higher; a label whose output is NaN is wrong.
  * @param options how weights and activations are quantized; nothing for full precision
  * @param onProgress batches done, and of how many
+ * @param signal ends it before the next batch
+ * @throws the signal's reason
  */
 export async function evaluate(
   network: Network,
   source: BatchSource,
   options: Pick<ForwardOptions, 'weight' | 'activation'> = {},
   onProgress?: (done: number, total: number) => void,
+  signal?: AbortSignal,
 ): Promise<Evaluation> {
   const [channels, height, width] = network.graph.input.shape as [number, number, number];
   let [top1, top5, loss, samples] = [0, 0, 0, 0];
   for (let index = 0; index < source.batchesPerEpoch; index++) {
     const batch = await source.batch(0, index);
+    signal?.throwIfAborted();
     const logits = tf.tidy(() => {
       const images = tf.tensor4d(batch.images, [batch.size, height, width, channels]);
       return network.forward(images, {...options, training: false});

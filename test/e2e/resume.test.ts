@@ -74,9 +74,9 @@ function bits(directory: string): unknown {
   return (JSON.parse(readFileSync(path.join(directory, 'strategy.json'), 'utf8')) as {layers: unknown}).layers;
 }
 
-async function freshFolder(name: string): Promise<string> {
+async function freshFolder(name: string, testImages = 64): Promise<string> {
   const cwd = path.join(folder, name);
-  writeSmallImages(path.join(cwd, 'images'), {train: 384, test: 64});
+  writeSmallImages(path.join(cwd, 'images'), {train: 384, test: testImages});
   writeFileSync(path.join(cwd, 'sdq.config.json'), JSON.stringify(config));
   return Promise.resolve(cwd);
 }
@@ -85,10 +85,14 @@ const runsOf = (cwd: string): string => path.join(cwd, '.sdq/runs');
 
 describe('a run that is interrupted', () => {
   let reference = '';
+  /** Of the whole run on this machine, in milliseconds. */
+  let wholeRun = 0;
   beforeAll(async () => {
     const cwd = await freshFolder('reference');
+    const start = performance.now();
     const {exitCode, stderr} = await sdq(['run', '--json'], {cwd});
     expect({exitCode, stderr}).toEqual({exitCode: 0, stderr: ''});
+    wholeRun = performance.now() - start;
     reference = path.join(runsOf(cwd), listRuns(runsOf(cwd))[0]!.id);
   }, 300_000);
 
@@ -100,7 +104,7 @@ describe('a run that is interrupted', () => {
     while (kills < 20 && !isFinished()) {
       const started = listRuns(runsOf(cwd)).length > 0;
       const {child, outcome} = startSdq(started ? ['run', '--resume', 'latest'] : ['run'], {cwd});
-      const ended = await Promise.race([outcome, setTimeout(300 + 900 * draw()).then(() => undefined)]);
+      const ended = await Promise.race([outcome, setTimeout((0.05 + 0.4 * draw()) * wholeRun).then(() => undefined)]);
       child.kill('SIGKILL');
       await outcome;
       if (ended === undefined) kills += 1;
@@ -158,6 +162,28 @@ describe('a run that is interrupted', () => {
     child.kill('SIGTERM');
     expect((await outcome).exitCode).toBe(143);
   }, 60_000);
+
+  test('by SIGTERM in an evaluation does not wait for its end, and is resumed at that evaluation', async () => {
+    const cwd = await freshFolder('evaluating', 8000);
+    const {child, outcome} = startSdq(['pretrain', '--set', 'pretrain.epochs=1'], {cwd});
+    const journal = (): string => {
+      const [run] = listRuns(runsOf(cwd));
+      return run === undefined ? '' : readFileSync(path.join(runsOf(cwd), run.id, 'events.jsonl'), 'utf8');
+    };
+    while (!journal().includes('pretrain/validationAccuracy')) {
+      if (child.exitCode !== null) throw new Error((await outcome).stderr);
+      await setTimeout(10);
+    }
+    child.kill('SIGTERM');
+    const {exitCode, stderr} = await outcome;
+    expect({exitCode, status: listRuns(runsOf(cwd))[0]!.status}).toEqual({exitCode: 143, status: 'interrupted'});
+    expect(stderr).toContain('Stopped by SIGTERM in an evaluation; the state is saved.');
+    expect(stderr).toContain('sdq pretrain --resume');
+    const resumed = await sdq(['pretrain', '--resume', 'latest', '--json'], {cwd});
+    expect(resumed).toMatchObject({exitCode: 0, stderr: ''});
+    const {accuracy} = JSON.parse(resumed.stdout) as {accuracy: number};
+    expect(accuracy).toBeGreaterThan(0.5);
+  }, 120_000);
 
   test('cannot be resumed while it runs, nor once it is finished, nor with other settings', async () => {
     const cwd = path.dirname(path.dirname(path.dirname(reference)));

@@ -45,6 +45,21 @@ test('top-1, top-5 and mean loss over whole and partial batches', async () => {
   ]);
 });
 
+test('a signal ends it with its reason before the next batch', async () => {
+  const stop = new AbortController();
+  const reason = new Error('enough');
+  let done = 0;
+  const source = rows([1, 1, 1], [[0], [0], [0]], [0, 0, 0]);
+  const progress = (batches: number): void => {
+    done = batches;
+    if (batches === 2) stop.abort(reason);
+  };
+  const {numTensors} = tf.memory();
+  await expect(evaluate(outputs(1), source, {}, progress, stop.signal)).rejects.toBe(reason);
+  expect(done).toBe(2);
+  expect(tf.memory().numTensors).toBe(numTensors);
+});
+
 test('equal outputs go to the lower index; NaN is never right; huge outputs keep the loss finite', async () => {
   const source = rows(
     [3, 2],
