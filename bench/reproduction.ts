@@ -33,6 +33,10 @@ const anew = [
 ];
 const teacherResnet56 = 'train.distillation.teacher={model: resnet56, weights: resnet56.safetensors}';
 
+const w3a4 = ['search.target.meanWeightBits=3', 'search.activationBits=4'];
+const uniform = ['search.method=uniform', 'search.target.meanWeightBits=2'];
+const midRise = 'quantizers.weights=mid-rise';
+
 /** What differs from `--config`. */
 const experiments: Readonly<Record<string, Experiment>> = {
   w2a32: {},
@@ -40,8 +44,11 @@ const experiments: Readonly<Record<string, Experiment>> = {
   'w2a32-50000': {searchOf: 'w2a32', set: ['data.validation=0']},
   'w2a32-anew': {searchOf: 'w2a32', set: anew},
   'w2a32-anew-resnet56': {searchOf: 'w2a32', set: [...anew, teacherResnet56]},
-  w3a4: {set: ['search.target.meanWeightBits=3', 'search.activationBits=4']},
-  uniform: {set: ['search.method=uniform', 'search.target.meanWeightBits=2']},
+  'w2a32-mid-rise': {set: [midRise]},
+  w3a4: {set: w3a4},
+  'w3a4-mid-rise': {set: [...w3a4, midRise]},
+  uniform: {set: uniform},
+  'uniform-mid-rise': {set: [...uniform, midRise]},
   'short-sdq': {set: ['train.epochs=2']},
   'short-interpolation': {set: ['search.method=interpolation', 'train.epochs=2']},
   'no-bin-regularization': {searchOf: 'w2a32', set: ['train.binRegularization.weight=0']},

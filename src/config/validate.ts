@@ -123,6 +123,7 @@ function expected(schema: JsonSchema): string {
     maximum: 'at most',
     exclusiveMaximum: 'below',
   }).flatMap(([keyword, words]) => (keyword in schema ? [`${words} ${shown(schema[keyword])}`] : []));
+  const limits = bounds.join(' and ');
   const kinds: Readonly<Record<string, string>> = {
     object: schema.properties === undefined ? 'a mapping' : `a mapping of ${Object.keys(schema.properties).join(', ')}`,
     array: `a list${minItems === undefined ? '' : ` of at least ${shown(minItems)}`}${uniqueItems === true ? ' different' : ''} ${
@@ -140,7 +141,7 @@ function expected(schema: JsonSchema): string {
     number: 'a number',
     boolean: 'true or false',
   };
-  return [kinds[String(type)] ?? 'another value', bounds.join(' and ')].filter(Boolean).join(' of ');
+  return `${kinds[String(type)] ?? 'another value'} ${limits.startsWith('at ') ? 'of ' : ''}${limits}`.trimEnd();
 }
 
 function shown(value: unknown): string {

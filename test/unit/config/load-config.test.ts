@@ -191,7 +191,7 @@ describe('what is wrong is said with file, place, value and rule', () => {
     ['engine: {threads: 0}', '/engine/threads: expected "auto" or a whole number of at least 1', undefined],
     [
       'data: {name: x, normalization: {mean: [0], std: [0]}}',
-      '/data/normalization/std/0: expected a number of above 0, found 0',
+      '/data/normalization/std/0: expected a number above 0, found 0',
       undefined,
     ],
     ['- 1', 'expected a mapping of settings, found a list', undefined],
