@@ -23,7 +23,7 @@ export function distillationLoss(
   labels: tf.Tensor,
   {temperature, hardLabelWeight}: DistillationOptions,
 ): tf.Tensor {
-  const soft = tf.softmax(tf.div(teacherLogits, temperature) as tf.Tensor2D);
+  const soft = tf.softmax(tf.div<tf.Tensor2D>(teacherLogits, temperature));
   const distilled = tf.mul(softCrossEntropy(tf.div(logits, temperature), soft), temperature ** 2);
   if (hardLabelWeight === 0) return distilled;
   return tf.add(distilled, tf.mul(softCrossEntropy(logits, labels), hardLabelWeight));
