@@ -186,7 +186,7 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
     );
     if (stop.received() !== undefined && !isFinished && !phase.isDone()) {
       await save();
-      throw interrupted(run, phase.name, stop, position.loop.step);
+      throw interrupted(run, stop, `after step ${position.loop.step} of ${phase.name}`);
     }
     return {steps: position.loop.step, best: position.best, last: position.last};
   } finally {
@@ -195,8 +195,9 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
   }
 }
 
-function interrupted(run: Run, phase: PhaseName, stop: StopSignal, step: number): SdqError {
-  return new SdqError(`Stopped by ${stop.stoppedBy()} after step ${step} of ${phase}; the state is saved.`, {
+/** @param where what the signal ended: `after step 7 of train` */
+export function interrupted(run: Run, stop: StopSignal, where: string): SdqError {
+  return new SdqError(`Stopped by ${stop.stoppedBy()} ${where}; the state is saved.`, {
     code: 'interrupted',
     exit: exitCodeOf(stop.received()!),
     suggestions: [resumeCommand(run.record().command, run.directory)],

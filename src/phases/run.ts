@@ -5,14 +5,14 @@ import {writeFileAtomic} from '../files.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {logArtifact, logImage, logTable} from '../runs/artifacts.ts';
 import {createRun, resumeCommand, resumeRun, type Run} from '../runs/run-directory.ts';
-import {exitCodeOf, listenForStop, type StopSignal} from '../runs/signals.ts';
+import {listenForStop, type StopSignal} from '../runs/signals.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 import {trackedRun, trackersOf, type TrackerSettings} from '../tracking/sync.ts';
 import type {End, TrackedRun} from '../tracking/tracker.ts';
 import {bitsChart} from './bits-chart.ts';
 import {evaluateOn} from './evaluate.ts';
-import type {PhaseContext} from './phase.ts';
+import {interrupted, type PhaseContext} from './phase.ts';
 import {pretrain} from './pretrain.ts';
 import {digits, inUnits, type Results, type SearchResult} from './results.ts';
 import {checkSearch, search} from './search.ts';
@@ -155,19 +155,11 @@ export async function withRun<T>(
   } catch (error) {
     endAfter(error, run);
     await trackers?.end(endOf(run));
-    throw error === stop.signal.reason ? stoppedInEvaluation(stop, run) : resumable(error, run);
+    // An evaluation that was stopped has nothing to save: it is done again.
+    throw error === stop.signal.reason ? interrupted(run, stop, 'in an evaluation') : resumable(error, run);
   } finally {
     stop.dispose();
   }
-}
-
-/** An evaluation has nothing to save: it is done again. */
-function stoppedInEvaluation(stop: StopSignal, run: Run): SdqError {
-  return new SdqError(`Stopped by ${stop.stoppedBy()} in an evaluation; the state is saved.`, {
-    code: 'interrupted',
-    exit: exitCodeOf(stop.received()!),
-    suggestions: [resumeCommand(run.record().command, run.directory)],
-  });
 }
 
 /** The error with the command that goes on from the last checkpoint; without one, or where it would fail again, as it is. */

@@ -9,7 +9,7 @@ import {parseSafetensors} from '../../src/graph/safetensors.ts';
 import {uniform} from '../../src/random.ts';
 import {readJournal} from '../../src/runs/journal.ts';
 import {listRuns} from '../../src/runs/run-directory.ts';
-import {sdq, startSdq} from '../helpers/sdq.ts';
+import {sdq, startSdq, type Started} from '../helpers/sdq.ts';
 import {writeSmallImages} from '../helpers/small-images.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
@@ -83,6 +83,19 @@ async function freshFolder(name: string, testImages = 64): Promise<string> {
 
 const runsOf = (cwd: string): string => path.join(cwd, '.sdq/runs');
 
+/** Waits until the journal of the folder's run has the text. */
+async function journalHas(text: string, cwd: string, {child, outcome}: Started): Promise<void> {
+  const journal = (): string => {
+    const [run] = listRuns(runsOf(cwd));
+    const file = run === undefined ? undefined : path.join(runsOf(cwd), run.id, 'events.jsonl');
+    return file !== undefined && existsSync(file) ? readFileSync(file, 'utf8') : '';
+  };
+  while (!journal().includes(text)) {
+    if (child.exitCode !== null) throw new Error((await outcome).stderr);
+    await setTimeout(10);
+  }
+}
+
 describe('a run that is interrupted', () => {
   let reference = '';
   /** Of the whole run on this machine, in milliseconds. */
@@ -128,18 +141,10 @@ describe('a run that is interrupted', () => {
 
   test('by SIGINT saves its state, exits with 130, names the command that goes on, and that one ends the same', async () => {
     const cwd = await freshFolder('stopped');
-    const {child, outcome} = startSdq(['run'], {cwd});
-    const journal = (): string | undefined => {
-      const [run] = listRuns(runsOf(cwd));
-      const file = run === undefined ? undefined : path.join(runsOf(cwd), run.id, 'events.jsonl');
-      return file !== undefined && existsSync(file) ? readFileSync(file, 'utf8') : undefined;
-    };
-    while (!(journal() ?? '').includes('search/loss')) {
-      if (child.exitCode !== null) throw new Error((await outcome).stderr);
-      await setTimeout(20);
-    }
-    child.kill('SIGINT');
-    const {exitCode, stderr} = await outcome;
+    const started = startSdq(['run'], {cwd});
+    await journalHas('search/loss', cwd, started);
+    started.child.kill('SIGINT');
+    const {exitCode, stderr} = await started.outcome;
     const [run] = listRuns(runsOf(cwd));
     expect({exitCode, status: run!.status, code: run!.exitCode}).toEqual({
       exitCode: 130,
@@ -165,17 +170,10 @@ describe('a run that is interrupted', () => {
 
   test('by SIGTERM in an evaluation does not wait for its end, and is resumed at that evaluation', async () => {
     const cwd = await freshFolder('evaluating', 8000);
-    const {child, outcome} = startSdq(['pretrain', '--set', 'pretrain.epochs=1'], {cwd});
-    const journal = (): string => {
-      const [run] = listRuns(runsOf(cwd));
-      return run === undefined ? '' : readFileSync(path.join(runsOf(cwd), run.id, 'events.jsonl'), 'utf8');
-    };
-    while (!journal().includes('pretrain/validationAccuracy')) {
-      if (child.exitCode !== null) throw new Error((await outcome).stderr);
-      await setTimeout(10);
-    }
-    child.kill('SIGTERM');
-    const {exitCode, stderr} = await outcome;
+    const started = startSdq(['pretrain', '--set', 'pretrain.epochs=1'], {cwd});
+    await journalHas('pretrain/validationAccuracy', cwd, started);
+    started.child.kill('SIGTERM');
+    const {exitCode, stderr} = await started.outcome;
     expect({exitCode, status: listRuns(runsOf(cwd))[0]!.status}).toEqual({exitCode: 143, status: 'interrupted'});
     expect(stderr).toContain('Stopped by SIGTERM in an evaluation; the state is saved.');
     expect(stderr).toContain('sdq pretrain --resume');
