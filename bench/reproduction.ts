@@ -37,6 +37,14 @@ const w3a4 = ['search.target.meanWeightBits=3', 'search.activationBits=4'];
 const uniform = ['search.method=uniform', 'search.target.meanWeightBits=2'];
 const midRise = 'quantizers.weights=mid-rise';
 
+/** Phase 2 by soft outputs: nearly all images have a gradient then, so the learning rate is lower; of all 50,000 images, as the weights it starts from. */
+const soft = [
+  'data.validation=0',
+  'train.epochs=9',
+  'train.distillation.temperature=4',
+  'train.optimizer.learningRate=0.004',
+];
+
 /** What differs from `--config`. */
 const experiments: Readonly<Record<string, Experiment>> = {
   w2a32: {},
@@ -44,11 +52,15 @@ const experiments: Readonly<Record<string, Experiment>> = {
   'w2a32-50000': {searchOf: 'w2a32', set: ['data.validation=0']},
   'w2a32-anew': {searchOf: 'w2a32', set: anew},
   'w2a32-anew-resnet56': {searchOf: 'w2a32', set: [...anew, teacherResnet56]},
+  'w2a32-soft': {searchOf: 'w2a32', set: soft},
   'w2a32-mid-rise': {set: [midRise]},
+  'w2a32-mid-rise-soft': {searchOf: 'w2a32-mid-rise', set: [midRise, ...soft]},
   w3a4: {set: w3a4},
   'w3a4-mid-rise': {set: [...w3a4, midRise]},
+  'w3a4-mid-rise-soft': {set: [...w3a4, midRise, ...soft, 'train.epochs=5']},
   uniform: {set: uniform},
   'uniform-mid-rise': {set: [...uniform, midRise]},
+  'uniform-mid-rise-soft': {searchOf: 'uniform-mid-rise', set: [midRise, ...soft]},
   'short-sdq': {set: ['train.epochs=2']},
   'short-interpolation': {set: ['search.method=interpolation', 'train.epochs=2']},
   'no-bin-regularization': {searchOf: 'w2a32', set: ['train.binRegularization.weight=0']},
