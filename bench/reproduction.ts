@@ -37,7 +37,15 @@ const w3a4 = ['search.target.meanWeightBits=3', 'search.activationBits=4'];
 const uniform = ['search.method=uniform', 'search.target.meanWeightBits=2'];
 const midRise = 'quantizers.weights=mid-rise';
 
-/** Phase 2 by soft outputs: nearly all images have a gradient then, so the learning rate is lower; of all 50,000 images, as the weights it starts from. */
+/** What all experiments have where they say nothing else. */
+const hard = [
+  'quantizers.weights=symmetric',
+  'data.validation=5000',
+  'train.epochs=14',
+  'train.distillation.temperature=1',
+  'train.optimizer.learningRate=0.02',
+];
+/** A temperature gives nearly all images a gradient, so the learning rate is lower. */
 const soft = [
   'data.validation=0',
   'train.epochs=9',
@@ -45,8 +53,9 @@ const soft = [
   'train.optimizer.learningRate=0.004',
 ];
 
-/** What differs from `--config`. */
+/** What differs from `--config` and `hard`. */
 const experiments: Readonly<Record<string, Experiment>> = {
+  example: {set: [midRise, ...soft, 'train.epochs=14']},
   w2a32: {},
   'w2a32-long': {set: ['train.epochs=40']},
   'w2a32-50000': {searchOf: 'w2a32', set: ['data.validation=0']},
@@ -146,7 +155,7 @@ function run(name: string, seed: string): void {
       args.push('train', '--strategy', file('strategy.json'), '--checkpoint', file('searched.safetensors'));
     }
     args.push('--config', values.config, '--set', `runs.directory=${folder}`, '--set', `seed=${seed}`);
-    for (const setting of [...(experiment.set ?? []), ...values.set]) args.push('--set', setting);
+    for (const setting of [...hard, ...(experiment.set ?? []), ...values.set]) args.push('--set', setting);
   }
   mkdirSync(folder, {recursive: true});
   process.stderr.write(`${name}, seed ${seed}: sdq ${args.join(' ')}\n`);
