@@ -13,6 +13,8 @@ import {parseArgs} from 'node:util';
 import {table} from '../src/cli/table.ts';
 
 interface Experiment {
+  /** Without `hard`: `--config` as it is. */
+  readonly asConfigured?: true;
   readonly set?: readonly string[];
   /** Phase 2 only, from what this experiment's search of the same seed found. */
   readonly searchOf?: string;
@@ -37,7 +39,7 @@ const w3a4 = ['search.target.meanWeightBits=3', 'search.activationBits=4'];
 const uniform = ['search.method=uniform', 'search.target.meanWeightBits=2'];
 const midRise = 'quantizers.weights=mid-rise';
 
-/** What all experiments have where they say nothing else. */
+/** What an experiment has where it says nothing else. */
 const hard = [
   'quantizers.weights=symmetric',
   'data.validation=5000',
@@ -55,7 +57,7 @@ const soft = [
 
 /** What differs from `--config` and `hard`. */
 const experiments: Readonly<Record<string, Experiment>> = {
-  example: {set: [midRise, ...soft, 'train.epochs=14']},
+  example: {asConfigured: true},
   w2a32: {},
   'w2a32-long': {set: ['train.epochs=40']},
   'w2a32-50000': {searchOf: 'w2a32', set: ['data.validation=0']},
@@ -155,7 +157,8 @@ function run(name: string, seed: string): void {
       args.push('train', '--strategy', file('strategy.json'), '--checkpoint', file('searched.safetensors'));
     }
     args.push('--config', values.config, '--set', `runs.directory=${folder}`, '--set', `seed=${seed}`);
-    for (const setting of [...hard, ...(experiment.set ?? []), ...values.set]) args.push('--set', setting);
+    const base = experiment.asConfigured ? [] : hard;
+    for (const setting of [...base, ...(experiment.set ?? []), ...values.set]) args.push('--set', setting);
   }
   mkdirSync(folder, {recursive: true});
   process.stderr.write(`${name}, seed ${seed}: sdq ${args.join(' ')}\n`);
