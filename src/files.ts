@@ -1,6 +1,9 @@
 /** Reading and writing whole files, with errors a user can act on. */
 import {
+  accessSync,
   closeSync,
+  constants,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -10,6 +13,7 @@ import {
   statSync,
   writeSync,
   readFileSync,
+  type Stats,
 } from 'node:fs';
 import path from 'node:path';
 import {isNativeError} from 'node:util/types';
@@ -108,24 +112,52 @@ export function syncFolder(folder: string): void {
 }
 
 /**
+ * Before long work that ends with `writeFileAtomic`: fails where that is bound to fail.
+ * @throws SdqError (exit 6) when a folder has the file's name, or the nearest folder that exists is none or takes no files
+ */
+export function checkWritable(file: string): void {
+  try {
+    if (statSync(file, {throwIfNoEntry: false})?.isDirectory() === true) throw systemError('EISDIR');
+    let folder = path.dirname(path.resolve(file));
+    while (!existsSync(folder)) folder = path.dirname(folder);
+    if (!statSync(folder).isDirectory()) throw systemError('ENOTDIR');
+    accessSync(folder, constants.W_OK);
+  } catch (error) {
+    throw fileError(error, 'write', file);
+  }
+}
+
+function systemError(code: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(reasons[code]), {code});
+}
+
+/** @throws SdqError (exit 3) when the file is missing or not a regular one */
+export function checkFile(file: string): Stats {
+  try {
+    const stat = statSync(file);
+    if (stat.isFile()) return stat;
+  } catch (error) {
+    throw fileError(error, 'read', file);
+  }
+  throw new SdqError(`Cannot read ${file}: it is not a regular file.`, {
+    code: 'not-a-file',
+    exit: ExitCode.invalidInput,
+  });
+}
+
+/**
  * Reads a whole file of at most `limit` bytes.
  * @throws SdqError (exit 3) when it is missing, unreadable, not a regular file, or larger.
  */
 export function readFileBounded(file: string, limit: number): Uint8Array {
+  const {size} = checkFile(file);
+  if (size > limit) {
+    throw new SdqError(`${file} has ${size} bytes; at most ${limit} are read.`, {
+      code: 'file-too-large',
+      exit: ExitCode.invalidInput,
+    });
+  }
   try {
-    const stat = statSync(file);
-    if (!stat.isFile()) {
-      throw new SdqError(`Cannot read ${file}: it is not a regular file.`, {
-        code: 'not-a-file',
-        exit: ExitCode.invalidInput,
-      });
-    }
-    if (stat.size > limit) {
-      throw new SdqError(`${file} has ${stat.size} bytes; at most ${limit} are read.`, {
-        code: 'file-too-large',
-        exit: ExitCode.invalidInput,
-      });
-    }
     return readFileSync(file);
   } catch (error) {
     throw fileError(error, 'read', file);

@@ -5,6 +5,7 @@ import {Flags} from '@oclif/core';
 
 import type {Source} from '../config/overrides.ts';
 import {ExitCode, SdqError} from '../errors.ts';
+import {checkFile, checkWritable} from '../files.ts';
 import {trackersFailed} from './trackers-failed.ts';
 import type {Run} from '../runs/run-directory.ts';
 import type {RunContext} from '../phases/run.ts';
@@ -24,6 +25,11 @@ export const runFlags = {
   }),
 };
 
+/** The weights of a teacher that is another network. */
+export function teacherFile({teacher}: JobConfig['train']['distillation']): string | undefined {
+  return typeof teacher === 'string' ? undefined : teacher.weights;
+}
+
 /** Everything a run looks up. */
 const kinds: readonly Kind[] = [
   'engine',
@@ -39,28 +45,34 @@ const kinds: readonly Kind[] = [
 export abstract class RunCommand extends SdqCommand {
   /**
    * Makes or resumes a run and gives it to `body`; a failed check sets the exit code and the result is still printed.
-   * @param options.flags of `runFlags`
+   * @param options.flags of `runFlags`, and `--output`
    * @param options.tried settings over all others, that flags of the command stand for
-   * @param options.check throws where a new run lacks something, before its folder is made
+   * @param options.reads the files that a new run reads; throws where it lacks one. They and `--output` are looked at before its folder is made
    */
   protected async makeRun<T>({
     command,
-    flags: {resume, 'tracker-strict': strict},
+    flags: {resume, 'tracker-strict': strict, output},
     tried,
-    check,
+    reads = () => [],
     body,
   }: {
     readonly command: 'pretrain' | 'search' | 'train' | 'run';
-    readonly flags: {readonly resume: string | undefined; readonly 'tracker-strict': boolean};
+    readonly flags: {
+      readonly resume: string | undefined;
+      readonly 'tracker-strict': boolean;
+      readonly output: string | undefined;
+    };
     readonly tried?: Source | undefined;
-    readonly check?: (config: JobConfig) => void;
+    readonly reads?: (config: JobConfig) => readonly (string | undefined)[];
     readonly body: (context: RunContext) => Promise<{readonly result: T; readonly failure?: SdqError | undefined}>;
   }): Promise<{readonly result: T; readonly run: Run}> {
     const settings =
       resume === undefined
         ? await this.settings({require: ['model', 'data'], kinds, ...(tried === undefined ? {} : {tried})})
         : undefined;
-    if (settings !== undefined) check?.(settings.config);
+    const inputs = settings === undefined ? [] : reads(settings.config);
+    for (const input of inputs) if (input !== undefined) checkFile(input);
+    if (output !== undefined) checkWritable(output);
     // A resumed run has its own settings; those at hand only say where the runs are.
     const {config, file} = settings ?? (await this.settings({kinds: []}));
     const base = file === undefined ? process.cwd() : path.dirname(file);

@@ -1,7 +1,7 @@
 import {Flags} from '@oclif/core';
 
 import {copyOutput, percent} from '../cli/output.ts';
-import {RunCommand, runFlags} from '../cli/run-command.ts';
+import {RunCommand, runFlags, teacherFile} from '../cli/run-command.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
 import {table} from '../cli/table.ts';
 import type {Accuracy, TrainingAccuracy} from '../phases/results.ts';
@@ -37,6 +37,7 @@ interrupted run goes on with --resume, to the same result.`;
     const {result, run} = await this.makeRun({
       command: 'run',
       flags,
+      reads: ({model, train: {distillation}}) => [model.weights, teacherFile(distillation)],
       async body(context) {
         const {runAll} = await import('../phases/run.ts');
         return runAll(context);

@@ -46,8 +46,9 @@ export default class Search extends RunCommand {
         flags.pareto === undefined
           ? undefined
           : {name: `--pareto ${flags.pareto}`, base: process.cwd(), values: {search: {pareto: flags.pareto}}},
-      check({model}) {
+      reads({model}) {
         if (model.weights === undefined) throw noWeights();
+        return [model.weights];
       },
       async body({session, phase, context, run}) {
         const {weights} = session.config.model;

@@ -1,7 +1,7 @@
 import {Flags} from '@oclif/core';
 
 import {copyOutput, percent} from '../cli/output.ts';
-import {RunCommand, runFlags} from '../cli/run-command.ts';
+import {RunCommand, runFlags, teacherFile} from '../cli/run-command.ts';
 import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {TrainingAccuracy} from '../phases/results.ts';
@@ -35,9 +35,10 @@ export default class Train extends RunCommand {
     const {result, run} = await this.makeRun({
       command: 'train',
       flags,
-      check({model}) {
+      reads({model, train: {distillation}}) {
         if (flags.strategy === undefined) throw missing('--strategy FILE');
         if (model.weights === undefined && flags.checkpoint === undefined) throw missing('model.weights');
+        return [flags.strategy, flags.checkpoint, model.weights, teacherFile(distillation)];
       },
       async body({session: {config}, phase, context, run}) {
         const [{train}, {readStrategy}] = await Promise.all([

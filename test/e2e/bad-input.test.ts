@@ -122,6 +122,21 @@ describe('settings that do not fit the data or the model are refused before anyt
   });
 });
 
+describe('what a run would only find out later is told before it has a folder', () => {
+  test.each([
+    [['search', '--set', 'model.weights=absent.safetensors'], 3, 'absent.safetensors: no such file'],
+    [['train', '--strategy', 'absent.json', '--checkpoint', 'fp.safetensors'], 3, 'absent.json: no such file'],
+    [['train', '--strategy', 'good.json', '--checkpoint', 'images'], 3, 'images: it is not a regular file'],
+    [['pretrain', '--output', 'images'], 6, 'images: it is a folder'],
+    [['run', '--output', 'good.json/quantized.safetensors'], 6, 'a part of the path is not a folder'],
+  ] as const)('%j', async (args, exit, message) => {
+    const runs = (): string[] => readdirSync(inFolder('.sdq/runs'));
+    const before = runs();
+    expect(await failure(args, cwd, exit)).toContain(message);
+    expect(runs()).toEqual(before);
+  });
+});
+
 describe('a strategy', () => {
   interface Layer {
     name: string;
