@@ -1,8 +1,9 @@
 /** The built command's real `--json` output against its published schema. Needs `npm run build`. */
-import {cpSync, mkdtempSync, writeFileSync} from 'node:fs';
+import {cpSync, mkdtempSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {describe, expect, test} from '@jest/globals';
+import {parse} from 'yaml';
 
 import {resultProblems, root} from '../helpers/result-schemas.ts';
 import {sdq} from '../helpers/sdq.ts';
@@ -119,6 +120,13 @@ test('init does not overwrite', async () => {
   const {exitCode, stderr} = await sdq(['init', '--template', 'image-folder'], {cwd});
   expect(exitCode).toBe(3);
   expect(stderr).toContain('is not overwritten');
+});
+
+test('the template of ResNet20 has the settings that docs/reproduction.md measured: those of the example', () => {
+  const settings = (file: string): unknown => parse(readFileSync(path.join(root, file), 'utf8'));
+  const example = settings('examples/cifar10-resnet20/sdq.config.yaml');
+  expect(example).toMatchObject({model: {name: 'resnet20'}});
+  expect(settings('templates/cifar10-resnet20.yaml')).toEqual(example);
 });
 
 /** One tensor of cnn-small, linear.bias. */
