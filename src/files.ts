@@ -119,7 +119,8 @@ export function checkWritable(file: string): void {
   try {
     if (statSync(file, {throwIfNoEntry: false})?.isDirectory() === true) throw systemError('EISDIR');
     let folder = path.dirname(path.resolve(file));
-    while (!existsSync(folder)) folder = path.dirname(folder);
+    // A drive that is not there is its own parent.
+    while (!existsSync(folder) && folder !== path.dirname(folder)) folder = path.dirname(folder);
     if (!statSync(folder).isDirectory()) throw systemError('ENOTDIR');
     accessSync(folder, constants.W_OK);
   } catch (error) {
