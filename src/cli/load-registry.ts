@@ -1,13 +1,14 @@
 /** Fills a registry: the built-ins, the plugins that oclif knows, and those that the config names. */
 import {ModuleLoader, type Config as OclifConfig} from '@oclif/core';
 
+import {checkDefinition} from '../config/check-definition.ts';
 import {Registry, type Kind} from '../plugins/registry.ts';
 import {event, fillRegistry, namedPlugin} from './plugin-hooks.ts';
 
 /**
  * @param named `plugins` of the config: package names, or folders that start with `.` or are absolute
  * @param base folder from which they are resolved
- * @throws SdqError (exit 3) when a package is missing, has no such hook, or its hook fails
+ * @throws SdqError (exit 3) when a package is missing, has no such hook, its hook fails, or what it adds is no definition
  */
 export async function loadRegistry(
   config: OclifConfig,
@@ -24,7 +25,9 @@ export async function loadRegistry(
   );
   const installed = new Set(known.map(({name}) => name));
   const others = named.flatMap((name, i) => namedPlugin(name, base, i)).filter(({name}) => !installed.has(name));
-  return fillRegistry([...known, ...others], kinds);
+  const registry = await fillRegistry([...known, ...others], kinds);
+  for (const {definition, source} of registry.additions) checkDefinition(definition, source);
+  return registry;
 }
 
 /** Folders of the packages, beside sdq itself, that oclif knows to have the hook: `namedPlugin` finds them again. */

@@ -10,16 +10,19 @@ import {isMapping, type JsonSchema} from './schema.ts';
  * Fills the defaults into `settings` (in place) and checks it.
  *
  * @param sources where the settings come from, the last wins: an error names the one that its value came from
+ * @param at keys that lead to `settings` in the sources
  * @throws SdqError (exit 3) about the first thing that is wrong
  */
 export function validateSettings(
-  settings: Record<string, unknown>,
+  settings: unknown,
   schema: JsonSchema,
   sources: readonly Source[],
+  at: readonly string[] = [],
 ): void {
   const problem = firstProblem(settings, schema);
   if (problem === undefined) return;
-  const {message, place, suggestions} = problem;
+  const {message, suggestions} = problem;
+  const place = at.map((key) => `/${escaped(key)}`).join('') + problem.place;
   const source = sourceOf(place, sources);
   throw new SdqError(`${source}: ${place === '' ? '' : `${place}: `}${message}`, {
     code: 'invalid-config',
@@ -42,27 +45,47 @@ export function firstProblem(value: unknown, schema: JsonSchema): Problem | unde
   return validate(value) ? undefined : describe(mostTelling(validate.errors ?? []));
 }
 
-const validators = new WeakMap<JsonSchema, ValidateFunction>();
+/** By the text of their schema: profiles of one family, and the configs of a sweep, have equal ones. */
+const validators = new Map<string, ValidateFunction>();
 
 function compiled(schema: JsonSchema): ValidateFunction {
-  const known = validators.get(schema);
+  const text = JSON.stringify(schema);
+  const known = validators.get(text);
   if (known !== undefined) return known;
-  const ajv = new Ajv2020({
+  // Schemas are checked elsewhere, ours by tests and those of plugins when they register: that takes as long as the rest.
+  const validate = ajv({validateSchema: false}).compile(schema);
+  validators.set(text, validate);
+  return validate;
+}
+
+/** @returns why a schema cannot be used; undefined when it can */
+export function schemaProblem(schema: JsonSchema): string | undefined {
+  try {
+    ajv({validateSchema: true}).compile(schema);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function ajv(options: {readonly validateSchema: boolean}): Ajv2020 {
+  const validators = new Ajv2020({
+    ...options,
     allErrors: true,
+    // A validator runs once or twice a process: to optimize its code takes longer than it saves.
+    code: {optimize: false},
     strict: false,
     strictNumbers: true,
     useDefaults: true,
     verbose: true,
     logger: false,
   });
-  ajv.addFormat('path', true);
-  ajv.addFormat('hardware', true);
+  validators.addFormat('path', true);
+  validators.addFormat('hardware', true);
   // The two of a sweep file: its writer's 1.0 and 1 are one number here.
-  ajv.addFormat('integer', {type: 'number', validate: Number.isInteger});
-  ajv.addFormat('float', {type: 'number', validate: Number.isFinite});
-  const validate = ajv.compile(schema);
-  validators.set(schema, validate);
-  return validate;
+  validators.addFormat('integer', {type: 'number', validate: Number.isInteger});
+  validators.addFormat('float', {type: 'number', validate: Number.isFinite});
+  return validators;
 }
 
 /** An unknown key explains most; of a choice (`anyOf`) the branch that fits the value's type, else the choice itself. */
@@ -80,6 +103,9 @@ function mostTelling(errors: readonly ErrorObject[]): ErrorObject {
   return candidates.find(({keyword}) => keyword === 'additionalProperties') ?? candidates[0] ?? errors[0]!;
 }
 
+/** A key in a JSON pointer. */
+const escaped = (key: string): string => key.replaceAll('~', '~0').replaceAll('/', '~1');
+
 const takesMapping = (branches: readonly JsonSchema[]): boolean => branches.some(({type}) => type === 'object');
 
 function describe(error: ErrorObject): Problem {
@@ -89,7 +115,7 @@ function describe(error: ErrorObject): Problem {
     const known = Object.keys((parentSchema as JsonSchema).properties ?? {}).filter((name) => !name.startsWith('$'));
     return {
       message: `unknown key "${key}". ${known.length === 0 ? 'No key is allowed here' : `Known here: ${known.join(', ')}`}.`,
-      place: `${instancePath}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`,
+      place: `${instancePath}/${escaped(key)}`,
       suggestions: didYouMean(key, known),
     };
   }

@@ -254,6 +254,11 @@ export class Registry {
       .map(({definition}) => definition as Definitions[K]);
   }
 
+  /** What packages other than sdq have added, with their names. */
+  get additions(): readonly {readonly definition: Definitions[Kind]; readonly source: string}[] {
+    return [...this.#entries.values()].filter(({source}) => source !== 'sdq');
+  }
+
   /** The package that defined it. */
   source(kind: Kind, name: string): string {
     return this.#entries.get(`${kind} ${name}`)?.source ?? '';

@@ -60,9 +60,15 @@ test.each([
   ['a package that is not there', 'sdq-plugin-missing', 'is not installed'],
   ['a package without the hook', './node_modules/sdq/node_modules/yaml', 'has no oclif hook sdq:register'],
   ['a package whose hook throws', './broken', 'The plugin broken failed to register: it broke'],
+  [
+    'a definition that is none',
+    './half',
+    'The plugin half registers the model "half", which cannot be used: "summary"',
+  ],
   ['a name that is taken', './taken', 'model "resnet20" is defined by two packages: sdq and taken.'],
 ])('%s is named', async (_, name, message) => {
   writePlugin('broken', `export default async () => { throw new Error('it broke'); };`);
+  writePlugin('half', `export default async ({registry}) => registry.add({kind: 'model', name: 'half'});`);
   writePlugin('taken', `export default async ({registry}) => registry.add({kind: 'model', name: 'resnet20'});`);
   const {exitCode, stderr} = await run('model', 'list', '--set', `plugins=[${name}]`);
   expect(stderr).toContain(message);
