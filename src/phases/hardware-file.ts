@@ -4,7 +4,7 @@ import {createRequire} from 'node:module';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 
-import {expand, isMapping, merge, type JsonSchema} from '../config/schema.ts';
+import {expand, isMapping, type JsonSchema} from '../config/schema.ts';
 import {validateSettings} from '../config/validate.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {checkProfile} from '../hardware/check-profile.ts';
@@ -88,44 +88,43 @@ function profileOf(file: string): HardwareProfile {
 /** @param file where the value comes from, for messages @throws SdqError (exit 3) */
 export function checkedProfile(value: unknown, file: string): HardwareProfile {
   const profile = structuredClone(value) as Record<string, unknown>;
-  validateSettings(profile, schemaFor(profile), [{name: file, base: '', values: profile}]);
+  const check = (part: unknown, by: JsonSchema, ...place: readonly string[]): void =>
+    validateSettings(part, by, [{name: file, base: '', values: profile}], place);
+  check(profile, outline);
+  const {costModel} = profile;
+  check(costModel, branch(families, 'family', costModel) ?? families.at(-1)!, 'costModel');
+  const formats = profile['formats'] as Readonly<Record<string, unknown>>;
+  for (const [name, format] of Object.entries(formats)) {
+    check(format, branch(formatTypes, 'type', format) ?? formatOfUnknownType, 'formats', name);
+  }
   const checked = profile as unknown as HardwareProfile;
   checkProfile(checked, file);
   return checked;
 }
 
-/** The schema with the choices decided that `family` and `type` decide, so that an error is about the branch that is meant. */
-function schemaFor(profile: unknown): JsonSchema {
-  const schema = expand(require('../../schemas/hardware.schema.json') as JsonSchema);
-  const properties = schema.properties!;
-  const {costModel, formats} = isMapping(profile) ? profile : {};
-  const families = choices(properties['costModel']!);
-  const family = keyOf(costModel, 'family');
-  const types = choices(properties['formats']!['additionalProperties'] as JsonSchema);
-  return merge(schema, {
-    properties: {
-      costModel: {anyOf: [branch(families, 'family', family) ?? families.at(-1)]},
-      formats: {
-        properties: Object.fromEntries(
-          Object.entries(isMapping(formats) ? formats : {}).map(([name, format]) => [
-            name,
-            branch(types, 'type', keyOf(format, 'type')) ?? {
-              type: 'object',
-              required: ['type'],
-              properties: {type: {enum: types.map(({properties}) => properties!['type']!['const'])}},
-            },
-          ]),
-        ),
-      },
-    },
-  }) as JsonSchema;
-}
-
 const choices = ({anyOf}: JsonSchema): readonly JsonSchema[] => anyOf as readonly JsonSchema[];
 
-const keyOf = (value: unknown, key: string): unknown => (isMapping(value) ? value[key] : undefined);
+const schema = expand(require('../../schemas/hardware.schema.json') as JsonSchema);
+const families = choices(schema.properties!['costModel']!);
+const formatTypes = choices(schema.properties!['formats']!['additionalProperties'] as JsonSchema);
+const formatOfUnknownType: JsonSchema = {
+  type: 'object',
+  required: ['type'],
+  properties: {type: {enum: formatTypes.map(({properties}) => properties!['type']!['const'])}},
+};
 
-/** The choice whose `key` is this value. */
-function branch(schemas: readonly JsonSchema[], key: string, value: unknown): JsonSchema | undefined {
+/** The schema without what `family` and `type` decide: that is checked by the choice that is meant, which an error is then about. */
+const outline: JsonSchema = {
+  ...schema,
+  properties: {
+    ...schema.properties,
+    costModel: {},
+    formats: {...schema.properties!['formats'], additionalProperties: {}},
+  },
+};
+
+/** The choice that has the part's value of `key`. */
+function branch(schemas: readonly JsonSchema[], key: string, part: unknown): JsonSchema | undefined {
+  const value = isMapping(part) ? part[key] : undefined;
   return value === undefined ? undefined : schemas.find(({properties}) => properties![key]!['const'] === value);
 }

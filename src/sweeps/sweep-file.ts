@@ -6,7 +6,6 @@ import {createHash} from 'node:crypto';
 import {createRequire} from 'node:module';
 import path from 'node:path';
 
-import {Ajv2020} from 'ajv/dist/2020.js';
 import {isScalar, parseDocument, visit, type Document} from 'yaml';
 
 import type {Source} from '../config/overrides.ts';
@@ -78,14 +77,6 @@ const outerSchema: JsonSchema = {
   },
 };
 
-/** Whether the file fits the published schema. */
-function isValid(content: unknown): boolean {
-  const ajv = new Ajv2020({strict: false, logger: false});
-  ajv.addFormat('integer', {type: 'number', validate: Number.isInteger});
-  ajv.addFormat('float', {type: 'number', validate: Number.isFinite});
-  return ajv.validate(schema, content);
-}
-
 /** @throws SdqError (exit 3) when the file cannot be read */
 export const readSweepText = (file: string): string => new TextDecoder().decode(readFileBounded(file, maximumBytes));
 
@@ -139,7 +130,9 @@ export function parseSweep(
     ...(earlyTerminate === undefined ? [] : bracketProblems(earlyTerminate)),
     ...(method === 'grid' ? gridProblems(parameters) : []),
   ];
-  if (problems.length === 0 && !isValid(content)) problems.push(problem('does not fit schemas/sweep.schema.json.'));
+  // A copy: the check fills defaults in.
+  const fits = (): boolean => firstProblem(structuredClone(content), schema) === undefined;
+  if (problems.length === 0 && !fits()) problems.push(problem('does not fit schemas/sweep.schema.json.'));
   const sweep: Sweep = {
     file,
     digest: createHash('sha256').update(text).digest('hex'),
