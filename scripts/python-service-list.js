@@ -6,6 +6,6 @@ export const pythonServices = {mlflow: 'mlflow[auth]==3.17.2', wandb: 'wandb==0.
 
 /** The virtual environment of a service: outside the repository, kept between runs. */
 export function serviceFolder(name) {
-  const cache = process.env.SDQ_TEST_CACHE ?? path.join(os.homedir(), '.cache', 'sdq-test');
+  const cache = process.env.TEST_CACHE ?? path.join(os.homedir(), '.cache', 'sdq-test');
   return path.join(cache, pythonServices[name].replace(/\[.*\]/, '').replace('==', '-'));
 }

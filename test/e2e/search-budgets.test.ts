@@ -80,7 +80,7 @@ test('two budgets, learned inputs, three strategies on the way: valid for the de
 
   const killed = freshFolder('killed');
   const root = path.join(killed, '.sdq/runs');
-  const draw = uniform(Number(process.env['SDQ_TEST_SEED'] ?? 2), 'bench');
+  const draw = uniform(Number(process.env['TEST_SEED'] ?? 2), 'bench');
   const isFinished = (): boolean => listRuns(root)[0]?.status === 'finished';
   const lines = (): number => {
     const [run] = listRuns(root);

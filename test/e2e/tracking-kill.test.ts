@@ -68,7 +68,7 @@ test(
       WANDB_API_KEY: 'of the test',
     };
     const work = Object.entries(settings).map(([name, options]) => ({name, ...options}));
-    const draw = uniform(Number(process.env['SDQ_TEST_SEED'] ?? 1), 'bench');
+    const draw = uniform(Number(process.env['TEST_SEED'] ?? 1), 'bench');
     for (let kill = 0; kill < kills; kill++) {
       const child = spawn(process.execPath, [writer, JSON.stringify(run), JSON.stringify(work)], {
         env,
