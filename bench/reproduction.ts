@@ -70,6 +70,10 @@ const experiments: Readonly<Record<string, Experiment>> = {
   w3a4: {set: w3a4},
   'w3a4-mid-rise': {set: [...w3a4, midRise]},
   'w3a4-mid-rise-soft': {set: [...w3a4, midRise, ...soft, 'train.epochs=5']},
+  'w3a4-mid-rise-soft-resnet56': {
+    searchOf: 'w3a4-mid-rise-soft',
+    set: [...w3a4, midRise, ...soft, 'train.epochs=5', teacherResnet56],
+  },
   uniform: {set: uniform},
   'uniform-soft': {set: [...uniform, ...soft]},
   'uniform-mid-rise': {set: [...uniform, midRise]},
