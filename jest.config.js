@@ -7,8 +7,6 @@ export default {
   transform: {
     '\\.ts$': ['@swc/jest', {jsc: {target: 'es2022', parser: {syntax: 'typescript'}}, module: {type: 'es6'}}],
   },
-  // The default leaves a core free, which is half of the two that CI has.
-  maxWorkers: '100%',
   testTimeout: 60_000,
   verbose: true,
   reporters: ['default', '<rootDir>/test/helpers/closing-line-reporter.js'],
