@@ -45,7 +45,7 @@ export function firstProblem(value: unknown, schema: JsonSchema): Problem | unde
   return validate(value) ? undefined : describe(mostTelling(validate.errors ?? []));
 }
 
-/** By the text of their schema: profiles of one family, and the configs of a sweep, have equal ones. */
+/** By the text of their schema: the settings of each trial of a sweep have an equal one. */
 const validators = new Map<string, ValidateFunction>();
 
 function compiled(schema: JsonSchema): ValidateFunction {
