@@ -1,5 +1,5 @@
 import {createHash} from 'node:crypto';
-import {existsSync, readFileSync, writeFileSync} from 'node:fs';
+import {readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 
@@ -9,6 +9,7 @@ import {parseSafetensors} from '../../src/graph/safetensors.ts';
 import {uniform} from '../../src/random.ts';
 import {readJournal} from '../../src/runs/journal.ts';
 import {listRuns} from '../../src/runs/run-directory.ts';
+import {journalLines, journalText} from '../helpers/run-journal.ts';
 import {sdq, startSdq, type Started} from '../helpers/sdq.ts';
 import {writeSmallImages} from '../helpers/small-images.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
@@ -83,16 +84,9 @@ async function freshFolder(name: string, testImages = 64): Promise<string> {
 
 const runsOf = (cwd: string): string => path.join(cwd, '.sdq/runs');
 
-/** Of the folder's run. */
-function journal(cwd: string): string {
-  const [run] = listRuns(runsOf(cwd));
-  const file = run === undefined ? undefined : path.join(runsOf(cwd), run.id, 'events.jsonl');
-  return file !== undefined && existsSync(file) ? readFileSync(file, 'utf8') : '';
-}
-
 /** Waits until the journal of the folder's run has the text. */
 async function journalHas(text: string, cwd: string, {child, outcome}: Started): Promise<void> {
-  while (!journal(cwd).includes(text)) {
+  while (!journalText(runsOf(cwd)).includes(text)) {
     if (child.exitCode !== null) throw new Error((await outcome).stderr);
     await setTimeout(10);
   }
@@ -115,7 +109,7 @@ describe('a run that is interrupted', () => {
     const cwd = await freshFolder('killed');
     const draw = uniform(Number(process.env['TEST_SEED'] ?? 1), 'bench');
     let kills = 0;
-    const lines = (): number => journal(cwd).split('\n').length - 1;
+    const lines = (): number => journalLines(runsOf(cwd));
     const all = rows(reference).length;
     const isFinished = (): boolean => listRuns(runsOf(cwd))[0]?.status === 'finished';
     while (kills < 20 && !isFinished()) {

@@ -1,5 +1,5 @@
 /** The built search under several budgets on a device, with learned inputs and strategies on the way. Needs `npm run build`. */
-import {existsSync, readFileSync, readdirSync, writeFileSync} from 'node:fs';
+import {readFileSync, readdirSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 
@@ -10,6 +10,7 @@ import {readJournal} from '../../src/runs/journal.ts';
 import {listRuns} from '../../src/runs/run-directory.ts';
 import {failure, smallJob, writeSmallJob} from '../helpers/failures.ts';
 import {resultProblems} from '../helpers/result-schemas.ts';
+import {journalLines} from '../helpers/run-journal.ts';
 import {sdq, startSdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
@@ -82,11 +83,7 @@ test('two budgets, learned inputs, three strategies on the way: valid for the de
   const root = path.join(killed, '.sdq/runs');
   const draw = uniform(Number(process.env['TEST_SEED'] ?? 2), 'bench');
   const isFinished = (): boolean => listRuns(root)[0]?.status === 'finished';
-  const lines = (): number => {
-    const [run] = listRuns(root);
-    const file = run === undefined ? undefined : path.join(root, run.id, 'events.jsonl');
-    return file !== undefined && existsSync(file) ? readFileSync(file, 'utf8').split('\n').length : 0;
-  };
+  const lines = (): number => journalLines(root);
   const resume = (): string[] => (listRuns(root).length > 0 ? ['search', '--resume', 'latest'] : ['search']);
   let kills = 0;
   while (kills < 5 && !isFinished()) {
