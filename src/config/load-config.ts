@@ -74,9 +74,9 @@ async function resolveSettings(
       values: resolvePaths(schema, source.values, source.base) as Source['values'],
     })),
   );
+  validateSettings(settings, schema, sources);
   const missing = request.require.find((key) => settings[key] === undefined);
   if (missing !== undefined) throw missingSection(missing, sources.find(({name}) => path.isAbsolute(name))?.name);
-  validateSettings(settings, schema, sources);
   const config = resolvePaths(schema, settings, base) as Config;
   checkNames(config, registry, sources);
   return {config, registry};

@@ -268,6 +268,8 @@ describe('what is wrong is said with file, place, value and rule', () => {
     const none = await failure(folder(), {require: ['model', 'data']});
     expect(none.message).toBe('No config file was found, and no model was chosen.');
     expect(none.suggestions[0]).toBe('Write a config with `sdq init`.');
+    const wrong = await failure(folder(), {require: ['model', 'data'], set: ['serch.epochs=1']});
+    expect(wrong.message).toContain('serch');
     const cwd = folder({'sdq.config.yaml': 'model: {name: resnet20}'});
     expect((await failure(cwd, {require: ['model', 'data']})).message).toContain('/data/name is missing');
   });
