@@ -2,6 +2,8 @@
  * How an error reaches the user: an expected error (`SdqError`, a usage error of the flag parser, the operating
  * system's refusal) with its message, code and next steps; anything else as a bug. The stack is for `DEBUG` only.
  */
+import {stripVTControlCharacters} from 'node:util';
+
 import {ExitCode, SdqError} from '../errors.ts';
 import {didYouMean} from '../nearest.ts';
 
@@ -48,7 +50,11 @@ function errorReport(error: unknown, flags: readonly string[]): ErrorReport {
     return {error: {code, message, exit: oclif.exit, suggestions}};
   }
   if (isOclifError(error)) {
-    const message = error.message.replace(/\n?See more help with --help$/, '');
+    // oclif dims a part of it in a terminal.
+    const message = stripVTControlCharacters(error.message)
+      .replace(/^Parsing (--\S+) \n\t/, '$1: ')
+      .replace(/^The following errors? occurred:\n\s*/, '')
+      .replace(/\n?See more help with --help$/, '');
     const unknown = 'flags' in error && Array.isArray(error.flags) ? (error.flags as string[]) : [];
     const near = unknown.flatMap((flag) => didYouMean(flag, flags));
     const suggestions = [...near, 'List the arguments and flags with `--help`.'];

@@ -44,16 +44,21 @@ describe('usage', () => {
     [['strategy', 'shwo'], 'Did you mean "strategy show"?'],
     [['hardware', 'compare', 'a.json', 'b.json'], '"sdq hardware compare" takes no argument "a.json b.json"'],
     [['run', '--stet', 'seed=1'], 'Did you mean "--set"?'],
-    [['evaluate'], 'Missing required flag checkpoint'],
+    [['evaluate'], 'Error: Missing required flag checkpoint'],
     [['evaluate', '--checkpoint'], '--checkpoint expects a value'],
     [['init', '--template', 'foo'], 'to be one of: mnist'],
     [['bench', 'step', '--weight-bits', '9'], 'to be one of: 1, 2'],
-    [['strategy', 'create', '--weight-bits', '2.5'], 'Expected an integer'],
+    [['strategy', 'create', '--weight-bits', '2.5'], 'Error: --weight-bits: Expected an integer'],
     [['model', 'show'], 'Missing 1 required arg'],
     [['run', '--resume', 'latest', '--set', 'seed=1'], '--set'],
   ])('%j', async (args, message) => {
     expect(await failure(args, cwd, 2)).toContain(message);
   });
+});
+
+test('a terminal with colours gets the same text', async () => {
+  const {stderr} = await sdq(['evaluate'], {cwd, env: {FORCE_COLOR: '1'}});
+  expect(stderr).toContain('Error: Missing required flag checkpoint\n');
 });
 
 test('an argument is never taken from a pipe, which may be the script that calls', async () => {
