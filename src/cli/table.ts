@@ -4,6 +4,8 @@ import Table from 'cli-table3';
 export interface Column {
   readonly head: string;
   readonly align?: 'left' | 'right';
+  /** Over several lines where there is no room for one, in place of cut. */
+  readonly wrap?: true;
 }
 
 const none = {
@@ -28,7 +30,7 @@ const none = {
 const terminalWidth = (): number | undefined => (process.stdout.isTTY ? process.stdout.columns : undefined);
 
 /**
- * Rows under a head, without lines. Where it would be wider than `width`, the widest left-aligned columns are cut.
+ * Rows under a head, without lines. Where it would be wider than `width`, the widest left-aligned columns are cut or wrapped.
  *
  * @param rows one cell a column; null prints as `-`
  */
@@ -40,14 +42,17 @@ export function table(
   const cells = rows.map((row) => row.map((cell) => (cell === null ? '-' : String(cell))));
   const widths = columns.map(({head}, i) => Math.max(head.length, ...cells.map((row) => row[i]?.length ?? 0)));
   const gaps = 2 * (columns.length - 1);
-  for (;;) {
-    const excess = widths.reduce((sum, w) => sum + w, gaps) - width;
-    const cut = widths.reduce(
-      (best, w, i) => (columns[i]?.align !== 'right' && w > (widths[best] ?? 0) ? i : best),
-      -1,
-    );
-    if (excess <= 0 || cut < 0 || widths[cut]! <= 8) break;
-    widths[cut]!--;
+  const least = columns.map(({align}, i) => (align === 'right' ? widths[i]! : 8));
+  const wholeWords = columns.map(({wrap}, i) =>
+    Math.max(least[i]!, ...(wrap ? cells.flatMap((row) => row[i]!.split(' ').map(({length}) => length)) : [])),
+  );
+  for (const floors of [wholeWords, least]) {
+    for (let excess = widths.reduce((sum, w) => sum + w, gaps) - width; excess > 0; excess--) {
+      const widest = Math.max(...widths.filter((w, i) => w > floors[i]!));
+      const cut = widths.findIndex((w, i) => w === widest && w > floors[i]!);
+      if (cut < 0) break;
+      widths[cut]!--;
+    }
   }
   const drawn = new Table({
     head: columns.map(({head}) => head),
@@ -56,7 +61,7 @@ export function table(
     chars: none,
     style: {'padding-left': 0, 'padding-right': 0, head: [], border: []},
   });
-  drawn.push(...cells);
+  drawn.push(...cells.map((row) => row.map((content, i) => ({content, wordWrap: columns[i]?.wrap ?? false}))));
   return drawn.toString().replaceAll(/ +$/gm, '');
 }
 

@@ -86,28 +86,28 @@ export default class Doctor extends SdqCommand {
     this.log(`config: ${file ?? 'none; write one with `sdq init`'}\n`);
     this.log(
       table(
-        [{head: 'engine'}, {head: 'available'}, {head: 'device'}, {head: 'why'}],
+        [{head: 'engine'}, {head: 'available'}, {head: 'device', wrap: true}, {head: 'why', wrap: true}],
         engines.map(({name, available, device, reason}) => [name, available ? 'yes' : 'no', device, reason]),
       ),
     );
     this.log('');
     this.log(
       table(
-        [{head: 'data set'}, {head: 'present'}, {head: 'where, or how to get it'}],
+        [{head: 'data set'}, {head: 'present'}, {head: 'where, or how to get it', wrap: true}],
         datasets.map(({name, present, reason}) => [name, present ? 'yes' : 'no', reason]),
       ),
     );
     this.log('');
     this.log(
       table(
-        [{head: 'runtime'}, {head: 'available'}, {head: 'why'}],
+        [{head: 'runtime'}, {head: 'available'}, {head: 'why', wrap: true}],
         runtimes.map(({name, available, reason}) => [name, available ? 'yes' : 'no', reason]),
       ),
     );
     this.log('');
     this.log(
       table(
-        [{head: 'tracker'}, {head: 'configured'}, {head: 'available'}, {head: 'why'}],
+        [{head: 'tracker'}, {head: 'configured'}, {head: 'available'}, {head: 'why', wrap: true}],
         trackers.map(({available, configured, name, reason}) => [
           name,
           configured ? 'yes' : 'no',

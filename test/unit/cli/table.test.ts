@@ -22,6 +22,23 @@ describe('table', () => {
     expect(text).toContain('…');
   });
 
+  test.each([20, 24, 40])('wraps what is to be read whole at %i columns', (width) => {
+    const why = 'Not installed: npm install it beside sdq, and run this again.';
+    const text = table([{head: 'name'}, {head: 'why', wrap: true}], [['wasm', why]], width);
+    for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(width);
+    expect(text.replace('wasm', '').replaceAll(/\s+/g, ' ')).toContain(why);
+  });
+
+  test('cuts other columns before a word of a wrapped one', () => {
+    const text = table(
+      [{head: 'name'}, {head: 'why', wrap: true}],
+      [['a'.repeat(30), `npm install ${'b'.repeat(20)}`]],
+      40,
+    );
+    expect(text).toContain('b'.repeat(20));
+    expect(text).toContain(`${'a'.repeat(17)}…`);
+  });
+
   test('is not cut where there is no terminal', () => {
     expect(table(columns, [['a'.repeat(300), 1]])).toContain('a'.repeat(300));
   });
