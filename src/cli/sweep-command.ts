@@ -2,6 +2,7 @@
 import type {Problem} from '../config/validate.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Kind} from '../plugins/registry.ts';
+import {isOfValidation} from '../sweeps/metric-names.ts';
 import {parseSweep, probeSources, type Sweep} from '../sweeps/sweep-file.ts';
 import {SdqCommand} from './base-command.ts';
 
@@ -22,7 +23,7 @@ export abstract class SweepCommand extends SdqCommand {
     if (sweep.parameters.some(({name}) => name.startsWith('quantizers'))) {
       kinds.push('weight-quantizer', 'activation-quantizer');
     }
-    await this.settings({kinds});
+    const {config} = await this.settings({kinds});
     const unfit = new Map<string, Problem>();
     for (const {place, source} of probeSources(sweep)) {
       if (unfit.has(place)) continue;
@@ -33,8 +34,23 @@ export abstract class SweepCommand extends SdqCommand {
         unfit.set(place, {place, message: error.message.replace(`${place}: `, ''), suggestions: error.suggestions});
       }
     }
-    return {sweep, problems: [...problems, ...unfit.values()]};
+    const unmeasured = config.data?.validation === 0 ? validationProblems(sweep) : [];
+    return {sweep, problems: [...problems, ...unmeasured, ...unfit.values()]};
   }
+}
+
+/** Of a sweep on a config without validation images. */
+function validationProblems({metric, parameters, arguments: words}: Sweep): Problem[] {
+  if (metric === null || !isOfValidation(metric.name)) return [];
+  const isSet = parameters.some(({name}) => name === 'data.validation');
+  if (isSet || words.some((word) => /data\.validation=|^--config/.test(word))) return [];
+  return [
+    {
+      message: `"${metric.name}" is measured on validation images, and /data/validation of the config is 0.`,
+      place: '/metric/name',
+      suggestions: ['Set data.validation, e.g. to 5000.'],
+    },
+  ];
 }
 
 /** The error (exit 3) that says all of them. */

@@ -42,3 +42,14 @@ const patterns = [...metrics, ...optionalMetrics].map(
 export function isLogged(name: string): boolean {
   return summaries.includes(name) || patterns.some((pattern) => pattern.test(name));
 }
+
+/** Whether a phase of `sdq COMMAND` logs it. */
+export function isLoggedBy(command: string, name: string): boolean {
+  const [phase = ''] = name.split('/');
+  return command === 'run' || (phase === 'dbp' ? 'search' : phase) === command;
+}
+
+/** Whether it is measured on the validation images, so that without any it has no value. */
+export function isOfValidation(name: string): boolean {
+  return /\/(validationAccuracy|accuracy\/(best|last)|startAccuracy)$/.test(name);
+}

@@ -14,7 +14,7 @@ import {firstProblem, type Problem} from '../config/validate.ts';
 import {readFileBounded} from '../files.ts';
 import {didYouMean} from '../nearest.ts';
 import {gridOf, impliedDistribution, probes, type Distribution} from './distributions.ts';
-import {isLogged, metrics, summaries} from './metric-names.ts';
+import {isLogged, isLoggedBy, metrics, summaries} from './metric-names.ts';
 
 export type Method = 'grid' | 'random' | 'bayes' | 'custom';
 
@@ -126,7 +126,7 @@ export function parseSweep(
     ...parameters.flatMap(({problems: own}) => own),
     ...(found.parameters === undefined ? [problem('"parameters" is missing.')] : []),
     ...commandProblems(found.command),
-    ...metricProblems(metric?.name, method, earlyTerminate !== undefined),
+    ...metricProblems(metric?.name, method, earlyTerminate !== undefined, argumentsOf(found.command ?? [])[0]),
     ...(earlyTerminate === undefined ? [] : bracketProblems(earlyTerminate)),
     ...(method === 'grid' ? gridProblems(parameters) : []),
   ];
@@ -276,7 +276,13 @@ function commandProblems(command: readonly unknown[] | undefined): Problem[] {
     : [];
 }
 
-function metricProblems(name: string | undefined, method: Method, isEarly: boolean): Problem[] {
+/** @param command of sdq; whether a sweep can call it is `commandProblems`'s matter */
+function metricProblems(
+  name: string | undefined,
+  method: Method,
+  isEarly: boolean,
+  command: string | undefined,
+): Problem[] {
   if (name === undefined) {
     if (method !== 'bayes' && !isEarly) return [];
     return [
@@ -292,6 +298,9 @@ function metricProblems(name: string | undefined, method: Method, isEarly: boole
         suggestions: didYouMean(name, [...metrics, ...summaries]),
       },
     ];
+  }
+  if (command !== undefined && sweepable.includes(command) && !isLoggedBy(command, name)) {
+    return [{message: `"sdq ${command}" logs no "${name}".`, place, suggestions: ['Let the command call sdq run.']}];
   }
   if (isEarly && summaries.includes(name) && !metrics.includes(name)) {
     const message = `"${name}" is known at the end only; early_terminate needs a metric that is logged on the way.`;

@@ -142,6 +142,20 @@ describe('sdq sweep', () => {
     expect(existsSync(runsOf(cwd))).toBe(false);
   }, 60_000);
 
+  test('a metric of validation images is refused on a config without any, unless the sweep sets them', async () => {
+    const cwd = job();
+    const create = (...flags: string[]): ReturnType<typeof sdq> =>
+      sdq(['sweep', 'create', `${flags.length}.yaml`, '--set', 'data.validation=0', ...flags], {cwd});
+    const blind = await create();
+    expect(blind.exitCode).toBe(3);
+    expect(blind.stderr).toContain(
+      '/metric/name: "train/accuracy/best" is measured on validation images, and /data/validation of the config is 0.',
+    );
+    expect(existsSync(path.join(cwd, '0.yaml'))).toBe(false);
+    expect(await create('--metric=train/accuracy/test')).toMatchObject({exitCode: 0});
+    expect(await create('--parameter', 'data.validation=[16,32]')).toMatchObject({exitCode: 0});
+  }, 60_000);
+
   test('what this machine cannot run alone is refused with the way that can', async () => {
     const cwd = job();
     await sdq(['sweep', 'create', 'bayes.yaml', '--method', 'bayes'], {cwd});

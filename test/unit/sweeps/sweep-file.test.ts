@@ -91,6 +91,11 @@ describe('a wrong file: the place and what is allowed', () => {
       '/metric/name',
       /sdq logs no "val_loss"/,
     ],
+    [
+      withParameters('{seed: {value: 1}}').replace('sdq, run', 'sdq, search'),
+      '/metric/name',
+      /"sdq search" logs no "train\/accuracy\/best"/,
+    ],
     [withParameters('{seed: {value: 1}}', 'bayes').replace(metric, ''), '', /"metric" is missing: bayes needs one/],
     [withParameters('{seed: {value: 1}}').replace(command, ''), '/command', /would start python/],
     [withParameters('{seed: {value: 1}}').replace('npx, sdq', 'python, train.py'), '/command', /does not call sdq/],
