@@ -1,5 +1,5 @@
 /** Tables and bars for people; `--json` has the figures. */
-import Table from 'cli-table3';
+import Table, {type CellOptions} from 'cli-table3';
 
 export interface Column {
   readonly head: string;
@@ -29,8 +29,11 @@ const none = {
 /** The columns of the terminal; undefined where stdout is none. */
 const terminalWidth = (): number | undefined => (process.stdout.isTTY ? process.stdout.columns : undefined);
 
+const longestWord = (text: string): number => Math.max(...text.split(' ').map(({length}) => length));
+
 /**
- * Rows under a head, without lines. Where it would be wider than `width`, the widest left-aligned columns are cut or wrapped.
+ * Rows under a head, without lines. Where it would be wider than `width`, first the columns that
+ * wrap are narrowed, then the left-aligned ones are cut, the widest first.
  *
  * @param rows one cell a column; null prints as `-`
  */
@@ -42,14 +45,18 @@ export function table(
   const cells = rows.map((row) => row.map((cell) => (cell === null ? '-' : String(cell))));
   const widths = columns.map(({head}, i) => Math.max(head.length, ...cells.map((row) => row[i]?.length ?? 0)));
   const gaps = 2 * (columns.length - 1);
-  const least = columns.map(({align}, i) => (align === 'right' ? widths[i]! : 8));
-  const wholeWords = columns.map(({wrap}, i) =>
-    Math.max(least[i]!, ...(wrap ? cells.flatMap((row) => row[i]!.split(' ').map(({length}) => length)) : [])),
-  );
-  for (const floors of [wholeWords, least]) {
+  const longestWords = columns.map((_, i) => Math.max(0, ...cells.map((row) => longestWord(row[i]!))));
+  const narrowed = columns.map((_, i) => Math.max(8, Math.min(40, longestWords[i]!)));
+  const stages: ((column: Column, i: number) => number)[] = [
+    ({wrap}, i) => (wrap ? narrowed[i]! : Infinity),
+    ({wrap}, i) => (wrap ? narrowed[i]! : 8),
+    () => 8,
+  ];
+  for (const least of stages) {
+    const mayShrink = (w: number, i: number): boolean => columns[i]!.align !== 'right' && w > least(columns[i]!, i);
     for (let excess = widths.reduce((sum, w) => sum + w, gaps) - width; excess > 0; excess--) {
-      const widest = Math.max(...widths.filter((w, i) => w > floors[i]!));
-      const cut = widths.findIndex((w, i) => w === widest && w > floors[i]!);
+      const widest = Math.max(...widths.filter(mayShrink));
+      const cut = widths.findIndex((w, i) => w === widest && mayShrink(w, i));
       if (cut < 0) break;
       widths[cut]!--;
     }
@@ -61,7 +68,12 @@ export function table(
     chars: none,
     style: {'padding-left': 0, 'padding-right': 0, head: [], border: []},
   });
-  drawn.push(...cells.map((row) => row.map((content, i) => ({content, wordWrap: columns[i]?.wrap ?? false}))));
+  const cellOf = (content: string, i: number): CellOptions => ({
+    content,
+    wordWrap: columns[i]?.wrap ?? false,
+    wrapOnWordBoundary: longestWord(content) <= widths[i]!,
+  });
+  drawn.push(...cells.map((row) => row.map(cellOf)));
   return drawn.toString().replaceAll(/ +$/gm, '');
 }
 

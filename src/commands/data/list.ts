@@ -27,7 +27,7 @@ export default class DataList extends SdqCommand {
     });
     this.log(
       table(
-        [{head: 'name'}, {head: 'sources'}, {head: 'present'}, {head: 'summary'}],
+        [{head: 'name'}, {head: 'sources'}, {head: 'present'}, {head: 'summary', wrap: true}],
         datasets.map(({name, sources, present, summary}) => [
           name,
           sources.join(', ') || 'your files',

@@ -13,7 +13,7 @@ export default class HardwareList extends SdqCommand {
     });
     this.log(
       table(
-        [{head: 'hardware'}, {head: 'cost model'}, {head: 'what it is'}],
+        [{head: 'hardware'}, {head: 'cost model'}, {head: 'what it is', wrap: true}],
         hardware.map(({name, summary, costModel}) => [name, costModel, summary]),
       ),
     );

@@ -88,5 +88,5 @@ function numbersTable({costModel, resources, sources}: HardwareProfile): string 
     sources[source]!,
   ]);
   const rows = [['costModel', costModel.family, '', ''], ...constants, ...limits];
-  return table([{head: 'number'}, {head: 'value', align: 'right'}, {head: 'unit'}, {head: 'source'}], rows);
+  return table([{head: 'number'}, {head: 'value', align: 'right'}, {head: 'unit'}, {head: 'source', wrap: true}], rows);
 }

@@ -12,7 +12,7 @@ export default class ModelList extends SdqCommand {
       .map(({name, summary}) => ({name, summary, package: registry.source('model', name)}));
     this.log(
       table(
-        [{head: 'model'}, {head: 'from'}, {head: 'what it is'}],
+        [{head: 'model'}, {head: 'from'}, {head: 'what it is', wrap: true}],
         models.map((model) => [model.name, model.package, model.summary]),
       ),
     );

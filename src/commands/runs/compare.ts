@@ -25,7 +25,7 @@ export default class RunsCompare extends SdqCommand {
     this.log(
       rows.length === 0
         ? 'The two runs do not differ.'
-        : table([{head: 'key'}, {head: a.record.id}, {head: b.record.id}], rows),
+        : table([{head: 'key'}, {head: a.record.id, wrap: true}, {head: b.record.id, wrap: true}], rows),
     );
     return {a: a.record.id, b: b.record.id, differences: found};
   }

@@ -32,7 +32,7 @@ export default class RunsShow extends SdqCommand {
     for (const [name, value] of Object.entries(metrics)) {
       if (!name.startsWith('dbp/')) rows.push([name, render(value)]);
     }
-    this.log(table([{head: 'what'}, {head: 'value'}], rows));
+    this.log(table([{head: 'what'}, {head: 'value', wrap: true}], rows));
     return {run, directory, metrics};
   }
 }

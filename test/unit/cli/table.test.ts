@@ -39,6 +39,11 @@ describe('table', () => {
     expect(text).toContain(`${'a'.repeat(17)}…`);
   });
 
+  test('splits a word that is longer than its column, such as a path', () => {
+    const text = table([{head: 'what'}, {head: 'value', wrap: true}], [['folder', `/${'x'.repeat(70)}`]], 50);
+    expect(text.replaceAll(/\s/g, '')).toContain('x'.repeat(70));
+  });
+
   test('is not cut where there is no terminal', () => {
     expect(table(columns, [['a'.repeat(300), 1]])).toContain('a'.repeat(300));
   });
