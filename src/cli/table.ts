@@ -46,6 +46,7 @@ export function table(
   const widths = columns.map(({head}, i) => Math.max(head.length, ...cells.map((row) => row[i]?.length ?? 0)));
   const gaps = 2 * (columns.length - 1);
   const longestWords = columns.map((_, i) => Math.max(0, ...cells.map((row) => longestWord(row[i]!))));
+  // What wraps keeps its words whole, but for long ones such as paths.
   const narrowed = columns.map((_, i) => Math.max(8, Math.min(40, longestWords[i]!)));
   const stages: ((column: Column, i: number) => number)[] = [
     ({wrap}, i) => (wrap ? narrowed[i]! : Infinity),

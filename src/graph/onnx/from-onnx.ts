@@ -1,5 +1,8 @@
 /** A float network of an ONNX file, of any exporter, as a graph with its weights. */
+import path from 'node:path';
+
 import {ExitCode, SdqError} from '../../errors.ts';
+import {readFileBounded} from '../../files.ts';
 import type {Array32, Attribute, Graph, Initializer, Node, Parameter, Shape, Weights} from '../graph.ts';
 import {operators} from '../ops/index.ts';
 import {elements} from '../ops/operator.ts';
@@ -17,6 +20,8 @@ import {
 const toNumber = (value: Long): number => (typeof value === 'number' ? value : value.toNumber());
 
 const refusal = 'onnx-import';
+/** Bytes of a model's other files and of the constants in them. */
+const externalLimit = 2 ** 32;
 
 /** A message for the file, `what` without a full stop. */
 type Refuse = (what: string) => SdqError;
@@ -29,14 +34,46 @@ const readers: Readonly<Record<number, {readonly size: number; read(buffer: Arra
   11: {size: 8, read: (buffer) => new Float64Array(buffer)},
 };
 
-function constantOf(tensor: TensorMessage, refuse: Refuse): Array32 {
-  const {dataLocation, dataType, dims, doubleData, floatData, int32Data, int64Data, name, rawData} = tensor;
+/** The bytes of a constant that is kept outside of the model's file. */
+type External = (tensor: TensorMessage) => Uint8Array;
+
+/** Reads the files beside a model, each once, and none outside of its folder. */
+function externalFiles(model: string, refuse: Refuse): External {
+  const files = new Map<string, Uint8Array>();
+  let left = externalLimit;
+  return ({externalData, name}) => {
+    const {location = '', ...range} = Object.fromEntries(externalData.map(({key, value}) => [key, value]));
+    if (location === '' || path.isAbsolute(location) || location.split(/[\\/]/).includes('..')) {
+      throw refuse(`the constant "${name}" is kept in "${location}", which is no file in the folder of the model`);
+    }
+    let bytes = files.get(location);
+    if (bytes === undefined) {
+      bytes = readFileBounded(path.join(path.dirname(model), location), left);
+      files.set(location, bytes);
+      left -= bytes.length;
+    }
+    const offset = Number(range['offset'] ?? 0);
+    const length = Number(range['length'] ?? bytes.length - offset);
+    if (![offset, length].every((n) => Number.isSafeInteger(n) && n >= 0) || offset + length > bytes.length) {
+      throw refuse(
+        `the constant "${name}" has ${length} bytes from byte ${offset} of ${location}, which has ${bytes.length}`,
+      );
+    }
+    // Constants may share their bytes, but each is a copy.
+    left -= length;
+    if (left < 0) throw refuse(`its constants have more than ${externalLimit} bytes with their files`);
+    return bytes.subarray(offset, offset + length);
+  };
+}
+
+function constantOf(tensor: TensorMessage, external: External, refuse: Refuse): Array32 {
+  const {dataLocation, dataType, dims, doubleData, floatData, int32Data, int64Data, name} = tensor;
   const shape = dims.map(toNumber);
   const reader = readers[dataType];
   if (reader === undefined) {
     throw refuse(`the constant "${name}" has the data type ${dataType}; float, double, int32 and int64 are read`);
   }
-  if (dataLocation === 1) throw refuse(`the constant "${name}" is kept in another file; save the model as one file`);
+  const rawData = dataLocation === 1 ? external(tensor) : tensor.rawData;
   const listed: readonly Long[] = [floatData, doubleData, int32Data, int64Data].find(({length}) => length > 0) ?? [];
   const count = elements(shape);
   const found = rawData.length > 0 ? rawData.length / reader.size : listed.length;
@@ -113,8 +150,8 @@ function edge(
 }
 
 /**
- * @param file named in errors
- * @throws SdqError (exit 3) naming the node and what of it sdq does not run
+ * @param file where the bytes are from: constants may be in files beside it
+ * @throws SdqError (exit 3) naming the node and what of it sdq does not run, or the file of constants that is missing
  */
 export function fromOnnx(bytes: Uint8Array, file: string): {readonly graph: Graph; readonly weights: Weights} {
   const refuse: Refuse = (what) =>
@@ -122,7 +159,7 @@ export function fromOnnx(bytes: Uint8Array, file: string): {readonly graph: Grap
   const model = decodeOnnx(bytes);
   if (model === undefined) throw refuse('it is not an ONNX model');
   try {
-    const {graph, constants} = graphOf(model, refuse);
+    const {graph, constants} = graphOf(model, externalFiles(file, refuse), refuse);
     inferShapes(graph);
     return {graph, weights: new Map(graph.parameters.map(({name}) => [name, constants.get(name)!]))};
   } catch (error) {
@@ -133,16 +170,24 @@ export function fromOnnx(bytes: Uint8Array, file: string): {readonly graph: Grap
 
 function graphOf(
   model: ModelMessage,
+  external: External,
   refuse: Refuse,
 ): {readonly graph: Graph; readonly constants: ReadonlyMap<string, Array32>} {
-  const constants = new Map(model.graph.initializer.map((tensor) => [tensor.name, constantOf(tensor, refuse)]));
-  for (const message of model.graph.node) {
-    if (message.opType === 'Constant') constants.set(message.output[0] ?? '', constantValue(message, refuse));
+  const {initializer, node: messages} = model.graph;
+  const constants = new Map(initializer.map((tensor) => [tensor.name, constantOf(tensor, external, refuse)]));
+  for (const message of messages) {
+    const [output = ''] = message.output;
+    // PyTorch writes one of several equal parameters, and an Identity for each other one.
+    const same = message.opType === 'Identity' ? constants.get(message.input[0] ?? '') : undefined;
+    if (message.opType === 'Constant') constants.set(output, constantValue(message, external, refuse));
+    else if (same !== undefined) constants.set(output, same);
   }
   const input = edge(model.graph.input, 'input', constants, refuse);
   const output = edge(model.graph.output, 'output', constants, refuse);
-  const computed = model.graph.node
-    .filter(({opType}) => opType !== 'Constant')
+  const computed = messages
+    .filter(
+      ({input: [first = ''], opType}) => opType !== 'Constant' && !(opType === 'Identity' && constants.has(first)),
+    )
     .map((message) => nodeOf(message, refuse))
     .flatMap((node) => (node.op === 'ReduceMean' ? meanOverImage(node, constants) : [node]))
     .map((node) => (node.op === 'Sum' && node.inputs.length === 2 ? {...node, op: 'Add'} : node));
@@ -201,10 +246,10 @@ function nodeOf({attribute, domain, input, name, opType: op, output}: NodeMessag
 }
 
 /** The value of a node `Constant`. */
-function constantValue({attribute: [value], name}: NodeMessage, refuse: Refuse): Array32 {
+function constantValue({attribute: [value], name}: NodeMessage, external: External, refuse: Refuse): Array32 {
   const ofNode: Refuse = (what) => refuse(`node "${name}" (Constant): ${what}`);
   if (value === undefined) throw ofNode('it has no value');
-  if (value.t !== null) return constantOf(value.t, ofNode);
+  if (value.t !== null) return constantOf(value.t, external, ofNode);
   const found = attributeOf(value, ofNode);
   if (typeof found === 'string') throw ofNode('its value is a string');
   return typeof found === 'number'

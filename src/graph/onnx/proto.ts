@@ -148,6 +148,7 @@ const modelType = protobuf.Root.fromJSON({
         name: one('string', 8),
         rawData: one('bytes', 9),
         doubleData: many('double', 10),
+        externalData: many('StringStringEntryProto', 13),
         dataLocation: one('int32', 14),
       },
     },
@@ -248,8 +249,10 @@ export interface TensorMessage {
   readonly int64Data: readonly Long[];
   readonly doubleData: readonly number[];
   readonly rawData: Uint8Array;
-  /** 1: in a file of its own. */
+  /** 1: in a file beside the model, which `externalData` names. */
   readonly dataLocation: number;
+  /** `location`, relative to the model's folder; `offset` and `length` in bytes, where it is not the whole file. */
+  readonly externalData: readonly {readonly key: string; readonly value: string}[];
 }
 
 /** int64 as protobuf gives it: a number, or an object of two halves. */

@@ -80,6 +80,9 @@ export const reshape: Operator = {
     const [batch, ...sizes] = constantInput(node, 1, constant) ?? [];
     // A network that was saved for one image at a time has 1 there.
     const shape = batch === undefined ? {} : {shape: [batch === 1 ? 0 : batch, ...sizes]};
-    return {...node, inputs: node.inputs.slice(0, 1), attributes: {...node.attributes, ...shape}};
+    // It says what a 0 means.
+    const {allowzero, ...attributes} = node.attributes;
+    const kept = allowzero === undefined || ![batch, ...sizes].includes(0) ? {} : {allowzero};
+    return {...node, inputs: node.inputs.slice(0, 1), attributes: {...attributes, ...kept, ...shape}};
   },
 };

@@ -1,4 +1,4 @@
-import {readFileSync} from 'node:fs';
+import {mkdtempSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {describe, expect, test} from '@jest/globals';
@@ -12,8 +12,10 @@ import {fromOnnx} from '../../../src/graph/onnx/from-onnx.ts';
 import {encodeOnnx, type OnnxModel, type OnnxNode} from '../../../src/graph/onnx/proto.ts';
 import {floatTensor, integerTensor} from '../../../src/graph/onnx/tensors.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
+import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 
 useCpuBackend();
+const base = temporaryFolder();
 
 const fixture = readFileSync(path.join(import.meta.dirname, '../../fixtures/network.onnx'));
 
@@ -72,6 +74,68 @@ describe('a file of another exporter (test/fixtures/make_onnx.py)', () => {
       fc.property(place, (length) => outcome(Uint8Array.from(fixture.subarray(0, length)))),
       {numRuns: 200, seed: 1},
     );
+  });
+});
+
+describe('a file of PyTorch (test/fixtures/make_torch_onnx.py)', () => {
+  test.each(['torchscript', 'dynamo'])('by the exporter %s computes the logits of PyTorch', (name) => {
+    const file = path.join(import.meta.dirname, `../../fixtures/${name}.onnx`);
+    const {graph, weights} = fromOnnx(readFileSync(file), file);
+    const network = createNetwork(graph, weights);
+    const x = tf.tensor(
+      Float32Array.from({length: 70}, (_, i) => Math.sin(i)),
+      [1, 2, 7, 5],
+    );
+    const logits = network.forward(tf.transpose(x, [0, 2, 3, 1]), {training: false}).dataSync();
+    network.dispose();
+    // Printed by make_torch_onnx.py.
+    const expected = [0.2842123210430145, -0.19214856624603271, -0.08144057542085648];
+    expected.forEach((value, i) => expect(logits[i]).toBeCloseTo(value, 5));
+    expect(logits).toHaveLength(3);
+    expect(layerTable(graph).layers.map((layer) => layer.name)).toEqual([
+      'conv1',
+      'layer1.conv1',
+      'layer1.conv2',
+      'layer1.shortcut.0',
+      'se.fc1',
+      'se.fc2',
+      'dw',
+      'fc',
+    ]);
+  });
+
+  test.each([
+    ['missing', 'dynamo.onnx.data', null, /Cannot read .*dynamo\.onnx\.data: no such file/],
+    [
+      'cut short',
+      'dynamo.onnx.data',
+      3000,
+      /the constant ".*" has \d+ bytes from byte \d+ of dynamo\.onnx\.data, which has 3000/,
+    ],
+    [
+      'in the folder above',
+      '../amo.onnx.data',
+      3124,
+      /is kept in "\.\.\/amo\.onnx\.data", which is no file in the folder/,
+    ],
+    ['anywhere', '/ynamo.onnx.data', 3124, /is kept in "\/ynamo\.onnx\.data", which is no file in the folder/],
+  ])('the file of its weights: %s', (_, location, bytes, message) => {
+    const fixtures = path.join(import.meta.dirname, '../../fixtures');
+    const folder = mkdtempSync(path.join(base, 'external-'));
+    const data = readFileSync(path.join(fixtures, 'dynamo.onnx.data'));
+    if (bytes !== null) writeFileSync(path.join(folder, 'dynamo.onnx.data'), data.subarray(0, bytes));
+    const model = readFileSync(path.join(fixtures, 'dynamo.onnx'), 'latin1').replaceAll('dynamo.onnx.data', location);
+    const file = path.join(folder, 'dynamo.onnx');
+    expect(() => fromOnnx(Buffer.from(model, 'latin1'), file)).toThrow(SdqError);
+    expect(() => fromOnnx(Buffer.from(model, 'latin1'), file)).toThrow(message);
+  });
+
+  test('parameters that were equal, and so are in the file once, are each a parameter', () => {
+    const file = path.join(import.meta.dirname, '../../fixtures/torchscript.onnx');
+    const {graph, weights} = fromOnnx(readFileSync(file), file);
+    const names = ['layer1.bn1.weight', 'layer1.bn2.weight', 'layer1.shortcut.1.weight'];
+    expect(graph.parameters.map(({name}) => name)).toEqual(expect.arrayContaining(names));
+    for (const name of names) expect([...weights.get(name)!.data]).toEqual([1, 1, 1, 1, 1, 1]);
   });
 });
 
