@@ -202,7 +202,9 @@ function graphOf(
   const parameters = new Map<string, Parameter>();
   const nodes: Node[] = [];
   // Losses and teachers want logits, and the first class is the same.
-  const softmax = computed.find(({op, outputs}) => op === 'Softmax' && outputs[0] === output.name);
+  const softmax = computed.find(
+    ({op, outputs}) => ['Softmax', 'LogSoftmax'].includes(op) && outputs[0] === output.name,
+  );
   for (const node of computed) {
     if (node === softmax) continue;
     const own = operators.get(node.op)?.fromOnnx?.(node, (name) => constants.get(name)) ?? node;

@@ -2,24 +2,29 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import {broadcastAxes, broadcastShape} from './broadcast.ts';
-import {elements, expectValue, noCost, type Operator, type Tf} from './operator.ts';
+import type {Node} from '../graph.ts';
+import {elements, expectValue, float, noCost, type Operator, type Tf} from './operator.ts';
 
-/** @param output.signed whether an element of the output can be negative; left out: as the input */
+/**
+ * @param options.signed whether an element of the output can be negative; left out: as the input
+ * @param options.attributes numbers that `run` reads by `float`
+ */
 export function unary(
   op: string,
-  run: (tf: Tf, x: tfjs.Tensor) => tfjs.Tensor,
-  output: {readonly signed?: boolean} = {},
+  run: (tf: Tf, x: tfjs.Tensor, node: Node) => tfjs.Tensor,
+  {attributes = [], signed}: {readonly signed?: boolean; readonly attributes?: readonly string[]} = {},
 ): Operator {
   return {
     op,
     inputs: [1, 1],
-    attributes: [],
+    attributes,
     infer(node, [x]) {
       expectValue(node, x!);
-      return {shape: x!.shape, signed: output.signed ?? x!.signed};
+      for (const name of attributes) float(node, name, 0);
+      return {shape: x!.shape, signed: signed ?? x!.signed};
     },
     cost: noCost,
-    run: (tf, _node, [x]) => run(tf, x!),
+    run: (tf, node, [x]) => run(tf, x!, node),
   };
 }
 

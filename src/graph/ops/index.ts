@@ -9,8 +9,10 @@ import {dropout} from './dropout.ts';
 import {flatten} from './flatten.ts';
 import {gemm} from './gemm.ts';
 import {globalAveragePool} from './global-average-pool.ts';
+import {hardSigmoid} from './hard-sigmoid.ts';
 import {hardSwish} from './hard-swish.ts';
 import {identity} from './identity.ts';
+import {leakyRelu} from './leaky-relu.ts';
 import {matMul} from './mat-mul.ts';
 import {maxPool} from './max-pool.ts';
 import {mul} from './mul.ts';
@@ -32,8 +34,10 @@ export const operators: ReadonlyMap<string, Operator> = new Map(
     flatten,
     gemm,
     globalAveragePool,
+    hardSigmoid,
     hardSwish,
     identity,
+    leakyRelu,
     matMul,
     maxPool,
     mul,

@@ -314,6 +314,10 @@ describe('element-wise operators', () => {
     // PyTorch 1.13's hardswish; 1 / (1 + e^−x).
     ['HardSwish', {}, [0, 0, -1 / 3, 0, 2 / 3, 3, 4]],
     ['Sigmoid', {}, [-4, -3, -1, 0, 1, 3, 4].map((v) => 1 / (1 + Math.exp(-v)))],
+    ['HardSigmoid', {alpha: 1 / 6, beta: 0.5}, [0, 0, 1 / 3, 0.5, 2 / 3, 1, 1]],
+    ['HardSigmoid', {}, [0, 0, 0.3, 0.5, 0.7, 1, 1]],
+    ['LeakyRelu', {alpha: 0.25}, [-1, -0.75, -0.25, 0, 1, 3, 4]],
+    ['LeakyRelu', {}, [-0.04, -0.03, -0.01, 0, 1, 3, 4]],
     ['Identity', {}, [-4, -3, -1, 0, 1, 3, 4]],
     ['Dropout', {ratio: 0.9}, [-4, -3, -1, 0, 1, 3, 4]],
   ])('%s %j', (op, attributes, expected) => {
@@ -325,6 +329,8 @@ describe('element-wise operators', () => {
     ['Clip', {min: -0.33, max: 0.47}],
     ['HardSwish', {}],
     ['Sigmoid', {}],
+    ['HardSigmoid', {alpha: 2, beta: 0.4}],
+    ['LeakyRelu', {alpha: 0.2}],
   ])('the gradient of %s equals finite differences', (op, attributes) => {
     expectGradients((x) => run(op, [x], [], attributes), [spacedTensor([2, 7], 1, 0.17)], {epsilon: 1e-3});
   });
@@ -436,6 +442,9 @@ describe('sign of the output', () => {
     ['Clip', {min: 0, max: 6}, true, false],
     ['Clip', {min: -1, max: 1}, true, true],
     ['Clip', {min: -1, max: 1}, false, false],
+    ['HardSigmoid', {}, true, false],
+    ['LeakyRelu', {}, true, true],
+    ['LeakyRelu', {}, false, false],
     ['HardSwish', {}, true, true],
     ['HardSwish', {}, false, false],
     ['MaxPool', {kernel_shape: [2, 2]}, false, false],
@@ -537,6 +546,7 @@ describe('what does not go together is refused by node, finding and allowance', 
     ['Reshape', [[4, 3]], [], {shape: [0, 5, -1]}, /\[4, 3\] has 12 elements an image, which do not make \[5, -1\]/],
     ['Reshape', [[4, 3]], [], {shape: [2, 12]}, /"shape" is \[2, 12\]; it starts with the batch axis, 0 or -1/],
     ['Reshape', [[4, 3]], [], {shape: [0, -1, -1]}, /has one -1 at most/],
+    ['LeakyRelu', [[4]], [], {alpha: 'x'}, /attribute "alpha" is "x"/],
     ['Dropout', [[4]], [], {ratio: 1}, /"ratio" is 1; it takes 0 to below 1/],
   ])('%s of %j with %j and %j', (op, values, parameters, attributes, message) => {
     const error = (() => {
