@@ -31,6 +31,37 @@ const terminalWidth = (): number | undefined => (process.stdout.isTTY ? process.
 
 const longestWord = (text: string): number => Math.max(...text.split(' ').map(({length}) => length));
 
+/** Letters that a column keeps at least, and those of the longest word that one keeps whole if it wraps. */
+const leastWidth = 8;
+const wholeWord = 40;
+
+/**
+ * Narrows the widest left-aligned columns until all are within `room`: those that wrap down to their longest word, then the
+ * others, then all.
+ */
+function shrink(
+  widths: number[],
+  room: number,
+  columns: readonly Column[],
+  longestWordOf: (column: number) => number,
+): void {
+  const words = columns.map((_, i) => Math.max(leastWidth, Math.min(wholeWord, longestWordOf(i))));
+  const stages: ((column: Column, i: number) => number)[] = [
+    ({wrap}, i) => (wrap ? words[i]! : Infinity),
+    ({wrap}, i) => (wrap ? words[i]! : leastWidth),
+    () => leastWidth,
+  ];
+  for (const least of stages) {
+    const mayShrink = (w: number, i: number): boolean => columns[i]!.align !== 'right' && w > least(columns[i]!, i);
+    for (let excess = widths.reduce((sum, w) => sum + w, -room); excess > 0; excess--) {
+      const widest = Math.max(...widths.filter(mayShrink));
+      const cut = widths.findIndex((w, i) => w === widest && mayShrink(w, i));
+      if (cut < 0) break;
+      widths[cut]!--;
+    }
+  }
+}
+
 /**
  * Rows under a head, without lines. Where it would be wider than `width`, first the columns that
  * wrap are narrowed, then the left-aligned ones are cut, the widest first.
@@ -44,24 +75,9 @@ export function table(
 ): string {
   const cells = rows.map((row) => row.map((cell) => (cell === null ? '-' : String(cell))));
   const widths = columns.map(({head}, i) => Math.max(head.length, ...cells.map((row) => row[i]?.length ?? 0)));
-  const gaps = 2 * (columns.length - 1);
-  const longestWords = columns.map((_, i) => Math.max(0, ...cells.map((row) => longestWord(row[i]!))));
-  // What wraps keeps its words whole, but for long ones such as paths.
-  const narrowed = columns.map((_, i) => Math.max(8, Math.min(40, longestWords[i]!)));
-  const stages: ((column: Column, i: number) => number)[] = [
-    ({wrap}, i) => (wrap ? narrowed[i]! : Infinity),
-    ({wrap}, i) => (wrap ? narrowed[i]! : 8),
-    () => 8,
-  ];
-  for (const least of stages) {
-    const mayShrink = (w: number, i: number): boolean => columns[i]!.align !== 'right' && w > least(columns[i]!, i);
-    for (let excess = widths.reduce((sum, w) => sum + w, gaps) - width; excess > 0; excess--) {
-      const widest = Math.max(...widths.filter(mayShrink));
-      const cut = widths.findIndex((w, i) => w === widest && mayShrink(w, i));
-      if (cut < 0) break;
-      widths[cut]!--;
-    }
-  }
+  shrink(widths, width - 2 * (columns.length - 1), columns, (i) =>
+    Math.max(0, ...cells.map((row) => longestWord(row[i]!))),
+  );
   const drawn = new Table({
     head: columns.map(({head}) => head),
     colWidths: widths,

@@ -121,12 +121,13 @@ export function parseSweep(
   };
   const {method, metric, early_terminate: earlyTerminate} = found;
   const parameters = findParameters(found.parameters ?? {}, document);
+  const words = argumentsOf(found.command ?? []);
   const problems = [
     ...textNumbers(document),
     ...parameters.flatMap(({problems: own}) => own),
     ...(found.parameters === undefined ? [problem('"parameters" is missing.')] : []),
     ...commandProblems(found.command),
-    ...metricProblems(metric?.name, method, earlyTerminate !== undefined, argumentsOf(found.command ?? [])[0]),
+    ...metricProblems(metric?.name, method, earlyTerminate !== undefined, words[0]),
     ...(earlyTerminate === undefined ? [] : bracketProblems(earlyTerminate)),
     ...(method === 'grid' ? gridProblems(parameters) : []),
   ];
@@ -138,7 +139,7 @@ export function parseSweep(
     digest: createHash('sha256').update(text).digest('hex'),
     method,
     name: found.name ?? null,
-    arguments: argumentsOf(found.command ?? []),
+    arguments: words,
     usesNpx: (found.command ?? []).includes('npx'),
     metric:
       metric === undefined ? null : {name: metric.name, goal: metric.goal ?? 'minimize', target: metric.target ?? null},

@@ -173,21 +173,21 @@ function graphOf(
   external: External,
   refuse: Refuse,
 ): {readonly graph: Graph; readonly constants: ReadonlyMap<string, Array32>} {
-  const {initializer, node: messages} = model.graph;
-  const constants = new Map(initializer.map((tensor) => [tensor.name, constantOf(tensor, external, refuse)]));
-  for (const message of messages) {
+  const constants = new Map(
+    model.graph.initializer.map((tensor) => [tensor.name, constantOf(tensor, external, refuse)]),
+  );
+  const messages: NodeMessage[] = [];
+  for (const message of model.graph.node) {
     const [output = ''] = message.output;
     // PyTorch writes one of several equal parameters, and an Identity for each other one.
     const same = message.opType === 'Identity' ? constants.get(message.input[0] ?? '') : undefined;
     if (message.opType === 'Constant') constants.set(output, constantValue(message, external, refuse));
     else if (same !== undefined) constants.set(output, same);
+    else messages.push(message);
   }
   const input = edge(model.graph.input, 'input', constants, refuse);
   const output = edge(model.graph.output, 'output', constants, refuse);
   const computed = messages
-    .filter(
-      ({input: [first = ''], opType}) => opType !== 'Constant' && !(opType === 'Identity' && constants.has(first)),
-    )
     .map((message) => nodeOf(message, refuse))
     .flatMap((node) => (node.op === 'ReduceMean' ? meanOverImage(node, constants) : [node]))
     .map((node) => (node.op === 'Sum' && node.inputs.length === 2 ? {...node, op: 'Add'} : node));

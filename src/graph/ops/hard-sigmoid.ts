@@ -1,9 +1,8 @@
-/** min(max(alpha · x + beta, 0), 1); PyTorch's has alpha 1/6, ONNX's own default is 0.2. */
+/** min(max(alpha · x + beta, 0), 1); PyTorch's has alpha 1/6. */
 import {unary} from './elementwise.ts';
-import {float} from './operator.ts';
 
 export const hardSigmoid = unary(
   'HardSigmoid',
-  (tf, x, node) => tf.clipByValue(tf.add(tf.mul(x, float(node, 'alpha', 0.2)), float(node, 'beta', 0.5)), 0, 1),
-  {signed: false, attributes: ['alpha', 'beta']},
+  (tf, x, {alpha, beta}) => tf.clipByValue(tf.add(tf.mul(x, alpha), beta), 0, 1),
+  {signed: false, defaults: {alpha: 0.2, beta: 0.5}},
 );

@@ -80,9 +80,9 @@ export const reshape: Operator = {
     const [batch, ...sizes] = constantInput(node, 1, constant) ?? [];
     // A network that was saved for one image at a time has 1 there.
     const shape = batch === undefined ? {} : {shape: [batch === 1 ? 0 : batch, ...sizes]};
-    // It says what a 0 means.
-    const {allowzero, ...attributes} = node.attributes;
-    const kept = allowzero === undefined || ![batch, ...sizes].includes(0) ? {} : {allowzero};
-    return {...node, inputs: node.inputs.slice(0, 1), attributes: {...attributes, ...kept, ...shape}};
+    // Without a 0, what one would mean says nothing.
+    const {allowzero: _, ...others} = node.attributes;
+    const attributes = [batch, ...sizes].includes(0) ? node.attributes : others;
+    return {...node, inputs: node.inputs.slice(0, 1), attributes: {...attributes, ...shape}};
   },
 };

@@ -19,16 +19,21 @@ const base = temporaryFolder();
 
 const fixture = readFileSync(path.join(import.meta.dirname, '../../fixtures/network.onnx'));
 
+/** Of x[i] = sin(i), as the scripts of the fixtures print them. */
+function logitsOf({graph, weights}: ReturnType<typeof fromOnnx>): Float32Array {
+  const network = createNetwork(graph, weights);
+  const x = tf.tensor(
+    Float32Array.from({length: 70}, (_, i) => Math.sin(i)),
+    [1, 2, 7, 5],
+  );
+  const logits = network.forward(tf.transpose(x, [0, 2, 3, 1]), {training: false}).dataSync<'float32'>();
+  network.dispose();
+  return logits;
+}
+
 describe('a file of another exporter (test/fixtures/make_onnx.py)', () => {
   test('computes the logits that ONNX Runtime computes', () => {
-    const {graph, weights} = fromOnnx(fixture, 'network.onnx');
-    const network = createNetwork(graph, weights);
-    const x = tf.tensor(
-      Float32Array.from({length: 70}, (_, i) => Math.sin(i)),
-      [1, 2, 7, 5],
-    );
-    const logits = network.forward(tf.transpose(x, [0, 2, 3, 1]), {training: false}).dataSync();
-    network.dispose();
+    const logits = logitsOf(fromOnnx(fixture, 'network.onnx'));
     // Printed by make_onnx.py.
     const expected = [-0.32046765089035034, -0.3823687434196472, -0.3697867691516876];
     expected.forEach((value, i) => expect(logits[i]).toBeCloseTo(value, 5));
@@ -80,19 +85,13 @@ describe('a file of another exporter (test/fixtures/make_onnx.py)', () => {
 describe('a file of PyTorch (test/fixtures/make_torch_onnx.py)', () => {
   test.each(['torchscript', 'dynamo'])('by the exporter %s computes the logits of PyTorch', (name) => {
     const file = path.join(import.meta.dirname, `../../fixtures/${name}.onnx`);
-    const {graph, weights} = fromOnnx(readFileSync(file), file);
-    const network = createNetwork(graph, weights);
-    const x = tf.tensor(
-      Float32Array.from({length: 70}, (_, i) => Math.sin(i)),
-      [1, 2, 7, 5],
-    );
-    const logits = network.forward(tf.transpose(x, [0, 2, 3, 1]), {training: false}).dataSync();
-    network.dispose();
+    const imported = fromOnnx(readFileSync(file), file);
+    const logits = logitsOf(imported);
     // Printed by make_torch_onnx.py.
     const expected = [0.2842123210430145, -0.19214856624603271, -0.08144057542085648];
     expected.forEach((value, i) => expect(logits[i]).toBeCloseTo(value, 5));
     expect(logits).toHaveLength(3);
-    expect(layerTable(graph).layers.map((layer) => layer.name)).toEqual([
+    expect(layerTable(imported.graph).layers.map((layer) => layer.name)).toEqual([
       'conv1',
       'layer1.conv1',
       'layer1.conv2',
