@@ -4,7 +4,7 @@ import {ExitCode, SdqError} from '../errors.ts';
 import type {Kind} from '../plugins/registry.ts';
 import {isOfValidation} from '../sweeps/metric-names.ts';
 import {parseSweep, probeSources, type Sweep} from '../sweeps/sweep-file.ts';
-import {SdqCommand} from './base-command.ts';
+import {SdqCommand, type Settings} from './base-command.ts';
 
 export abstract class SweepCommand extends SdqCommand {
   /**
@@ -23,27 +23,27 @@ export abstract class SweepCommand extends SdqCommand {
     if (sweep.parameters.some(({name}) => name.startsWith('quantizers'))) {
       kinds.push('weight-quantizer', 'activation-quantizer');
     }
-    const {config} = await this.settings({kinds});
+    const hasValidation = ({config}: Settings<never>): boolean => config.data?.validation !== 0;
+    let isMeasurable = hasValidation(await this.settings({kinds}));
     const unfit = new Map<string, Problem>();
     for (const {place, source} of probeSources(sweep)) {
       if (unfit.has(place)) continue;
       try {
-        await this.settings({kinds, tried: source});
+        if (hasValidation(await this.settings({kinds, tried: source}))) isMeasurable = true;
       } catch (error) {
         if (!(error instanceof SdqError)) throw error;
         unfit.set(place, {place, message: error.message.replace(`${place}: `, ''), suggestions: error.suggestions});
       }
     }
-    const unmeasured = config.data?.validation === 0 ? validationProblems(sweep) : [];
+    const unmeasured = isMeasurable ? [] : validationProblems(sweep);
     return {sweep, problems: [...problems, ...unmeasured, ...unfit.values()]};
   }
 }
 
-/** Of a sweep on a config without validation images. */
-function validationProblems({metric, parameters, arguments: words}: Sweep): Problem[] {
+/** Of a sweep whose config has no validation images, with none of its parameters' values. */
+function validationProblems({metric, arguments: words}: Sweep): Problem[] {
   if (metric === null || !isOfValidation(metric.name)) return [];
-  const isSet = parameters.some(({name}) => name === 'data.validation');
-  if (isSet || words.some((word) => /data\.validation=|^--config/.test(word))) return [];
+  if (words.some((word) => /data\.validation=|^--config/.test(word))) return [];
   return [
     {
       message: `"${metric.name}" is measured on validation images, and /data/validation of the config is 0.`,

@@ -154,6 +154,8 @@ describe('sdq sweep', () => {
     expect(existsSync(path.join(cwd, '0.yaml'))).toBe(false);
     expect(await create('--metric=train/accuracy/test')).toMatchObject({exitCode: 0});
     expect(await create('--parameter', 'data.validation=[16,32]')).toMatchObject({exitCode: 0});
+    expect(await create('--parameter', 'data=[{validation: 16}]', '--quiet')).toMatchObject({exitCode: 0});
+    expect(await create('--parameter', 'data.validation=[0]', '--quiet', '--json')).toMatchObject({exitCode: 3});
   }, 60_000);
 
   test('what this machine cannot run alone is refused with the way that can', async () => {
