@@ -56,6 +56,13 @@ describe('usage', () => {
   });
 });
 
+test('a flag that may be repeated leaves the arguments after it alone', async () => {
+  const {stderr} = await sdq(['strategy', 'validate', '--hardware', 'cutlass-sm80', '--set', 'seed=1'], {cwd});
+  expect(stderr).toMatch(/Missing 1 required arg:\nfile .*\n {2}→/);
+  const args = ['strategy', 'validate', '--hardware', 'cutlass-sm80', 'nowhere.json'];
+  expect(await failure(args, cwd, 3)).toContain('nowhere.json');
+});
+
 test('a terminal with colours gets the same text', async () => {
   const {stderr} = await sdq(['evaluate'], {cwd, env: {FORCE_COLOR: '1'}});
   expect(stderr).toContain('Error: Missing required flag checkpoint\n');
