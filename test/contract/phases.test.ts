@@ -48,8 +48,13 @@ const jobs: readonly (readonly [name: string, ...args: string[]])[] = [
   ['runs-show', 'runs', 'show'],
   ['track-status', 'track', 'status'],
   ['track-sync', 'track', 'sync'],
-  ['bench-step', 'bench', 'step', '--model', 'cnn-small', '--batch', '8', '--steps', '2'],
+  ['bench-step', 'bench', 'step', '--batch', '8', '--steps', '2'],
 ];
+
+test("bench step times the config's model where none is named", async () => {
+  const {stdout} = await sdq(['bench', 'step', '--batch', '8', '--steps', '1', '--json'], {cwd});
+  expect(JSON.parse(stdout)).toMatchObject({model: 'cnn-small', batch: 8, steps: 1});
+});
 
 test('each prints one object that fits its schema, and nothing on stderr', async () => {
   for (const [name, ...args] of jobs) {

@@ -43,7 +43,10 @@ export default class BenchStep extends SdqCommand {
     '<%= config.bin %> bench step --phase search --steps 5',
   ];
   static override flags = {
-    model: Flags.string({summary: 'Name of the model.', helpValue: 'NAME', default: 'resnet20'}),
+    model: Flags.string({
+      summary: "Name of the model; by default the config's, and resnet20 where it has none.",
+      helpValue: 'NAME',
+    }),
     batch: Flags.integer({summary: 'Images in a step.', min: 1, max: 65_536, default: 128}),
     'weight-bits': Flags.string({summary: 'Bits of the weights.', options: bits, default: '4'}),
     'activation-bits': Flags.string({summary: "Bits of the layers' inputs.", options: bits, default: '4'}),
@@ -62,14 +65,15 @@ export default class BenchStep extends SdqCommand {
     const {config, registry} = await this.settings({
       kinds: ['engine', 'dataset', 'model', 'weight-quantizer', 'activation-quantizer'],
     });
-    const definition = registry.get('model', flags.model);
+    const model = flags.model ?? config.model?.name ?? 'resnet20';
+    const definition = registry.get('model', model);
     const selected = flags.data === undefined ? undefined : selectDataset(registry, flags.data, config.data);
     const dataset = await selected?.definition.open(selected.directory, selected.options);
     const graph = definition.build(
       dataset === undefined
         ? definition.defaults
         : {classes: dataset.classes.length, inputShape: [dataset.channels, dataset.height, dataset.width]},
-      config.model?.name === flags.model ? config.model.options : {},
+      config.model?.name === model ? config.model.options : {},
     );
     const [{startEngine}, {timeSteps}, {registerGradients}] = await Promise.all([
       import('../../phases/session.ts'),
@@ -97,7 +101,7 @@ export default class BenchStep extends SdqCommand {
     });
     const times = all.slice(warmUpSteps);
     const result = {
-      model: flags.model,
+      model,
       phase: flags.phase,
       batch: flags.batch,
       weightBits,
@@ -113,7 +117,7 @@ export default class BenchStep extends SdqCommand {
     };
     const {imagesPerSecond, stepMs, dataWaitShare, peakRssMiB} = result;
     const bitsOf = `W ${weightBits} / A ${activationBits}`;
-    this.log(`${flags.model}, ${flags.phase}, batch ${flags.batch}, ${bitsOf}, ${engine.name} (${engine.device})`);
+    this.log(`${model}, ${flags.phase}, batch ${flags.batch}, ${bitsOf}, ${engine.name} (${engine.device})`);
     this.log(`images/s  ${shown(imagesPerSecond)}\nstep ms   ${shown(stepMs)}\npeak RSS  ${peakRssMiB.toFixed(0)} MiB`);
     if (dataWaitShare !== null) this.log(`data wait ${(100 * dataWaitShare).toFixed(2)} % of the step`);
     return result;
