@@ -54,8 +54,8 @@ function errorReport(error: unknown, flags: readonly string[]): ErrorReport {
     const message = stripVTControlCharacters(error.message)
       .replace(/^Parsing (--\S+) \n\t/, '$1: ')
       .replace(/^The following errors? occurred:\n\s*/, '')
-      // oclif thinks that a flag that may be repeated takes the arguments after it: none of ours does.
-      .replace(/\n\nNote: --.* multiple values\.[^]*/, '')
+      // oclif says so of every flag that may be repeated; it is true of `--hardware NAME…` alone.
+      .replace(/\n\nNote: (?!.*--hardware).* multiple values\.[^]*/, '')
       .replace(/\n?See more help with --help$/, '');
     const unknown = 'flags' in error && Array.isArray(error.flags) ? (error.flags as string[]) : [];
     const near = unknown.flatMap((flag) => didYouMean(flag, flags));

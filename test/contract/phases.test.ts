@@ -48,7 +48,7 @@ const jobs: readonly (readonly [name: string, ...args: string[]])[] = [
   ['runs-show', 'runs', 'show'],
   ['track-status', 'track', 'status'],
   ['track-sync', 'track', 'sync'],
-  ['bench-step', 'bench', 'step', '--batch', '8', '--steps', '2'],
+  ['bench-step', 'bench', 'step', '--model', 'cnn-small', '--batch', '8', '--steps', '2'],
 ];
 
 test("bench step times the config's model where none is named", async () => {

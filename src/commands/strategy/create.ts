@@ -27,7 +27,6 @@ export default class StrategyCreate extends SdqCommand {
         "Name of a hardware profile, or a file of your own that ends in .json, in place of the config's; may be repeated.",
       helpValue: 'NAME',
       multiple: true,
-      multipleNonGreedy: true,
     }),
     'weight-bits': Flags.integer({summary: 'Bits of the weights, 1 to 8.', min: 1, max: 8, required: true}),
     output: Flags.string({summary: 'Where to write it.', helpValue: 'FILE', default: 'strategy.json'}),

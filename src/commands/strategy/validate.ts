@@ -34,7 +34,6 @@ Exit code 3 for a file that is no strategy of this network, 4 for one that the h
       summary: 'Name of a hardware profile, or a file of your own that ends in .json; may be repeated.',
       helpValue: 'NAME',
       multiple: true,
-      multipleNonGreedy: true,
     }),
   };
 
