@@ -65,7 +65,12 @@ export abstract class RunCommand extends SdqCommand {
     readonly tried?: Source | undefined;
     readonly reads?: (config: JobConfig) => readonly (string | undefined)[];
     readonly body: (context: RunContext) => Promise<{readonly result: T; readonly failure?: SdqError | undefined}>;
-  }): Promise<{readonly result: T; readonly run: Run}> {
+  }): Promise<{
+    readonly result: T;
+    readonly run: Run;
+    /** Where the user wants the result: `--output`, or that of the command which began the run. */
+    readonly output: string | undefined;
+  }> {
     const settings =
       resume === undefined
         ? await this.settings({require: ['model', 'data'], kinds, ...(tried === undefined ? {} : {tried})})
@@ -86,6 +91,7 @@ export abstract class RunCommand extends SdqCommand {
         command,
         root: config.runs.directory,
         reporter: this.progress(),
+        output: output === undefined ? undefined : path.resolve(output),
         id: process.env['SDQ_RUN_ID'],
         versions: {sdq: this.config.version, node: process.version},
         begin: settings ?? {
@@ -100,7 +106,7 @@ export abstract class RunCommand extends SdqCommand {
     this.progress().stop();
     const untold = strict ? trackersFailed(tracking, run) : undefined;
     if (failure !== undefined || untold !== undefined) this.checkFailed((failure ?? untold)!);
-    return {result, run};
+    return {result, run, output: output ?? run.record().output ?? undefined};
   }
 
   /**

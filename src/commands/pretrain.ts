@@ -27,7 +27,7 @@ export default class Pretrain extends RunCommand {
 
   async run(): Promise<Result> {
     const {flags} = await this.parse(Pretrain);
-    const {result, run} = await this.makeRun({
+    const {result, run, output} = await this.makeRun({
       command: 'pretrain',
       flags,
       async body({phase, context, run}) {
@@ -35,7 +35,7 @@ export default class Pretrain extends RunCommand {
         return {result: await phase('pretrain', async () => pretrain(context(run.record().results)))};
       },
     });
-    const checkpoint = copyOutput(result.checkpoint, flags.output);
+    const checkpoint = copyOutput(result.checkpoint, output);
     const {best, last, test} = result.accuracy;
     this.log(
       table(

@@ -34,7 +34,7 @@ interrupted run goes on with --resume, to the same result.`;
 
   async run(): Promise<Result> {
     const {flags} = await this.parse(Run);
-    const {result, run} = await this.makeRun({
+    const {result, run, output} = await this.makeRun({
       command: 'run',
       flags,
       reads: ({model, train: {distillation}}) => [model.weights, teacherFile(distillation)],
@@ -65,13 +65,13 @@ interrupted run goes on with --resume, to the same result.`;
           ],
         ),
       );
-      const checkpoint = copyOutput(train.checkpoint, flags.output);
+      const checkpoint = copyOutput(train.checkpoint, output);
       this.log(`\nStrategy:   ${found.strategy}\nCheckpoint: ${checkpoint}\nReport:     ${run.path('report.html')}`);
     }
     return {
       runId: run.id,
       fullPrecision,
-      quantized: train === undefined ? null : {accuracy: train.accuracy, checkpoint: flags.output ?? train.checkpoint},
+      quantized: train === undefined ? null : {accuracy: train.accuracy, checkpoint: output ?? train.checkpoint},
       strategy: found.strategy,
       meanWeightBits: found.meanWeightBits,
       compression: found.compression,

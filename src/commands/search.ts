@@ -39,7 +39,7 @@ export default class Search extends RunCommand {
 
   async run(): Promise<Result> {
     const {flags} = await this.parse(Search);
-    const {result, run} = await this.makeRun({
+    const {result, run, output} = await this.makeRun({
       command: 'search',
       flags,
       tried:
@@ -63,7 +63,7 @@ export default class Search extends RunCommand {
     const {readStrategy} = await import('../phases/strategy-file.ts');
     this.log(`${showStrategy(readStrategy(result.strategy))}\n${showBudgets(result.budgets)}`);
     if (result.pareto.length > 0) this.log(`${paretoTable(result)}\n`);
-    const strategy = copyOutput(result.strategy, flags.output);
+    const strategy = copyOutput(result.strategy, output);
     this.log(`Strategy: ${strategy}`);
     return {runId: run.id, ...result, strategy, history: run.path('events.jsonl')};
   }

@@ -32,7 +32,7 @@ export default class Train extends RunCommand {
 
   async run(): Promise<Result> {
     const {flags} = await this.parse(Train);
-    const {result, run} = await this.makeRun({
+    const {result, run, output} = await this.makeRun({
       command: 'train',
       flags,
       reads({model, train: {distillation}}) {
@@ -58,7 +58,7 @@ export default class Train extends RunCommand {
         return {result: await phase('train', async () => train(context(run.record().results), input))};
       },
     });
-    const checkpoint = copyOutput(result.checkpoint, flags.output);
+    const checkpoint = copyOutput(result.checkpoint, output);
     const {best, last, test} = result.accuracy;
     this.log(
       table(

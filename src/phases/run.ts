@@ -38,6 +38,8 @@ export interface RunOptions {
   readonly root: string;
   readonly reporter: Reporter;
   readonly versions: Readonly<Record<string, string>>;
+  /** Absolute path of `--output`; a resumed run without one keeps its own. */
+  readonly output: string | undefined;
   /** Of a new run; by default a fresh one. */
   readonly id?: string | undefined;
   readonly begin:
@@ -86,7 +88,7 @@ export async function withRun<T>(
   /** Of each tracker. */
   readonly tracking: readonly PumpOutcome[];
 }> {
-  const {command, root, reporter, versions, begin, startTracking} = options;
+  const {command, root, reporter, versions, output, begin, startTracking} = options;
   const notice = reporter.line.bind(reporter);
   // Before the run's folder is there: from then on a signal is one to a run, and has its exit code.
   const stop = listenForStop((asker) =>
@@ -112,6 +114,7 @@ export async function withRun<T>(
     const {config, registry} =
       'id' in begin ? await begin.restore(`${run.path('run.json')}, config`, resumedConfig(run)) : begin;
     run.journal.replayAfter(run.record().journal);
+    if (output !== undefined) run.update({output});
     notice(`Run ${run.id} in ${run.directory}`);
     if (config.tracking.length > 0) {
       trackers = startTracking(

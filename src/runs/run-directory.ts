@@ -30,6 +30,8 @@ export interface RunRecord {
   readonly seed: number;
   /** The resolved config, with absolute paths: what `--resume` uses. */
   readonly config: unknown;
+  /** Absolute path of `--output`, which a resumed run writes too. */
+  readonly output: string | null;
   readonly versions: Readonly<Record<string, string>>;
   readonly engine: {readonly name: string; readonly device: string; readonly threads: number} | null;
   readonly git: {readonly commit: string; readonly dirty: boolean} | null;
@@ -107,6 +109,7 @@ export function createRun(root: string, spec: RunSpec, now: Date, notice: (messa
     resumedAt: [],
     seed: spec.seed,
     config: spec.config,
+    output: null,
     versions: spec.versions,
     engine: null,
     git: gitState(),
@@ -281,6 +284,7 @@ const recordChecks: Readonly<Record<Exclude<keyof RunRecord, 'git' | 'exitCode'>
   resumedAt: (value) => Array.isArray(value) && value.every(isText),
   seed: Number.isInteger,
   config: isMapping,
+  output: isOptionalText,
   versions: (value) => isMapping(value) && isText(value['sdq']),
   engine: (value) =>
     value === null || (isMapping(value) && isText(value['name']) && Number.isInteger(value['threads'])),
@@ -296,8 +300,8 @@ function readRun(directory: string): RunRecord {
   try {
     const parsed = JSON.parse(text) as unknown;
     if (!isMapping(parsed)) throw new Error('not a mapping');
-    // Records of before 2026-11-24 have no uid.
-    record = {uid: parsed['id'], ...parsed} as unknown as RunRecord;
+    // Records of before 2026-11-24 have no uid, of before 2026-11-28 no output.
+    record = {uid: parsed['id'], output: null, ...parsed} as unknown as RunRecord;
   } catch (error) {
     throw new SdqError(`${file} is not the record of a run: found ${JSON.stringify(text.slice(0, 40))}.`, {
       code: 'run-record-broken',

@@ -141,9 +141,9 @@ describe('a run that is interrupted', () => {
     );
   }, 300_000);
 
-  test('by SIGINT saves its state, exits with 130, names the command that goes on, and that one ends the same', async () => {
+  test('by SIGINT saves its state, exits with 130, names the command that goes on, and that one ends the same and writes --output', async () => {
     const cwd = await freshFolder('stopped');
-    const started = startSdq(['run'], {cwd});
+    const started = startSdq(['run', '--output', 'shipped.safetensors'], {cwd});
     await journalHas('search/loss', cwd, started);
     started.child.kill('SIGINT');
     const {exitCode, stderr} = await started.outcome;
@@ -160,6 +160,9 @@ describe('a run that is interrupted', () => {
     expect(resumed).toMatchObject({exitCode: 0, stderr: ''});
     expect(tensors(directory)).toEqual(tensors(reference));
     expect(rows(directory)).toEqual(rows(reference));
+    const shipped = path.join(cwd, 'shipped.safetensors');
+    expect(digest(shipped)).toBe(digest(path.join(directory, 'quantized.safetensors')));
+    expect(JSON.parse(resumed.stdout)).toMatchObject({quantized: {checkpoint: shipped}});
   }, 300_000);
 
   test('by SIGTERM exits with 143 while the engine is still starting', async () => {
