@@ -59,7 +59,7 @@ const soft = [
 const experiments: Readonly<Record<string, Experiment>> = {
   example: {asConfigured: true},
   w2a32: {},
-  /** As many bits as `uniform` has: 2.0240 with the first and the last layer at 8. */
+  /** At most the bits that `uniform` has: 2.0240 with the first and the last layer at 8. */
   'w2.02a32': {set: ['search.target.meanWeightBits=2.0239']},
   'w2a32-long': {set: ['train.epochs=40']},
   'w2a32-50000': {searchOf: 'w2a32', set: ['data.validation=0']},
