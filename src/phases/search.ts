@@ -202,8 +202,9 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
           const errors = problem.quantizationErrorWeight > 0 ? {errors: errorsOf(plan)} : {};
           const advanced = advanceSearch(problem, state, plan, {shares, ...errors});
           state = advanced.state;
-          for (const {layer, from, to} of advanced.transitions)
-            reporter.line(`  ${layer}: ${shown(from)} → ${shown(to)}`);
+          for (const {layer, from, to, beta} of advanced.transitions) {
+            reporter.line(`  ${layer}: ${shown(from)} → ${shown(to)}${beta === null ? ', given back' : ''}`);
+          }
           await keep();
         }
         return {optimizerState: next, metrics};

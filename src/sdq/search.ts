@@ -85,6 +85,14 @@ export interface SearchState {
   readonly lambdas: readonly number[];
   /** In the order of `problem.decisions`. `candidate` is the index of the present one. */
   readonly decisions: readonly {readonly candidate: number; readonly dbp: Dbp}[];
+  /** Every transition down so far, the first first: index of the decision and those of its candidates. */
+  readonly descents: readonly Descent[];
+}
+
+interface Descent {
+  readonly decision: number;
+  readonly from: number;
+  readonly to: number;
 }
 
 /** What the forward pass of one step does with one decision. */
@@ -104,7 +112,8 @@ export interface Transition {
   readonly layer: string;
   readonly from: Candidate;
   readonly to: Candidate;
-  readonly beta: number;
+  /** Of the higher one of the two when the layer went down; null where bits are given back, which no β decides. */
+  readonly beta: number | null;
 }
 
 /** What a step learned from the loss, in the order of `problem.decisions`; entries without a choice are not read. */
@@ -194,6 +203,7 @@ export function initSearch(problem: SearchProblem): SearchState {
       candidate: candidates.length - 1,
       dbp: initDbp(problem.dbp.thetaInit),
     })),
+    descents: [],
   };
 }
 
@@ -211,8 +221,9 @@ export function parseSearchState(value: unknown, problem: SearchProblem, file: s
     if (typeof found !== 'object' || found === null || Array.isArray(found)) throw broken(pointer, found, 'a mapping');
     return found as Record<string, unknown>;
   };
-  const list = (found: unknown, pointer: string, length: number, of: string): readonly unknown[] => {
-    if (Array.isArray(found) && found.length === length) return found;
+  const list = (found: unknown, pointer: string, of: string, length?: number): readonly unknown[] => {
+    if (Array.isArray(found) && found.length === (length ?? found.length)) return found;
+    if (length === undefined) throw broken(pointer, found, `a list of ${of}`);
     throw broken(pointer, Array.isArray(found) ? found.length : found, `${length} ${of}`);
   };
   const number = (found: unknown, pointer: string, least = -Infinity): number => {
@@ -227,9 +238,9 @@ export function parseSearchState(value: unknown, problem: SearchProblem, file: s
     }
     return found as number;
   };
-  const {step, lambdas, decisions} = mapping(value, '/');
-  const prices = list(lambdas, '/lambdas', problem.budgets.length, 'numbers');
-  const found = list(decisions, '/decisions', problem.decisions.length, 'decisions');
+  const {step, lambdas, decisions, descents} = mapping(value, '/');
+  const prices = list(lambdas, '/lambdas', 'numbers', problem.budgets.length);
+  const found = list(decisions, '/decisions', 'decisions', problem.decisions.length);
   return {
     step: index(step, '/step'),
     lambdas: prices.map((lambda, k) => number(lambda, `/lambdas/${k}`, 0)),
@@ -246,6 +257,13 @@ export function parseSearchState(value: unknown, problem: SearchProblem, file: s
           updates: index(updates, `${at}/dbp/updates`),
         },
       };
+    }),
+    descents: list(descents, '/descents', 'transitions').map((descent, k) => {
+      const at = `/descents/${k}`;
+      const found = mapping(descent, at);
+      const decision = index(found['decision'], `${at}/decision`, problem.decisions.length);
+      const from = index(found['from'], `${at}/from`, problem.decisions[decision]!.candidates.length);
+      return {decision, from, to: index(found['to'], `${at}/to`, from)};
     }),
   };
 }
@@ -453,7 +471,7 @@ function ascend(problem: SearchProblem, state: SearchState, odds: readonly Odds[
 
 /**
  * Ends a step: dual ascent on every λ, one Adam update of every θ, and the transitions of the decisions whose β fell below the
- * threshold, the surest first and no further than the targets.
+ * threshold, the surest first and no further than the targets. Once every target is reached, what is left is given back.
  * @param plan what `planStep` gave for this state
  */
 export function advanceSearch(
@@ -478,33 +496,46 @@ export function advanceSearch(
     const gradient = gradients.shares[d]! * choice.slope + byBeta * beta * (1 - beta);
     return {candidate: decision.candidate, dbp: updateDbp(decision.dbp, gradient, problem.dbp.learningRate)};
   });
-  return commit(problem, {step: state.step + 1, lambdas, decisions}, odds);
+  return commit(problem, {...state, step: state.step + 1, lambdas, decisions}, odds);
 }
 
-/** Moves decisions below the threshold to their next lower candidate, in the order of their β, until the targets are reached. */
+/**
+ * Moves decisions below the threshold to their next lower candidate, in the order of their β, until the targets are reached. The
+ * last move may have gone far below them; then earlier ones are taken back, the last first, as far as every target stays kept.
+ */
 function commit(
   problem: SearchProblem,
   state: SearchState,
   odds: readonly Odds[],
 ): {readonly state: SearchState; readonly transitions: readonly Transition[]} {
   const decisions = [...state.decisions];
+  const descents = [...state.descents];
+  const transitions: Transition[] = [];
   const at = positions(state);
+  const move = (d: number, to: number, beta: number | null): void => {
+    const {layers, candidates} = problem.decisions[d]!;
+    const layer = layers.map((l) => problem.layers[l]!.name).join(', ');
+    transitions.push({step: state.step, layer, from: candidates[at[d]!]!, to: candidates[to]!, beta});
+    at[d] = to;
+    decisions[d] = {candidate: to, dbp: initDbp(problem.dbp.thetaInit)};
+  };
   const falling = decisions
     .map(({dbp}, d) => ({d, beta: sigmoid(dbp.theta)}))
     .filter(({d, beta}) => odds[d]!.low !== null && beta < problem.dbp.betaThreshold)
     .sort((a, b) => a.beta - b.beta || a.d - b.d);
-  const transitions: Transition[] = [];
   for (const {d, beta} of falling) {
     const low = nextLower(problem, at, d, unmet(problem, at));
     if (low === null) continue;
-    const {layers, candidates} = problem.decisions[d]!;
-    const from = candidates[at[d]!]!;
-    at[d] = low;
-    decisions[d] = {candidate: low, dbp: initDbp(problem.dbp.thetaInit)};
-    const layer = layers.map((l) => problem.layers[l]!.name).join(', ');
-    transitions.push({step: state.step, layer, from, to: candidates[low]!, beta});
+    descents.push({decision: d, from: at[d]!, to: low});
+    move(d, low, beta);
   }
-  return {state: {...state, decisions}, transitions};
+  if (unmet(problem, at).length === 0) {
+    // What came last was given up at the highest price.
+    for (const {decision, from, to} of descents.toReversed()) {
+      if (at[decision] === to && unmet(problem, at.with(decision, from)).length === 0) move(decision, from, null);
+    }
+  }
+  return {state: {...state, decisions, descents}, transitions};
 }
 
 /** What the search stands at: for the journal. */
