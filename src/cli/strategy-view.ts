@@ -1,19 +1,18 @@
 /** A strategy for people: its layers, a bar a layer, and what it comes to. */
 import {inUnits, type SearchResult} from '../phases/results.ts';
 import type {Strategy} from '../sdq/strategy.ts';
-import {bars, table} from './table.ts';
+import {bitBars, table} from './table.ts';
 
 export function showStrategy({layers, summary}: Strategy): string {
   const {meanWeightBits, meanWeightBitsUnpinned, meanActivationBits, compression, bops} = summary;
   const unpinned =
     meanWeightBitsUnpinned === null ? '' : `, ${meanWeightBitsUnpinned.toFixed(3)} without the pinned layers`;
   return [
-    bars(
+    bitBars(
       layers.map(({name, weightBits, pinned}) => ({
         name: pinned === true ? `${name} (pinned)` : name,
-        value: weightBits,
+        bits: weightBits,
       })),
-      'bits',
     ),
     '',
     `W ${meanWeightBits.toFixed(2)} / A ${Number(meanActivationBits.toFixed(2))}: mean weight bits over ${layers.length} quantized layers${unpinned}.`,

@@ -94,23 +94,18 @@ export function table(
   return drawn.toString().replaceAll(/ +$/gm, '');
 }
 
-/**
- * One line a value: name, bar, value; the longest bar is the largest value. E.g. the bits of every layer.
- *
- * @param unit written after each value
- */
-export function bars(
-  values: readonly {readonly name: string; readonly value: number}[],
-  unit: string,
+/** One line a layer: name, bar, bits; the longest bar has the most bits. */
+export function bitBars(
+  layers: readonly {readonly name: string; readonly bits: number}[],
   width = terminalWidth() ?? 100,
 ): string {
-  const largest = Math.max(1, ...values.map(({value}) => value));
-  const names = Math.min(Math.max(0, ...values.map(({name}) => name.length)), Math.floor(width / 2));
-  const room = Math.max(8, Math.min(40, width - names - unit.length - 8));
-  return values
-    .map(({name, value}) => {
+  const most = Math.max(1, ...layers.map(({bits}) => bits));
+  const names = Math.min(Math.max(0, ...layers.map(({name}) => name.length)), Math.floor(width / 2));
+  const room = Math.max(8, Math.min(40, width - names - 12));
+  return layers
+    .map(({name, bits}) => {
       const label = name.length > names ? `${name.slice(0, names - 1)}…` : name.padEnd(names);
-      return `${label}  ${'█'.repeat(Math.round((value / largest) * room)).padEnd(room)} ${value} ${unit}`;
+      return `${label}  ${'█'.repeat(Math.round((bits / most) * room)).padEnd(room)} ${bits} ${bits === 1 ? 'bit' : 'bits'}`;
     })
     .join('\n');
 }

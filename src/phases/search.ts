@@ -203,7 +203,7 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
           const advanced = advanceSearch(problem, state, plan, {shares, ...errors});
           state = advanced.state;
           for (const {layer, from, to, beta} of advanced.transitions) {
-            reporter.line(`  ${layer}: ${shown(from)} → ${shown(to)}${beta === null ? ', given back' : ''}`);
+            reporter.line(`  ${layer}: ${shownMove(from, to)}${beta === null ? ', given back' : ''}`);
           }
           await keep();
         }
@@ -297,12 +297,13 @@ function sharesOf(gradients: ReadonlyMap<string, tf.Tensor>, followed: readonly 
   return found.map((gradient) => (gradient === undefined ? 0 : values[next++]!));
 }
 
-/** `4 bits`, `input 8 bits`, `4 bits, input 8 bits`. */
-function shown({weightBits, activationBits}: Candidate): string {
-  return [
-    ...(weightBits === undefined ? [] : [`${weightBits} bits`]),
-    ...(activationBits === undefined ? [] : [`input ${activationBits} bits`]),
-  ].join(', ');
+/** What changed: `8 → 7 bits`, `input 8 → 4 bits`, `8 → 4 bits, input 8 → 4 bits`. */
+function shownMove(from: Candidate, to: Candidate): string {
+  const part = (name: string, before?: number, after?: number): string[] =>
+    before === after ? [] : [`${name}${before} → ${after} ${after === 1 ? 'bit' : 'bits'}`];
+  return [...part('', from.weightBits, to.weightBits), ...part('input ', from.activationBits, to.activationBits)].join(
+    ', ',
+  );
 }
 
 /** The names are a contract: docs/metrics.md. */

@@ -1,6 +1,6 @@
 import {describe, expect, test} from '@jest/globals';
 
-import {bars, table} from '../../../src/cli/table.ts';
+import {bitBars, table} from '../../../src/cli/table.ts';
 
 const columns = [{head: 'name'}, {head: 'bits', align: 'right'}] as const;
 
@@ -49,24 +49,22 @@ describe('table', () => {
   });
 });
 
-describe('bars', () => {
+describe('bars of bits', () => {
   test('are as long as their values, the largest the longest', () => {
-    const lengths = bars(
+    const lines = bitBars(
       [
-        {name: 'conv1', value: 8},
-        {name: 'layer1.0.conv1', value: 2},
-        {name: 'layer1.0.conv2', value: 4},
+        {name: 'conv1', bits: 8},
+        {name: 'layer1.0.conv1', bits: 1},
+        {name: 'layer1.0.conv2', bits: 4},
       ],
-      'bits',
       80,
-    )
-      .split('\n')
-      .map((line) => line.match(/█/g)!.length);
-    expect(lengths).toEqual([40, 10, 20]);
+    ).split('\n');
+    expect(lines.map((line) => line.match(/█/g)!.length)).toEqual([40, 5, 20]);
+    expect(lines.map((line) => line.match(/ (\d bits?)$/)![1])).toEqual(['8 bits', '1 bit', '4 bits']);
   });
 
   test('fit the width', () => {
-    const text = bars([{name: 'a'.repeat(100), value: 8}], 'bits', 40);
+    const text = bitBars([{name: 'a'.repeat(100), bits: 8}], 40);
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(40);
   });
 });
