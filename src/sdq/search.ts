@@ -260,10 +260,10 @@ export function parseSearchState(value: unknown, problem: SearchProblem, file: s
     }),
     descents: list(descents, '/descents', 'transitions').map((descent, k) => {
       const at = `/descents/${k}`;
-      const found = mapping(descent, at);
-      const decision = index(found['decision'], `${at}/decision`, problem.decisions.length);
-      const from = index(found['from'], `${at}/from`, problem.decisions[decision]!.candidates.length);
-      return {decision, from, to: index(found['to'], `${at}/to`, from)};
+      const {decision, from, to} = mapping(descent, at);
+      const d = index(decision, `${at}/decision`, problem.decisions.length);
+      const high = index(from, `${at}/from`, problem.decisions[d]!.candidates.length);
+      return {decision: d, from: high, to: index(to, `${at}/to`, high)};
     }),
   };
 }
