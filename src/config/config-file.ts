@@ -23,11 +23,13 @@ const moduleLoader: Loader = async (file) => ((await import(pathToFileURL(file).
 
 const searchPlaces = [
   'sdq.config.yaml',
+  'sdq.config.yml',
   'sdq.config.json',
   'sdq.config.js',
   'sdq.config.mjs',
   '.sdqrc',
   '.sdqrc.yaml',
+  '.sdqrc.yml',
   '.sdqrc.json',
   'package.json',
 ];
@@ -42,6 +44,8 @@ export async function readConfigFile(cwd: string, file: string | undefined): Pro
   const settings: Parameters<typeof cosmiconfig>[1] = {
     searchPlaces,
     searchStrategy: 'project',
+    // An empty file is a config without settings: the error about what is missing then names it.
+    ignoreEmptySearchPlaces: false,
     cache: false,
     loaders: {
       '.yaml': yamlLoader,
@@ -70,7 +74,13 @@ export async function readConfigFile(cwd: string, file: string | undefined): Pro
   }
   if (found === null) return undefined;
   const values = found.isEmpty === true ? {} : plainData(found.config as unknown, found.filepath);
-  return {name: found.filepath, base: path.dirname(found.filepath), values};
+  const hasPlaces = !/(\.m?js|package\.json)$/.test(found.filepath);
+  return {
+    name: found.filepath,
+    base: path.dirname(found.filepath),
+    values,
+    ...(hasPlaces ? {text: new TextDecoder().decode(readFileBounded(found.filepath, maximumBytes))} : {}),
+  };
 }
 
 /** cosmiconfig reads a file whole before it asks. @throws SdqError (exit 3) naming the file in its way that is too large */

@@ -84,7 +84,21 @@ async function resolveSettings(
 
 /** Later sources over earlier ones, key by key; `null` takes a key back, as in a JSON Merge Patch (RFC 7396). */
 const combine = (sources: readonly Source[]): Record<string, unknown> =>
-  withoutNulls(sources.reduce<unknown>((all, {values}) => merge(all, values), {})) as Record<string, unknown>;
+  withoutNulls(sources.reduce<unknown>((all, {values}) => merge(emptied(all, values), values), {})) as Record<
+    string,
+    unknown
+  >;
+
+/** `all` without the mappings that `over` sets to `{}`: merged key by key, an empty mapping would change nothing. */
+function emptied(all: unknown, over: unknown): unknown {
+  if (!isMapping(all) || !isMapping(over)) return all;
+  return Object.fromEntries(
+    Object.entries(all).map(([key, value]) => {
+      const next = Object.hasOwn(over, key) ? over[key] : undefined;
+      return [key, isMapping(next) && Object.keys(next).length === 0 ? next : emptied(value, next)];
+    }),
+  );
+}
 
 const withoutNulls = (value: unknown): unknown =>
   isMapping(value)

@@ -18,6 +18,8 @@ export interface Source {
   /** Folder that relative paths in it start from. */
   readonly base: string;
   readonly values: Readonly<Record<string, unknown>>;
+  /** Text of a YAML or JSON file: errors then give the line and the column. */
+  readonly text?: string;
 }
 
 const maximumBytes = 2 ** 20;
@@ -32,13 +34,28 @@ const otherVariables =
  */
 function parseValue(text: string, name: string, exit: ExitCode): unknown {
   try {
-    return parse(text, {prettyErrors: false}) as unknown;
+    const value = parse(text, {prettyErrors: false, logLevel: 'error'}) as unknown;
+    assertFinite(value, name, exit);
+    return value;
   } catch (error) {
+    if (error instanceof SdqError) throw error;
     throw new SdqError(`${name}: the value "${shorten(text)}" is not YAML: ${(error as Error).message}`, {
       code: 'invalid-value',
       exit,
       suggestions: ['Quote text that has special characters: --set key=\'"a: b"\'.'],
     });
+  }
+}
+
+/**
+ * Refuses a value that contains itself (a YAML alias) or nests deeper than the checks that follow can walk.
+ * @throws SdqError
+ */
+function assertFinite(value: unknown, name: string, exit: ExitCode): void {
+  try {
+    JSON.stringify(value);
+  } catch {
+    throw new SdqError(`${name}: the value contains itself or nests too deeply.`, {code: 'invalid-value', exit});
   }
 }
 
@@ -117,6 +134,7 @@ export function settingsOfSweep(given: string, cwd: string): Source {
       exit: ExitCode.invalidInput,
     });
   }
+  assertFinite(content, absolute, ExitCode.invalidInput);
   if (!isMapping(content)) {
     throw new SdqError(`${absolute}: expected an object of settings, found ${JSON.stringify(content).slice(0, 40)}.`, {
       code: 'invalid-sweep-params',

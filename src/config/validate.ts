@@ -1,8 +1,9 @@
 /** Checks settings against the schema and says what is wrong in terms of the file, the place, the value and the rule. */
 import {Ajv2020, type ErrorObject, type ValidateFunction} from 'ajv/dist/2020.js';
+import {isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Scalar} from 'yaml';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {didYouMean} from '../nearest.ts';
+import {didYouMean, nearest} from '../nearest.ts';
 import type {Source} from './overrides.ts';
 import {isMapping, type JsonSchema} from './schema.ts';
 
@@ -11,7 +12,7 @@ import {isMapping, type JsonSchema} from './schema.ts';
  *
  * @param sources where the settings come from, the last wins: an error names the one that its value came from
  * @param at keys that lead to `settings` in the sources
- * @throws SdqError (exit 3) about the first thing that is wrong
+ * @throws SdqError (exit 3) that lists everything that is wrong
  */
 export function validateSettings(
   settings: unknown,
@@ -19,16 +20,51 @@ export function validateSettings(
   sources: readonly Source[],
   at: readonly string[] = [],
 ): void {
-  const problem = firstProblem(settings, schema);
-  if (problem === undefined) return;
-  const {message, suggestions} = problem;
-  const place = at.map((key) => `/${escaped(key)}`).join('') + problem.place;
-  const source = sourceOf(place, sources);
-  throw new SdqError(`${source}: ${place === '' ? '' : `${place}: `}${message}`, {
+  const problems = problemsOf(settings, schema);
+  if (problems.length === 0) return;
+  const lines = problems.map(({message, place}) => {
+    const whole = at.map((key) => `/${escaped(key)}`).join('') + place;
+    return `${shownPlace(whole, sourceOf(whole, sources))}${message}`;
+  });
+  const shown = lines.slice(0, mostShown).map((line) => `\n  ${line}`);
+  const more = lines.length > mostShown ? `\n  and ${lines.length - mostShown} more.` : '';
+  throw new SdqError(lines.length === 1 ? lines[0]! : `${lines.length} settings are wrong:${shown.join('')}${more}`, {
     code: 'invalid-config',
     exit: ExitCode.invalidInput,
-    suggestions,
+    suggestions: [...new Set(problems.slice(0, mostShown).flatMap(({suggestions}) => suggestions))],
   });
+}
+
+/** Problems that one error lists. */
+const mostShown = 20;
+
+/** `FILE:LINE:COLUMN: /search/epochs: `, or of a flag only what its own key does not say. */
+function shownPlace(place: string, {name, text}: Source | {name: string; text?: undefined}): string {
+  const flag = /^--set ([^=]+)=/.exec(name)?.[1];
+  if (flag !== undefined && place === `/${flag.replaceAll('.', '/')}`) return `${name}: `;
+  const position = text === undefined ? undefined : positionOf(text, keysOf(place));
+  const at = position === undefined ? '' : `:${position.line}:${position.col}`;
+  return `${name}${at}: ${place === '' ? '' : `${place}: `}`;
+}
+
+/** Where the deepest part of the path that a YAML or JSON text has begins; undefined where it has none. */
+function positionOf(text: string, keys: readonly string[]): {line: number; col: number} | undefined {
+  const lines = new LineCounter();
+  let node: unknown = parseDocument(text, {lineCounter: lines, logLevel: 'silent'}).contents;
+  let offset: number | undefined;
+  for (const key of keys) {
+    if (isMap(node)) {
+      const pair = node.items.find(({key: name}) => isScalar(name) && String(name.value) === key);
+      if (pair === undefined) break;
+      offset = (pair.key as Scalar).range?.[0];
+      node = pair.value;
+    } else if (isSeq(node)) {
+      node = node.items[Number(key)];
+      if (!isNode(node)) break;
+      offset = node.range?.[0];
+    } else break;
+  }
+  return offset === undefined ? undefined : lines.linePos(offset);
 }
 
 /** What is wrong with a value, in words. */
@@ -41,8 +77,17 @@ export interface Problem {
 
 /** Fills the schema's defaults into `value` (in place). @returns what is most wrong with it; undefined when nothing is */
 export function firstProblem(value: unknown, schema: JsonSchema): Problem | undefined {
+  return problemsOf(value, schema)[0];
+}
+
+/** The same, with everything that is wrong: the most telling problem first. */
+function problemsOf(value: unknown, schema: JsonSchema): readonly Problem[] {
   const validate = compiled(schema);
-  return validate(value) ? undefined : describe(mostTelling(validate.errors ?? []));
+  if (validate(value)) return [];
+  const problems = telling(validate.errors ?? []).map((error) => describe(error, schema));
+  return problems.filter(
+    ({place, message}, i) => i === problems.findIndex((p) => p.place === place && p.message === message),
+  );
 }
 
 /** By the text of their schema: the settings of each trial of a sweep have an equal one. */
@@ -88,8 +133,8 @@ function ajv(options: {readonly validateSchema: boolean}): Ajv2020 {
   return validators;
 }
 
-/** An unknown key explains most; of a choice (`anyOf`) the branch that fits the value's type, else the choice itself. */
-function mostTelling(errors: readonly ErrorObject[]): ErrorObject {
+/** Unknown keys come first. Of a choice (`anyOf`) there is the branch that fits the value's type, else the choice itself. */
+function telling(errors: readonly ErrorObject[]): readonly ErrorObject[] {
   const choices = errors.filter(({keyword}) => keyword === 'anyOf');
   const candidates = errors.filter((error) => {
     if (error.keyword === 'anyOf') return !isMapping(error.data) || !takesMapping(error.schema as JsonSchema[]);
@@ -100,7 +145,9 @@ function mostTelling(errors: readonly ErrorObject[]): ErrorObject {
       (error.instancePath !== choice.instancePath || isMapping(error.parentSchema?.['properties']))
     );
   });
-  return candidates.find(({keyword}) => keyword === 'additionalProperties') ?? candidates[0] ?? errors[0]!;
+  if (candidates.length === 0) return errors.slice(0, 1);
+  const isUnknownKey = ({keyword}: ErrorObject): boolean => keyword === 'additionalProperties';
+  return [...candidates.filter(isUnknownKey), ...candidates.filter((error) => !isUnknownKey(error))];
 }
 
 /** A key in a JSON pointer. */
@@ -108,7 +155,7 @@ const escaped = (key: string): string => key.replaceAll('~', '~0').replaceAll('/
 
 const takesMapping = (branches: readonly JsonSchema[]): boolean => branches.some(({type}) => type === 'object');
 
-function describe(error: ErrorObject): Problem {
+function describe(error: ErrorObject, root: JsonSchema): Problem {
   const {data, instancePath, parentSchema = {}} = error;
   if (error.keyword === 'additionalProperties') {
     const key = (error.params as {additionalProperty: string}).additionalProperty;
@@ -116,7 +163,7 @@ function describe(error: ErrorObject): Problem {
     return {
       message: `unknown key "${key}". ${known.length === 0 ? 'No key is allowed here' : `Known here: ${known.join(', ')}`}.`,
       place: `${instancePath}/${escaped(key)}`,
-      suggestions: didYouMean(key, known),
+      suggestions: meantKey(key, known, root, keysOf(instancePath)),
     };
   }
   if (error.keyword === 'required') {
@@ -124,6 +171,14 @@ function describe(error: ErrorObject): Problem {
     return {message: `"${key}" is missing.`, place: instancePath, suggestions: []};
   }
   const allowed = (parentSchema['enum'] ?? []) as unknown[];
+  if (parentSchema['type'] === 'array' && ['string', 'number'].includes(typeof data)) {
+    const key = keysOf(instancePath).join('.');
+    return {
+      message: `expected ${expected(parentSchema)}, found ${shown(data)}.`,
+      place: instancePath,
+      suggestions: [`Write it as a list: ${key}: [${String(data)}], or --set '${key}=[${String(data)}]'.`],
+    };
+  }
   return {
     message: `expected ${expected(parentSchema)}, found ${shown(data)}.`,
     place: instancePath,
@@ -135,6 +190,41 @@ function describe(error: ErrorObject): Problem {
           )
         : [],
   };
+}
+
+/** A key near the unknown one: here, else anywhere in the schema, with its path. */
+function meantKey(key: string, known: readonly string[], root: JsonSchema, here: readonly string[]): readonly string[] {
+  const near = didYouMean(key, known);
+  if (near.length > 0) return near;
+  const paths = meantPaths(key, root).map((path) => path.join('.'));
+  const inside = paths.filter((path) => path.startsWith(here.join('.')));
+  const [path] = inside.length > 0 ? inside : paths;
+  return path === undefined ? [] : [`Did you mean "${path}"?`];
+}
+
+/** What people call a key in other programs. */
+const otherNames: ReadonlyMap<string, string> = new Map([
+  ['lr', 'learningRate'],
+  ['wd', 'weightDecay'],
+  ['bs', 'batchSize'],
+  ['batch', 'batchSize'],
+  ['bits', 'meanWeightBits'],
+]);
+
+/** Paths of the keys of a schema whose last word is, or is most like, `name` (kebab and snake case too). */
+export function meantPaths(name: string, schema: JsonSchema): readonly (readonly string[])[] {
+  const paths: string[][] = [];
+  const visit = (node: JsonSchema, at: readonly string[]): void => {
+    for (const [key, child] of Object.entries(node.properties ?? {})) {
+      paths.push([...at, key]);
+      visit(child, [...at, key]);
+    }
+  };
+  visit(schema, []);
+  const word = otherNames.get(name) ?? name.replaceAll(/[-_]/g, '');
+  const last = new Set(paths.map((path) => path.at(-1)!));
+  const meant = last.has(word) ? word : nearest(word, last);
+  return paths.filter((path) => path.at(-1) === meant);
 }
 
 /** What a schema allows, in words. */
@@ -152,7 +242,7 @@ function expected(schema: JsonSchema): string {
   const limits = bounds.join(' and ');
   const kinds: Readonly<Record<string, string>> = {
     object: schema.properties === undefined ? 'a mapping' : `a mapping of ${Object.keys(schema.properties).join(', ')}`,
-    array: `a list${minItems === undefined ? '' : ` of at least ${shown(minItems)}`}${uniqueItems === true ? ' different' : ''} ${
+    array: `a list of ${minItems === undefined ? '' : `at least ${shown(minItems)} `}${uniqueItems === true ? 'different ' : ''}${
       isMapping(schema['items']) && typeof schema['items']['type'] === 'string'
         ? `${schema['items']['type']}s`
         : 'values'
@@ -175,21 +265,25 @@ function shown(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }
 
-/** The last source that has the place, or the deepest part of it that any source has. */
-function sourceOf(pointer: string, sources: readonly Source[]): string {
-  const keys = pointer
+/** The keys of a JSON pointer. */
+const keysOf = (pointer: string): readonly string[] =>
+  pointer
     .split('/')
     .slice(1)
     .map((key) => key.replaceAll('~1', '/').replaceAll('~0', '~'));
-  let best = {depth: 0, name: sources[0]?.name ?? 'settings'};
-  for (const {name, values} of sources) {
+
+/** The last source that has the place, or the deepest part of it that any source has. */
+function sourceOf(pointer: string, sources: readonly Source[]): Source | {name: string} {
+  const keys = keysOf(pointer);
+  let best: {depth: number; source: Source | {name: string}} = {depth: 0, source: sources[0] ?? {name: 'settings'}};
+  for (const source of sources) {
     let depth = 0;
-    for (let node: unknown = values; depth < keys.length; depth++) {
+    for (let node: unknown = source.values; depth < keys.length; depth++) {
       const key = keys[depth]!;
       if (typeof node !== 'object' || node === null || !Object.hasOwn(node, key)) break;
       node = (node as Record<string, unknown>)[key];
     }
-    if (depth > 0 && depth >= best.depth) best = {depth, name};
+    if (depth > 0 && depth >= best.depth) best = {depth, source};
   }
-  return best.name;
+  return best.source;
 }

@@ -214,8 +214,11 @@ export class Registry {
   /** Definitions added while `register` runs are credited to `source`, the package they come from. */
   async from(source: string, register: () => Promise<void>): Promise<void> {
     this.#source = source;
-    await register();
-    this.#source = 'sdq';
+    try {
+      await register();
+    } finally {
+      this.#source = 'sdq';
+    }
   }
 
   /** @throws SdqError (exit 3) when another package has already taken the name. */

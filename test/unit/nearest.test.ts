@@ -17,6 +17,17 @@ test('what is like nothing gets no suggestion', () => {
   expect(didYouMean('zzzzz', ['epochs'])).toEqual([]);
 });
 
+test('a beginning of names stands for them, and a short name must begin alike', () => {
+  expect(didYouMean('onnx', ['onnx-qdq', 'onnx-qdq-int2', 'qonnx'])).toEqual([
+    'Did you mean "onnx-qdq" or "onnx-qdq-int2"?',
+  ]);
+  expect(didYouMean('bitfusion', ['bitfusion-edge', 'bitfusion-server', 'tpu'])).toEqual([
+    'Did you mean "bitfusion-edge" or "bitfusion-server"?',
+  ]);
+  expect(didYouMean('gpu', ['cpu', 'wasm'])).toEqual([]);
+  expect(didYouMean('cpi', ['cpu', 'wasm'])).toEqual(['Did you mean "cpu"?']);
+});
+
 test('of two near names the nearer one is taken', () => {
   expect(didYouMean('resnet22', ['resnet110', 'resnet20'])).toEqual(['Did you mean "resnet20"?']);
 });

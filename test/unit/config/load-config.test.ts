@@ -55,7 +55,9 @@ describe('every place and format is read', () => {
     ['sdq.config.yaml', 'seed: 7\nsearch: {epochs: 2}'],
     ['sdq.config.json', '{"seed": 7, "search": {"epochs": 2}}'],
     ['sdq.config.mjs', 'export default {seed: 7, search: {epochs: 2}};'],
+    ['sdq.config.yml', 'seed: 7\nsearch: {epochs: 2}'],
     ['.sdqrc', 'seed: 7\nsearch: {epochs: 2}'],
+    ['.sdqrc.yml', 'seed: 7\nsearch: {epochs: 2}'],
     ['.sdqrc.yaml', 'seed: 7\nsearch: {epochs: 2}'],
     ['.sdqrc.json', '{"seed": 7, "search": {"epochs": 2}}'],
     ['package.json', '{"sdq": {"seed": 7, "search": {"epochs": 2}}}'],
@@ -231,7 +233,7 @@ describe('what is wrong is said with file, place, value and rule', () => {
 
   test('the flag or variable that the value came from is named', async () => {
     const cwd = folder({'sdq.config.yaml': 'seed: 1'});
-    expect((await failure(cwd, {set: ['seed=x']})).message).toContain('--set seed=x: /seed: expected');
+    expect((await failure(cwd, {set: ['seed=x']})).message).toContain('--set seed=x: expected');
     expect((await failure(cwd, {env: {SDQ_SEED: 'x'}})).message).toContain('SDQ_SEED: /seed: expected');
     const unknown = await failure(cwd, {env: {SDQ_SEEED: '1'}});
     expect(unknown.message).toContain('SDQ_SEEED');
@@ -262,6 +264,65 @@ describe('what is wrong is said with file, place, value and rule', () => {
     ['seed=[1', 2],
   ])('--set %s exits 2', async (assignment, exit) => {
     expect((await failure(folder(), {set: [assignment]})).oclif.exit).toBe(exit);
+  });
+
+  test('everything that is wrong is said at once, each with its line and column', async () => {
+    const text = ['seed: -1', 'search:', '  epohcs: 3', '  candidates: [1, 9]', 'trian: {}', ''].join('\n');
+    const cwd = folder({'sdq.config.yaml': text});
+    const error = await failure(cwd, {set: ['data.batchSize=0', 'data.name=mnist']});
+    const file = path.join(cwd, 'sdq.config.yaml');
+    expect(error.message).toMatch(/^5 settings are wrong:\n/);
+    expect(error.message).toContain(`${file}:1:1: /seed: expected`);
+    expect(error.message).toContain(`${file}:3:3: /search/epohcs: unknown key`);
+    expect(error.message).toContain(`${file}:4:19: /search/candidates/1: expected`);
+    expect(error.message).toContain(`${file}:5:1: /trian: unknown key`);
+    expect(error.message).toContain('--set data.batchSize=0: expected a whole number');
+    expect(error.suggestions).toEqual(['Did you mean "train"?', 'Did you mean "epochs"?']);
+  });
+
+  test.each([
+    ['train.learning_rate=0.1', 'Did you mean "train.optimizer.learningRate"?'],
+    ['lr=0.1', 'Did you mean "pretrain.optimizer.learningRate"?'],
+    [
+      'hardware=bitfusion-edge',
+      "Write it as a list: hardware: [bitfusion-edge], or --set 'hardware=[bitfusion-edge]'.",
+    ],
+  ])('--set %s: %s', async (set, suggestion) => {
+    expect((await failure(folder(), {set: [set]})).suggestions).toEqual([suggestion]);
+  });
+
+  test('a list in words', async () => {
+    expect((await failure(folder(), {set: ['hardware=x']})).message).toContain(
+      'expected a list of different strings, found "x"',
+    );
+  });
+
+  test.each(['&a [*a]', '&a {b: *a}', `${'['.repeat(5000)}${']'.repeat(5000)}`])(
+    'a value that contains itself or nests too deeply: %s',
+    async (value) => {
+      const error = await failure(folder(), {set: [`search.pin=${value}`]});
+      expect(error.oclif.exit).toBe(2);
+      expect(error.message).toMatch(/contains itself or nests too deeply|is not YAML/);
+      const variable = await failure(folder(), {env: {SDQ_SEARCH_PIN: value}});
+      expect(variable.oclif.exit).toBe(3);
+      await failure(folder(), {sweepParams: `{"search.pin": ${'['.repeat(50_000)}${']'.repeat(50_000)}}`});
+    },
+  );
+
+  test('an empty mapping takes the place of what stood there', async () => {
+    const cwd = folder({'sdq.config.yaml': 'model: {name: resnet20, options: {shortcut: B}}'});
+    expect((await load(cwd, {set: ['model.options={}']})).config.model?.options).toEqual({shortcut: 'A'});
+    expect((await load(cwd, {set: ['model={name: resnet32}']})).config.model?.options).toEqual({shortcut: 'B'});
+  });
+
+  test('an empty file is a config without settings, and errors name it', async () => {
+    const cwd = folder({'sdq.config.yaml': ''});
+    expect((await failure(cwd, {require: ['model']})).message).toContain(
+      `${path.join(cwd, 'sdq.config.yaml')}: /model/name is missing`,
+    );
+    const other = folder({'sdq.config.yaml': '', 'package.json': '{"name": "x"}'});
+    expect((await load(other)).file).toBe(path.join(other, 'sdq.config.yaml'));
+    expect((await load(folder({'package.json': '{"name": "x"}'}))).file).toBeUndefined();
   });
 
   test('what a command needs and nobody chose', async () => {
