@@ -42,7 +42,7 @@ const mobilenet = ['--model', 'mobilenet-v2', '--batch', '64', '--steps', '5'];
 const comparisons: Readonly<Record<string, readonly Contender[]>> = {
   'resnet20-w4a4': [ours('wasm'), pytorch()],
   'resnet20-fp': [ours('wasm', ...full), pytorch(...full)],
-  'resnet20-search': [ours('search', '--kind', 'search', ...full), ours('full precision', ...full)],
+  'resnet20-search': [ours('search', '--kind', 'search', '--activation-bits', '32'), ours('full precision', ...full)],
   'resnet20-evaluate': [ours('wasm', '--kind', 'evaluate', ...full), pytorch('--kind', 'evaluate', ...full)],
   'resnet20-threads': [ours('2 threads', '--steps', '8'), ours('1 thread', '--threads', '1', '--steps', '8')],
   resnet18: [ours('wasm', ...resnet18), pytorch(...resnet18)],

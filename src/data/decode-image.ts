@@ -1,6 +1,8 @@
 /** One PNG or JPEG file to RGB bytes of the size the network sees. */
 import {isNativeError} from 'node:util/types';
 
+import type {Sharp} from 'sharp';
+
 import {ExitCode, SdqError} from '../errors.ts';
 
 /** The region of an image of this width and height to take, in pixels. */
@@ -12,15 +14,18 @@ const maxPixels = 100e6;
 /**
  * @param crop the region that is resized to size × size; undefined: the centre, after a resize of the shorter side to
  *   8/7 of `size` (256 for 224, as in the usual ImageNet evaluation)
- * @returns [size, size, 3] bytes, resized with an antialiased triangle filter; grey becomes RGB, alpha is dropped
+ * @returns [size, size, 3] bytes, turned as EXIF says, resized with an antialiased triangle filter; grey becomes RGB, alpha
+ *   is dropped
  * @throws SdqError (exit 3) that names the file
  */
 export async function decodeImage(file: string, size: number, crop: Crop | undefined): Promise<Uint8Array> {
   const {default: sharp} = await import('sharp');
   try {
-    const image = sharp(file, {limitInputPixels: maxPixels, failOn: 'warning'});
-    const {format, width, height} = await image.metadata();
+    const stored = sharp(file, {limitInputPixels: maxPixels, failOn: 'warning'}).autoOrient();
+    const {autoOrient, format, hasAlpha} = await stored.metadata();
     if (format !== 'png' && format !== 'jpeg') throw new Error(`the format is ${format}, not PNG or JPEG`);
+    const {width, height} = autoOrient;
+    const image = hasAlpha ? await withoutAlpha(stored) : stored;
     if (crop === undefined) {
       const side = Math.round((size * 8) / 7);
       const margin = Math.floor((side - size) / 2);
@@ -30,7 +35,7 @@ export async function decodeImage(file: string, size: number, crop: Crop | undef
     } else {
       image.extract(crop(width, height)).resize(size, size, {fit: 'fill', kernel: 'linear', fastShrinkOnLoad: false});
     }
-    return await image.toColourspace('srgb').removeAlpha().raw().toBuffer();
+    return await image.toColourspace('srgb').raw().toBuffer();
   } catch (error) {
     // libvips says no more of what it would only warn of, e.g. a file that is cut short.
     const reason = (isNativeError(error) ? error.message : String(error)).replace(
@@ -44,6 +49,16 @@ export async function decodeImage(file: string, size: number, crop: Crop | undef
       cause: error,
     });
   }
+}
+
+/**
+ * The stored colours alone, as Pillow's `convert('RGB')` has them. A resize of an image with alpha would weigh colours by it
+ * and make what is transparent black; dropping alpha is sharp's last step, so this is a pass of its own.
+ */
+async function withoutAlpha(image: Sharp): Promise<Sharp> {
+  const {default: sharp} = await import('sharp');
+  const {data, info} = await image.toColourspace('srgb').removeAlpha().raw().toBuffer({resolveWithObject: true});
+  return sharp(data, {raw: {width: info.width, height: info.height, channels: info.channels}});
 }
 
 /** Sharp's own threads and cache for the whole process: the engine's threads have the cores. */

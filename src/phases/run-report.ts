@@ -5,7 +5,7 @@ import path from 'node:path';
 import {stringify} from 'yaml';
 
 import {writeFileAtomic} from '../files.ts';
-import {bitsOfLayers, bitsOverSteps, lineChart, type Point, type Series} from '../report/charts.ts';
+import {bitsOfLayers, bitsOverSteps, lineChart, namedLines, type Point, type Series} from '../report/charts.ts';
 import {figure, folded, html, table, type Section, type Tile} from '../report/page.ts';
 import {readJournal} from '../runs/journal.ts';
 import type {FoundRun, RunRecord} from '../runs/run-directory.ts';
@@ -120,9 +120,9 @@ function searchSection({search}: Results, curves: Curves): Section {
   const budgets = [...curves.keys()].flatMap((name) => /^search\/(.+)\/committed$/.exec(name)?.slice(1) ?? []);
   const layers = [...curves.keys()].flatMap((name) => /^dbp\/(.+)\/bits$/.exec(name)?.slice(1) ?? []);
   const spans = layers.map((name) => ({name, spans: changes(curves.get(`dbp/${name}/bits`)!)}));
-  const end = curves.get('search/loss')?.at(-1)?.[0] ?? 0;
+  const lastStep = curves.get('search/loss')?.at(-1)?.[0] ?? 0;
   const of = (names: Readonly<Record<string, string>>): Series[] => seriesOf(curves, 'search', names);
-  const charts: readonly [string, Series[], {readonly plain: boolean}?][] = [
+  const charts: readonly [string, Series[]][] = [
     ['Loss, nats', of({loss: 'loss'})],
     [
       'Mean weight bits',
@@ -140,19 +140,17 @@ function searchSection({search}: Results, curves: Curves): Section {
         scheduled: `${budget}/scheduled`,
       }),
     ]),
-    [
-      'DBP β of each layer: the probability to keep its bits',
-      layers.map((name) => ({name, points: curves.get(`dbp/${name}/beta`) ?? []})),
-      {plain: true},
-    ],
   ];
+  const keep = 'DBP β of each layer: the probability to keep its bits';
+  const betas = layers.map((name) => ({name, points: curves.get(`dbp/${name}/beta`) ?? []}));
   const reached = search?.budgets.map(({cost, name, target}) => `${inUnits(name, cost)}, target ${target}`) ?? [];
   return {
     heading: 'Search (phase 1)',
     ...(reached.length === 0 ? {} : {note: `${search!.steps} steps; ${reached.join('; ')}.`}),
     parts: [
-      ...charts.map(([title, series, options]) => figure(title, lineChart(title, series, options))),
-      figure('Bits over the steps', bitsOverSteps('Bits over the steps', spans, end), {wide: true}),
+      ...charts.map(([title, series]) => figure(title, lineChart(title, series))),
+      figure(keep, namedLines(keep, betas), {wide: true}),
+      figure('Bits over the steps', bitsOverSteps('Bits over the steps', spans, lastStep), {wide: true}),
       paretoTable(search?.pareto ?? []),
     ],
   };

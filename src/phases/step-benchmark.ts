@@ -1,6 +1,6 @@
 /**
  * Times steps of the real thing, on random images or those of a data set: `train` is a step of phase 2 without distillation (pretraining when
- * both bitwidths are 32), `search` one of phase 1 with full-precision activations, `evaluate` a forward pass. The stem and the
+ * both bitwidths are 32), `search` one of phase 1 between the bitwidth and the next lower one, `evaluate` a forward pass. The stem and the
  * classifier stay in full precision, as in the peer that they are compared with.
  */
 import * as tf from '@tensorflow/tfjs-core';
@@ -29,7 +29,7 @@ export interface StepBenchmark {
   readonly kind: 'train' | 'search' | 'evaluate';
   /** Images a step. */
   readonly batch: number;
-  /** 1 to 8, or 32 for full precision. */
+  /** 1 to 8, or 32 for full precision, which a search step cannot have. */
   readonly weightBits: number;
   readonly activationBits: number;
   readonly steps: number;
@@ -86,8 +86,10 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
   const weight = (layer: QuantizedLayer, w: tf.Tensor): tf.Tensor => {
     if (kind !== 'search') return quantization.forward.weight(layer, w);
     if (!quantized(layer)) return w;
-    const choice = {high: 4, low: 3, share: layers.indexOf(layer) % 2, slope: 0};
-    return searchWeights(w, quantization.weights, choice, indicators[layers.indexOf(layer)]!, outputChannels(layer));
+    const index = layers.indexOf(layer);
+    const low = weightBits === 1 ? null : weightBits - 1;
+    const choice = {high: weightBits, low, share: index % 2};
+    return searchWeights(w, quantization.weights, choice, indicators[index]!, outputChannels(layer));
   };
   const statistics = batchStatistics(network);
   const step = async (images: tf.Tensor4D, labels: tf.Tensor1D): Promise<void> => {

@@ -57,7 +57,7 @@ function domain(values: readonly number[]): [number, number] {
     : [least - Math.abs(least || 1) / 2, greatest + Math.abs(greatest || 1) / 2];
 }
 
-function axes(x: ScaleLinear<number, number>, y: ScaleLinear<number, number>, xLabel: string): string[] {
+function axes(frame: Frame, x: ScaleLinear<number, number>, y: ScaleLinear<number, number>): string[] {
   const xFormat = x.tickFormat(6);
   const yFormat = y.tickFormat(5);
   return [
@@ -67,41 +67,80 @@ function axes(x: ScaleLinear<number, number>, y: ScaleLinear<number, number>, xL
       return line + text(frame.left - 6, at + 4, yFormat(tick), 'end');
     }),
     ...x.ticks(6).map((tick) => text(x(tick), frame.bottom + 16, xFormat(tick), 'middle')),
-    text((frame.left + frame.right) / 2, frame.bottom + 31, xLabel, 'middle'),
+    text((frame.left + frame.right) / 2, frame.bottom + 31, 'step', 'middle'),
   ];
 }
 
-/**
- * Lines over the steps of a run.
- * @param series those without a point are left out
- * @param plain all lines in one colour and without a legend: for many alike, whose names show under the pointer
- * @returns undefined where there is nothing to draw
- */
-export function lineChart(
-  title: string,
-  series: readonly Series[],
-  {plain = false, xLabel = 'step'}: {readonly plain?: boolean; readonly xLabel?: string} = {},
-): string | undefined {
-  const drawn = series.filter(({points}) => points.length > 0);
-  if (drawn.length === 0) return undefined;
-  const all = drawn.flatMap(({points}) => thinned(points));
+interface Plot {
+  /** Axes and lines. */
+  readonly parts: readonly string[];
+  /** The series that have a point, and where their lines end. */
+  readonly drawn: readonly {readonly name: string; readonly color: string; readonly x: number; readonly y: number}[];
+}
+
+/** @param line further classes of the lines */
+function plotLines(frame: Frame, series: readonly Series[], line = ''): Plot | undefined {
+  const shown = series
+    .filter(({points}) => points.length > 0)
+    .map(({name, points}, i) => ({name, points: thinned(points), color: `c${i % palette}`}));
+  if (shown.length === 0) return undefined;
+  const all = shown.flatMap(({points}) => points);
   const x = scaleLinear(domain(all.map(([value]) => value)), [frame.left, frame.right]);
   const y = scaleLinear(domain(all.map(([, value]) => value)), [frame.bottom, frame.top]).nice(5);
-  const lines = drawn.map(({name, points}, i) => {
-    const d = thinned(points).map(([px, py]) => `${round(x(px))} ${round(y(py))}`);
+  const lines = shown.map(({color, name, points}) => {
+    const d = points.map(([px, py]) => `${round(x(px))} ${round(y(py))}`);
     // A single point would be no line.
     const path = d.length === 1 ? `M${d[0]!}h0.1` : `M${d.join('L')}`;
-    return `<path class="line ${plain ? 'thin' : `c${i % palette}`}" d="${path}"><title>${escaped(name)}</title></path>`;
+    return `<path class="line ${line}${color}" d="${path}"><title>${escaped(name)}</title></path>`;
   });
+  const drawn = shown.map(({color, name, points}) => {
+    const [lastX, lastY] = points.at(-1) ?? [0, 0];
+    return {name, color, x: x(lastX), y: y(lastY)};
+  });
+  return {parts: [...axes(frame, x, y), ...lines], drawn};
+}
+
+/**
+ * Lines over the steps of a run, with a legend above them.
+ * @param series those without a point are left out
+ * @returns undefined where there is nothing to draw
+ */
+export function lineChart(title: string, series: readonly Series[]): string | undefined {
+  const plot = plotLines(frame, series);
+  if (plot === undefined) return undefined;
   let left = frame.left;
-  const legend = plain
-    ? []
-    : drawn.map(({name}, i) => {
-        const key = `<path class="line c${i % palette}" d="M${left} 10h14"/>${text(left + 18, 14, name, 'start')}`;
-        left += 34 + 6.5 * name.length;
-        return key;
-      });
-  return svg(title, frame, [...axes(x, y, xLabel), ...lines, ...legend]);
+  const legend = plot.drawn.map(({color, name}) => {
+    const key = `<path class="line ${color}" d="M${left} 10h14"/>${text(left + 18, 14, name, 'start')}`;
+    left += 34 + 6.5 * name.length;
+    return key;
+  });
+  return svg(title, frame, [...plot.parts, ...legend]);
+}
+
+/** Height of a line of text. */
+const textRow = 13;
+
+/**
+ * Many lines over the steps of a run, the name of each at its end: as high as the names need.
+ * @param series those without a point are left out
+ * @returns undefined where there is nothing to draw
+ */
+export function namedLines(title: string, series: readonly Series[]): string | undefined {
+  const count = series.filter(({points}) => points.length > 0).length;
+  const bottom = frame.top + Math.max(frame.bottom - frame.top, textRow * count);
+  const wide: Frame = {...frame, width: 1076, right: 880, bottom, height: bottom + frame.height - frame.bottom};
+  const plot = plotLines(wide, series, 'thin ');
+  if (plot === undefined) return undefined;
+  const sorted = plot.drawn.toSorted((a, b) => a.y - b.y);
+  // Each as near to its line as those above it and the room below leave.
+  let above = wide.top - textRow;
+  const labels = sorted.map(({color, name, x, y}, i) => {
+    const lowest = wide.bottom - textRow * (sorted.length - 1 - i);
+    above = Math.max(above + textRow, Math.min(y, lowest));
+    const lead = `M${round(x)} ${round(y)}L${wide.right + 10} ${round(above)}h6`;
+    return `<path class="line lead ${color}" d="${lead}"/>${text(wide.right + 20, above + 4, shortened(name), 'start')}`;
+  });
+  return svg(title, wide, [...plot.parts, ...labels]);
 }
 
 /** A row of a heat map: its value from each x on. */
@@ -111,23 +150,28 @@ export interface HeatRow {
   readonly spans: readonly Point[];
 }
 
-/** Bits of each layer over the steps: the darker, the more bits. */
-export function bitsOverSteps(title: string, rows: readonly HeatRow[], end: number): string | undefined {
+/**
+ * Bits of each layer over the steps: the darker, the more bits.
+ * @param lastStep of the search; bits that changed there, or behind it, still get a fiftieth of the width
+ */
+export function bitsOverSteps(title: string, rows: readonly HeatRow[], lastStep: number): string | undefined {
   const drawn = rows.filter(({spans}) => spans.length > 0);
   if (drawn.length === 0) return undefined;
   const row = 16;
   const plot = {left: 150, right: 1040, top: 8};
   const bottom = plot.top + row * drawn.length;
   const start = Math.min(...drawn.map(({spans}) => spans[0]![0]));
-  const x = scaleLinear([start, Math.max(end, start + 1)], [plot.left, plot.right]);
+  const lastChange = Math.max(...drawn.flatMap(({spans}) => spans.map(([step]) => step)));
+  const end = Math.max(lastStep, start + 1, lastChange + (lastChange - start) / 49);
+  const x = scaleLinear([start, end], [plot.left, plot.right]);
   const most = Math.max(...drawn.flatMap(({spans}) => spans.map(([, bits]) => bits)));
   const parts = drawn.flatMap(({name, spans}, i) => {
     const top = plot.top + row * i;
     const boxes = spans.map(([from, bits], k) => {
-      const until = spans[k + 1]?.[0] ?? Math.max(end, start + 1);
+      const until = spans[k + 1]?.[0] ?? end;
       const size = `x="${round(x(from))}" y="${top}" width="${round(x(until) - x(from))}" height="${row - 2}"`;
-      const told = `${name}: ${bits} bits from step ${from}`;
-      return `<rect class="heat" ${size} fill-opacity="${round(0.08 + (0.92 * bits) / most)}"><title>${escaped(told)}</title></rect>`;
+      const label = `${name}: ${bits} bits from step ${from}`;
+      return `<rect class="heat" ${size} fill-opacity="${round(0.08 + (0.92 * bits) / most)}"><title>${escaped(label)}</title></rect>`;
     });
     return [
       text(plot.left - 8, top + 11, shortened(name), 'end'),

@@ -61,10 +61,10 @@ h1 { font-size: 24px; margin: 0; } h2 { font-size: 18px; margin: 32px 0 4px; } p
 .tile b { display: block; font-size: 24px; } .tile span { color: var(--soft); font-size: 13px; display: block; }
 .parts { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; }
 .parts > * { flex: 1 1 500px; min-width: 0; margin: 0; overflow-x: auto; } figcaption { font-weight: 600; font-size: 14px; }
-figure.wide { flex-basis: 100%; }
+figure.wide { flex-basis: 100%; } figure.wide svg { min-width: 760px; } figure:not(.wide) svg, .parts > svg { max-width: 600px; }
 svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; } svg text { fill: var(--text); } svg tspan.f0 { fill: var(--c0); } svg tspan.f1 { fill: var(--c1); }
 .grid { stroke: var(--line); } .line { fill: none; stroke-width: 1.6; stroke-linejoin: round; stroke-linecap: round; }
-.thin { stroke: var(--c0); stroke-width: 1; stroke-opacity: 0.45; } .thin:hover { stroke: var(--c3); stroke-width: 3; stroke-opacity: 1; }
+.thin { stroke-width: 1.2; } .thin:hover { stroke-width: 3; } .lead { stroke-width: 0.7; stroke-opacity: 0.6; }
 .c0 { stroke: var(--c0); } .c1 { stroke: var(--c1); } .c2 { stroke: var(--c2); } .c3 { stroke: var(--c3); } .c4 { stroke: var(--c4); }
 .c5 { stroke: var(--c5); } .f0, .heat { fill: var(--c0); } .f1 { fill: var(--c1); }
 table { border-collapse: collapse; font-size: 13px; } th { text-align: left; } th, td { border-bottom: 1px solid var(--line); padding: 3px 10px 3px 0; }

@@ -48,8 +48,15 @@ export default class BenchStep extends SdqCommand {
       helpValue: 'NAME',
     }),
     batch: Flags.integer({summary: 'Images in a step.', min: 1, max: 65_536, default: 128}),
-    'weight-bits': Flags.string({summary: 'Bits of the weights.', options: bits, default: '4'}),
-    'activation-bits': Flags.string({summary: "Bits of the layers' inputs.", options: bits, default: '4'}),
+    'weight-bits': Flags.string({
+      summary: 'Bits of the weights; a search step chooses between these and one bit less.',
+      options: bits,
+      default: '4',
+    }),
+    'activation-bits': Flags.string({
+      summary: "Bits of the layers' inputs; by default 4, and 32 (full precision) in a search step.",
+      options: bits,
+    }),
     steps: Flags.integer({summary: 'Steps to time.', min: 1, max: 100_000, default: 20}),
     engine: Flags.string({summary: "Name of the engine; by default the config's.", helpValue: 'NAME'}),
     phase: Flags.option({
@@ -62,6 +69,15 @@ export default class BenchStep extends SdqCommand {
 
   async run(): Promise<StepTimes> {
     const {flags} = await this.parse(BenchStep);
+    if (flags.phase === 'search' && flags['weight-bits'] === '32') {
+      throw new SdqError(
+        '--phase search takes 1 to 8 for --weight-bits: a search step chooses between two bitwidths.',
+        {
+          code: 'invalid-flag',
+          exit: ExitCode.usage,
+        },
+      );
+    }
     const {config, registry} = await this.settings({
       kinds: ['engine', 'dataset', 'model', 'weight-quantizer', 'activation-quantizer'],
     });
@@ -86,7 +102,8 @@ export default class BenchStep extends SdqCommand {
     const source = dataset === undefined ? undefined : await this.#batches(dataset, flags.batch, config.seed);
     const isFullPrecision = flags.phase === 'full-precision';
     const weightBits = isFullPrecision ? 32 : Number(flags['weight-bits']);
-    const activationBits = isFullPrecision || flags.phase === 'search' ? 32 : Number(flags['activation-bits']);
+    const usualActivationBits = flags.phase === 'search' ? 32 : 4;
+    const activationBits = isFullPrecision ? 32 : Number(flags['activation-bits'] ?? usualActivationBits);
     const waits: number[] = [];
     const all = await timeSteps({
       graph,

@@ -59,6 +59,76 @@ describe('decodeImage', () => {
     for (const value of pixels) expect(Math.abs(value - 128)).toBeLessThanOrEqual(name === 'CMYK JPEG' ? 25 : 2);
   });
 
+  /** White wherever it is transparent; opaque red in the middle. */
+  async function transparent(side: number): Promise<Buffer> {
+    const pixels = Buffer.alloc(side * side * 4, 255);
+    for (let i = 0; i < side * side; i++) {
+      const [x, y] = [i % side, Math.floor(i / side)];
+      const inside = [x, y].every((at) => at >= side / 4 && at < (3 * side) / 4);
+      if (inside) pixels.set([255, 0, 0, 255], i * 4);
+      else pixels[i * 4 + 3] = 0;
+    }
+    return sharp(pixels, {raw: {width: side, height: side, channels: 4}})
+      .png()
+      .toBuffer();
+  }
+
+  test.each([
+    ['not resized', 16],
+    ['made smaller', 64],
+    ['made larger', 8],
+  ])('the stored colour of transparent pixels stays where an image is %s', async (name, side) => {
+    const file = save(`transparent ${name}.png`, await transparent(side));
+    for (const crop of [undefined, () => ({left: 0, top: 0, width: side, height: side})]) {
+      const pixels = await decodeImage(file, 14, crop);
+      expect([...pixels.subarray(0, 3)]).toEqual([255, 255, 255]);
+      expect([...pixels.subarray(-3)]).toEqual([255, 255, 255]);
+      const centre = (7 * 14 + 7) * 3;
+      expect([...pixels.subarray(centre, centre + 3)]).toEqual([255, 0, 0]);
+    }
+  });
+
+  test('a half transparent grey and a half transparent 16-bit colour keep their colour too', async () => {
+    const grey = sharp(Buffer.from([200, 128, 200, 128, 200, 0, 200, 0]), {raw: {width: 2, height: 2, channels: 2}});
+    const wide = sharp({create: {width: 9, height: 9, channels: 4, background: {r: 200, g: 200, b: 200, alpha: 0.25}}});
+    for (const [name, image] of [
+      ['grey with alpha.png', grey.png()],
+      ['16 bits with alpha.png', wide.toColourspace('rgb16').png()],
+    ] as const) {
+      const pixels = await decodeImage(save(name, await image.toBuffer()), 5, undefined);
+      expect(pixels).toHaveLength(5 * 5 * 3);
+      for (const value of pixels) expect(Math.abs(value - 200)).toBeLessThanOrEqual(1);
+    }
+  });
+
+  // The eight orientations of EXIF: where the corner that is stored first is shown.
+  test.each([
+    [1, 'top left'],
+    [2, 'top right'],
+    [3, 'bottom right'],
+    [4, 'bottom left'],
+    [5, 'top left'],
+    [6, 'top right'],
+    [7, 'bottom right'],
+    [8, 'bottom left'],
+  ])('orientation %i of EXIF shows the first stored corner at the %s', async (orientation, place) => {
+    const [width, height] = [32, 16];
+    const pixels = Buffer.alloc(width * height * 3, 255);
+    for (let y = 0; y < 6; y++) for (let x = 0; x < 6; x++) pixels.set([0, 0, 0], (y * width + x) * 3);
+    const image = sharp(pixels, {raw: {width, height, channels: 3}});
+    const jpeg = image.withMetadata({orientation}).jpeg({quality: 100});
+    const file = save(`turned ${orientation}.jpg`, await jpeg.toBuffer());
+    const shown: [number, number] = orientation > 4 ? [height, width] : [width, height];
+    const crop = (...size: [number, number]): {left: number; top: number; width: number; height: number} => {
+      expect(size).toEqual(shown);
+      return {left: 0, top: 0, width: size[0], height: size[1]};
+    };
+    const decoded = await decodeImage(file, 16, crop);
+    const corners = {'top left': 0, 'top right': 15, 'bottom left': 15 * 16, 'bottom right': 15 * 16 + 15};
+    const dark = Object.entries(corners).filter(([, at]) => decoded[at * 3]! < 128);
+    expect(dark.map(([name]) => name)).toEqual([place]);
+  });
+
   test('a truncated PNG, a truncated JPEG, another format and a missing file are named', async () => {
     const noise = {
       create: {width: 64, height: 64, channels: 3, noise: {type: 'gaussian', mean: 128, sigma: 40}, background: '#000'},

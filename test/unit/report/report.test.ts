@@ -1,7 +1,7 @@
 import {describe, expect, test} from '@jest/globals';
 import sharp from 'sharp';
 
-import {bitsOfLayers, bitsOverSteps, lineChart, thinned, type Point} from '../../../src/report/charts.ts';
+import {bitsOfLayers, bitsOverSteps, lineChart, namedLines, thinned, type Point} from '../../../src/report/charts.ts';
 import {figure, folded, html, table} from '../../../src/report/page.ts';
 
 /** Another reader of SVG: it throws where the text is no XML. */
@@ -72,6 +72,51 @@ describe('lineChart', () => {
     expect(svg).not.toContain('<b>');
     expect(await size(svg)).toEqual({width: 520, height: 240});
   });
+});
+
+describe('namedLines', () => {
+  const labels = (svg: string): {name: string; y: number}[] =>
+    [...svg.matchAll(/<text x="900" y="([\d.-]+)" text-anchor="start">([^<]*)/g)].map(([, y, name]) => {
+      return {name: name!, y: Number(y)};
+    });
+
+  test('names every line at its end, in the order of the ends, without overlap and inside the picture', async () => {
+    const series = Array.from({length: 53}, (_, i) => ({name: `layer${i}`, points: line(4, (x) => (x * (i % 5)) / 5)}));
+    const svg = namedLines('T', [...series, {name: 'empty', points: []}])!;
+    const found = labels(svg);
+    expect(found.map(({name}) => name).toSorted()).toEqual(series.map(({name}) => name).toSorted());
+    const ends = found.map(({name}) => series.find((each) => each.name === name)!.points.at(-1)![1]);
+    expect(ends).toEqual(ends.toSorted((a, b) => b - a));
+    found.slice(1).forEach(({y}, i) => expect(y - found[i]!.y).toBeGreaterThanOrEqual(12.9));
+    const {height} = await size(svg);
+    expect(found.at(-1)!.y).toBeLessThan(height! - 20);
+    expect(svg).not.toContain('empty');
+  });
+
+  test('few lines that end far apart have their names beside them', () => {
+    const svg = namedLines('T', [{name: 'low', points: [[0, 1], [9, 0]]}, {name: 'high', points: [[0, 0], [9, 1]]}])!; // prettier-ignore
+    expect(labels(svg)).toEqual([
+      {name: 'high', y: 26 + 4},
+      {name: 'low', y: 206 + 4},
+    ]);
+    expect(namedLines('T', [])).toBeUndefined();
+  });
+});
+
+test('bits over the steps: a change in the last step, or behind it, is seen, and no box has a negative width', () => {
+  const rows = [
+    {name: 'one', spans: [[0, 8], [98, 4]]}, // prettier-ignore
+    {name: 'two', spans: [[0, 8], [90, 2], [95, 3]]}, // prettier-ignore
+  ] as const;
+  const svg = bitsOverSteps('T', rows, 89)!;
+  const boxes = [...svg.matchAll(/<rect class="heat" x="([\d.]+)" y="\d+" width="([\d.-]+)" [^>]*><title>([^<]*)/g)];
+  expect(boxes.map(([, x, width, title]) => [Number(x), Number(width), title])).toEqual([
+    [150, 872.2, 'one: 8 bits from step 0'],
+    [1022.2, 17.8, 'one: 4 bits from step 98'],
+    [150, 801, 'two: 8 bits from step 0'],
+    [951, 44.5, 'two: 2 bits from step 90'],
+    [995.5, 44.5, 'two: 3 bits from step 95'],
+  ]);
 });
 
 test('bits over the steps: a box for each stretch, up to the next one', async () => {
