@@ -1,6 +1,6 @@
 /**
  * The network as a graph with ONNX semantics: operator names, attributes and NCHW shapes are ONNX's, node names are
- * those of the source model (`layer1.0.conv1`). The executor runs NHWC; the conversion happens at the graph's edge.
+ * those of the source model (`layer1.0.conv1`). How the values lie in memory is decided by lay-out.ts.
  */
 
 /** Sizes without the batch axis are used for inputs: [channels, height, width] or [features]. */

@@ -27,7 +27,47 @@ export function inverse(axes: readonly number[]): number[] {
   return axes.map((_, index) => axes.indexOf(index));
 }
 
-/** [channels, height, width] → [height, width, channels]; other ranks as they are. */
-export function channelsLast(shape: Shape): number[] {
-  return shape.length === 3 ? [shape[1]!, shape[2]!, shape[0]!] : [...shape];
+/**
+ * How a value lies in memory. The batch is always its first axis.
+ *   plain          ONNX's own order of axes
+ *   channels-last  the channels, ONNX's second axis, moved to the end: what convolutions and pooling compute
+ * With fewer than two axes beside the batch both are the same; such a value counts as plain.
+ */
+export type Layout = 'plain' | 'channels-last';
+
+/** The ONNX axis that each axis in memory holds. @param rank number of axes, the batch included */
+export function memoryOrder(rank: number, layout: Layout): number[] {
+  const axes = Array.from({length: rank}, (_, axis) => axis);
+  if (layout === 'plain' || rank < 3) return axes;
+  return [0, ...axes.slice(2), 1];
+}
+
+/** Where an ONNX axis lies in memory. @param rank number of axes, the batch included */
+export function memoryAxis(axis: number, rank: number, layout: Layout): number {
+  return memoryOrder(rank, layout).indexOf(axis);
+}
+
+/** The sizes in memory of a value of this ONNX shape, both without the batch. */
+export function memoryShape(shape: Shape, layout: Layout): number[] {
+  return memoryOrder(shape.length + 1, layout)
+    .slice(1)
+    .map((axis) => shape[axis - 1]!);
+}
+
+/** The ONNX shape of a tensor, both without the batch. @param sizes of the tensor, the batch included */
+export function onnxShape(sizes: readonly number[], layout: Layout): number[] {
+  return inverse(memoryOrder(sizes.length, layout))
+    .slice(1)
+    .map((axis) => sizes[axis]!);
+}
+
+/** `tf.transpose`'s argument that brings a tensor from one layout into another. */
+export function conversionAxes(rank: number, from: Layout, to: Layout): number[] {
+  const held = memoryOrder(rank, from);
+  return memoryOrder(rank, to).map((axis) => held.indexOf(axis));
+}
+
+/** The layout of the graph's input: data sets give images [channels, height, width] with the channels last. */
+export function inputLayout(shape: Shape): Layout {
+  return shape.length === 3 ? 'channels-last' : 'plain';
 }

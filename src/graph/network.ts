@@ -1,6 +1,6 @@
 /**
- * A graph with its weights in tensors, and the executor. Activations are NHWC, filters [height, width, in / group, out],
- * fully connected weights [in, out]: the output channel is the last axis of every weight.
+ * A graph with its weights in tensors, and the executor. Filters are [height, width, in / group, out], fully connected
+ * weights [in, out]: the output channel is the last axis of every weight.
  *
  * Batch-norm, activation and the quantizer of the next layer's input run as one operator in training; in evaluation
  * batch-norm is folded into the layer before it, after its weights were quantized.
@@ -13,9 +13,10 @@ import {addAct} from '../tensor/add-act.ts';
 import {batchNormAct} from '../tensor/batch-norm.ts';
 import {fakeQuantize} from '../tensor/fake-quantize.ts';
 import type {ActivationRange, GradientRule, Grid} from '../tensor/kernels.ts';
-import type {Array32, Graph, Weights} from './graph.ts';
+import type {Array32, Graph, Node, Weights} from './graph.ts';
 import {layerTable, type QuantizedLayer} from './layer-table.ts';
-import {channelsLast, inverse, transposed} from './layout.ts';
+import {layOut, type LaidOutGraph} from './lay-out.ts';
+import {conversionAxes, inputLayout, inverse, memoryShape, transposed, type Layout} from './layout.ts';
 import {float, show, type FusedActivation} from './ops/operator.ts';
 import {executionPlan, type Step} from './plan.ts';
 import {inferShapes, operatorOf} from './shape.ts';
@@ -96,14 +97,14 @@ function fusedActivation({min, max}: ActivationRange): FusedActivation | null {
 }
 
 /** The executor's order of axes of each parameter. */
-function parameterAxes(graph: Graph): ReadonlyMap<string, readonly number[]> {
-  const shapes = new Map(graph.parameters.map(({name, shape}) => [name, shape]));
+function parameterAxes(graph: Graph, {operands, nodeLayouts}: LaidOutGraph): ReadonlyMap<string, readonly number[]> {
   const found = new Map<string, readonly number[]>();
   for (const node of graph.nodes) {
-    node.inputs.forEach((name, index) => {
-      const shape = shapes.get(name);
-      if (shape === undefined) return;
-      const axes = operatorOf(node).axes?.(node, index, shape) ?? shape.map((_, axis) => axis);
+    const layout = nodeLayouts.get(node.name)!.inputs;
+    const inputs = node.inputs.filter((name) => name !== '').map((name) => operands.get(name)!);
+    inputs.forEach(({name, parameter, shape}, index) => {
+      if (!parameter) return;
+      const axes = operatorOf(node).axes?.(node, index, inputs, layout) ?? shape.map((_, axis) => axis);
       const other = found.get(name);
       if (other !== undefined && other.join() !== axes.join()) {
         throw new SdqError(`Parameter "${name}" is shared by nodes that read it in different orders of axes.`, {
@@ -136,14 +137,15 @@ function checked(graph: Graph, weights: Weights): ReadonlyMap<string, Array32> {
  * @throws SdqError (exit 3) where the graph is not valid or the weights are not its own
  */
 export function createNetwork(graph: Graph, weights: Weights): Network {
-  const known = inferShapes(graph);
   const {layers} = layerTable(graph);
+  const laidOut = layOut(graph, inferShapes(graph));
   const plans = {
-    training: executionPlan(graph, layers, known, true),
-    evaluation: executionPlan(graph, layers, known, false),
+    training: executionPlan(graph, laidOut, layers, true),
+    evaluation: executionPlan(graph, laidOut, layers, false),
   };
-  const nodeIndex = new Map(graph.nodes.map((node, index) => [node, index]));
-  const axesOf = parameterAxes(graph);
+  const layoutOf = (node: Node): Layout => laidOut.nodeLayouts.get(node.name)!.inputs;
+  const nodeIndex = new Map(graph.nodes.map(({name}, index) => [name, index]));
+  const axesOf = parameterAxes(graph, laidOut);
   const runLayout = (name: string, stored: Array32): Array32 =>
     transposed(stored, axesOf.get(name) ?? stored.shape.map((_, axis) => axis));
   const parameters = new Map<string, tf.Variable>();
@@ -173,7 +175,7 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
     const {shape} = parameters.get(name) ?? statistics.get(name)!;
     return transposed({shape, data}, inverse(axesOf.get(name) ?? shape.map((_, axis) => axis)));
   };
-  const inputShape = channelsLast(graph.input.shape);
+  const inputShape = memoryShape(graph.input.shape, inputLayout(graph.input.shape));
 
   function run(x: tf.Tensor, options: ForwardOptions): tf.Tensor {
     const values = new Map<string, tf.Tensor>([[graph.input.name, x]]);
@@ -229,6 +231,7 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
       const end = range ?? unbounded;
       const activation = fusedActivation(end);
       const y = operatorOf(node).run(tf, node, bias === undefined ? [input, w] : [input, w, bias], {
+        layout: layoutOf(node),
         activation: activation ?? 'linear',
       });
       return activation === null ? bounded(y, end) : y;
@@ -244,7 +247,9 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
     const runNorm = (step: Step): tf.Tensor => {
       const {node, inputs, range} = step;
       const end = range ?? unbounded;
-      if (!options.training) return bounded(operatorOf(node).run(tf, node, inputs.map(operand), {}), end);
+      if (!options.training) {
+        return bounded(operatorOf(node).run(tf, node, inputs.map(operand), {layout: layoutOf(node)}), end);
+      }
       const [input, gamma, beta] = inputs.map(operand) as [tf.Tensor, tf.Tensor, tf.Tensor];
       const quantizer = commonQuantizer(step);
       const {y, mean, variance} = batchNormAct(input, gamma, beta, quantizer?.scale ?? null, {
@@ -271,9 +276,17 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
           const [a, b] = step.inputs.map(operand) as [tf.Tensor, tf.Tensor];
           return step.range === null ? tf.add(a, b) : addAct(a, b, step.range);
         }
+        case 'layout': {
+          const x = operand(step.inputs[0]!);
+          const {layouts} = laidOut;
+          return tf.transpose(x, conversionAxes(x.rank, layouts.get(step.inputs[0]!)!, layouts.get(step.output)!));
+        }
         case 'operator': {
-          const draw = step.node.op === 'Dropout' ? options.dropout?.(nodeIndex.get(step.node)!) : undefined;
-          return operatorOf(step.node).run(tf, step.node, step.inputs.map(operand), draw === undefined ? {} : {draw});
+          const draw = step.node.op === 'Dropout' ? options.dropout?.(nodeIndex.get(step.node.name)!) : undefined;
+          return operatorOf(step.node).run(tf, step.node, step.inputs.map(operand), {
+            layout: layoutOf(step.node),
+            ...(draw === undefined ? {} : {draw}),
+          });
         }
       }
     };

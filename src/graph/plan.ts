@@ -1,12 +1,15 @@
 /** What the executor runs in which order: the graph's nodes with batch-norm and activation joined to what they follow. */
 import type {ActivationRange} from '../tensor/kernels.ts';
 import type {Graph, Node} from './graph.ts';
+import {conversion, type LaidOutGraph} from './lay-out.ts';
 import type {QuantizedLayer} from './layer-table.ts';
-import type {Operand} from './ops/operator.ts';
 
 export interface Step {
-  /** `layer` Conv, Gemm, MatMul; `norm` BatchNormalization; `add` of two values of one shape; `operator` any other. */
-  readonly kind: 'layer' | 'norm' | 'add' | 'operator';
+  /**
+   * `layer` Conv, Gemm, MatMul; `norm` BatchNormalization; `add` of two values of one shape; `layout` a copy in another
+   * layout; `operator` any other.
+   */
+  readonly kind: 'layer' | 'norm' | 'add' | 'layout' | 'operator';
   readonly node: Node;
   /** The node's inputs, with Identity and an idle Dropout looked through. */
   readonly inputs: readonly string[];
@@ -37,23 +40,23 @@ export interface Plan {
 
 /**
  * @param layers the quantized layers of the graph
- * @param known its values and parameters (`inferShapes`)
  * @param training batch-norm by batch statistics: a step of its own; else folded into the layer before it
  */
 export function executionPlan(
   graph: Graph,
+  laidOut: LaidOutGraph,
   layers: readonly QuantizedLayer[],
-  known: ReadonlyMap<string, Operand>,
   training: boolean,
 ): Plan {
   const layerOf = new Map(layers.map((layer) => [layer.name, layer]));
   const source = new Map<string, string>();
   const resolve = (name: string): string => source.get(name) ?? name;
-  for (const {op, inputs, outputs} of graph.nodes) {
+  const {operands: known} = laidOut;
+  for (const {op, inputs, outputs} of laidOut.nodes) {
     if (op === 'Identity' || (op === 'Dropout' && !training)) source.set(outputs[0]!, resolve(inputs[0]!));
   }
-  const nodes = graph.nodes.filter(({outputs}) => !source.has(outputs[0]!));
-  const result = resolve(graph.output);
+  const nodes = laidOut.nodes.filter(({outputs}) => !source.has(outputs[0]!));
+  const result = resolve(laidOut.output);
   const readers = new Map<string, Node[]>();
   for (const node of nodes) {
     for (const name of new Set(node.inputs.map(resolve))) readers.set(name, [...(readers.get(name) ?? []), node]);
@@ -87,8 +90,9 @@ export function executionPlan(
     if (layer !== null) kind = 'layer';
     else if (node.op === 'BatchNormalization') kind = 'norm';
     else if (node.op === 'Add' && sameShape) kind = 'add';
+    else if (node.op === conversion) kind = 'layout';
     let range: ActivationRange | null = null;
-    if (kind !== 'operator') {
+    if (kind !== 'operator' && kind !== 'layout') {
       const activation = follower(output);
       range = activation === undefined ? null : activationRange(activation);
       if (range !== null) join(activation!);

@@ -2,7 +2,7 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import {poolingWindow} from './max-pool.ts';
-import {image, noCost, oneOf, type Operator} from './operator.ts';
+import {channelsLast, image, noCost, oneOf, type Operator} from './operator.ts';
 import {explicitPadding} from './window.ts';
 
 export const averagePool: Operator = {
@@ -17,6 +17,8 @@ export const averagePool: Operator = {
   },
 
   cost: noCost,
+
+  layout: channelsLast,
 
   run(tf, node, inputs) {
     const x = inputs[0] as tfjs.Tensor4D;

@@ -1,5 +1,5 @@
 /** Batch normalisation by running statistics (training by batch statistics is a fused operator, see network.ts). */
-import {expectParameter, expectValue, float, type Operator} from './operator.ts';
+import {channelsLast, expectParameter, expectValue, float, type Operator} from './operator.ts';
 
 export const batchNormalization: Operator = {
   op: 'BatchNormalization',
@@ -15,6 +15,8 @@ export const batchNormalization: Operator = {
   },
 
   cost: (_node, [, gamma]) => ({macs: 0, parameters: 2 * gamma!.shape[0]!}),
+
+  layout: channelsLast,
 
   run(tf, node, inputs) {
     const [x, gamma, beta, mean, variance] = inputs as [(typeof inputs)[0], ...typeof inputs];

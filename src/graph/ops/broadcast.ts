@@ -1,5 +1,6 @@
 /** Element-wise operators of two inputs: ONNX broadcasting between values, and with a parameter. */
 import type {Node, Shape} from '../graph.ts';
+import {memoryOrder, type Layout} from '../layout.ts';
 import {nodeError, show, type Operand} from './operator.ts';
 
 /**
@@ -28,8 +29,24 @@ export function broadcastShape(node: Node, a: Operand, b: Operand): Shape {
   return value.shape.map((size, axis) => Math.max(size, shape[axis]!));
 }
 
-/** Channels last for a parameter that goes with images. */
-export function broadcastAxes(_node: Node, _index: number, shape: Shape): readonly number[] {
-  if (shape.length === 3) return [1, 2, 0];
-  return shape.length === 4 ? [0, 2, 3, 1] : shape.map((_, axis) => axis);
+/**
+ * A parameter in the layout of the value that it goes with. It has the value's axes, with or without that of the batch, or
+ * is a single number, whose axes need no order.
+ * @param layout of the value
+ */
+export function broadcastAxes(
+  _node: Node,
+  index: number,
+  inputs: readonly Operand[],
+  layout: Layout,
+): readonly number[] {
+  const {shape} = inputs[index]!;
+  const axes = shape.map((_, axis) => axis);
+  const rank = Math.max(...inputs.filter(({parameter}) => !parameter).map((value) => value.shape.length + 1));
+  if (shape.length === rank) return memoryOrder(rank, layout);
+  return shape.length === rank - 1
+    ? memoryOrder(rank, layout)
+        .slice(1)
+        .map((axis) => axis - 1)
+    : axes;
 }

@@ -1,5 +1,6 @@
 /** Inputs side by side along one axis. */
 import type {Node} from '../graph.ts';
+import {memoryAxis} from '../layout.ts';
 import {expectValue, integer, noCost, nodeError, show, type Operator} from './operator.ts';
 
 /** The axis in ONNX's order, the batch included. */
@@ -38,9 +39,8 @@ export const concat: Operator = {
 
   cost: noCost,
 
-  run(tf, node, inputs) {
+  run(tf, node, inputs, {layout}) {
     const {rank} = inputs[0]!;
-    const axis = axisOf(node, rank);
-    return tf.concat([...inputs], rank === 4 ? [0, 3, 1, 2][axis] : axis);
+    return tf.concat([...inputs], memoryAxis(axisOf(node, rank), rank, layout));
   },
 };

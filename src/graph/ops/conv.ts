@@ -2,6 +2,7 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import {
+  channelsLast,
   elements,
   expectParameter,
   image,
@@ -78,6 +79,8 @@ export const conv: Operator = {
 
   /** OIHW → HWIO; a depthwise filter is [height, width, 1, out]: the output channel is always the last axis. */
   axes: (_node, index) => (index === 1 ? [2, 3, 1, 0] : [0]),
+
+  layout: channelsLast,
 
   run(tf, node, inputs, {activation = 'linear'}) {
     const x = inputs[0] as tfjs.Tensor4D;

@@ -1,6 +1,6 @@
 /** All of an image as one row of features, in ONNX's order: channel, row, column. */
 import {elements, expectValue, noCost, oneOf, type Operator} from './operator.ts';
-import {onnxShape, reshapeInOnnxOrder} from './reshape.ts';
+import {regroup, regroupedLayout} from './reshape.ts';
 
 export const flatten: Operator = {
   op: 'Flatten',
@@ -15,8 +15,7 @@ export const flatten: Operator = {
 
   cost: noCost,
 
-  run(tf, _node, [x]) {
-    const from = onnxShape(x!);
-    return reshapeInOnnxOrder(tf, x!, from, [elements(from)]);
-  },
+  layout: (_node, [x], [layout]) => regroupedLayout(x!.shape, [elements(x!.shape)], layout!),
+
+  run: (tf, _node, [x], {layout}) => regroup(tf, x!, [elements(x!.shape.slice(1))], layout),
 };

@@ -1,7 +1,7 @@
 /** A fully connected layer: x · W + bias. */
 import type * as tfjs from '@tensorflow/tfjs-core';
 
-import {elements, expectParameter, expectValue, nodeError, oneOf, show, type Operator} from './operator.ts';
+import {plain, elements, expectParameter, expectValue, nodeError, oneOf, show, type Operator} from './operator.ts';
 
 export const gemm: Operator = {
   op: 'Gemm',
@@ -30,6 +30,8 @@ export const gemm: Operator = {
 
   /** Always [in, out]. */
   axes: (node, index) => (index === 1 ? (node.attributes.transB === 1 ? [1, 0] : [0, 1]) : [0]),
+
+  layout: plain,
 
   run: (tf, _node, [x, w, bias], {activation = 'linear'}) =>
     bias === undefined && activation === 'linear'

@@ -1,5 +1,5 @@
 /** Mean over height and width. */
-import {image, noCost, type Operator} from './operator.ts';
+import {channelsLast, image, noCost, type Operator} from './operator.ts';
 
 export const globalAveragePool: Operator = {
   op: 'GlobalAveragePool',
@@ -7,5 +7,7 @@ export const globalAveragePool: Operator = {
   attributes: [],
   infer: (node, [x]) => ({shape: [image(node, x!)[0], 1, 1], signed: x!.signed}),
   cost: noCost,
+  layout: channelsLast,
+
   run: (tf, _node, [x]) => tf.mean(x!, [1, 2], true),
 };

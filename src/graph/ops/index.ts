@@ -21,6 +21,7 @@ import {pad} from './pad.ts';
 import {relu} from './relu.ts';
 import {reshape} from './reshape.ts';
 import {sigmoid} from './sigmoid.ts';
+import {transpose} from './transpose.ts';
 
 export const operators: ReadonlyMap<string, Operator> = new Map(
   [
@@ -45,5 +46,6 @@ export const operators: ReadonlyMap<string, Operator> = new Map(
     relu,
     reshape,
     sigmoid,
+    transpose,
   ].map((operator) => [operator.op, operator]),
 );

@@ -1,5 +1,5 @@
 /** x · W with the weights a parameter: a fully connected layer without bias, on the last axis of x. */
-import {elements, expectParameter, expectValue, nodeError, show, type Operator} from './operator.ts';
+import {plain, elements, expectParameter, expectValue, nodeError, show, type Operator} from './operator.ts';
 import {gemm} from './gemm.ts';
 
 export const matMul: Operator = {
@@ -24,6 +24,8 @@ export const matMul: Operator = {
     macs: elements(x!.shape.slice(0, -1)) * elements(w!.shape),
     parameters: elements(w!.shape),
   }),
+
+  layout: plain,
 
   run(tf, node, [x, w, ...bias], options) {
     if (x!.rank === 2) return gemm.run(tf, node, [x!, w!, ...bias], options);

@@ -2,7 +2,7 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import type {Node} from '../graph.ts';
-import {image, integers, noCost, nodeError, oneOf, type Operator} from './operator.ts';
+import {channelsLast, image, integers, noCost, nodeError, oneOf, type Operator} from './operator.ts';
 import {explicitPadding, slidingWindow, type Window} from './window.ts';
 
 /** The window of a pooling node. @throws SdqError where a window would see nothing but padding */
@@ -34,6 +34,8 @@ export const maxPool: Operator = {
   },
 
   cost: noCost,
+
+  layout: channelsLast,
 
   run(tf, node, inputs) {
     const x = inputs[0] as tfjs.Tensor4D;

@@ -4,6 +4,7 @@ import type * as tfjs from '@tensorflow/tfjs-core';
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Uniform} from '../../random.ts';
 import type {Array32, Attribute, Node, Shape} from '../graph.ts';
+import type {Layout} from '../layout.ts';
 import type {OnnxTensor} from '../onnx/proto.ts';
 
 /**
@@ -33,11 +34,39 @@ export interface Cost {
 export type FusedActivation = 'linear' | 'relu' | 'relu6';
 
 interface RunOptions {
+  /** Of the computed inputs. */
+  readonly layout: Layout;
   /** Applied to the output by Conv, Gemm and MatMul in the same kernel. */
   readonly activation?: FusedActivation;
   /** Draws for Dropout; without them it passes its input on. */
   readonly draw?: Uniform;
 }
+
+/** The layout that all computed inputs of a node have, and that of its output. */
+export interface NodeLayout {
+  readonly inputs: Layout;
+  readonly output: Layout;
+}
+
+/**
+ * @param inputs all inputs, parameters included
+ * @param layouts those that the inputs have now; of a parameter: `plain`
+ */
+export type LayoutRule = (node: Node, inputs: readonly Operand[], layouts: readonly Layout[]) => NodeLayout;
+
+/** For convolutions, pooling and whatever else treats the channels as the last axis. */
+export const channelsLast: LayoutRule = () => ({inputs: 'channels-last', output: 'channels-last'});
+
+/** For operators that read their input in ONNX's order. */
+export const plain: LayoutRule = () => ({inputs: 'plain', output: 'plain'});
+
+/** For operators that take either layout: channels-last where an input is and all have as many axes. */
+export const eitherLayout: LayoutRule = (_node, inputs, layouts) => {
+  const computed = inputs.filter(({parameter}) => !parameter);
+  const sameRank = computed.every(({shape}) => shape.length === computed[0]!.shape.length);
+  const layout = sameRank && layouts.includes('channels-last') ? 'channels-last' : 'plain';
+  return {inputs: layout, output: layout};
+};
 
 /** A node in ONNX's opset 21. */
 interface OnnxForm {
@@ -57,14 +86,17 @@ export interface Operator {
   /** @throws SdqError (exit 3) naming the node, what was found and what is allowed. */
   infer(node: Node, inputs: readonly Operand[]): Output;
   cost(node: Node, inputs: readonly Operand[], output: Output): Cost;
+  /** Left out: `eitherLayout`. */
+  readonly layout?: LayoutRule;
   /**
    * The order of axes in which the executor keeps the parameter at input `index` (`transpose` semantics), so that
-   * nothing is transposed in a step. Left out: as stored.
+   * nothing is transposed in a step. Left out: the stored order.
+   * @param layout of the node's computed inputs
    */
-  axes?(node: Node, index: number, shape: Shape): readonly number[];
+  axes?(node: Node, index: number, inputs: readonly Operand[], layout: Layout): readonly number[];
   /**
-   * Differentiable. Values of three axes without the batch are NHWC, all others as in ONNX.
-   * @param inputs in ONNX's order, parameters in the layout of `axes`, trailing optional ones left out
+   * Differentiable.
+   * @param inputs computed ones in the layout of `layout`, parameters in the order of `axes`, trailing optional ones left out
    * @returns a new tensor, never one of the inputs
    */
   run(tf: Tf, node: Node, inputs: readonly tfjs.Tensor[], options: RunOptions): tfjs.Tensor;

@@ -1,5 +1,6 @@
 /** A border of one value. */
 import type {Node} from '../graph.ts';
+import {memoryOrder} from '../layout.ts';
 import {integerTensor, scalar} from '../onnx/tensors.ts';
 import {
   constantInput,
@@ -39,10 +40,10 @@ export const pad: Operator = {
 
   cost: noCost,
 
-  run(tf, node, [x]) {
+  run(tf, node, [x], {layout}) {
     const around = borders(node, x!.rank).map(([before, after]): [number, number] => [before, after]);
-    const [batch, channels, height, width] = around;
-    return tf.pad(x!, x!.rank === 4 ? [batch!, height!, width!, channels!] : around, float(node, 'value', 0));
+    const inMemory = memoryOrder(x!.rank, layout).map((axis) => around[axis]!);
+    return tf.pad(x!, inMemory, float(node, 'value', 0));
   },
   toOnnx(node) {
     const pads = integers(node, 'pads', undefined, 0);

@@ -2,6 +2,7 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import type {Node, Shape} from '../graph.ts';
+import {memoryShape, onnxShape, type Layout} from '../layout.ts';
 import {integerTensor} from '../onnx/tensors.ts';
 import {
   constantInput,
@@ -11,6 +12,7 @@ import {
   noCost,
   nodeError,
   show,
+  type NodeLayout,
   type Operator,
   type Tf,
 } from './operator.ts';
@@ -34,21 +36,20 @@ function target(node: Node, from: Shape): Shape {
 }
 
 /**
- * @param x NHWC where `from` has three axes, else as in ONNX
- * @param from the shape of x in ONNX's order, without the batch
+ * How the same elements under another shape lie in memory without being moved, or else in ONNX's order. Channels that stay
+ * one axis stay last; channels without any other axis lie as a row does.
  */
-export function reshapeInOnnxOrder(tf: Tf, x: tfjs.Tensor, from: Shape, to: Shape): tfjs.Tensor {
-  const batch = x.shape[0];
-  const planar = from.length === 3 && (from[1]! > 1 || from[2]! > 1) ? tf.transpose(x, [0, 3, 1, 2]) : x;
-  const [channels, height, width] = to;
-  if (to.length !== 3) return tf.reshape(planar, [batch, ...to]);
-  return tf.transpose(tf.reshape(planar, [batch, channels!, height!, width!]), [0, 2, 3, 1]);
+export function regroupedLayout(from: Shape, to: Shape, layout: Layout): NodeLayout {
+  const moved: NodeLayout = {inputs: 'plain', output: 'plain'};
+  if (layout === 'plain') return moved;
+  if (to.length > 1 && to[0] === from[0]) return {inputs: 'channels-last', output: 'channels-last'};
+  return elements(from) === from[0] ? {inputs: 'channels-last', output: 'plain'} : moved;
 }
 
-/** The shape of a running tensor in ONNX's order, without the batch. */
-export function onnxShape(x: tfjs.Tensor): Shape {
-  const shape = x.shape.slice(1);
-  return shape.length === 3 ? [shape[2]!, shape[0]!, shape[1]!] : shape;
+/** @param to ONNX's shape of the result, without the batch */
+export function regroup(tf: Tf, x: tfjs.Tensor, to: Shape, layout: Layout): tfjs.Tensor {
+  const {output} = regroupedLayout(onnxShape(x.shape, layout), to, layout);
+  return tf.reshape(x, [x.shape[0], ...memoryShape(to, output)]);
 }
 
 export const reshape: Operator = {
@@ -62,11 +63,10 @@ export const reshape: Operator = {
   },
 
   cost: noCost,
+  layout: (node, [x], [layout]) => regroupedLayout(x!.shape, target(node, x!.shape), layout!),
 
-  run(tf, node, [x]) {
-    const from = onnxShape(x!);
-    return reshapeInOnnxOrder(tf, x!, from, target(node, from));
-  },
+  run: (tf, node, [x], {layout}) => regroup(tf, x!, target(node, onnxShape(x!.shape, layout)), layout),
+
   toOnnx(node) {
     const shape = integers(node, 'shape', undefined, -1);
     return {

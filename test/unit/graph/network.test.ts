@@ -6,6 +6,8 @@ import type {Graph} from '../../../src/graph/graph.ts';
 import {initialWeights} from '../../../src/graph/initialize.ts';
 import {layerTable} from '../../../src/graph/layer-table.ts';
 import {createNetwork, type ForwardOptions, type InputQuantizer, type Network} from '../../../src/graph/network.ts';
+import {layOut} from '../../../src/graph/lay-out.ts';
+import {conversionAxes} from '../../../src/graph/layout.ts';
 import {executionPlan} from '../../../src/graph/plan.ts';
 import {inferShapes, operatorOf} from '../../../src/graph/shape.ts';
 import {models} from '../../../src/plugins/models/index.ts';
@@ -68,8 +70,14 @@ function shaken(graph: Graph, amount = 0.3): Network {
 function unfused(network: Network, x: tf.Tensor, options: ForwardOptions): tf.Tensor {
   const {graph, layers} = network;
   const values = new Map<string, tf.Tensor>([...network.parameters, ...network.statistics, [graph.input.name, x]]);
+  const {layouts, nodeLayouts} = layOut(graph, inferShapes(graph));
   for (const node of graph.nodes) {
-    let inputs = node.inputs.map((name) => values.get(name)!);
+    const layout = nodeLayouts.get(node.name)!.inputs;
+    let inputs = node.inputs.map((name) => {
+      const tensor = values.get(name)!;
+      const lies = layouts.get(name);
+      return lies === undefined ? tensor : tf.transpose(tensor, conversionAxes(tensor.rank, lies, layout));
+    });
     const layer = layers.find(({name}) => name === node.name);
     if (layer !== undefined) {
       const quantizer = options.activation?.(layer) ?? null;
@@ -84,7 +92,7 @@ function unfused(network: Network, x: tf.Tensor, options: ForwardOptions): tf.Te
       const {mean, variance} = tf.moments(inputs[0]!, inputs[0]!.shape.map((_, axis) => axis).slice(0, -1));
       inputs = [...inputs.slice(0, 3), mean, variance];
     }
-    values.set(node.outputs[0]!, operatorOf(node).run(tf, node, inputs, {}));
+    values.set(node.outputs[0]!, operatorOf(node).run(tf, node, inputs, {layout}));
   }
   return values.get(graph.output)!;
 }
@@ -229,7 +237,7 @@ describe('forward', () => {
       tf,
       graph.nodes[0]!,
       [x(), parameters.get('stem.weight')!, parameters.get('stem.bias')!],
-      {},
+      {layout: 'channels-last'},
     );
     const {mean, variance} = tf.moments(stem, [0, 1, 2]);
     const count = 3 * 7 * 6;
@@ -341,7 +349,7 @@ describe('executionPlan', () => {
   function planOf(name: string, training: boolean): readonly string[] {
     const model = models.find((definition) => definition.name === name)!;
     const graph = model.build(model.defaults, {});
-    const {steps} = executionPlan(graph, layerTable(graph).layers, inferShapes(graph), training);
+    const {steps} = executionPlan(graph, layOut(graph, inferShapes(graph)), layerTable(graph).layers, training);
     return steps.map(({kind, node, range, folded, feeds}) => {
       const parts = [
         kind === 'operator' ? node.op : kind,

@@ -4,7 +4,8 @@ import fc from 'fast-check';
 
 import {SdqError} from '../../../src/errors.ts';
 import type {Attribute, Node, Shape} from '../../../src/graph/graph.ts';
-import type {Operand} from '../../../src/graph/ops/operator.ts';
+import {conversionAxes, type Layout} from '../../../src/graph/layout.ts';
+import {eitherLayout, type Operand} from '../../../src/graph/ops/operator.ts';
 import {inferNode, operatorOf} from '../../../src/graph/shape.ts';
 import {uniform} from '../../../src/random.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
@@ -45,23 +46,34 @@ function infer(
   );
 }
 
-const nhwc = (x: tf.Tensor): tf.Tensor => (x.rank === 4 ? tf.transpose(x, [0, 2, 3, 1]) : x);
-const nchw = (x: tf.Tensor): tf.Tensor => (x.rank === 4 ? tf.transpose(x, [0, 3, 1, 2]) : x);
+const converted = (x: tf.Tensor, from: Layout, to: Layout): tf.Tensor =>
+  tf.transpose(x, conversionAxes(x.rank, from, to));
 
-/** The operator on tensors in ONNX's order, parameters in the layout that it asks for. */
+/**
+ * The operator on tensors in ONNX's order: values and parameters are brought into the layout that it asks for.
+ * @param layout of the values where it takes either
+ */
 function run(
   op: string,
   values: readonly tf.Tensor[],
   parameters: readonly tf.Tensor[] = [],
   attributes: Attributes = {},
+  layout: Layout = 'channels-last',
 ): tf.Tensor {
   const node = nodeOf(op, values.length + parameters.length, attributes);
   const operator = operatorOf(node);
+  const operands: Operand[] = [
+    ...values.map(({shape}) => ({name: 'x', shape: shape.slice(1), signed: true, parameter: false})),
+    ...parameters.map(({shape}) => ({name: 'w', shape, signed: true, parameter: true})),
+  ];
+  const given = operands.map(({parameter, shape}) => (parameter || shape.length < 2 ? 'plain' : layout));
+  const {inputs, output} = (operator.layout ?? eitherLayout)(node, operands, given);
   const laidOut = parameters.map((w, i) => {
-    const axes = operator.axes?.(node, values.length + i, w.shape);
+    const axes = operator.axes?.(node, values.length + i, operands, inputs);
     return axes === undefined ? w : tf.transpose(w, [...axes]);
   });
-  return nchw(operator.run(tf, node, [...values.map(nhwc), ...laidOut], {}));
+  const tensors = [...values.map((x) => converted(x, 'plain', inputs)), ...laidOut];
+  return converted(operator.run(tf, node, tensors, {layout: inputs}), output, 'plain');
 }
 
 /** Also checks that the inferred shape is the one that comes out. */
@@ -73,6 +85,8 @@ function apply(
 ): tf.Tensor {
   const tensors = (arrays: readonly Array64[]) => arrays.map(({shape, data}) => tf.tensor([...data], [...shape]));
   const y = run(op, tensors(values), tensors(parameters), attributes);
+  const plain = run(op, tensors(values), tensors(parameters), attributes, 'plain');
+  expectClose(plain, y.dataSync());
   const inferred = infer(
     op,
     values.map(({shape}) => shape.slice(1)),
@@ -180,9 +194,15 @@ describe('Conv', () => {
       const node = nodeOf('Conv', 3, {group, pads: [1, 1, 1, 1]});
       const operator = operatorOf(node);
       const inputs = [randomTensor([2, 5, 5, 4], 1), randomTensor([3, 3, 4 / group, 4], 2), randomTensor([4], 3)];
-      const plain = operator.run(tf, node, inputs, {});
-      expectClose(operator.run(tf, node, inputs, {activation: 'relu'}), tf.relu(plain).dataSync());
-      expectClose(operator.run(tf, node, inputs, {activation: 'relu6'}), tf.clipByValue(plain, 0, 6).dataSync());
+      const plain = operator.run(tf, node, inputs, {layout: 'channels-last'});
+      expectClose(
+        operator.run(tf, node, inputs, {layout: 'channels-last', activation: 'relu'}),
+        tf.relu(plain).dataSync(),
+      );
+      expectClose(
+        operator.run(tf, node, inputs, {layout: 'channels-last', activation: 'relu6'}),
+        tf.clipByValue(plain, 0, 6).dataSync(),
+      );
     }
   });
 
@@ -340,7 +360,7 @@ describe('element-wise operators', () => {
     const ones = tf.ones([100, 100]);
     const drop = () =>
       operatorOf(node)
-        .run(tf, node, [ones], {draw: uniform(1, 'dropout', 2, 3)})
+        .run(tf, node, [ones], {layout: 'plain', draw: uniform(1, 'dropout', 2, 3)})
         .dataSync();
     const values = drop();
     expect(new Set(values)).toEqual(new Set([0, Math.fround(1.25)]));

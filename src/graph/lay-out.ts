@@ -1,0 +1,58 @@
+/** Decides how each value of a graph lies in memory, and where a value has to be brought into another layout. */
+import type {Graph, Node} from './graph.ts';
+import {inputLayout, type Layout} from './layout.ts';
+import {eitherLayout, type NodeLayout, type Operand} from './ops/operator.ts';
+import {operatorOf} from './shape.ts';
+
+/** The operator of a node that copies its input into the other layout. Only the executor knows it. */
+export const conversion = 'Layout';
+
+export interface LaidOutGraph {
+  /** The graph's nodes, and a `Layout` node before the first that reads a value in another layout. */
+  readonly nodes: readonly Node[];
+  /** The graph's output in ONNX's order of axes. */
+  readonly output: string;
+  /** Of every value, those of the `Layout` nodes included. */
+  readonly layouts: ReadonlyMap<string, Layout>;
+  /** By a node's name. */
+  readonly nodeLayouts: ReadonlyMap<string, NodeLayout>;
+  readonly operands: ReadonlyMap<string, Operand>;
+}
+
+/** @param known the graph's values and parameters (`inferShapes`) */
+export function layOut(graph: Graph, known: ReadonlyMap<string, Operand>): LaidOutGraph {
+  const operands = new Map(known);
+  const layouts = new Map<string, Layout>([[graph.input.name, inputLayout(graph.input.shape)]]);
+  const nodeLayouts = new Map<string, NodeLayout>();
+  const nodes: Node[] = [];
+  const define = (operand: Operand, layout: Layout): void => {
+    operands.set(operand.name, operand);
+    layouts.set(operand.name, operand.shape.length < 2 ? 'plain' : layout);
+  };
+  /** The value in the wanted layout: itself, or a copy. */
+  const inLayout = (value: string, layout: Layout): string => {
+    const operand = operands.get(value);
+    if (operand === undefined || operand.parameter || operand.shape.length < 2) return value;
+    if (layouts.get(value) === layout) return value;
+    const copy = `${value}@${layout}`;
+    if (!layouts.has(copy)) {
+      nodes.push({name: copy, op: conversion, inputs: [value], outputs: [copy], attributes: {}});
+      define({...operand, name: copy}, layout);
+    }
+    return copy;
+  };
+  for (const node of graph.nodes) {
+    const names = node.inputs.filter((name) => name !== '');
+    const rule = operatorOf(node).layout ?? eitherLayout;
+    const chosen = rule(
+      node,
+      names.map((name) => operands.get(name)!),
+      names.map((name) => layouts.get(name) ?? 'plain'),
+    );
+    const inputs = node.inputs.map((name) => inLayout(name, chosen.inputs));
+    nodes.push(inputs.every((name, index) => name === node.inputs[index]) ? node : {...node, inputs});
+    nodeLayouts.set(node.name, chosen);
+    for (const output of node.outputs) define(operands.get(output)!, chosen.output);
+  }
+  return {nodes, output: inLayout(graph.output, 'plain'), layouts, nodeLayouts, operands};
+}
