@@ -17,7 +17,7 @@ const mayImport = {
   sdq: ['graph', 'tensor'],
   hardware: ['graph', 'sdq'],
   'strategy-formats': ['graph', 'hardware', 'sdq'],
-  training: ['data', 'graph', 'tensor'],
+  training: ['data', 'graph', 'sdq', 'tensor'],
   tracking: ['plugins', 'runs'],
   plugins: ['data', 'graph', 'hardware', 'sdq', 'tensor', 'tracking'],
   config: ['plugins', 'tracking'],

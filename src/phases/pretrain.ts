@@ -1,10 +1,8 @@
 /** Full-precision training: cross-entropy with the labels. */
-import {uniform} from '../random.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
-import {batchStatistics} from '../training/batch-norm-statistics.ts';
-import {descend} from '../training/gradient-descent.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {learningRateFactor} from '../training/schedules.ts';
+import {createTrainStep} from '../training/train-step.ts';
 import {evaluateOn} from './evaluate.ts';
 import {writeModelFile} from './model-file.ts';
 import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
@@ -20,7 +18,7 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
   const parameters = networkParameters(network);
   const optimizer = createOptimizer(config.pretrain.optimizer);
   const {epochs, schedule} = config.pretrain;
-  const statistics = batchStatistics(network);
+  const trainStep = createTrainStep({network, optimizer, parameters, seed: config.seed});
   try {
     const outcome = await runPhase(context, {
       name: 'pretrain',
@@ -31,25 +29,18 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
       start: async () => Promise.resolve(),
       async step({images, labels, state}, optimizerState, stepsPerEpoch) {
         const factor = learningRateFactor(schedule, state.step, epochs * stepsPerEpoch, stepsPerEpoch);
-        let next = optimizerState;
-        const metrics = await descend(
-          parameters,
-          () => {
-            const logits = network.forward(images, {
-              training: true,
-              onBatchStatistics: statistics.collect,
-              dropout: (index) => uniform(config.seed, 'dropout', state.step, index),
-            });
-            const loss = softCrossEntropy(logits, oneHot(labels, dataset.classes.length));
-            return {loss, reported: {accuracy: topOneAccuracy(logits, labels)}};
-          },
-          (gradients) => (next = optimizer.update(parameters, gradients, optimizerState, factor)),
-        );
-        statistics.settle(Number.isFinite(metrics.loss));
-        return {
-          optimizerState: next,
-          metrics: {...metrics, learningRate: factor * config.pretrain.optimizer.learningRate},
-        };
+        const result = await trainStep({
+          images,
+          step: state.step,
+          optimizerState,
+          rate: factor,
+          objective: (logits) => ({
+            loss: softCrossEntropy(logits, oneHot(labels, dataset.classes.length)),
+            reported: {accuracy: topOneAccuracy(logits, labels)},
+          }),
+        });
+        const learningRate = factor * config.pretrain.optimizer.learningRate;
+        return {optimizerState: result.optimizerState, metrics: {...result.metrics, learningRate}};
       },
       intervalMetrics: () => ({}),
       validate: async () => (await evaluateOn(session, network, 'validation', {}, stop.signal))?.accuracy ?? null,

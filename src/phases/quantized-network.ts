@@ -96,7 +96,7 @@ export function quantize(
         quantizeWeights(w, weights, precision(layer).weightBits, outputChannels(layer), steps.get(layer.name)),
       activation: inputForward(inputs),
     },
-    parameters: variables.map(({name, variable}) => ({name, variable, decays: false, rateFactor: 1})),
+    parameters: variables.map(({name, variable}) => ({name, variable, decays: false, rateFactor: 1, isPositive: true})),
     dispose: () => variables.forEach(({variable}) => variable.dispose()),
   };
 }

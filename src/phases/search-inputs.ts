@@ -60,7 +60,7 @@ export function createSearchInputs(
   );
   const grid = (layer: string, bits: number): ForwardQuantizer => inputGrid(quantizers.get(bits)!.get(layer)!);
   return {
-    parameters: variables.map(({name, variable}) => ({name, variable, decays: false, rateFactor: 1})),
+    parameters: variables.map(({name, variable}) => ({name, variable, decays: false, rateFactor: 1, isPositive: true})),
     calibrate(images) {
       for (const layers of quantizers.values()) calibrateInputs(network, layers, images);
     },

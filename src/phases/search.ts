@@ -5,8 +5,6 @@ import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import type {QuantizedLayer} from '../graph/layer-table.ts';
 import type {Network} from '../graph/network.ts';
-import {uniform} from '../random.ts';
-import {keepPositive} from '../sdq/activation-quantizer.ts';
 import {
   advanceSearch,
   committedBits,
@@ -22,15 +20,14 @@ import {
   type SearchState,
 } from '../sdq/search.ts';
 import {dueLevel, isDominated, keepPoint, parsePoints, type KeptPoint} from '../sdq/pareto.ts';
-import {readScalars, searchWeights} from '../sdq/stochastic.ts';
+import {searchWeights} from '../sdq/stochastic.ts';
 import {temperature} from '../sdq/dbp.ts';
 import {fullPrecision, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels, quantizationErrors, quantizeWeights} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
-import {batchStatistics} from '../training/batch-norm-statistics.ts';
 import type {Json} from '../training/checkpoint.ts';
-import {descend} from '../training/gradient-descent.ts';
-import {createOptimizer, networkParameters, type TrainedParameter} from '../training/optimizers.ts';
+import {createOptimizer, networkParameters} from '../training/optimizers.ts';
+import {createTrainStep} from '../training/train-step.ts';
 import {evaluateOn} from './evaluate.ts';
 import {writeModelFile} from './model-file.ts';
 import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
@@ -119,14 +116,14 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
   const indicators = problem.decisions.map(() => tf.variable(tf.scalar(1)));
   const learned = {parameters: [...quantization.parameters, ...inputs.parameters]};
   const trained = [...networkParameters(network), ...learned.parameters];
-  const followed: TrainedParameter[] = indicators.map((variable, d) => ({
-    name: `share/${d}`,
-    variable,
-    decays: false,
-    rateFactor: 1,
-  }));
   const optimizer = createOptimizer(config.search.optimizer);
-  const statistics = batchStatistics(network);
+  const trainStep = createTrainStep({
+    network,
+    optimizer,
+    parameters: trained,
+    followed: indicators,
+    seed: config.seed,
+  });
 
   /** e(b) at both bitwidths of every decision about weights, read in one go; 0 for the others. */
   const errorsOf = (plan: readonly Choice[]): {high: number; low: number}[] => {
@@ -174,40 +171,31 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
       },
       async step({images, labels, state: at}, optimizerState) {
         const plan = planStep(problem, state);
-        let next = optimizerState;
-        let shares: number[] = [];
-        const metrics = await descend(
-          [...trained, ...followed],
-          () => {
-            const logits = network.forward(images, {
-              training: true,
-              weight: planForward(network, plan, indicators, quantization.weights),
-              activation: inputForward(quantization.inputs),
-              input: inputs.forward(plan, indicators),
-              onBatchStatistics: statistics.collect,
-              dropout: (index) => uniform(config.seed, 'dropout', at.step, index),
-            });
-            const loss = softCrossEntropy(logits, oneHot(labels, dataset.classes.length));
-            return {loss, reported: {accuracy: topOneAccuracy(logits, labels)}};
+        const result = await trainStep({
+          images,
+          step: at.step,
+          optimizerState,
+          rate: 1,
+          forward: {
+            weight: planForward(network, plan, indicators, quantization.weights),
+            activation: inputForward(quantization.inputs),
+            input: inputs.forward(plan, indicators),
           },
-          (gradients) => {
-            shares = sharesOf(gradients, followed);
-            next = optimizer.update(trained, gradients, optimizerState, 1);
-            keepPositive(learned.parameters.map(({variable}) => variable));
-          },
-        );
-        const isFinite = Number.isFinite(metrics.loss);
-        statistics.settle(isFinite);
-        if (isFinite) {
+          objective: (logits) => ({
+            loss: softCrossEntropy(logits, oneHot(labels, dataset.classes.length)),
+            reported: {accuracy: topOneAccuracy(logits, labels)},
+          }),
+        });
+        if (Number.isFinite(result.metrics.loss)) {
           const errors = problem.quantizationErrorWeight > 0 ? {errors: errorsOf(plan)} : {};
-          const advanced = advanceSearch(problem, state, plan, {shares, ...errors});
+          const advanced = advanceSearch(problem, state, plan, {shares: result.followed, ...errors});
           state = advanced.state;
           for (const {layer, from, to, beta} of advanced.transitions) {
             reporter.line(`  ${layer}: ${shownMove(from, to)}${beta === null ? ', given back' : ''}`);
           }
           await keep();
         }
-        return {optimizerState: next, metrics};
+        return result;
       },
       intervalMetrics: () => snapshotMetrics(problem, state),
       validate: async () => Promise.resolve(null),
@@ -287,14 +275,6 @@ function writeResult(
       };
     }),
   };
-}
-
-/** ∂L/∂share of every layer; 0 where the step's plan had no choice. */
-function sharesOf(gradients: ReadonlyMap<string, tf.Tensor>, followed: readonly TrainedParameter[]): number[] {
-  const found = followed.map(({name}) => gradients.get(name));
-  const values = readScalars(found.filter((gradient) => gradient !== undefined));
-  let next = 0;
-  return found.map((gradient) => (gradient === undefined ? 0 : values[next++]!));
 }
 
 /** What changed: `8 → 7 bits`, `input 8 → 4 bits`, `8 → 4 bits, input 8 → 4 bits`. */

@@ -12,13 +12,11 @@ import type {QuantizedLayer} from '../graph/layer-table.ts';
 import {createNetwork} from '../graph/network.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {normal, uniform} from '../random.ts';
-import {keepPositive} from '../sdq/activation-quantizer.ts';
-import {readScalars, searchWeights} from '../sdq/stochastic.ts';
+import {searchWeights} from '../sdq/stochastic.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
-import {batchStatistics} from '../training/batch-norm-statistics.ts';
-import {descend} from '../training/gradient-descent.ts';
-import {createOptimizer, type TrainedParameter, networkParameters} from '../training/optimizers.ts';
+import {createOptimizer, networkParameters} from '../training/optimizers.ts';
+import {createTrainStep} from '../training/train-step.ts';
 import {oneHot} from './phase.ts';
 import {calibrateInputs, loadQuantizers, quantize} from './quantized-network.ts';
 
@@ -62,12 +60,13 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     beta2: 0,
   });
   const trained = [...networkParameters(network), ...quantization.parameters];
-  const followed: TrainedParameter[] = indicators.map((variable, l) => ({
-    name: `share/${l}`,
-    variable,
-    decays: false,
-    rateFactor: 1,
-  }));
+  const trainStep = createTrainStep({
+    network,
+    optimizer,
+    parameters: trained,
+    followed: kind === 'search' ? indicators : [],
+    seed: 0,
+  });
   let state = optimizer.init(trained);
   const draw = uniform(0, 'bench');
   const [channels, height, width] = graph.input.shape as [number, number, number];
@@ -91,47 +90,34 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     const choice = {high: weightBits, low, share: index % 2};
     return searchWeights(w, quantization.weights, choice, indicators[index]!, outputChannels(layer));
   };
-  const statistics = batchStatistics(network);
-  const step = async (images: tf.Tensor4D, labels: tf.Tensor1D): Promise<void> => {
+  const step = async (images: tf.Tensor4D, labels: tf.Tensor1D, index: number): Promise<void> => {
     if (kind === 'evaluate') {
       const logits = network.forward(images, {training: false, ...quantization.forward});
       await logits.data();
       logits.dispose();
       return;
     }
-    const {loss} = await descend(
-      [...trained, ...followed],
-      () => ({
-        loss: softCrossEntropy(
-          network.forward(images, {
-            training: true,
-            weight,
-            activation: quantization.forward.activation,
-            onBatchStatistics: statistics.collect,
-          }),
-          oneHot(labels, classes),
-        ),
-      }),
-      (gradients) => {
-        const shares = followed.map(({name}) => gradients.get(name));
-        readScalars(shares.filter((share) => share !== undefined));
-        state = optimizer.update(trained, gradients, state, 1);
-        keepPositive(quantization.parameters.map(({variable}) => variable));
-      },
-    );
-    statistics.settle(Number.isFinite(loss));
+    const result = await trainStep({
+      images,
+      step: index,
+      optimizerState: state,
+      rate: 1,
+      forward: {weight, activation: quantization.forward.activation},
+      objective: (logits) => ({loss: softCrossEntropy(logits, oneHot(labels, classes))}),
+    });
+    state = result.optimizerState;
   };
   try {
     const times: number[] = [];
     for (let i = 0; i < steps; i++) {
       const start = performance.now();
       if (source === undefined) {
-        await step(images, labels);
+        await step(images, labels, i);
       } else {
         const next = await source.batch(Math.floor(i / source.batchesPerEpoch), i % source.batchesPerEpoch);
         benchmark.onWait?.(next.waitMs);
         const [x, y] = [tf.tensor4d(next.images, shape), tf.tensor1d(next.labels, 'int32')];
-        await step(x, y);
+        await step(x, y, i);
         tf.dispose([x, y]);
       }
       times.push(performance.now() - start);

@@ -7,17 +7,15 @@ import * as tf from '@tensorflow/tfjs-core';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
-import {uniform} from '../random.ts';
-import {keepPositive} from '../sdq/activation-quantizer.ts';
 import {binRegularization, binWeight} from '../sdq/bin-regularization.ts';
 import {distillationLoss} from '../sdq/distillation.ts';
 import {matchStrategy, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
-import {reestimateStatistics, batchStatistics} from '../training/batch-norm-statistics.ts';
-import {descend} from '../training/gradient-descent.ts';
+import {reestimateStatistics} from '../training/batch-norm-statistics.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {learningRateFactor} from '../training/schedules.ts';
+import {createTrainStep} from '../training/train-step.ts';
 import {evaluateOn} from './evaluate.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
@@ -65,7 +63,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
   const parameters = [...networkParameters(network), ...scales];
   const optimizer = createOptimizer(config.train.optimizer);
   const classes = session.dataset.classes.length;
-  const statistics = batchStatistics(network);
+  const trainStep = createTrainStep({network, optimizer, parameters, seed: config.seed});
 
   /** L_EBR over the quantized layers. */
   const binLoss = (): tf.Tensor =>
@@ -103,18 +101,15 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
       async step({images, labels, state}, optimizerState, stepsPerEpoch) {
         const factor = learningRateFactor(schedule, state.step, epochs * stepsPerEpoch, stepsPerEpoch);
         const lambdaE = binWeight(bins.weight, (state.step + 1) / stepsPerEpoch, bins.rampEpochs);
-        let next = optimizerState;
         const teacherLogits = teacher?.forward(images, {training: false});
         try {
-          const metrics = await descend(
-            parameters,
-            () => {
-              const logits = network.forward(images, {
-                training: true,
-                ...quantization.forward,
-                onBatchStatistics: statistics.collect,
-                dropout: (index) => uniform(config.seed, 'dropout', state.step, index),
-              });
+          const result = await trainStep({
+            images,
+            step: state.step,
+            optimizerState,
+            rate: factor,
+            forward: quantization.forward,
+            objective: (logits) => {
               const target = oneHot(labels, classes);
               const task =
                 teacherLogits === undefined
@@ -125,16 +120,9 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
               const binRegularizer = binLoss();
               return {loss: tf.add(task, tf.mul(binRegularizer, lambdaE)), reported: {...reported, binRegularizer}};
             },
-            (gradients) => {
-              next = optimizer.update(parameters, gradients, optimizerState, factor);
-              keepPositive(scales.map(({variable}) => variable));
-            },
-          );
-          statistics.settle(Number.isFinite(metrics.loss));
-          return {
-            optimizerState: next,
-            metrics: {...metrics, learningRate: factor * config.train.optimizer.learningRate},
-          };
+          });
+          const learningRate = factor * config.train.optimizer.learningRate;
+          return {optimizerState: result.optimizerState, metrics: {...result.metrics, learningRate}};
         } finally {
           teacherLogits?.dispose();
         }

@@ -102,9 +102,3 @@ export function searchInput(
     },
   );
 }
-
-/** Reads scalars in one go: a backend with a device of its own is waited for once a step, not once a layer. */
-export function readScalars(scalars: readonly tf.Tensor[]): number[] {
-  if (scalars.length === 0) return [];
-  return tf.tidy(() => Array.from(tf.stack(scalars.map((scalar) => tf.reshape(scalar, []))).dataSync()));
-}

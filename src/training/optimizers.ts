@@ -18,6 +18,8 @@ export interface TrainedParameter {
   readonly decays: boolean;
   /** Times the learning rate: 1, or another for quantizer parameters. */
   readonly rateFactor: number;
+  /** A step or range of a quantizer: kept above 0 after each update. */
+  readonly isPositive?: boolean;
 }
 
 /** The network's own parameters: its weights decay, biases and batch-norm parameters do not. */

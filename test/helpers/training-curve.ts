@@ -22,12 +22,10 @@ import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
 import {smallImageResnet} from '../../src/plugins/models/resnet-cifar.ts';
 import {activationQuantizers, weightQuantizers} from '../../src/plugins/quantizers/index.ts';
 import {Registry} from '../../src/plugins/registry.ts';
-import {keepPositive} from '../../src/sdq/activation-quantizer.ts';
 import {softCrossEntropy} from '../../src/tensor/cross-entropy.ts';
 import {registerGradients} from '../../src/tensor/gradients.ts';
-import {batchStatistics} from '../../src/training/batch-norm-statistics.ts';
-import {descend} from '../../src/training/gradient-descent.ts';
 import {createOptimizer, networkParameters} from '../../src/training/optimizers.ts';
+import {createTrainStep} from '../../src/training/train-step.ts';
 import {isTfjsNodeInstalled} from './tfjs-node.ts';
 
 export interface Curves {
@@ -74,7 +72,7 @@ async function lossCurve(bits: number): Promise<number[]> {
     beta2: 0,
   });
   const trained = [...networkParameters(network), ...quantization.parameters];
-  const statistics = batchStatistics(network);
+  const trainStep = createTrainStep({network, optimizer, parameters: trained, seed: 0});
   let state = optimizer.init(trained);
   const losses: number[] = [];
   try {
@@ -82,21 +80,16 @@ async function lossCurve(bits: number): Promise<number[]> {
       const {images, labels} = await source.batch(0, i);
       const [x, y] = [tf.tensor4d(images.slice(), [batchSize, 32, 32, 3]), tf.tensor1d(labels.slice(), 'int32')];
       if (i === 0) calibrateInputs(network, quantization.inputs, x);
-      const {loss} = await descend(
-        trained,
-        () => ({
-          loss: softCrossEntropy(
-            network.forward(x, {training: true, ...quantization.forward, onBatchStatistics: statistics.collect}),
-            oneHot(y, 10),
-          ),
-        }),
-        (gradients) => {
-          state = optimizer.update(trained, gradients, state, 1);
-          keepPositive(quantization.parameters.map(({variable}) => variable));
-        },
-      );
-      statistics.settle(true);
-      losses.push(loss);
+      const {metrics, optimizerState} = await trainStep({
+        images: x,
+        step: i,
+        optimizerState: state,
+        rate: 1,
+        forward: quantization.forward,
+        objective: (logits) => ({loss: softCrossEntropy(logits, oneHot(y, 10))}),
+      });
+      state = optimizerState;
+      losses.push(metrics.loss);
       tf.dispose([x, y]);
     }
   } finally {

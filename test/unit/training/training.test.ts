@@ -5,10 +5,8 @@ import type {ForwardOptions, Network} from '../../../src/graph/network.ts';
 import {softCrossEntropy} from '../../../src/tensor/cross-entropy.ts';
 import {fakeQuantize} from '../../../src/tensor/fake-quantize.ts';
 import type {GradientRule, Grid} from '../../../src/tensor/kernels.ts';
-import {batchStatistics} from '../../../src/training/batch-norm-statistics.ts';
 import {decodeCheckpoint, encodeCheckpoint} from '../../../src/training/checkpoint.ts';
 import {evaluate} from '../../../src/training/evaluate.ts';
-import {descend} from '../../../src/training/gradient-descent.ts';
 import {firstState, parseLoopState, runLoop, type LoopState} from '../../../src/training/loop.ts';
 import {
   createOptimizer,
@@ -18,6 +16,7 @@ import {
   type OptimizerOptions,
 } from '../../../src/training/optimizers.ts';
 import {learningRateFactor} from '../../../src/training/schedules.ts';
+import {createTrainStep} from '../../../src/training/train-step.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {tinyClasses, tinyNetwork, tinySource} from '../../helpers/tiny-network.ts';
 
@@ -69,7 +68,7 @@ function trial(quantized: boolean, epochs: number, optimizerOptions = sgd): Tria
     ...[...steps].map(([name, variable]) => ({name: `${name}.step`, variable, decays: false, rateFactor: 0.1})),
   ];
   const optimizer = createOptimizer(optimizerOptions);
-  const statistics = batchStatistics(network);
+  const trainStep = createTrainStep({network, optimizer, parameters, seed: 0});
   return {
     network,
     options,
@@ -97,21 +96,16 @@ function trial(quantized: boolean, epochs: number, optimizerOptions = sgd): Tria
         intervalSteps: 5,
         parameters,
         step: async ({images, labels, state}) => {
-          const metrics = await descend(
-            parameters,
-            () => ({
-              loss: softCrossEntropy(
-                network.forward(images, {training: true, onBatchStatistics: statistics.collect, ...options}),
-                tf.oneHot(labels, tinyClasses, 1, 0, 'float32'),
-              ),
-            }),
-            (gradients) => {
-              const factor = learningRateFactor(schedule, state.step, epochs * stepsPerEpoch, stepsPerEpoch);
-              optimizerState = optimizer.update(parameters, gradients, optimizerState, factor);
-            },
-          );
-          statistics.settle(Number.isFinite(metrics.loss));
-          return metrics;
+          const result = await trainStep({
+            images,
+            step: state.step,
+            optimizerState,
+            rate: learningRateFactor(schedule, state.step, epochs * stepsPerEpoch, stepsPerEpoch),
+            forward: options,
+            objective: (logits) => ({loss: softCrossEntropy(logits, tf.oneHot(labels, tinyClasses, 1, 0, 'float32'))}),
+          });
+          optimizerState = result.optimizerState;
+          return result.metrics;
         },
         onInterval: () => undefined,
         onEpoch: () => Promise.resolve(),
