@@ -1,4 +1,5 @@
 /** Reading and writing whole files, with errors a user can act on. */
+import {createHash, randomInt} from 'node:crypto';
 import {
   accessSync,
   closeSync,
@@ -7,12 +8,15 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  lstatSync,
   readdirSync,
+  readlinkSync,
+  readSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
   writeSync,
-  readFileSync,
   type Stats,
 } from 'node:fs';
 import path from 'node:path';
@@ -30,9 +34,12 @@ const reasons: Readonly<Record<string, string>> = {
   ENOENT: 'no such file or folder',
   ENOTDIR: 'a part of the path is not a folder',
   EISDIR: 'it is a folder',
+  EINVAL: 'it is neither a file nor a pipe nor a character device',
   EMFILE: 'too many open files',
   ENAMETOOLONG: 'the name is too long',
   EEXIST: 'a file of this name is in the way',
+  ENXIO: 'nobody reads from it',
+  EPIPE: 'its reader has gone',
 };
 
 /**
@@ -66,28 +73,75 @@ export function removeTemporaryFiles(folder: string): void {
   }
 }
 
+/** The system takes at most 2 GiB in one call. */
+const transferBytes = 2 ** 30;
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let written = 0; written < bytes.length;) {
+    written += writeSync(fd, bytes, written, Math.min(transferBytes, bytes.length - written));
+  }
+}
+
 /**
- * Writes a file whole or not at all: a temporary file in the same folder, fsync, rename, fsync of the folder.
- * Creates the folder. @throws SdqError (exit 6) when the file cannot be written; the old file is then as it was.
+ * Writes a file whole or not at all: a temporary file in the same folder, fsync, rename, fsync of the folder. Creates the folder.
+ * A symbolic link stays, and the file that it names is replaced. A character device or a pipe (`/dev/stdout`, `/dev/null`, a FIFO) is
+ * written to as it is.
+ * @throws SdqError (exit 6) when the file cannot be written; the old file is then as it was.
  */
 export function writeFileAtomic(file: string, content: Uint8Array | string): void {
-  const folder = path.dirname(file);
-  const temporary = path.join(folder, `.${path.basename(file)}.${process.pid}.tmp`);
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+  let temporary: string | undefined;
   try {
+    const {target, stat} = outputTarget(file);
+    if (stat !== undefined && !stat.isFile()) {
+      writeStraight(target, stat, bytes);
+      return;
+    }
+    const folder = path.dirname(target);
     mkdirSync(folder, {recursive: true});
-    const fd = openSync(temporary, 'w');
+    // Processes of several machines may write to one folder: a pid would not be unique.
+    temporary = path.join(folder, `.${path.basename(target)}.${randomInt(2 ** 47)}.tmp`);
+    const fd = openSync(temporary, 'wx', stat === undefined ? 0o666 : stat.mode & 0o777);
     try {
-      for (let written = 0; written < bytes.length;) written += writeSync(fd, bytes, written);
+      writeAll(fd, bytes);
       fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
-    renameSync(temporary, file);
+    renameSync(temporary, target);
     syncFolder(folder);
   } catch (error) {
-    removeLeftover(temporary);
+    if (temporary !== undefined) removeLeftover(temporary);
     throw fileError(error, 'write', file);
+  }
+}
+
+/** Where writing to a path ends up, and what is there; symbolic links are followed, those to files that do not exist too. */
+function outputTarget(file: string): {readonly target: string; readonly stat: Stats | undefined} {
+  const stat = statSync(file, {throwIfNoEntry: false});
+  if (stat !== undefined) return {target: stat.isFile() ? realpathSync(file) : file, stat};
+  let target = path.resolve(file);
+  // A cycle of links has failed in stat.
+  while (lstatSync(target, {throwIfNoEntry: false})?.isSymbolicLink() === true) {
+    target = path.resolve(path.dirname(target), readlinkSync(target));
+  }
+  return {target, stat: undefined};
+}
+
+/** @throws a system error for what cannot be written to, and for a FIFO that nobody reads, which would block for ever */
+function writeStraight(file: string, stat: Stats, bytes: Uint8Array): void {
+  if (stat.isDirectory()) throw systemError('EISDIR');
+  if (stat.isBlockDevice() || stat.isSocket()) throw systemError('EINVAL');
+  const probe = stat.isFIFO() ? openSync(file, constants.O_WRONLY | constants.O_NONBLOCK) : undefined;
+  try {
+    const fd = openSync(file, constants.O_WRONLY);
+    try {
+      writeAll(fd, bytes);
+    } finally {
+      closeSync(fd);
+    }
+  } finally {
+    if (probe !== undefined) closeSync(probe);
   }
 }
 
@@ -113,12 +167,25 @@ export function syncFolder(folder: string): void {
 
 /**
  * Before long work that ends with `writeFileAtomic`: fails where that is bound to fail.
- * @throws SdqError (exit 6) when a folder has the file's name, or the nearest folder that exists is none or takes no files
+ * @throws SdqError (exit 6) when the file is `-`, a folder, a socket or a block device, or the nearest folder that exists is none or takes no files
  */
 export function checkWritable(file: string): void {
+  if (file === '-') {
+    throw new SdqError('Cannot write to -: it is not the name of a file.', {
+      code: 'cannot-write-file',
+      exit: ExitCode.notAvailable,
+      suggestions: ['For the standard output: /dev/stdout. For a file of this name: ./-'],
+    });
+  }
   try {
-    if (statSync(file, {throwIfNoEntry: false})?.isDirectory() === true) throw systemError('EISDIR');
-    let folder = path.dirname(path.resolve(file));
+    const {target, stat} = outputTarget(file);
+    if (stat !== undefined && !stat.isFile()) {
+      if (stat.isDirectory()) throw systemError('EISDIR');
+      if (stat.isBlockDevice() || stat.isSocket()) throw systemError('EINVAL');
+      accessSync(file, constants.W_OK);
+      return;
+    }
+    let folder = path.dirname(path.resolve(target));
     // A drive that is not there is its own parent.
     while (!existsSync(folder) && folder !== path.dirname(folder)) folder = path.dirname(folder);
     if (!statSync(folder).isDirectory()) throw systemError('ENOTDIR');
@@ -159,8 +226,34 @@ export function readFileBounded(file: string, limit: number): Uint8Array {
     });
   }
   try {
-    return readFileSync(file);
+    return readWhole(file, size);
   } catch (error) {
     throw fileError(error, 'read', file);
   }
+}
+
+/** `readFileSync` stops at 2 GiB. */
+function readWhole(file: string, size: number): Uint8Array {
+  const fd = openSync(file, 'r');
+  try {
+    const bytes = Buffer.allocUnsafeSlow(size);
+    let filled = 0;
+    while (filled < size) {
+      const count = readSync(fd, bytes, filled, Math.min(transferBytes, size - filled), null);
+      if (count === 0) break;
+      filled += count;
+    }
+    return bytes.subarray(0, filled);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Hexadecimal SHA-256 of bytes of any number; one update takes at most 2 GiB. */
+export function sha256Of(bytes: Uint8Array): string {
+  const hash = createHash('sha256');
+  for (let start = 0; start < bytes.length; start += transferBytes) {
+    hash.update(bytes.subarray(start, start + transferBytes));
+  }
+  return hash.digest('hex');
 }

@@ -1,7 +1,6 @@
 /** A trained network as an ONNX file, in one of the formats of `sdq export`. */
-import {createHash} from 'node:crypto';
 
-import {readFileBounded, writeFileAtomic} from '../files.ts';
+import {readFileBounded, sha256Of, writeFileAtomic} from '../files.ts';
 import {encodeOnnx} from '../graph/onnx/proto.ts';
 import {integerNetwork} from '../sdq/integer-network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
@@ -40,8 +39,7 @@ export const metadataKeys = {
 
 const limitBytes = 2 ** 32;
 
-export const digestOf = (file: string): string =>
-  createHash('sha256').update(readFileBounded(file, limitBytes)).digest('hex');
+export const digestOf = (file: string): string => sha256Of(readFileBounded(file, limitBytes));
 
 /** Bits of the weights / of the input, layer by layer: `8/32 4/32 …`. */
 export const bitsOf = ({layers}: Strategy): string =>

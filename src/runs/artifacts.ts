@@ -1,8 +1,7 @@
 /** Files, pictures and tables of a run that its trackers may show: journalled when they are complete. */
-import {createHash} from 'node:crypto';
 import path from 'node:path';
 
-import {readFileBounded} from '../files.ts';
+import {readFileBounded, sha256Of} from '../files.ts';
 import type {Run} from './run-directory.ts';
 
 const limitBytes = 2 ** 32;
@@ -37,6 +36,6 @@ function described(run: Run, file: string): Readonly<Record<string, unknown>> {
     name: path.basename(file),
     path: path.relative(run.directory, file).replaceAll(path.sep, '/'),
     bytes: content.length,
-    sha256: createHash('sha256').update(content).digest('hex'),
+    sha256: sha256Of(content),
   };
 }
