@@ -113,7 +113,7 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
         reporter.line(`The journal has lost ${lost} lines before step ${position.loop.step} of ${phase.name}.`);
       reporter.line(`Resuming ${phase.name} after step ${position.loop.step}.`);
     }
-    let saved = Date.now();
+    let saved = performance.now();
     const total = phase.epochs * source.batchesPerEpoch;
     const label = (epoch: number): string => `${phase.name}, epoch ${epoch + 1}/${phase.epochs}`;
     const log = (report: Report, data: Readonly<Record<string, unknown>>): void =>
@@ -170,9 +170,9 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
       async onState(loop) {
         const isEpochEnd = loop.epoch !== position.loop.epoch;
         position = {...position, loop};
-        if (!isEpochEnd && Date.now() - saved < 1000 * checkpointSeconds) return;
+        if (!isEpochEnd && performance.now() - saved < 1000 * checkpointSeconds) return;
         await save();
-        saved = Date.now();
+        saved = performance.now();
       },
       shouldStop: () => stop.received() !== undefined || phase.isDone(),
     });

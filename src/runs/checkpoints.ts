@@ -4,12 +4,11 @@
  * what a process that was killed left half written, is deleted only after that: at every moment the manifest names
  * files that are complete.
  */
-import {createHash} from 'node:crypto';
 import {existsSync, readdirSync, rmSync} from 'node:fs';
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {fileError, readFileBounded, writeFileAtomic} from '../files.ts';
+import {fileError, readFileBounded, sha256Of, writeFileAtomic} from '../files.ts';
 
 interface Entry {
   readonly file: string;
@@ -25,7 +24,8 @@ interface Manifest {
 
 /** Checkpoints kept to resume from; the second is for a disk that corrupts the first. */
 const kept = 2;
-const checkpointLimitBytes = 8 * 2 ** 30;
+/** 4 GiB, the largest buffer of Node.js 20. */
+const checkpointLimitBytes = 2 ** 32;
 const manifestLimitBytes = 1 << 20;
 
 export interface Checkpoints {
@@ -48,7 +48,8 @@ const isEntry = (value: unknown): value is Entry => {
   return typeof file === 'string' && path.basename(file) === file && typeof sha256 === 'string';
 };
 
-export function openCheckpoints(directory: string): Checkpoints {
+/** @param beforeWrite throws where this process may no longer write */
+export function openCheckpoints(directory: string, beforeWrite: () => void = () => undefined): Checkpoints {
   const manifestFile = path.join(directory, 'manifest.json');
   const readManifest = (): Manifest => {
     if (!existsSync(manifestFile)) return {version: 1, resume: []};
@@ -69,6 +70,7 @@ export function openCheckpoints(directory: string): Checkpoints {
     );
   };
   const write = (resume: readonly Entry[]): void => {
+    beforeWrite();
     writeFileAtomic(manifestFile, `${JSON.stringify({version: 1, resume} satisfies Manifest, null, 2)}\n`);
     const isNamed = (file: string): boolean => resume.some((entry) => entry.file === file);
     const isOld = (file: string): boolean => /^step-.*\.safetensors$/.test(file) && !isNamed(file);
@@ -82,10 +84,11 @@ export function openCheckpoints(directory: string): Checkpoints {
   };
   return {
     save(name, content) {
+      beforeWrite();
       const file = `step-${name}.safetensors`;
       writeFileAtomic(path.join(directory, file), content);
       const older = readManifest().resume.filter((entry) => entry.file !== file);
-      write([{file, sha256: digest(content)}, ...older].slice(0, kept));
+      write([{file, sha256: sha256Of(content)}, ...older].slice(0, kept));
     },
     latest(onDamaged) {
       const {resume} = readManifest();
@@ -93,7 +96,7 @@ export function openCheckpoints(directory: string): Checkpoints {
         const file = path.join(directory, entry.file);
         try {
           const content = readFileBounded(file, checkpointLimitBytes);
-          if (digest(content) === entry.sha256) return {file, content};
+          if (sha256Of(content) === entry.sha256) return {file, content};
           onDamaged(`${file} is damaged: its SHA-256 is not the one in manifest.json. Trying an older checkpoint.`);
         } catch (error) {
           if (!(error instanceof SdqError)) throw error;
@@ -112,8 +115,4 @@ export function openCheckpoints(directory: string): Checkpoints {
       if (existsSync(directory)) write([]);
     },
   };
-}
-
-function digest(content: Uint8Array): string {
-  return createHash('sha256').update(content).digest('hex');
 }

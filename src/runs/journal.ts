@@ -41,7 +41,12 @@ export interface Journal {
 }
 
 export interface JournalOptions {
+  /** Milliseconds since 1970-01-01 UTC, for the events' `ts`. */
   readonly now?: () => number;
+  /** Milliseconds of a clock that is never set, for durations. */
+  readonly elapsed?: () => number;
+  /** Called before a line is written; throws where this process may no longer write. */
+  readonly beforeWrite?: () => void;
   /** Called once when the disk refuses a line; the lines are kept in memory and tried again. */
   readonly onTrouble?: (error: Error) => void;
 }
@@ -67,6 +72,7 @@ function serialise(event: Event): string {
  */
 export function openJournal(file: string, options: JournalOptions = {}): Journal {
   const now = options.now ?? Date.now;
+  const elapsed = options.elapsed ?? (() => performance.now());
   let fd: number;
   try {
     fd = openSync(file, 'a+');
@@ -83,12 +89,12 @@ export function openJournal(file: string, options: JournalOptions = {}): Journal
   if (fstatSync(fd).size > size) ftruncateSync(fd, size);
 
   let position = seq;
-  let replay: Event[] = [];
+  let replay: {readonly seq: number; readonly kind: EventKind; readonly step: number | undefined}[] = [];
   let replayed = 0;
   let pending: Uint8Array[] = [];
   let pendingBytes = 0;
   let trouble: Error | undefined;
-  let lastSync = now();
+  let lastSync = elapsed();
   let syncing = false;
 
   const flush = (): void => {
@@ -120,6 +126,7 @@ export function openJournal(file: string, options: JournalOptions = {}): Journal
         }
         replay = [];
       }
+      options.beforeWrite?.();
       seq += 1;
       position = seq;
       const event: Event = {seq, ts: now(), kind, ...(step === undefined ? {} : {step}), data};
@@ -128,16 +135,18 @@ export function openJournal(file: string, options: JournalOptions = {}): Journal
       if (pendingBytes > pendingLimitBytes && trouble !== undefined) throw trouble;
       pending.push(line);
       flush();
-      if (!syncing && now() - lastSync >= syncIntervalMs) {
+      if (!syncing && elapsed() - lastSync >= syncIntervalMs) {
         syncing = true;
-        lastSync = now();
+        lastSync = elapsed();
         fsync(fd, () => (syncing = false));
       }
     },
     replayAfter(from) {
-      replay = [...readLines(fd, file)]
-        .map(({event}) => event)
-        .filter((event) => event.seq > from && event.kind !== 'end');
+      replay = [];
+      for (const {event} of readLines(fd, file)) {
+        const {seq: number, kind, step} = event;
+        if (number > from && kind !== 'end') replay.push({seq: number, kind, step});
+      }
       replayed = 0;
       position = from;
       return Math.max(0, from - seq);

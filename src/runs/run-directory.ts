@@ -72,10 +72,61 @@ export interface RunSpec {
 const recordLimitBytes = 16 << 20;
 const idPattern = /^\d{8}-\d{6}-[a-z]+-[0-9a-f]{4}$/;
 
-/** E.g. `20261123-211016-run-d13f`: UTC, the command, 16 random bits. */
-export function newRunId(command: string, now: Date): string {
+const idSuffixes = 1 << 16;
+
+/**
+ * E.g. `20261123-211016-run-d13f`: UTC, the command, 16 random bits.
+ * @param isTaken of such an id the next free suffix is taken, so that even equal random numbers end in different ids
+ * @throws SdqError (exit 6) when every id of this second is taken
+ */
+function newRunId(command: string, now: Date, isTaken: (id: string) => boolean = () => false): string {
   const stamp = now.toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15);
-  return `${stamp}-${command}-${randomBytes(2).toString('hex')}`;
+  const first = randomBytes(2).readUInt16BE();
+  for (let i = 0; i < idSuffixes; i++) {
+    const suffix = ((first + i) % idSuffixes).toString(16).padStart(4, '0');
+    const id = `${stamp}-${command}-${suffix}`;
+    if (!isTaken(id)) return id;
+  }
+  throw new SdqError(`All ${idSuffixes} ids of runs that start at ${stamp} are taken.`, {
+    code: 'no-free-run-id',
+    exit: ExitCode.notAvailable,
+  });
+}
+
+function takenId(id: string, command: string, now: Date): SdqError {
+  return new SdqError(`SDQ_RUN_ID is "${id}", which is not the id of a new run of sdq ${command}.`, {
+    code: 'invalid-run-id',
+    exit: ExitCode.invalidInput,
+    suggestions: [`It must be like ${newRunId(command, now)}, and not be taken.`],
+  });
+}
+
+/**
+ * Draws the id of a new run and makes its folder, which of several processes one succeeds in.
+ * @param isUsed for ids that must not be drawn although they have no folder
+ * @throws SdqError (exit 6) when the folder cannot be made
+ */
+export function reserveRunId(
+  root: string,
+  command: string,
+  now: Date,
+  isUsed: (id: string) => boolean = () => false,
+): string {
+  const exists = (id: string): boolean => {
+    try {
+      mkdirSync(path.join(root, id));
+      return false;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return true;
+      throw error;
+    }
+  };
+  try {
+    mkdirSync(root, {recursive: true});
+    return newRunId(command, now, (id) => isUsed(id) || exists(id));
+  } catch (error) {
+    throw fileError(error, 'write', root);
+  }
 }
 
 /**
@@ -83,14 +134,12 @@ export function newRunId(command: string, now: Date): string {
  * @throws SdqError (exit 6) when it cannot be written, (exit 3) when the given id is not one or is taken
  */
 export function createRun(root: string, spec: RunSpec, now: Date, notice: (message: string) => void): Run {
-  const id = spec.id ?? newRunId(spec.command, now);
-  if (!idPattern.test(id) || id.split('-')[2] !== spec.command || existsSync(path.join(root, id, 'run.json'))) {
-    throw new SdqError(`SDQ_RUN_ID is "${id}", which is not the id of a new run of sdq ${spec.command}.`, {
-      code: 'invalid-run-id',
-      exit: ExitCode.invalidInput,
-      suggestions: [`It must be like ${newRunId(spec.command, now)}, and not be taken.`],
-    });
+  const given = spec.id;
+  const isOfCommand = given === undefined || (idPattern.test(given) && given.split('-')[2] === spec.command);
+  if (given !== undefined && (!isOfCommand || existsSync(path.join(root, given, 'run.json')))) {
+    throw takenId(given, spec.command, now);
   }
+  const id = given ?? reserveRunId(root, spec.command, now);
   const directory = path.join(root, id);
   try {
     mkdirSync(directory, {recursive: true});
@@ -116,7 +165,15 @@ export function createRun(root: string, spec: RunSpec, now: Date, notice: (messa
     results: {},
     journal: 0,
   };
-  return open(directory, record, notice);
+  return open(
+    directory,
+    () => {
+      // Another process may have begun a run of the given id since.
+      if (existsSync(path.join(directory, 'run.json'))) throw takenId(id, spec.command, now);
+      return record;
+    },
+    notice,
+  );
 }
 
 /** How a command line names a run: by its folder seen from the working directory, which is right under any config. */
@@ -149,34 +206,37 @@ export function resumeRun(
   now: Date,
   notice: (message: string) => void,
 ): Run {
-  const {record, directory} = which === 'latest' ? latestBegun(root, command) : findRun(root, which);
-  if (record.command !== command) {
-    throw new SdqError(`${record.id} is a run of \`sdq ${record.command}\`, not of \`sdq ${command}\`.`, {
-      code: 'run-of-other-command',
-      exit: ExitCode.invalidInput,
-      suggestions: [resumeCommand(record.command, directory)],
-    });
-  }
-  if (record.status === 'finished') {
-    throw new SdqError(`${record.id} is finished; there is nothing to resume.`, {
-      code: 'run-finished',
-      exit: ExitCode.invalidInput,
-      suggestions: [`sdq runs show ${shownFolder(directory)}`],
-    });
-  }
-  return open(
-    directory,
-    {...record, status: 'running', exitCode: null, endedAt: null, resumedAt: [...record.resumedAt, now.toISOString()]},
-    notice,
-  );
+  const {directory} = which === 'latest' ? latestBegun(root, command) : findRun(root, which);
+  const resumed = (): RunRecord => {
+    const record = readRun(directory);
+    if (record.command !== command) {
+      throw new SdqError(`${record.id} is a run of \`sdq ${record.command}\`, not of \`sdq ${command}\`.`, {
+        code: 'run-of-other-command',
+        exit: ExitCode.invalidInput,
+        suggestions: [resumeCommand(record.command, directory)],
+      });
+    }
+    if (record.status === 'finished') {
+      throw new SdqError(`${record.id} is finished; there is nothing to resume.`, {
+        code: 'run-finished',
+        exit: ExitCode.invalidInput,
+        suggestions: [`sdq runs show ${shownFolder(directory)}`],
+      });
+    }
+    const resumedAt = [...record.resumedAt, now.toISOString()];
+    return {...record, status: 'running', exitCode: null, endedAt: null, resumedAt};
+  };
+  resumed(); // Without a lock, for the errors: a folder that is read only has no lock.
+  return open(directory, resumed, notice);
 }
 
 /** A run that failed at once, e.g. because its data were missing, is not what `latest` means while there is another. */
 function latestBegun(root: string, command: string): FoundRun {
   let newest: FoundRun | undefined;
   for (const name of runNames(root).toReversed()) {
-    if (name.split('-')[2] !== command) continue;
+    if (idPattern.test(name) && name.split('-')[2] !== command) continue;
     const found = runAt(path.join(root, name));
+    if (found.record.command !== command) continue;
     newest ??= found;
     const {status, results} = found.record;
     const checkpoints = openCheckpoints(path.join(found.directory, 'checkpoints'));
@@ -190,16 +250,22 @@ function latestBegun(root: string, command: string): FoundRun {
   });
 }
 
-function open(directory: string, initial: RunRecord, notice: (message: string) => void): Run {
+/** @param begin makes the record while the lock is held: until then another process may change it */
+function open(directory: string, begin: () => RunRecord, notice: (message: string) => void): Run {
   const lock = acquireLock(directory);
   if (lock.tookOver) notice(`Took over ${directory}: the process that held it is gone.`);
-  let record = initial;
+  let record: RunRecord;
   const file = path.join(directory, 'run.json');
-  const write = (): void => writeFileAtomic(file, `${JSON.stringify(record, null, 2)}\n`);
+  const write = (): void => {
+    lock.check();
+    writeFileAtomic(file, `${JSON.stringify(record, null, 2)}\n`);
+  };
   let journal: Journal;
   try {
+    record = begin();
     write();
     journal = openJournal(path.join(directory, 'events.jsonl'), {
+      beforeWrite: () => lock.check(),
       onTrouble: (error) => notice(`${error.message} The lines are kept in memory and tried again.`),
     });
   } catch (error) {
@@ -211,7 +277,7 @@ function open(directory: string, initial: RunRecord, notice: (message: string) =
     id: record.id,
     directory,
     journal,
-    checkpoints: openCheckpoints(path.join(directory, 'checkpoints')),
+    checkpoints: openCheckpoints(path.join(directory, 'checkpoints'), () => lock.check()),
     record: () => record,
     update(change) {
       record = {...record, ...change};
@@ -235,34 +301,62 @@ function open(directory: string, initial: RunRecord, notice: (message: string) =
 
 /**
  * Every run below `root`, oldest first. A run whose process died without a word counts as interrupted.
- * @param onBroken told of a run whose record is broken, which is left out; by default it is thrown
+ * @param listeners.onBroken gets the error of a run whose record is broken, which is left out; by default it is thrown
+ * @param listeners.onRenamed gets a run whose folder does not have its id as its name
  */
 export function listRuns(
   root: string,
-  onBroken: (error: SdqError) => void = (error) => {
-    throw error;
-  },
+  listeners: {
+    readonly onBroken?: (error: SdqError) => void;
+    readonly onRenamed?: (run: FoundRun) => void;
+  } = {},
 ): readonly RunRecord[] {
   return runNames(root).flatMap((name) => {
     try {
-      return [readRun(path.join(root, name))];
+      const run = runAt(path.join(root, name));
+      if (run.record.id !== name) listeners.onRenamed?.(run);
+      return [run.record];
     } catch (error) {
-      if (!(error instanceof SdqError)) throw error;
-      onBroken(error);
+      if (!(error instanceof SdqError) || listeners.onBroken === undefined) throw error;
+      listeners.onBroken(error);
       return [];
     }
   });
 }
 
+/**
+ * Names of the folders below `root` that hold a run, oldest run first. A folder that was renamed or copied from elsewhere has its place by
+ * the id in its record.
+ */
 function runNames(root: string): readonly string[] {
+  let names: readonly string[];
   try {
-    return readdirSync(root)
-      .filter((name) => idPattern.test(name) && existsSync(path.join(root, name, 'run.json')))
-      .sort();
+    names = readdirSync(root).filter((name) => existsSync(path.join(root, name, 'run.json')));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw fileError(error, 'read', root);
   }
+  return names
+    .map((name) => ({name, key: `${idOf(root, name)}/${name}`}))
+    .sort((a, b) => (a.key < b.key ? -1 : 1))
+    .map(({name}) => name);
+}
+
+/** The id of the run in a folder, without reading its record where the name says it. */
+function idOf(root: string, name: string): string {
+  if (idPattern.test(name)) return name;
+  try {
+    return readRun(path.join(root, name)).id;
+  } catch {
+    return name;
+  }
+}
+
+/** Folders whose name begins so, or else whose run's id does. */
+function matching(root: string, names: readonly string[], which: string): readonly string[] {
+  if (names.includes(which)) return [which];
+  const byName = names.filter((name) => name.startsWith(which));
+  return byName.length > 0 ? byName : names.filter((name) => idOf(root, name).startsWith(which));
 }
 
 const isMapping = (value: unknown): value is Record<string, unknown> =>
@@ -275,7 +369,7 @@ const restore = 'The file was changed by hand or by another program; restore it 
 /** What is relied on in a record that was read back. */
 const recordChecks: Readonly<Record<Exclude<keyof RunRecord, 'git' | 'exitCode'>, (value: unknown) => boolean>> = {
   version: (value) => value === 1,
-  id: isText,
+  id: (value) => typeof value === 'string' && idPattern.test(value),
   uid: isText,
   command: (value) => ['run', 'search', 'train', 'pretrain'].includes(value as string),
   status: (value) => ['running', 'finished', 'failed', 'interrupted'].includes(value as string),
@@ -312,16 +406,28 @@ function readRun(directory: string): RunRecord {
   }
   const fields = record as unknown as Readonly<Record<string, unknown>>;
   const wrong = Object.entries(recordChecks).find(([key, check]) => !check(fields[key]));
-  if (wrong !== undefined || record.id !== path.basename(directory)) {
-    const key = wrong?.[0] ?? 'id';
+  if (wrong !== undefined) {
+    const [key] = wrong;
     const found = JSON.stringify(fields[key] ?? null).slice(0, 40);
-    throw new SdqError(`${file}: /${key} is ${found}, which a run of this folder cannot have.`, {
+    throw new SdqError(`${file}: /${key} is ${found}, which a run cannot have.`, {
       code: 'run-record-broken',
       exit: ExitCode.invalidInput,
       suggestions: [restore],
     });
   }
+  record = {...record, results: relocated(record.results, directory)};
   return record.status === 'running' && !isLocked(directory) ? {...record, status: 'interrupted'} : record;
+}
+
+/** The files that results name stand in the run's folder, wherever it is now. @param results of a record, or a part of them */
+function relocated<T>(results: T, directory: string): T {
+  if (Array.isArray(results)) return results.map((item: unknown) => relocated(item, directory)) as T;
+  if (!isMapping(results)) return results;
+  const entries = Object.entries(results).map(([key, value]) => {
+    const isFile = (key === 'checkpoint' || key === 'strategy') && typeof value === 'string';
+    return [key, isFile ? path.join(directory, path.basename(value)) : relocated(value, directory)];
+  });
+  return Object.fromEntries(entries) as T;
 }
 
 function runAt(directory: string): FoundRun {
@@ -329,14 +435,14 @@ function runAt(directory: string): FoundRun {
 }
 
 /**
- * @param which the run's folder, wherever it is (a path with a separator), or of a run below `root` the id, a unique
- *   beginning of it, or `latest`
+ * @param which the run's folder, wherever it is (a path with a separator), or of a run below `root` the name of its folder, its
+ *   id, a unique beginning of either, or `latest`
  * @throws SdqError (exit 3)
  */
 export function findRun(root: string, which: string): FoundRun {
   if (path.basename(which) !== which) return runAt(path.resolve(which));
   const names = runNames(root);
-  const candidates = which === 'latest' ? names.slice(-1) : names.filter((name) => name.startsWith(which));
+  const candidates = which === 'latest' ? names.slice(-1) : matching(root, names, which);
   if (candidates.length === 1) return runAt(path.join(root, candidates[0]!));
   const found =
     candidates.length === 0

@@ -11,8 +11,8 @@ import {setTimeout} from 'node:timers/promises';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {fileError, readFileBounded, writeFileAtomic} from '../files.ts';
-import {acquireLock, isLocked} from '../lock.ts';
-import {findRun, newRunId} from '../runs/run-directory.ts';
+import {acquireLock, isLocked, type Lock} from '../lock.ts';
+import {findRun, reserveRunId} from '../runs/run-directory.ts';
 import type {StopSignal} from '../runs/signals.ts';
 import {isOutclassed} from './hyperband.ts';
 import {isTargetReached, lastValue, metricHistory} from './metric-values.ts';
@@ -76,7 +76,14 @@ export async function runSweep(options: SweepRunOptions): Promise<readonly Trial
   }
   const lock = acquireLock(directory);
   if (lock.tookOver) notice(`Took over ${directory}: the process that held it is gone.`);
-  const trials = openTrials(options);
+  try {
+    return await runTrials(options, openTrials(options, lock));
+  } finally {
+    lock.release();
+  }
+}
+
+async function runTrials(options: SweepRunOptions, trials: Trials): Promise<readonly Trial[]> {
   const processes = openProcesses(options);
   try {
     const {earlyTerminate, metric} = options.sweep;
@@ -106,7 +113,6 @@ export async function runSweep(options: SweepRunOptions): Promise<readonly Trial
     }
   } finally {
     processes.close();
-    lock.release();
   }
   return trials.all();
 }
@@ -115,7 +121,7 @@ type Trials = ReturnType<typeof openTrials>;
 type Processes = ReturnType<typeof openProcesses>;
 
 /** The trials of state.json. */
-function openTrials({sweep, directory, runs, seed, retryFailed}: SweepRunOptions) {
+function openTrials({sweep, directory, runs, seed, retryFailed}: SweepRunOptions, lock: Lock) {
   const file = path.join(directory, 'state.json');
   const trials = new Map(readState(file).map((trial) => [trial.number, trial]));
   const all = (): Trial[] => [...trials.values()].sort((a, b) => a.number - b.number);
@@ -128,16 +134,12 @@ function openTrials({sweep, directory, runs, seed, retryFailed}: SweepRunOptions
     get: (number: number) => trials.get(number),
     set(trial: Trial): void {
       trials.set(trial.number, trial);
+      lock.check();
       writeFileAtomic(file, `${JSON.stringify({version: 1, seed, sweep: sweep.file, trials: all()}, null, 2)}\n`);
     },
     isTargetReached: () =>
       all().some(({metric}) => sweep.metric !== null && metric !== null && isTargetReached(sweep.metric, metric)),
-    newRunId(): string {
-      for (;;) {
-        const id = newRunId(sweep.arguments[0]!, new Date());
-        if (!existsSync(path.join(runs, id)) && all().every(({runId}) => runId !== id)) return id;
-      }
-    },
+    newRunId: () => reserveRunId(runs, sweep.arguments[0]!, new Date(), (id) => all().some(({runId}) => runId === id)),
   };
 }
 

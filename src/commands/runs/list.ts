@@ -10,7 +10,10 @@ export default class RunsList extends SdqCommand {
   async run(): Promise<{runs: readonly RunSummary[]}> {
     await this.parse(RunsList);
     const {config} = await this.settings({kinds: []});
-    const runs = listRuns(config.runs.directory, ({message}) => this.notice(message)).map(summarise);
+    const runs = listRuns(config.runs.directory, {
+      onBroken: ({message}) => this.notice(message),
+      onRenamed: ({record, directory}) => this.notice(`${record.id} stands in ${directory}, which was renamed.`),
+    }).map(summarise);
     if (runs.length === 0) {
       this.log(`No runs in ${config.runs.directory}.`);
     } else {

@@ -5,8 +5,11 @@ import {describe, expect, test} from '@jest/globals';
 import fc from 'fast-check';
 
 import {SdqError} from '../../../src/errors.ts';
-import {openJournal, readJournal} from '../../../src/runs/journal.ts';
+import {interceptFs} from '../../helpers/intercepted-fs.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
+
+const fs = interceptFs();
+const {openJournal, readJournal} = await import('../../../src/runs/journal.ts');
 
 const folder = temporaryFolder();
 let count = 0;
@@ -69,6 +72,62 @@ describe('journal', () => {
     const steps = [...readJournal(file)].filter(({kind}) => kind === 'metric').map(({step}) => step);
     expect(steps).toEqual([1, 2, 3, 4, 5, 6, 7]);
     expect([...readJournal(file)].map(({seq}) => seq)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  });
+
+  test('a call that is not the one the journal holds next ends the replay: kind and step both count', () => {
+    for (const [kind, step] of [
+      ['metric', 4],
+      ['param', 3],
+    ] as const) {
+      const file = newFile();
+      const first = openJournal(file);
+      for (let i = 1; i <= 4; i++) first.log('metric', {i}, i);
+      first.close();
+      const second = openJournal(file);
+      second.replayAfter(2);
+      second.log(kind, {other: true}, step);
+      second.log('metric', {}, 4);
+      second.close();
+      const written = [...readJournal(file)].slice(4).map((event) => [event.seq, event.kind, event.step]);
+      expect(written).toEqual([
+        [5, kind, step],
+        [6, 'metric', 4],
+      ]);
+    }
+  });
+
+  test('lines are synced once a second, whatever becomes of the wall clock', () => {
+    let running = 0;
+    let wall = Date.UTC(2026, 0, 1);
+    const journal = openJournal(newFile(), {now: () => wall, elapsed: () => running});
+    const syncs: number[] = [];
+    fs.during(
+      (name, args, call) => {
+        if (name !== 'fsync') return call();
+        syncs.push(running);
+        return (args[1] as () => void)();
+      },
+      () => {
+        for (; running <= 4000; running += 500) {
+          journal.log('metric', {}, running);
+          wall -= 3_600_000;
+        }
+      },
+    );
+    expect(syncs).toEqual([1000, 2000, 3000, 4000]);
+    journal.close();
+  });
+
+  test('a process that has lost its lock writes no line', () => {
+    const file = newFile();
+    const journal = openJournal(file, {
+      beforeWrite: () => {
+        throw new Error('lock lost');
+      },
+    });
+    expect(() => journal.log('metric', {}, 1)).toThrow('lock lost');
+    journal.close();
+    expect(readFileSync(file, 'utf8')).toBe('');
   });
 
   test('a position taken during a replay resumes at the same event', () => {

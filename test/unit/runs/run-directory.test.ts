@@ -1,14 +1,18 @@
 import {spawnSync} from 'node:child_process';
-import {existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync} from 'node:fs';
+import {cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {describe, expect, test} from '@jest/globals';
 
 import {SdqError} from '../../../src/errors.ts';
-import {openCheckpoints} from '../../../src/runs/checkpoints.ts';
-import {acquireLock} from '../../../src/lock.ts';
-import {createRun, findRun, listRuns, resumeCommand, resumeRun, syncCommand} from '../../../src/runs/run-directory.ts';
+import {interceptFs} from '../../helpers/intercepted-fs.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
+
+const fs = interceptFs();
+const {openCheckpoints} = await import('../../../src/runs/checkpoints.ts');
+const {acquireLock} = await import('../../../src/lock.ts');
+const {createRun, findRun, listRuns, reserveRunId, resumeCommand, resumeRun, syncCommand} =
+  await import('../../../src/runs/run-directory.ts');
 
 const folder = temporaryFolder();
 const spec = {command: 'search', config: {seed: 7}, seed: 7, versions: {sdq: '0.1.0'}};
@@ -132,6 +136,76 @@ describe('run directory', () => {
     expect(latest()).toBe(killed.id);
   });
 
+  test('a folder that was renamed or copied is read, listed and resumed, with the paths it has now', () => {
+    const root = path.join(folder, 'renamed');
+    const run = createRun(root, spec, at(1), silent);
+    run.update({
+      results: {
+        search: {checkpoint: run.path('searched.safetensors'), pareto: [{strategy: run.path('pareto-1.json')}]},
+      },
+    });
+    run.end('interrupted', 130);
+    createRun(root, spec, at(0), silent).end('interrupted', 130);
+    const renamed = path.join(root, 'my-best-run');
+    renameSync(run.directory, renamed);
+    const moved = {
+      search: {
+        checkpoint: path.join(renamed, 'searched.safetensors'),
+        pareto: [{strategy: path.join(renamed, 'pareto-1.json')}],
+      },
+    };
+    for (const which of ['latest', 'my-best', run.id, renamed]) {
+      expect(findRun(root, which)).toMatchObject({directory: renamed, record: {id: run.id, results: moved}});
+    }
+    const told: string[] = [];
+    const list = (): string[] => listRuns(root, {onRenamed: ({directory}) => told.push(directory)}).map(({id}) => id);
+    expect(list()[1]).toBe(run.id);
+    expect(told).toEqual([renamed]);
+    cpSync(renamed, path.join(root, 'my-best-run-2'), {recursive: true});
+    expect(findRun(root, 'my-best-run').directory).toBe(renamed);
+    expect(() => findRun(root, run.id)).toThrow('is the beginning of 2 runs');
+    const resumed = resumeRun(root, 'my-best-run', 'search', at(2), silent);
+    expect(resumed.directory).toBe(renamed);
+    resumed.end('finished', 0);
+    expect(JSON.parse(readFileSync(path.join(renamed, 'run.json'), 'utf8'))).toMatchObject({
+      id: run.id,
+      results: moved,
+    });
+  });
+
+  test('ids that collide are drawn again; a given id that is taken is refused', () => {
+    const root = path.join(folder, 'collisions');
+    mkdirSync(root);
+    // Every suffix but these: whatever is drawn, it collides.
+    const free = ['ffff', '0000', '8001'];
+    const isUsed = (id: string): boolean => !free.some((suffix) => id.endsWith(suffix));
+    const ids = free.map(() => reserveRunId(root, 'search', at(1), isUsed));
+    expect(ids.map((id) => id.slice(-4)).toSorted()).toEqual(free.toSorted());
+    expect(() => reserveRunId(root, 'search', at(1), isUsed)).toThrow('All 65536 ids of runs');
+    const run = createRun(root, {...spec, id: ids[0]}, at(1), silent);
+    run.end('finished', 0);
+    expect(() => createRun(root, {...spec, id: ids[0]}, at(1), silent)).toThrow('SDQ_RUN_ID is');
+  });
+
+  test('a run that another process finishes before the lock is taken is not resumed', () => {
+    const root = path.join(folder, 'finished-meanwhile');
+    const run = createRun(root, spec, at(1), silent);
+    run.end('interrupted', 130);
+    const finished = {...run.record(), status: 'finished', exitCode: 0, results: {search: {accuracy: 0.9}}};
+    fs.during(
+      (name, _, call) => {
+        if (name === 'linkSync') writeFileSync(run.path('run.json'), JSON.stringify(finished));
+        return call();
+      },
+      () => {
+        const resume = (): unknown => resumeRun(root, run.id, 'search', at(2), silent);
+        expect(resume).toThrow('is finished; there is nothing to resume');
+      },
+    );
+    expect(JSON.parse(readFileSync(run.path('run.json'), 'utf8'))).toEqual(finished);
+    expect(existsSync(run.path('lock'))).toBe(false);
+  });
+
   test('no runs folder means no runs', () => {
     expect(listRuns(path.join(folder, 'nowhere'))).toEqual([]);
   });
@@ -163,5 +237,36 @@ describe('checkpoints', () => {
     expect(messages).toEqual([expect.stringContaining('step-2.safetensors is damaged')]);
     writeFileSync(path.join(directory, 'step-1.safetensors'), '');
     expect(() => checkpoints.latest(silent)).toThrow(/all 2 are missing or damaged/);
+  });
+
+  test('a checkpoint is complete on the disk before the manifest names it, and an old one goes only afterwards', () => {
+    const directory = path.join(folder, 'checkpoints-3');
+    const checkpoints = openCheckpoints(directory);
+    for (const name of ['1', '2']) checkpoints.save(name, bytes(name));
+    const calls: string[] = [];
+    const names = new Map<unknown, string>();
+    const shown = (file: unknown): string => path.basename(String(file)).replace(/^\.(.+)\.\d+\.tmp$/, '$1 (draft)');
+    fs.during(
+      (name, args, call) => {
+        const result = call();
+        if (name === 'openSync') names.set(result, shown(args[0]));
+        if (['writeSync', 'fsyncSync'].includes(name)) calls.push(`${name} ${names.get(args[0])!}`);
+        if (name === 'renameSync') calls.push(`${name} ${shown(args[1])}`);
+        if (name === 'rmSync') calls.push(`${name} ${shown(args[0])}`);
+        return result;
+      },
+      () => checkpoints.save('3', bytes('3')),
+    );
+    expect(calls).toEqual([
+      'writeSync step-3.safetensors (draft)',
+      'fsyncSync step-3.safetensors (draft)',
+      'renameSync step-3.safetensors',
+      'fsyncSync checkpoints-3',
+      'writeSync manifest.json (draft)',
+      'fsyncSync manifest.json (draft)',
+      'renameSync manifest.json',
+      'fsyncSync checkpoints-3',
+      'rmSync step-1.safetensors',
+    ]);
   });
 });
