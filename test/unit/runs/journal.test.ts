@@ -105,7 +105,8 @@ describe('journal', () => {
       (name, args, call) => {
         if (name !== 'fsync') return call();
         syncs.push(running);
-        return (args[1] as () => void)();
+        (args[1] as () => void)();
+        return undefined;
       },
       () => {
         for (; running <= 4000; running += 500) {
