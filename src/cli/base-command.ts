@@ -48,6 +48,7 @@ export abstract class SdqCommand extends Command {
   readonly #cleanups: (() => Promise<void> | void)[] = [];
   #progress: Progress | undefined;
   #flags: CommonFlags | undefined;
+  #failedCheck: SdqError | undefined;
 
   /** Returns the result object, which is what `--json` prints. */
   abstract override run(): Promise<object>;
@@ -62,13 +63,17 @@ export abstract class SdqCommand extends Command {
    *
    * @param options.require top-level keys without a default that the command needs
    * @param options.kinds what the command looks up in the registry
+   * @param options.origin settings in place of the config file's
+   * @param options.fallback settings below all others
    * @param options.tried settings over all others
    * @throws SdqError (exit 3) that names the file or flag and the place in it
    */
   protected async settings<Required extends 'model' | 'data' = never>(options: {
     readonly require?: readonly Required[];
     readonly kinds: readonly Kind[];
-    readonly tried?: Source;
+    readonly origin?: Source | undefined;
+    readonly fallback?: Source | undefined;
+    readonly tried?: Source | undefined;
   }): Promise<Settings<Required>> {
     const [{loadConfig}, {loadRegistry}] = await Promise.all([
       import('../config/load-config.ts'),
@@ -81,6 +86,8 @@ export abstract class SdqCommand extends Command {
       file: flags?.config,
       set: flags?.set ?? [],
       sweepParams: flags?.['sweep-params'],
+      origin: options.origin,
+      fallback: options.fallback,
       tried: options.tried,
       require: options.require ?? [],
       loadRegistry: (plugins, base) => loadRegistry(this.config, plugins, base, options.kinds),
@@ -119,11 +126,10 @@ export abstract class SdqCommand extends Command {
     this.progress().line(message);
   }
 
-  /** The check that the command makes has failed: the result is printed as usual, the exit code tells. */
+  /** The check that the command makes has failed: the exit code tells, and the error is printed below the result. */
   protected checkFailed(error: SdqError): void {
-    this.#progress?.stop();
     process.exitCode = error.oclif.exit;
-    process.stderr.write(renderError(error));
+    this.#failedCheck ??= error;
   }
 
   protected override async init(): Promise<void> {
@@ -134,9 +140,17 @@ export abstract class SdqCommand extends Command {
     this.#flags = flags;
   }
 
-  protected override catch(error: Error): Promise<never> {
+  protected override async catch(error: Error): Promise<never> {
     this.#progress?.stop();
-    return Promise.reject(this.#show(error));
+    throw this.#show(error, await this.#hints(error));
+  }
+
+  /** What was meant by flags and words that the command does not take. */
+  async #hints(error: Error): Promise<readonly string[]> {
+    const {flagHints, isUnknownInput} = await import('./flag-hints.ts');
+    if (!isUnknownInput(error)) return [];
+    const unknown = [error.flags ?? [], error.args ?? []].flat().filter((word) => typeof word === 'string');
+    return flagHints(unknown, this.argv, this.id?.split(':')[0] ?? '');
   }
 
   protected override async finally(error: Error | undefined): Promise<void> {
@@ -150,13 +164,14 @@ export abstract class SdqCommand extends Command {
       }
     }
     await super.finally(error);
+    if (this.#failedCheck !== undefined && error === undefined) process.stderr.write(renderError(this.#failedCheck));
     if (failure !== undefined && error === undefined) throw this.#show(failure);
   }
 
-  #show(error: unknown): ShownError {
+  #show(error: unknown, hints: readonly string[] = []): ShownError {
     if (error instanceof ShownError) return error;
     const flags = Object.keys({...this.ctor.baseFlags, ...this.ctor.flags}).map((name) => `--${name}`);
-    return showError(error, {json: this.jsonEnabled(), flags});
+    return showError(error, {json: this.jsonEnabled(), flags, hints});
   }
 
   /** oclif's JSON is coloured; ours is what `JSON.stringify` prints. */

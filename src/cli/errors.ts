@@ -29,22 +29,26 @@ export class ShownError extends Error {
   }
 }
 
+/** What `showError` and `renderError` know of the command. */
+interface CommandContext {
+  /** Its flags, for a suggestion when an unknown one was given. */
+  readonly flags?: readonly string[];
+  /** Suggestions about what was typed. */
+  readonly hints?: readonly string[];
+}
+
 /**
  * Shows the error, on stdout as an object under `--json` and on stderr as text otherwise; throw what it returns.
- * @param options.flags the flags of the command, for a suggestion when an unknown one was given
  */
-export function showError(
-  error: unknown,
-  {json, flags = []}: {readonly json: boolean; readonly flags?: readonly string[]},
-): ShownError {
-  const report = errorReport(error, flags);
+export function showError(error: unknown, {json, ...context}: CommandContext & {readonly json: boolean}): ShownError {
+  const report = errorReport(error, context);
   if (json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
-  else process.stderr.write(renderError(error, flags));
+  else process.stderr.write(renderError(error, context));
   if (process.env['DEBUG'] !== undefined && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`);
   return new ShownError(report.error.exit);
 }
 
-function errorReport(error: unknown, flags: readonly string[]): ErrorReport {
+function errorReport(error: unknown, {flags = [], hints = []}: CommandContext): ErrorReport {
   if (isExpected(error)) {
     const {code, message, oclif, suggestions} = error;
     return {error: {code, message, exit: oclif.exit, suggestions}};
@@ -56,10 +60,25 @@ function errorReport(error: unknown, flags: readonly string[]): ErrorReport {
       .replace(/^The following errors? occurred:\n\s*/, '')
       // oclif says so of every flag that may be repeated; it is true of `--hardware NAME…` alone.
       .replace(/\n\nNote: (?!.*--hardware).* multiple values\.[^]*/, '')
-      .replace(/\n?See more help with --help$/, '');
+      .replace(/\n?See more help with --help$/, '')
+      .replace(/^Missing required flag (?=\w)/, 'Missing required flag --')
+      .replace(/^Missing \d+ required (args?):\n/, (_, word: string) => `Missing argument${word.slice(3)} `)
+      .replace(
+        /^(Missing arguments?) (.*(?:\n\S.*)*)/,
+        (_, missing: string, list: string) => `${missing} ${shownArguments(list)}`,
+      );
     const unknown = 'flags' in error && Array.isArray(error.flags) ? (error.flags as string[]) : [];
     const near = unknown.flatMap((flag) => didYouMean(flag, flags));
-    const suggestions = [...near, 'List the arguments and flags with `--help`.'];
+    const isFixed = message.endsWith('cannot also be provided when using --resume');
+    const from = isFixed
+      ? ['A resumed run keeps its settings. To begin a new run with changes: --from RUN in place of --resume.']
+      : [];
+    const suggestions = [
+      ...near,
+      ...(near.length === 0 ? hints : []),
+      ...from,
+      'List the arguments and flags with `--help`.',
+    ];
     // oclif gives some of its parser's errors the exit code of a bug.
     const exit = error.oclif.exit === ExitCode.bug ? ExitCode.usage : error.oclif.exit;
     return {error: {code: 'usage', message, exit, suggestions}};
@@ -76,15 +95,26 @@ function errorReport(error: unknown, flags: readonly string[]): ErrorReport {
 }
 
 /** The error as text for stderr: the message, a next step a line, the code. */
-export function renderError(error: unknown, flags: readonly string[] = []): string {
-  const {code, message, suggestions} = errorReport(error, flags).error;
-  const text = [`Error: ${message}`, ...suggestions.map((text) => `  → ${text}`), `  [${code}]`, ''].join('\n');
+export function renderError(error: unknown, context: CommandContext = {}): string {
+  const {code, message, suggestions} = errorReport(error, context).error;
+  // Who stops a command has not met an error.
+  const text = [
+    code === 'interrupted' ? message : `Error: ${message}`,
+    ...suggestions.map((text) => `  → ${text}`),
+    `  [${code}]`,
+    '',
+  ].join('\n');
   return withoutControls(text);
 }
 
 /** A message may quote a file, and a file may hold anything: escape sequences must not reach the terminal. */
 function withoutControls(text: string): string {
-  return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
+}
+
+/** `b  The other run.` of each missing argument as `B: The other run.` */
+function shownArguments(list: string): string {
+  return list.replaceAll(/^(\S+) +/gm, (_, name: string) => `${name.toUpperCase()}: `).replaceAll(/\n(?=\S)/g, ' ');
 }
 
 /** By name, because a plugin throws the `SdqError` of the copy of sdq that it finds. */

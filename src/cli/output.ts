@@ -1,4 +1,8 @@
 /** What commands do with their results. */
+import {existsSync} from 'node:fs';
+import path from 'node:path';
+
+import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded, writeFileAtomic} from '../files.ts';
 
 const limitBytes = 2 ** 32;
@@ -8,6 +12,23 @@ export function copyOutput(file: string, output: string | undefined): string {
   if (output === undefined) return file;
   writeFileAtomic(output, readFileBounded(file, limitBytes));
   return output;
+}
+
+/**
+ * Where a command writes: `--output`, or a default name, which must be free: nobody has said that it may be replaced.
+ * @returns the absolute path
+ * @throws SdqError (exit 3) when a file of the default name is there
+ */
+export function outputPath(output: string | undefined, defaultName: string): string {
+  const file = path.resolve(output ?? defaultName);
+  if (output === undefined && existsSync(file)) {
+    throw new SdqError(`${file} is already there; it is not overwritten.`, {
+      code: 'file-exists',
+      exit: ExitCode.invalidInput,
+      suggestions: [`Name another file with --output FILE, or replace this one: --output ${path.relative('', file)}.`],
+    });
+  }
+  return file;
 }
 
 /** 0.9173 → `91.73`; null stays null. */

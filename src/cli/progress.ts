@@ -5,10 +5,12 @@
 import {SingleBar} from 'cli-progress';
 
 export interface Progress {
+  /** Says what the job consists of, by the beginning of its labels: the time left is then that of all of it too. */
+  plan(work: Job): void;
   /**
    * Moves the bar, which redraws itself at most ten times a second.
    *
-   * @param label what runs, e.g. `search, epoch 2/4`; a new label starts a new bar
+   * @param label what runs, e.g. `search, epoch 2/4`; up to the comma it names the work, whose time left is shown
    * @param done steps (or bytes) so far
    * @param total of how many; undefined where nobody knows
    * @param detail figures after the bar, e.g. `loss 0.43, 3.1 bits`
@@ -20,21 +22,72 @@ export interface Progress {
   stop(): void;
 }
 
+/** Less than this says nothing about the speed. */
+const leastMs = 1000;
+
+/** What a step of a phase takes, in steps of pretraining: for phases that have not begun [ours, rough]. */
+const relativeCosts: ReadonlyMap<string, number> = new Map([
+  ['pretrain', 1],
+  ['search', 1.5],
+  ['train', 2],
+]);
+
+/**
+ * Mean milliseconds a step of one piece of work, the pauses in it (validation, checkpoints) included.
+ * @returns undefined as long as nothing is known
+ */
+function createPace(now: () => number): (done: number) => number | undefined {
+  let first: {readonly done: number; readonly ms: number} | undefined;
+  return (done) => {
+    // Work of the same name begins anew: another evaluation.
+    if (first === undefined || done < first.done) first = {done, ms: now()};
+    const elapsed = now() - first.ms;
+    return elapsed < leastMs || done - first.done < 2 ? undefined : elapsed / (done - first.done);
+  };
+}
+
+/** `11m50s`, `1h04m`, `7s`. */
+function shownTime(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  const two = (value: number): string => String(value).padStart(2, '0');
+  if (hours > 0) return `${hours}h${two(minutes)}m`;
+  return minutes > 0 ? `${minutes}m${two(seconds % 60)}s` : `${seconds}s`;
+}
+
+/** Work of a job, in its order. */
+type Job = readonly {readonly name: string; readonly steps: number}[];
+
+/** `ETA 11m50s, ` of this work, and of the whole job where other work follows; '' where nothing is known. */
+function timeLeft(work: string, steps: number, pace: number | undefined, job: Job): string {
+  if (pace === undefined || steps <= 0) return '';
+  const position = job.findIndex(({name}) => name === work);
+  const later = position < 0 ? [] : job.slice(position + 1);
+  const cost = (name: string): number => relativeCosts.get(name) ?? 1;
+  const all = later.reduce((ms, {name, steps: count}) => ms + (count * pace * cost(name)) / cost(work), steps * pace);
+  return `ETA ${shownTime(steps * pace)}${later.length === 0 ? '' : ` (all about ${shownTime(all)})`}, `;
+}
+
 /** @param silent draws and prints nothing: `--json`, `--quiet` */
-export function createProgress(stream: NodeJS.WriteStream, {silent}: {readonly silent: boolean}): Progress {
-  if (silent) return {update: () => undefined, line: () => undefined, stop: () => undefined};
+export function createProgress(
+  stream: NodeJS.WriteStream,
+  {silent, now = () => performance.now()}: {readonly silent: boolean; readonly now?: () => number},
+): Progress {
+  const nothing = (): void => undefined;
+  if (silent) return {plan: nothing, update: nothing, line: nothing, stop: nothing};
   if (!stream.isTTY) {
     const line = (text: string) => {
       stream.write(`${text}\n`);
     };
-    return {update: () => undefined, line, stop: () => undefined};
+    return {plan: nothing, update: nothing, line, stop: nothing};
   }
+  // A narrow terminal gets a short bar or none: the figures matter more.
+  const barsize = Math.max(0, Math.min(20, (stream.columns || 80) - 70));
   const create = () =>
     new SingleBar({
       stream,
-      format: '{label} [{bar}] {percentage}% {detail} ETA {eta_formatted}',
-      barsize: 20,
-      etaBuffer: 50,
+      format: `{label} ${barsize === 0 ? '' : '[{bar}] '}{percentage}% {left}{detail}`,
+      barsize,
       clearOnComplete: true,
       gracefulExit: false,
       hideCursor: null,
@@ -43,19 +96,28 @@ export function createProgress(stream: NodeJS.WriteStream, {silent}: {readonly s
     });
   let bar: SingleBar | undefined;
   let current = '';
+  const paces = new Map<string, (done: number) => number | undefined>();
+  let job: Job = [];
   const stop = () => {
     bar?.stop();
     bar = undefined;
   };
   return {
+    plan(work) {
+      job = work;
+    },
     update(label, done, total, detail = '') {
-      if (label !== current) stop();
-      current = label;
+      const work = label.split(',')[0]!;
+      const pace = paces.get(work) ?? createPace(now);
+      paces.set(work, pace);
+      const payload = {label, detail, left: timeLeft(work, (total ?? 0) - done, pace(done), job)};
+      if (work !== current) stop();
+      current = work;
       if (bar === undefined) {
         bar = create();
-        bar.start(total ?? 0, done, {label, detail});
+        bar.start(total ?? 0, done, payload);
       } else {
-        bar.update(done, {label, detail});
+        bar.update(done, payload);
       }
     },
     line(text) {

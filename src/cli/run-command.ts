@@ -7,9 +7,10 @@ import type {Source} from '../config/overrides.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {checkFile, checkWritable} from '../files.ts';
 import {trackersFailed} from './trackers-failed.ts';
-import type {Run} from '../runs/run-directory.ts';
+import type {Results} from '../phases/results.ts';
+import {findRun, type Run} from '../runs/run-directory.ts';
 import type {RunContext} from '../phases/run.ts';
-import type {JobConfig} from '../phases/session.ts';
+import type {JobConfig, Session} from '../phases/session.ts';
 import type {Kind} from '../plugins/registry.ts';
 import {SdqCommand, sweepFlags} from './base-command.ts';
 
@@ -19,6 +20,12 @@ export const runFlags = {
     summary: 'Continue a run with its own settings: its folder, its id, a unique beginning of it, or `latest`.',
     helpValue: 'RUN',
     exclusive: ['set', 'sweep-params'],
+  }),
+  from: Flags.string({
+    summary:
+      'Begin a new run with the settings of another and the full-precision weights that it trained; --set changes them.',
+    helpValue: 'RUN',
+    exclusive: ['resume'],
   }),
   'tracker-strict': Flags.boolean({
     summary: 'End with exit code 6 when a tracker has not got everything.',
@@ -47,23 +54,27 @@ export abstract class RunCommand extends SdqCommand {
    * Makes or resumes a run and gives it to `body`; a failed check sets the exit code and the result is still printed.
    * @param options.flags of `runFlags`, and `--output`
    * @param options.tried settings over all others, that flags of the command stand for
+   * @param options.check what else a new run checks of its open session before it has a folder; throws
    * @param options.reads the files that a new run reads; throws where it lacks one. They and `--output` are looked at before its folder is made
    */
   protected async makeRun<T>({
     command,
-    flags: {resume, 'tracker-strict': strict, output},
+    flags: {resume, from, 'tracker-strict': strict, output},
     tried,
     reads = () => [],
+    check,
     body,
   }: {
     readonly command: 'pretrain' | 'search' | 'train' | 'run';
     readonly flags: {
       readonly resume: string | undefined;
+      readonly from: string | undefined;
       readonly 'tracker-strict': boolean;
       readonly output: string | undefined;
     };
     readonly tried?: Source | undefined;
     readonly reads?: (config: JobConfig) => readonly (string | undefined)[];
+    readonly check?: (session: Session) => Promise<void>;
     readonly body: (context: RunContext) => Promise<{readonly result: T; readonly failure?: SdqError | undefined}>;
   }): Promise<{
     readonly result: T;
@@ -71,10 +82,9 @@ export abstract class RunCommand extends SdqCommand {
     /** Where the user wants the result: `--output`, or that of the command which began the run. */
     readonly output: string | undefined;
   }> {
+    const origin = from === undefined ? undefined : await this.#originOf(from);
     const settings =
-      resume === undefined
-        ? await this.settings({require: ['model', 'data'], kinds, ...(tried === undefined ? {} : {tried})})
-        : undefined;
+      resume === undefined ? await this.settings({require: ['model', 'data'], kinds, origin, tried}) : undefined;
     const inputs = settings === undefined ? [] : reads(settings.config);
     for (const input of inputs) if (input !== undefined) checkFile(input);
     if (output !== undefined) checkWritable(output);
@@ -94,19 +104,33 @@ export abstract class RunCommand extends SdqCommand {
         output: output === undefined ? undefined : path.resolve(output),
         id: process.env['SDQ_RUN_ID'],
         versions: {sdq: this.config.version, node: process.version},
-        begin: settings ?? {
-          id: resume!,
-          restore: (name, values) => this.storedSettings({name, base, values}, kinds),
-        },
+        begin:
+          settings === undefined
+            ? {id: resume!, restore: (name, values) => this.storedSettings({name, base, values}, kinds)}
+            : {...settings, check},
         startTracking: ({plugins, ...work}, listeners) =>
           startTracking({...work, base, plugins: [...plugins, ...knownPlugins(this.config)]}, listeners),
       },
       body,
     );
     this.progress().stop();
-    const untold = strict ? trackersFailed(tracking, run) : undefined;
-    if (failure !== undefined || untold !== undefined) this.checkFailed((failure ?? untold)!);
+    const error = failure ?? (strict ? trackersFailed(tracking, run) : undefined);
+    if (error !== undefined) this.checkFailed(error);
     return {result, run, output: output ?? run.record().output ?? undefined};
+  }
+
+  /** The settings that a new run takes over: those of `which`, and the weights that it pretrained where it named none. */
+  async #originOf(which: string): Promise<Source> {
+    const {config} = await this.settings({kinds: []});
+    const {record, directory} = findRun(config.runs.directory, which);
+    const stored = record.config as JobConfig;
+    const trained = (record.results as Results).pretrain?.checkpoint;
+    const weights = stored.model.weights ?? trained;
+    return {
+      name: `${path.join(directory, 'run.json')}, config`,
+      base: directory,
+      values: {...stored, model: {...stored.model, ...(weights === undefined ? {} : {weights})}},
+    };
   }
 
   /**

@@ -6,6 +6,10 @@ export interface Column {
   readonly align?: 'left' | 'right';
   /** Over several lines where there is no room for one, in place of cut. */
   readonly wrap?: true;
+  /** Never cut: ids and keys, which are copied. */
+  readonly keep?: true;
+  /** Left out, the last one first, where the others would have no room. */
+  readonly optional?: true;
 }
 
 const none = {
@@ -48,8 +52,8 @@ function shrink(
   const words = columns.map((_, i) => Math.max(leastWidth, Math.min(wholeWord, longestWordOf(i))));
   const stages: ((column: Column, i: number) => number)[] = [
     ({wrap}, i) => (wrap ? words[i]! : Infinity),
-    ({wrap}, i) => (wrap ? words[i]! : leastWidth),
-    () => leastWidth,
+    ({keep, wrap}, i) => (keep ? Infinity : wrap ? words[i]! : leastWidth),
+    ({keep}) => (keep ? Infinity : leastWidth),
   ];
   for (const least of stages) {
     const mayShrink = (w: number, i: number): boolean => columns[i]!.align !== 'right' && w > least(columns[i]!, i);
@@ -73,6 +77,23 @@ export function table(
   rows: readonly (readonly (string | number | null)[])[],
   width = terminalWidth() ?? Infinity,
 ): string {
+  const least = columns.reduce(
+    (sum, {head, align, keep}, i) =>
+      sum +
+      2 +
+      (keep || align === 'right'
+        ? Math.max(head.length, ...rows.map((row) => String(row[i] ?? '-').length))
+        : leastWidth),
+    -2,
+  );
+  const drop = least > width ? columns.findLastIndex(({optional}) => optional) : -1;
+  if (drop >= 0) {
+    return table(
+      columns.filter((_, i) => i !== drop),
+      rows.map((row) => row.filter((_, i) => i !== drop)),
+      width,
+    );
+  }
   const cells = rows.map((row) => row.map((cell) => (cell === null ? '-' : String(cell))));
   const widths = columns.map(({head}, i) => Math.max(head.length, ...cells.map((row) => row[i]?.length ?? 0)));
   shrink(widths, width - 2 * (columns.length - 1), columns, (i) =>

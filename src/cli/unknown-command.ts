@@ -17,9 +17,16 @@ export function unknownCommand(words: readonly string[], config: Config): SdqErr
     });
   }
   const topics = config.topics.map(({name}) => name);
+  const inTopic = known.filter((id) => id.startsWith(`${words[0] ?? ''} `)).map((id) => id.slice(words[0]!.length + 1));
   const pair = didYouMean(words.slice(0, 2).join(' '), known);
-  const suggestions = pair.length > 0 ? pair : didYouMean(words[0] ?? '', [...known, ...topics]);
-  return new SdqError(`There is no command "${[config.bin, ...words].join(' ')}".`, {
+  const suggestions =
+    pair.length > 0
+      ? pair
+      : inTopic.length > 0
+        ? [`"${config.bin} ${words[0]!}" has: ${inTopic.join(', ')}.`]
+        : didYouMean(words[0] ?? '', [...known, ...topics]);
+  const named = inTopic.length > 0 ? words.slice(0, 2) : words;
+  return new SdqError(`There is no command "${[config.bin, ...named].join(' ')}".`, {
     code: 'unknown-command',
     exit: ExitCode.usage,
     suggestions: [...suggestions, `List the commands with \`${config.bin} --help\`.`],

@@ -35,7 +35,7 @@ them as they are, without training.`;
 
   async run(): Promise<Result> {
     const {flags} = await this.parse(Evaluate);
-    const session = await this.openSession();
+    const session = await this.openSession(flags.checkpoint);
     const {config} = session;
     const {evaluateFile} = await import('../phases/evaluate-file.ts');
     const {evaluation, meanWeightBits} = await evaluateFile(session, flags.checkpoint, flags.strategy, flags.split);
@@ -45,7 +45,8 @@ them as they are, without training.`;
         [{head: `${config.model.name} on ${config.data.name} (${flags.split})`}, {head: '', align: 'right'}],
         [
           ['top-1 accuracy %', percent(evaluation.accuracy)],
-          ['top-5 accuracy %', percent(evaluation.top5)],
+          // Of five classes or fewer every image is among the first five.
+          ...(session.dataset.classes.length > 5 ? [['top-5 accuracy %', percent(evaluation.top5)]] : []),
           ['loss', evaluation.loss.toFixed(4)],
           ['images', evaluation.samples],
           ['mean weight bits', meanWeightBits === null ? '32 (full precision)' : meanWeightBits.toFixed(3)],

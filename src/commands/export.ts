@@ -35,7 +35,7 @@ qonnx (FINN, hls4ml), and those of plugins. The file carries the strategy, the n
 
   async run(): Promise<Result> {
     const {flags} = await this.parse(Export);
-    const session = await this.openSession({
+    const session = await this.openSession(flags.checkpoint, {
       kinds: ['exporter'],
       check: (registry) => registry.get('exporter', flags.format),
     });

@@ -4,6 +4,7 @@ import path from 'node:path';
 import {Flags} from '@oclif/core';
 
 import {SdqCommand} from '../cli/base-command.ts';
+import {dataCache} from '../data/cache.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 
@@ -31,7 +32,24 @@ export default class Init extends SdqCommand {
       });
     }
     writeFileAtomic(file, readFileSync(path.join(this.config.root, 'templates', `${flags.template}.yaml`)));
-    this.log(`${file}\nNext: sdq run`);
+    this.log(`${file}\nNext: ${nextSteps(flags.template, file).join('\n      ')}`);
     return {path: file, template: flags.template};
   }
 }
+
+/** The commands from this config to a run: the data first where they are not there, and from the folder that has the config. */
+function nextSteps(template: string, file: string): string[] {
+  const folder = path.relative('', path.dirname(file));
+  const isFound = path.basename(file) === fileName;
+  const steps = template === 'image-folder' ? [] : missingData(dataOf[template as keyof typeof dataOf]);
+  return [
+    ...(folder === '' || !isFound ? [] : [`cd ${folder}`]),
+    ...(template === 'image-folder' ? ['put your images into images/train/CLASS and images/test/CLASS'] : steps),
+    `sdq run${isFound ? '' : ` --config ${path.relative('', file)}`}`,
+  ];
+}
+
+const dataOf = {mnist: 'mnist', 'cifar10-resnet20': 'cifar10'} as const;
+
+const missingData = (name: string): string[] =>
+  existsSync(path.join(dataCache(), name)) ? [] : [`sdq data fetch ${name}`];

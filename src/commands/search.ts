@@ -57,7 +57,7 @@ export default class Search extends RunCommand {
           import('../phases/run.ts'),
         ]);
         const result = await phase('search', async () => search(context(run.record().results), weights!));
-        return {result, failure: targetMissed(session, result.budgets)};
+        return {result, failure: targetMissed(session, result.budgets, run)};
       },
     });
     const {readStrategy} = await import('../phases/strategy-file.ts');

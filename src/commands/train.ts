@@ -4,6 +4,7 @@ import {copyOutput, percent} from '../cli/output.ts';
 import {RunCommand, runFlags, teacherFile} from '../cli/run-command.ts';
 import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
+import {checkFile} from '../files.ts';
 import type {TrainingAccuracy} from '../phases/results.ts';
 
 interface Result {
@@ -36,9 +37,15 @@ export default class Train extends RunCommand {
       command: 'train',
       flags,
       reads({model, train: {distillation}}) {
-        if (flags.strategy === undefined) throw missing('--strategy FILE');
-        if (model.weights === undefined && flags.checkpoint === undefined) throw missing('model.weights');
+        if (flags.strategy === undefined) throw noStrategy();
+        checkFile(flags.strategy);
+        if (model.weights === undefined && flags.checkpoint === undefined) throw noWeights();
         return [flags.strategy, flags.checkpoint, model.weights, teacherFile(distillation)];
+      },
+      async check(session) {
+        const {checkTrain} = await import('../phases/preflight.ts');
+        const weights = flags.checkpoint ?? session.config.model.weights;
+        if (flags.strategy !== undefined && weights !== undefined) checkTrain(session, flags.strategy, weights);
       },
       async body({session: {config}, phase, context, run}) {
         const [{train}, {readStrategy}] = await Promise.all([
@@ -75,10 +82,21 @@ export default class Train extends RunCommand {
   }
 }
 
-function missing(what: string): SdqError {
-  return new SdqError(`Phase 2 needs a strategy and weights to start from; ${what} is missing.`, {
+function noStrategy(): SdqError {
+  return new SdqError('Phase 2 trains at the bits of a strategy; --strategy FILE is missing.', {
     code: 'train-input-missing',
     exit: ExitCode.usage,
     suggestions: ['sdq search --output strategy.json', 'sdq strategy create --weight-bits 4 --output strategy.json'],
+  });
+}
+
+function noWeights(): SdqError {
+  return new SdqError('Phase 2 starts from trained weights, and neither --checkpoint nor model.weights names any.', {
+    code: 'no-weights',
+    exit: ExitCode.invalidInput,
+    suggestions: [
+      'Name them: --checkpoint FILE, or --set model.weights=FILE.',
+      'Or train them: sdq pretrain --output full-precision.safetensors',
+    ],
   });
 }

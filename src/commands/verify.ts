@@ -48,7 +48,7 @@ package onnxruntime-web.`;
     const {args, flags} = await this.parse(Verify);
     const tolerance = share('tolerance', flags.tolerance);
     const agreement = share('agreement', flags.agreement);
-    const session = await this.openSession();
+    const session = await this.openSession(flags.checkpoint);
     const {verifyExport} = await import('../phases/verify.ts');
     const {checkpoint, samples, split, strategy} = flags;
     const verified = await verifyExport(session, {file: args.file, checkpoint, strategy, part: split, samples});
@@ -69,6 +69,13 @@ package onnxruntime-web.`;
         ],
       ),
     );
+    if (verified.samples < samples) {
+      this.notice(`The ${split} split has ${verified.samples} images; --samples ${samples} is more.`);
+    }
+    const rule = isClose
+      ? `every logit is within ${tolerance} of the largest one (${(maxAbsError / maxAbsLogit).toExponential(1)})`
+      : `the first class is the same for ${percent(verified.agreement)} % of the images, ${percent(agreement)} % are needed`;
+    if (passed) this.log(`Passed: ${rule}.`);
     if (!passed) {
       this.checkFailed(
         new SdqError(

@@ -44,7 +44,7 @@ export interface Config {
      */
     batchSize: number;
     /**
-     * Images at the end of the training split that are held out; the search and every choice look at these. With 0 the last epoch is kept.
+     * Images at the end of the training split that are held out, or their share, e.g. 0.15; the search and every choice look at these. With 0 the last epoch is kept.
      */
     validation: number;
     /**

@@ -23,6 +23,10 @@ export interface ConfigRequest {
   readonly set: readonly string[];
   /** `--sweep-params`: a JSON file, or JSON. */
   readonly sweepParams: string | undefined;
+  /** Settings in place of the file's: those of the run that a new one begins from. */
+  readonly origin?: Source | undefined;
+  /** Settings below all others: what a checkpoint says of itself. */
+  readonly fallback?: Source | undefined;
   /** Settings over all others, tried out: the values of a sweep's parameters. */
   readonly tried?: Source | undefined;
   /** Sections without a default that the command needs. */
@@ -38,8 +42,10 @@ export async function loadConfig(
   const {cwd} = request;
   const fileSource = await readConfigFile(cwd, request.file);
   const base = fileSource?.base ?? cwd;
+  const settingsOfFile = request.origin ?? fileSource;
   const sources: Source[] = [
-    ...(fileSource === undefined ? [] : [fileSource]),
+    ...(request.fallback === undefined ? [] : [request.fallback]),
+    ...(settingsOfFile === undefined ? [] : [settingsOfFile]),
     ...settingsOfEnvironment(request.env, configSchema, cwd),
     ...(request.sweepParams === undefined ? [] : [settingsOfSweep(request.sweepParams, cwd)]),
     ...settingsOfFlags(request.set, cwd),

@@ -3,7 +3,8 @@ import {Ajv2020, type ErrorObject, type ValidateFunction} from 'ajv/dist/2020.js
 import {isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Scalar} from 'yaml';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {didYouMean, nearest} from '../nearest.ts';
+import {didYouMean} from '../nearest.ts';
+import {meantPaths} from './key-paths.ts';
 import type {Source} from './overrides.ts';
 import {isMapping, type JsonSchema} from './schema.ts';
 
@@ -200,31 +201,6 @@ function meantKey(key: string, known: readonly string[], root: JsonSchema, here:
   const inside = paths.filter((path) => path.startsWith(here.join('.')));
   const [path] = inside.length > 0 ? inside : paths;
   return path === undefined ? [] : [`Did you mean "${path}"?`];
-}
-
-/** What people call a key in other programs. */
-const otherNames: ReadonlyMap<string, string> = new Map([
-  ['lr', 'learningRate'],
-  ['wd', 'weightDecay'],
-  ['bs', 'batchSize'],
-  ['batch', 'batchSize'],
-  ['bits', 'meanWeightBits'],
-]);
-
-/** Paths of the keys of a schema whose last word is, or is most like, `name` (kebab and snake case too). */
-export function meantPaths(name: string, schema: JsonSchema): readonly (readonly string[])[] {
-  const paths: string[][] = [];
-  const visit = (node: JsonSchema, at: readonly string[]): void => {
-    for (const [key, child] of Object.entries(node.properties ?? {})) {
-      paths.push([...at, key]);
-      visit(child, [...at, key]);
-    }
-  };
-  visit(schema, []);
-  const word = otherNames.get(name) ?? name.replaceAll(/[-_]/g, '');
-  const last = new Set(paths.map((path) => path.at(-1)!));
-  const meant = last.has(word) ? word : nearest(word, last);
-  return paths.filter((path) => path.at(-1) === meant);
 }
 
 /** What a schema allows, in words. */

@@ -34,7 +34,7 @@ export interface BatchSource {
 
 export interface BatchOptions {
   readonly part: Part;
-  /** Images at the end of the train split that are kept for validation. */
+  /** Images at the end of the train split that are kept for validation; below 1 their share. */
   readonly validation: number;
   readonly batchSize: number;
   /** Training shuffles and drops the last partial batch; evaluation goes in order and keeps it. */
@@ -56,6 +56,31 @@ interface Slot extends BatchSlot {
 }
 
 /**
+ * Batches of an epoch of training, as `openBatches` would have them.
+ * @throws SdqError (exit 3) when there would be none, or no image would be left for the part
+ */
+export function epochBatches(dataset: Dataset, data: Pick<BatchOptions, 'validation' | 'batchSize'>): number {
+  return batchesOf(dataset, {part: 'train', mode: 'training', ...data});
+}
+
+function batchesOf(
+  dataset: Dataset,
+  {part, mode, validation, batchSize}: Pick<BatchOptions, 'part' | 'mode' | 'validation' | 'batchSize'>,
+): number {
+  const {start, end} = partRange(dataset, part, validation);
+  const count = end - start;
+  const batches = mode === 'training' ? Math.floor(count / batchSize) : Math.ceil(count / batchSize);
+  if (batches > 0) return batches;
+  const all = dataset.train.labels.length;
+  const held = part === 'train' && count < all ? ` (${all}, of which ${all - count} are held out for validation)` : '';
+  throw new SdqError(`data.batchSize is ${batchSize}, but ${dataset.name} has only ${count} ${part} images${held}.`, {
+    code: 'batch-larger-than-data',
+    exit: ExitCode.invalidInput,
+    suggestions: count === 0 ? [] : [`--set data.batchSize=${Math.min(32, count)}`],
+  });
+}
+
+/**
  * The worker does not keep the process alive except while a batch is awaited.
  * @throws SdqError (exit 3) when an epoch would have no batch, or the data set's arrays do not fit its shape
  */
@@ -66,6 +91,8 @@ export function openBatches(
 ): BatchSource {
   const {batchSize, mode} = options;
   const range = partRange(dataset, options.part, options.validation);
+  const count = range.end - range.start;
+  const batchesPerEpoch = batchesOf(dataset, options);
   const plan: RenderPlan = {
     split: checkedSplit(dataset, range.split),
     start: range.start,
@@ -79,17 +106,6 @@ export function openBatches(
     normalization: options.normalization,
     seed: options.seed,
   };
-  const count = range.end - range.start;
-  const batchesPerEpoch = mode === 'training' ? Math.floor(count / batchSize) : Math.ceil(count / batchSize);
-  if (batchesPerEpoch === 0) {
-    throw new SdqError(
-      `data.batchSize is ${batchSize}, but ${dataset.name} has only ${count} ${options.part} images.`,
-      {
-        code: 'batch-larger-than-data',
-        exit: ExitCode.invalidInput,
-      },
-    );
-  }
 
   const imageSize = dataset.height * dataset.width * dataset.channels;
   const slots: Slot[] = Array.from({length: prefetch + 1}, () => ({

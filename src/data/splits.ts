@@ -12,26 +12,31 @@ export interface PartRange {
 }
 
 /**
- * The validation images are the last `validation` of the train split: every choice is made on them, and the test split
+ * The validation images are the last `validation` of the train split (below 1: that share of it): every choice is made on them, and the test split
  * is read for the final figure only.
  * @throws SdqError (exit 3) when the part would have no image
  */
 export function partRange(dataset: Dataset, part: Part, validation: number): PartRange {
   if (part === 'test') return {split: 'test', start: 0, end: dataset.test.labels.length};
   const count = dataset.train.labels.length;
-  if (!Number.isInteger(validation) || validation < 0 || validation >= count) {
+  const held = validation > 0 && validation < 1 ? Math.max(1, Math.round(validation * count)) : validation;
+  if (!Number.isInteger(held) || held < 0 || held >= count) {
     throw new SdqError(
-      `data.validation is ${validation}; ${dataset.name} has ${count} train images, so 0 to ${count - 1} are allowed.`,
-      {code: 'validation-out-of-range', exit: ExitCode.invalidInput},
+      `data.validation is ${validation}; ${dataset.name} has ${count} train images, so 0 to ${count - 1} are allowed, or a share below 1.`,
+      {
+        code: 'validation-out-of-range',
+        exit: ExitCode.invalidInput,
+        suggestions: ['A share fits any number of images: --set data.validation=0.15.'],
+      },
     );
   }
-  if (part === 'train') return {split: 'train', start: 0, end: count - validation};
-  if (validation === 0) {
+  if (part === 'train') return {split: 'train', start: 0, end: count - held};
+  if (held === 0) {
     throw new SdqError('data.validation is 0, but this needs validation images.', {
       code: 'no-validation-images',
       exit: ExitCode.invalidInput,
       suggestions: ['Set data.validation to the number of images to take from the end of the train split.'],
     });
   }
-  return {split: 'train', start: count - validation, end: count};
+  return {split: 'train', start: count - held, end: count};
 }

@@ -35,8 +35,8 @@ export const listed = (items: readonly string[]): string =>
  * stand for one parameter
  */
 export function matchWeights(graph: Graph, {tensors}: {readonly tensors: Weights}, file: string): MatchedWeights {
-  const broken = (code: string, what: string): SdqError =>
-    new SdqError(`${file} does not fit ${graph.name}: ${what}.`, {code, exit: ExitCode.invalidInput});
+  const broken = (code: string, what: string, suggestions: readonly string[] = []): SdqError =>
+    new SdqError(`${file} does not fit ${graph.name}: ${what}.`, {code, exit: ExitCode.invalidInput, suggestions});
   const exact = new Map(graph.parameters.map((parameter) => [parameter.name, parameter]));
   const common = new Map(graph.parameters.map((parameter) => [commonName(parameter.name), parameter]));
   const weights = new Map<string, Array32>();
@@ -67,9 +67,27 @@ export function matchWeights(graph: Graph, {tensors}: {readonly tensors: Weights
     const below = variances.has(parameter.name) ? data.findIndex((value) => value < 0) : -1;
     if (below >= 0) negative.push(`"${name}" is ${data[below]!} at element ${below}`);
   }
-  if (wrong.length > 0) throw broken('weights-shape', listed(wrong));
+  if (wrong.length > 0) throw broken('weights-shape', listed(wrong), otherClasses(graph, tensors));
   if (notFinite.length > 0) throw broken('weights-not-finite', `${listed(notFinite)}; weights must be finite`);
   if (negative.length > 0) throw broken('weights-variance', `${listed(negative)}; a variance is at least 0`);
   const missing = graph.parameters.map(({name}) => name).filter((name) => !weights.has(name));
   return {weights, missing, unexpected};
+}
+
+/** Where only the last layer differs, and only in its outputs: the network was trained on other classes. */
+function otherClasses(graph: Graph, tensors: Weights): readonly string[] {
+  const differing = graph.parameters.flatMap(({name, shape}) => {
+    const found =
+      tensors.get(name)?.shape ?? [...tensors].find(([other]) => commonName(other) === commonName(name))?.[1].shape;
+    return found === undefined || found.join() === shape.join() ? [] : [{name, shape, found}];
+  });
+  const last = graph.nodes.findLast(({inputs}) => inputs.some((input) => differing.some(({name}) => name === input)));
+  const isHead =
+    last === graph.nodes.findLast(({op}) => op === 'Conv' || op === 'Gemm' || op === 'MatMul') &&
+    differing.every(({name, shape, found}) => last?.inputs.includes(name) === true && shape.length === found.length);
+  const [first] = differing;
+  if (!isHead || first === undefined) return [];
+  return [
+    `The file is of a network with other classes: ${first.found[0]!} in place of ${first.shape[0]!}. Train for your own with \`sdq pretrain\`, or choose the data set of the file's classes (data.name).`,
+  ];
 }

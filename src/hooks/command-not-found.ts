@@ -5,7 +5,8 @@ import {showError} from '../cli/errors.ts';
 import {unknownCommand} from '../cli/unknown-command.ts';
 
 const commandNotFound: Hook.CommandNotFound = ({argv = [], config, id}) => {
-  const words = [...id.split(':'), ...argv.filter((word) => !word.startsWith('-'))];
+  const flags = argv.findIndex((word) => word.startsWith('-'));
+  const words = [...id.split(':'), ...argv.slice(0, flags === -1 ? undefined : flags)];
   return Promise.reject(showError(unknownCommand(words, config), {json: argv.includes('--json')}));
 };
 

@@ -11,7 +11,8 @@ const init: Hook.Init = async ({argv, config, id}) => {
     });
   }
   const words = argv.filter((word) => !word.startsWith('-'));
-  const wanted = id === 'help' ? words : id !== undefined && argv.includes('--help') ? id.split(':') : [];
+  const asksHelp = argv.includes('--help') || argv.includes('-h');
+  const wanted = id === 'help' ? words : id !== undefined && asksHelp ? id.split(':') : [];
   const name = wanted.join(':');
   if (name === '' || name.startsWith('-') || config.findCommand(name) !== undefined) return;
   if (config.findTopic(name) !== undefined) return;

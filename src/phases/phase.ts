@@ -56,6 +56,8 @@ export interface Phase {
     optimizerState: OptimizerState,
     stepsPerEpoch: number,
   ): Promise<{optimizerState: OptimizerState; metrics: Readonly<Record<string, number>> & {readonly loss: number}}>;
+  /** What the progress bar shows beside the loss, e.g. the mean bits so far. */
+  status(): readonly string[];
   /** Metrics beside those of the steps, e.g. every layer's β. */
   intervalMetrics(): Readonly<Record<string, unknown>>;
   /**
@@ -115,6 +117,7 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
     }
     let saved = performance.now();
     const total = phase.epochs * source.batchesPerEpoch;
+    const speed = speedometer();
     const label = (epoch: number): string => `${phase.name}, epoch ${epoch + 1}/${phase.epochs}`;
     const log = (report: Report, data: Readonly<Record<string, unknown>>): void =>
       run.journal.log('metric', data, stepOffset + report.step);
@@ -131,12 +134,8 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
           throw withFittingBatch(error, input.images.shape[0]);
         });
         optimizerState = result.optimizerState;
-        reporter.update(
-          label(input.state.epoch),
-          input.state.step + 1,
-          total,
-          `loss ${result.metrics.loss.toFixed(3)}`,
-        );
+        const status = [`loss ${result.metrics.loss.toFixed(3)}`, ...phase.status(), ...speed(input.images.shape[0])];
+        reporter.update(label(input.state.epoch), input.state.step + 1, total, status.join(', '));
         return result.metrics;
       },
       onInterval: (report) =>
@@ -164,8 +163,9 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
           ...phase.intervalMetrics(),
         });
         const validation = accuracy === null ? '' : `, validation ${(100 * accuracy).toFixed(2)} %`;
-        const speed = `${Math.round(report.imagesPerSecond)} images/s`;
-        reporter.line(`${label(report.epoch)}: loss ${report.metrics['loss']!.toFixed(4)}${validation}, ${speed}`);
+        // A resumed epoch whose last step was done before has no speed.
+        const rate = report.imagesPerSecond > 0 ? `, ${Math.round(report.imagesPerSecond)} images/s` : '';
+        reporter.line(`${label(report.epoch)}: loss ${report.metrics['loss']!.toFixed(4)}${validation}${rate}`);
       },
       async onState(loop) {
         const isEpochEnd = loop.epoch !== position.loop.epoch;
@@ -193,6 +193,21 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
     disposeState(optimizerState);
     await source.close();
   }
+}
+
+/** Images a second over the last steps, for the progress bar: nothing before the second step. */
+function speedometer(): (images: number) => readonly string[] {
+  let last: number | undefined;
+  let rate: number | undefined;
+  return (images) => {
+    const now = performance.now();
+    if (last !== undefined && now > last) {
+      const current = (1000 * images) / (now - last);
+      rate = rate === undefined ? current : 0.9 * rate + 0.1 * current;
+    }
+    last = now;
+    return rate === undefined ? [] : [`${rate < 10 ? rate.toFixed(1) : Math.round(rate)} images/s`];
+  };
 }
 
 /** @param where what the signal ended: `after step 7 of train` */
@@ -255,7 +270,7 @@ function restore(
 function checkPosition({epoch, batch, step}: LoopState, batchesPerEpoch: number, {name, epochs}: Phase): void {
   if (epoch <= epochs && batch <= batchesPerEpoch && step === epoch * batchesPerEpoch + batch) return;
   throw new SdqError(
-    `The checkpoint of ${name} stands at epoch ${epoch}, batch ${batch}, step ${step}; an epoch has ${batchesPerEpoch} batches now, and the phase ${epochs} epochs.`,
+    `The checkpoint of ${name} stands at epoch ${epoch + 1}, batch ${batch}, step ${step}; an epoch has ${batchesPerEpoch} batches now, and the phase ${epochs} epochs.`,
     {code: 'checkpoint-position', exit: ExitCode.invalidInput, suggestions: ['Resume with the data of the run.']},
   );
 }

@@ -42,6 +42,7 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
         const learningRate = factor * config.pretrain.optimizer.learningRate;
         return {optimizerState: result.optimizerState, metrics: {...result.metrics, learningRate}};
       },
+      status: () => [],
       intervalMetrics: () => ({}),
       validate: async () => (await evaluateOn(session, network, 'validation', {}, stop.signal))?.accuracy ?? null,
       saveBest: () => writeModelFile(checkpoint, network.weights()),

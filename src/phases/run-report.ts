@@ -46,7 +46,7 @@ function curvesOf(journal: string): Curves {
 }
 
 function reportOf(record: RunRecord, curves: Curves, strategy: Strategy | undefined): string {
-  const {command, config, engine, id, seed, startedAt, status, versions} = record;
+  const {command, config, engine, error, id, seed, startedAt, status, versions} = record;
   const {data, model} = config as {readonly data?: {readonly name: string}; readonly model?: {readonly name: string}};
   const what = [model?.name, data?.name].filter((name) => name !== undefined).join(' on ');
   const facts = [id, status, startedAt, `seed ${seed}`, `sdq ${versions['sdq'] ?? ''}`, engine?.device];
@@ -55,6 +55,9 @@ function reportOf(record: RunRecord, curves: Curves, strategy: Strategy | undefi
     subtitle: facts.filter((fact) => fact !== undefined && fact !== '').join(' · '),
     tiles: tilesOf(record.results, strategy),
     sections: [
+      ...(error === null
+        ? []
+        : [{heading: `Why it ${status === 'interrupted' ? 'stopped' : 'failed'}`, note: error.message, parts: ['']}]),
       ...(strategy === undefined ? [] : [bitsSection(strategy)]),
       searchSection(record.results, curves),
       trainingSection('Training at these bits (phase 2)', 'train', curves),

@@ -12,10 +12,14 @@ export interface RunSummary {
   readonly command: string;
   readonly status: RunStatus;
   readonly startedAt: string;
+  /** Seconds from the start (or the last resume) to the end; null where it has none. */
+  readonly seconds: number | null;
+  /** Why it failed or was stopped. */
+  readonly error: RunRecord['error'];
   readonly model: string | null;
   readonly data: string | null;
   readonly meanWeightBits: number | null;
-  /** On the test split, a fraction of 1; null before it was measured. */
+  /** On the test split, a fraction of 1: of the quantized network, and of a run that only pretrains in full precision. Null before it was measured. */
   readonly accuracy: number | null;
 }
 
@@ -36,12 +40,42 @@ export function summarise(run: RunRecord): RunSummary {
     command: run.command,
     status: run.status,
     startedAt: run.startedAt,
+    seconds: secondsOf(run),
+    error: run.error,
     model: config.model?.name ?? null,
     data: config.data?.name ?? null,
     meanWeightBits: results.train?.meanWeightBits ?? results.search?.meanWeightBits ?? null,
+    // Bits and accuracy of one row are of one network.
     accuracy:
-      results.train?.accuracy.test ?? results.pretrain?.accuracy.test ?? results.fullPrecision?.accuracy ?? null,
+      results.train?.accuracy.test ?? (results.search === undefined ? results.pretrain?.accuracy.test : null) ?? null,
   };
+}
+
+function secondsOf({startedAt, resumedAt, endedAt}: RunRecord): number | null {
+  const ms = Date.parse(endedAt ?? '') - Date.parse(resumedAt.at(-1) ?? startedAt);
+  return Number.isFinite(ms) ? Math.max(0, Math.round(ms / 1000)) : null;
+}
+
+/** `1 h 02 min`, `3 min 05 s`, `12 s`; undefined where the run has not ended. */
+export function durationOf(run: RunRecord): string | undefined {
+  const seconds = secondsOf(run);
+  return seconds === null ? undefined : shownSeconds(seconds);
+}
+
+export function shownSeconds(seconds: number): string {
+  const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  const two = (value: number): string => String(value).padStart(2, '0');
+  if (hours > 0) return `${hours} h ${two(minutes)} min`;
+  return minutes > 0 ? `${minutes} min ${two(rest)} s` : `${rest} s`;
+}
+
+/** `2026-11-30 14:05` in the zone of this machine. */
+export function localTime(iso: string): string {
+  const date = new Date(iso);
+  if (Number.isNaN(date.getTime())) return iso;
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  return `${day} ${two(date.getHours())}:${two(date.getMinutes())}`;
 }
 
 /** The newest value of every metric in the journal. @param directory of the run */

@@ -1,10 +1,11 @@
 /** A run from beginning to end: its folder, its signals, its phases in order, and what `--resume` skips. */
 import type {Config} from '../config/config-types.ts';
+import {epochBatches} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {logArtifact, logImage, logTable} from '../runs/artifacts.ts';
-import {createRun, resumeCommand, resumeRun, type Run} from '../runs/run-directory.ts';
+import {createRun, fromCommand, resumeCommand, resumeRun, type Run} from '../runs/run-directory.ts';
 import {listenForStop, type StopSignal} from '../runs/signals.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
 import type {Strategy} from '../sdq/strategy.ts';
@@ -15,11 +16,12 @@ import {evaluateOn} from './evaluate.ts';
 import {interrupted, type PhaseContext} from './phase.ts';
 import {pretrain} from './pretrain.ts';
 import {digits, inUnits, type Results, type SearchResult} from './results.ts';
-import {checkSearch, search} from './search.ts';
+import {epochsToReach, preflight} from './preflight.ts';
+import {search} from './search.ts';
 import {writeReport} from './run-report.ts';
-import {createModel, openSession, type JobConfig, type Reporter, type Session} from './session.ts';
+import {buildGraph, createModel, openSession, type JobConfig, type Reporter, type Session} from './session.ts';
 import {readStrategy} from './strategy-file.ts';
-import {checkTeacher, train} from './train.ts';
+import {train} from './train.ts';
 
 interface RunSettings {
   readonly config: JobConfig;
@@ -43,7 +45,10 @@ export interface RunOptions {
   /** Of a new run; by default a fresh one. */
   readonly id?: string | undefined;
   readonly begin:
-    | RunSettings
+    | (RunSettings & {
+        /** What the command checks beside `preflight`, before the run has a folder; rejects. */
+        readonly check?: ((session: Session) => Promise<void>) | undefined;
+      })
     | {
         /** Of the run to continue, or `latest`. */
         readonly id: string;
@@ -95,7 +100,13 @@ export async function withRun<T>(
     notice(`Stop asked for by ${asker}: finishing the step; a second signal stops at once.`),
   );
   let run: Run;
+  let opened: Session | undefined;
   try {
+    if (!('id' in begin)) {
+      opened = await openSession(begin.config, begin.registry, reporter);
+      preflight(opened, command);
+      await begin.check?.(opened);
+    }
     run =
       'id' in begin
         ? resumeRun(root, begin.id, command, new Date(), notice)
@@ -107,6 +118,7 @@ export async function withRun<T>(
           );
   } catch (error) {
     stop.dispose();
+    await opened?.close();
     throw error;
   }
   let trackers: RunTracking | undefined;
@@ -125,7 +137,8 @@ export async function withRun<T>(
         },
       );
     }
-    const session = await openSession(config, registry, reporter);
+    const session = opened ?? (await openSession(config, registry, reporter));
+    opened = session;
     try {
       const {name, device, threads} = session.engine;
       // A resumed run has it: its engine is the one that it began with. `engine` is the config's, e.g. `auto`.
@@ -149,13 +162,16 @@ export async function withRun<T>(
         },
       });
       run.checkpoints.clear();
-      run.end(outcome.failure === undefined ? 'finished' : 'failed', outcome.failure?.oclif.exit ?? ExitCode.done);
+      const {failure} = outcome;
+      if (failure === undefined) run.end('finished', ExitCode.done);
+      else run.end('failed', failure.oclif.exit, reasonOf(failure));
       report(run, notice);
       return {...outcome, run, tracking: (await trackers?.end(endOf(run))) ?? []};
     } finally {
       await session.close();
     }
   } catch (error) {
+    await opened?.close();
     endAfter(error, run);
     await trackers?.end(endOf(run));
     // An evaluation that was stopped has nothing to save: it is done again.
@@ -165,8 +181,20 @@ export async function withRun<T>(
   }
 }
 
-/** The error with the command that goes on from the last checkpoint; without one, or where it would fail again, as it is. */
+/** The error with the command that goes on from the last checkpoint, or with the one that begins anew where that would fail again. */
 function resumable(error: unknown, run: Run): unknown {
+  if (error instanceof SdqError && error.code === 'engine-out-of-memory') {
+    // A resumed run keeps its batch size.
+    const batch = error.suggestions.flatMap((text) => /data\.batchSize=\d+/.exec(text) ?? []);
+    const {command} = run.record();
+    if (batch.length === 0) return error;
+    return new SdqError(error.message, {
+      code: error.code,
+      exit: error.oclif.exit,
+      suggestions: [`Begin a new run with a smaller batch: ${fromCommand(command, run.directory)} --set ${batch[0]!}`],
+      cause: error,
+    });
+  }
   if (!(error instanceof SdqError) || error.code === 'checkpoints-damaged' || run.checkpoints.isEmpty()) return error;
   const {exit} = error.oclif;
   if (![ExitCode.invalidInput, ExitCode.notAvailable].some((code) => code === exit)) return error;
@@ -181,12 +209,18 @@ function resumable(error: unknown, run: Run): unknown {
   });
 }
 
+/** What `run.json` keeps of an error. */
+function reasonOf(error: unknown): {readonly code: string; readonly message: string} {
+  if (error instanceof SdqError) return {code: error.code, message: error.message};
+  return {code: 'bug', message: error instanceof Error ? `${error.name}: ${error.message}` : String(error)};
+}
+
 /** Ends the run after an error, without hiding it behind a second one, e.g. of the same full disk. */
 function endAfter(error: unknown, run: Run): void {
   const exit = error instanceof SdqError ? error.oclif.exit : ExitCode.bug;
   const isStopped = exit === ExitCode.interrupted || exit === ExitCode.terminated;
   try {
-    run.end(isStopped ? 'interrupted' : 'failed', exit);
+    run.end(isStopped ? 'interrupted' : 'failed', exit, reasonOf(error));
   } catch (second) {
     if (!(second instanceof SdqError)) throw second;
   }
@@ -276,14 +310,21 @@ export async function runAll({session, run, stop, context, phase}: RunContext): 
   readonly result: Results;
   readonly failure?: SdqError | undefined;
 }> {
-  // What the later phases would refuse is said now, not after hours of training.
-  checkSearch(session);
-  checkTeacher(session);
-  const {weights} = session.config.model;
+  const {config, dataset, reporter} = session;
+  const {weights} = config.model;
+  const batches = epochBatches(dataset, config.data);
+  reporter.plan?.(
+    (weights === undefined ? (['pretrain', 'search', 'train'] as const) : (['search', 'train'] as const)).map(
+      (name) => ({
+        name,
+        steps: config[name].epochs * batches,
+      }),
+    ),
+  );
   const fullPrecisionFile =
     weights ?? (await phase('pretrain', async () => pretrain(context(resultsOf(run))))).checkpoint;
   const found = await phase('search', async () => search(context(resultsOf(run)), fullPrecisionFile));
-  const failure = targetMissed(session, found.budgets);
+  const failure = targetMissed(session, found.budgets, run);
   if (failure !== undefined) return {result: resultsOf(run), failure};
   await phase('train', async () =>
     train(context(resultsOf(run)), {
@@ -304,10 +345,13 @@ export async function runAll({session, run, stop, context, phase}: RunContext): 
 }
 
 /** The error of a search that ended above a target; undefined when all were reached, or the method (`uniform`) has nothing to decide. */
-export function targetMissed({config, registry}: Session, budgets: SearchResult['budgets']): SdqError | undefined {
+export function targetMissed(session: Session, budgets: SearchResult['budgets'], run: Run): SdqError | undefined {
+  const {config, dataset, registry} = session;
   if (registry.get('searcher', config.search.method).forward === 'fixed') return undefined;
   const missed = budgets.filter(({missedBy}) => missedBy > 0);
   if (missed.length === 0) return undefined;
+  const needed = epochsToReach(session, buildGraph(session, config.model), epochBatches(dataset, config.data)) ?? 0;
+  const epochs = Math.max(needed, 2 * config.search.epochs);
   return new SdqError(
     missed
       .map(
@@ -318,7 +362,10 @@ export function targetMissed({config, registry}: Session, budgets: SearchResult[
     {
       code: 'target-not-reached',
       exit: ExitCode.targetNotReached,
-      suggestions: ['Give it more search.epochs, a higher search.dualRate, or a higher target.'],
+      suggestions: [
+        `Search longer: ${fromCommand(run.record().command, run.directory)} --set search.epochs=${epochs}`,
+        'Or give it a higher search.dualRate or a higher target.',
+      ],
     },
   );
 }

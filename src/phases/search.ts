@@ -8,6 +8,7 @@ import type {Network} from '../graph/network.ts';
 import {
   advanceSearch,
   committedBits,
+  committedCost,
   parseSearchState,
   planStep,
   initSearch,
@@ -39,23 +40,13 @@ import {
   loadQuantizers,
   quantize,
 } from './quantized-network.ts';
-import type {ParetoPoint, SearchResult} from './results.ts';
+import {inUnits, type ParetoPoint, type SearchResult} from './results.ts';
 import {createSearchInputs, inputCandidates} from './search-inputs.ts';
 import {searchProblem, type Search} from './search-problem.ts';
-import {buildGraph, createModel, firstImages, openPart, type Session} from './session.ts';
-
-/**
- * @throws SdqError (exit 3 or 4) for a search that could not begin: candidates, pins, budgets or hardware that do not fit the
- *   network or each other
- */
-export function checkSearch(session: Session): void {
-  const {config, registry} = session;
-  checkPareto(config);
-  searchProblem(config, registry, buildGraph(session, config.model), 1);
-}
+import {createModel, firstImages, openPart, type Session} from './session.ts';
 
 /** @throws SdqError (exit 3) where the strategies on the way could not be judged */
-function checkPareto({data, search}: Session['config']): void {
+export function checkPareto({data, search}: Session['config']): void {
   if (search.pareto === 0 || data.validation > 0) return;
   throw new SdqError(
     '/search/pareto: the strategies on the way are judged on validation images, and /data/validation is 0.',
@@ -197,6 +188,13 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
         }
         return result;
       },
+      status: () =>
+        problem.budgets.map((budget) => {
+          const cost = committedCost(problem, state, budget);
+          return budget.name === 'meanWeightBits'
+            ? `W ${cost.toFixed(2)} → ${budget.target}`
+            : `${inUnits(budget.name, cost)} → ${budget.target}`;
+        }),
       intervalMetrics: () => snapshotMetrics(problem, state),
       validate: async () => Promise.resolve(null),
       saveBest: () => undefined,

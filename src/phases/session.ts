@@ -27,6 +27,8 @@ export type JobConfig = Config & {
 
 /** Where a phase tells how far it is. */
 export interface Reporter {
+  /** Says which phases the job consists of, in their order. */
+  plan?(work: readonly {readonly name: string; readonly steps: number}[]): void;
   update(label: string, done: number, total: number | undefined, detail?: string): void;
   line(text: string): void;
 }

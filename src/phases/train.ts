@@ -127,6 +127,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
           teacherLogits?.dispose();
         }
       },
+      status: () => [],
       intervalMetrics: () => ({}),
       validate: async () =>
         (await evaluateOn(session, network, 'validation', quantization.forward, stop.signal))?.accuracy ?? null,
@@ -157,7 +158,12 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
  * @param file where the strategy comes from, for messages
  * @throws SdqError (exit 3)
  */
-export function matchModel({config, registry}: Session, network: Network, strategy: Strategy, file: string): void {
+export function matchModel(
+  {config, registry}: Session,
+  network: Pick<Network, 'graph' | 'layers'>,
+  strategy: Strategy,
+  file: string,
+): void {
   matchStrategy(strategy, {name: config.model.name, digest: graphDigest(network.graph)}, network.layers, file);
   checkQuantizers(strategy, registry, file);
 }

@@ -56,6 +56,8 @@ export interface Engine {
   readonly name: string;
   readonly device: string;
   readonly threads: number;
+  /** Bytes that tensors may use; left out where the engine has no fixed limit. */
+  readonly limitBytes?: number;
   memory(): {readonly inUseMiB: number; readonly reservedMiB: number};
   /** Stops threads and frees memory. Idempotent. */
   dispose(): Promise<void>;

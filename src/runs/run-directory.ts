@@ -22,6 +22,8 @@ export interface RunRecord {
   readonly command: string;
   readonly status: RunStatus;
   readonly exitCode: number | null;
+  /** Why it failed or was stopped; null while it runs and after it finished. */
+  readonly error: {readonly code: string; readonly message: string} | null;
   /** ISO 8601, UTC. */
   readonly startedAt: string;
   readonly endedAt: string | null;
@@ -57,7 +59,7 @@ export interface Run {
   /** Path of a file in the run's folder. */
   path(...parts: readonly string[]): string;
   /** Journals the end, writes the final status and releases the lock. Only the first call counts. */
-  end(status: Exclude<RunStatus, 'running'>, exitCode: number): void;
+  end(status: Exclude<RunStatus, 'running'>, exitCode: number, error?: RunRecord['error']): void;
 }
 
 export interface RunSpec {
@@ -153,6 +155,7 @@ export function createRun(root: string, spec: RunSpec, now: Date, notice: (messa
     command: spec.command,
     status: 'running',
     exitCode: null,
+    error: null,
     startedAt: now.toISOString(),
     endedAt: null,
     resumedAt: [],
@@ -186,6 +189,11 @@ function shownFolder(directory: string): string {
 /** What continues a run. */
 export function resumeCommand(command: string, directory: string): string {
   return `sdq ${command} --resume ${shownFolder(directory)}`;
+}
+
+/** What begins a new run with the settings of another; changes follow as `--set`. */
+export function fromCommand(command: string, directory: string): string {
+  return `sdq ${command} --from ${shownFolder(directory)}`;
 }
 
 /** What sends a run's trackers the rest. */
@@ -224,7 +232,7 @@ export function resumeRun(
       });
     }
     const resumedAt = [...record.resumedAt, now.toISOString()];
-    return {...record, status: 'running', exitCode: null, endedAt: null, resumedAt};
+    return {...record, status: 'running', exitCode: null, error: null, endedAt: null, resumedAt};
   };
   resumed(); // Without a lock, for the errors: a folder that is read only has no lock.
   return open(directory, resumed, notice);
@@ -284,13 +292,13 @@ function open(directory: string, begin: () => RunRecord, notice: (message: strin
       write();
     },
     path: (...parts) => path.join(directory, ...parts),
-    end(status, exitCode) {
+    end(status, exitCode, error = null) {
       if (ended) return;
       ended = true;
       try {
-        journal.log('end', {status, exitCode});
+        journal.log('end', {status, exitCode, ...(error === null ? {} : {error})});
         journal.close();
-        record = {...record, status, exitCode, endedAt: new Date().toISOString()};
+        record = {...record, status, exitCode, error, endedAt: new Date().toISOString()};
         write();
       } finally {
         lock.release();
@@ -373,6 +381,7 @@ const recordChecks: Readonly<Record<Exclude<keyof RunRecord, 'git' | 'exitCode'>
   uid: isText,
   command: (value) => ['run', 'search', 'train', 'pretrain'].includes(value as string),
   status: (value) => ['running', 'finished', 'failed', 'interrupted'].includes(value as string),
+  error: (value) => value === null || (isMapping(value) && isText(value['code']) && isText(value['message'])),
   startedAt: isText,
   endedAt: isOptionalText,
   resumedAt: (value) => Array.isArray(value) && value.every(isText),
@@ -395,7 +404,7 @@ function readRun(directory: string): RunRecord {
     const parsed = JSON.parse(text) as unknown;
     if (!isMapping(parsed)) throw new Error('not a mapping');
     // Records of before 2026-11-24 have no uid, of before 2026-11-28 no output.
-    record = {uid: parsed['id'], output: null, ...parsed} as unknown as RunRecord;
+    record = {uid: parsed['id'], output: null, error: null, ...parsed} as unknown as RunRecord;
   } catch (error) {
     throw new SdqError(`${file} is not the record of a run: found ${JSON.stringify(text.slice(0, 40))}.`, {
       code: 'run-record-broken',

@@ -224,7 +224,7 @@ async function notFinite(loss: number, state: LoopState, parameters: readonly Tr
     break;
   }
   return new SdqError(
-    `The loss is ${loss} at step ${state.step} (epoch ${state.epoch}, batch ${state.batch}): ${place}.`,
+    `The loss is ${loss} at step ${state.step + 1} (epoch ${state.epoch + 1}, batch ${state.batch + 1}): ${place}.`,
     {
       code: 'loss-not-finite',
       exit: ExitCode.targetNotReached,

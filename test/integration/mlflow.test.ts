@@ -207,7 +207,7 @@ describeWith('mlflow')('a real MLflow server', () => {
 
   test('is told of a run that failed', async () => {
     const cwd = job(folder, 'failed', {
-      search: {...smallJob.search, target: {meanWeightBits: 4}, epochs: 1, dualRate: 0.001, dbp: {learningRate: 0.001}},
+      train: {epochs: 1, optimizer: {learningRate: 1e30}},
     });
     const {exitCode} = await sdq(['run', '--json'], {cwd, env: env()});
     expect(exitCode).toBe(5);

@@ -3,6 +3,7 @@ import path from 'node:path';
 import {Args, Flags} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
+import {outputPath} from '../../cli/output.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import {listed, matchWeights} from '../../graph/weights.ts';
 import {readModelFile, writeModelFile} from '../../phases/model-file.ts';
@@ -27,16 +28,19 @@ export default class ModelImport extends SdqCommand {
   static override args = {file: Args.string({description: 'A safetensors or ONNX file.', required: true})};
   static override flags = {
     model: Flags.string({summary: 'Name of the model.', helpValue: 'NAME', required: true}),
-    output: Flags.string({summary: 'Where to write; by default MODEL.safetensors.', helpValue: 'FILE'}),
+    output: Flags.string({
+      summary: 'Where to write; by default MODEL.safetensors, if there is none.',
+      helpValue: 'FILE',
+    }),
   };
 
   async run(): Promise<Imported> {
     const {args, flags} = await this.parse(ModelImport);
+    const output = outputPath(flags.output, `${flags.model}.safetensors`);
     const {config, registry} = await this.settings({kinds: ['model', 'dataset']});
     const graph = await modelGraph(config, registry, flags.model, (message) => this.notice(message));
     const file = path.resolve(args.file);
     const {weights, missing, unexpected} = matchWeights(graph, readModelFile(file), file);
-    const output = path.resolve(flags.output ?? `${flags.model}.safetensors`);
     const result = {checkpoint: missing.length === 0 ? output : null, matched: weights.size, missing, unexpected};
     if (missing.length > 0) {
       this.checkFailed(

@@ -1,6 +1,6 @@
 import {SdqCommand} from '../../cli/base-command.ts';
 import {table} from '../../cli/table.ts';
-import {summarise, type RunSummary} from '../../phases/run-summary.ts';
+import {localTime, shownSeconds, summarise, type RunSummary} from '../../phases/run-summary.ts';
 import {listRuns} from '../../runs/run-directory.ts';
 
 export default class RunsList extends SdqCommand {
@@ -22,18 +22,22 @@ export default class RunsList extends SdqCommand {
       this.log(
         table(
           [
-            {head: 'run'},
-            {head: 'status'},
-            {head: 'model'},
-            {head: 'data'},
+            {head: 'run', keep: true},
+            {head: 'status', keep: true},
+            {head: 'model', optional: true},
+            {head: 'data', optional: true},
+            {head: 'started', keep: true, optional: true},
+            {head: 'took', align: 'right', optional: true},
             {head: 'W bits', align: 'right'},
             {head: 'accuracy %', align: 'right'},
           ],
-          runs.map(({id, status, model, data, meanWeightBits, accuracy}) => [
+          runs.map(({id, status, model, data, startedAt, seconds, meanWeightBits, accuracy}) => [
             id,
             status,
             model,
             data,
+            localTime(startedAt),
+            seconds === null ? null : shownSeconds(seconds),
             meanWeightBits?.toFixed(2) ?? null,
             percent(accuracy),
           ]),

@@ -1,7 +1,7 @@
 import {SdqCommand} from '../../cli/base-command.ts';
 import {runArg} from '../../cli/run-arg.ts';
 import {table} from '../../cli/table.ts';
-import {lastMetrics} from '../../phases/run-summary.ts';
+import {durationOf, lastMetrics, localTime} from '../../phases/run-summary.ts';
 import {findRun, type RunRecord} from '../../runs/run-directory.ts';
 
 export default class RunsShow extends SdqCommand {
@@ -19,22 +19,40 @@ export default class RunsShow extends SdqCommand {
     const rows: [string, string][] = [
       ['run', run.id],
       ['status', run.exitCode === null ? run.status : `${run.status} (exit code ${run.exitCode})`],
-      ['started', run.startedAt],
-      ['ended', run.endedAt ?? '-'],
-      ['resumed', run.resumedAt.join(', ') || 'never'],
+      ...(run.error === null ? [] : [['why', run.error.message] as [string, string]]),
+      ['started', localTime(run.startedAt)],
+      ['ended', run.endedAt === null ? '-' : `${localTime(run.endedAt)}, after ${durationOf(run) ?? '-'}`],
+      ['resumed', run.resumedAt.map(localTime).join(', ') || 'never'],
       ['engine', run.engine === null ? '-' : `${run.engine.name}: ${run.engine.device}`],
       ['git commit', run.git === null ? '-' : `${run.git.commit}${run.git.dirty ? ' with changes' : ''}`],
       ['folder', directory],
     ];
     for (const [phase, result] of Object.entries(run.results)) {
-      for (const [key, value] of Object.entries(result as object)) rows.push([`${phase}.${key}`, render(value)]);
+      for (const [key, value] of leaves(result as object)) rows.push([`${phase}.${key}`, render(value)]);
     }
     for (const [name, value] of Object.entries(metrics)) {
       if (!name.startsWith('dbp/')) rows.push([name, render(value)]);
     }
-    this.log(table([{head: 'what'}, {head: 'value', wrap: true}], rows));
+    this.log(
+      table(
+        [
+          {head: 'what', keep: true},
+          {head: 'value', wrap: true},
+        ],
+        rows,
+      ),
+    );
     return {run, directory, metrics};
   }
+}
+
+/** Values in mappings by their dotted path; a list is a value. */
+function leaves(value: object): [string, unknown][] {
+  return Object.entries(value).flatMap(([key, child]: [string, unknown]) =>
+    typeof child === 'object' && child !== null && !Array.isArray(child)
+      ? leaves(child).map(([inner, leaf]): [string, unknown] => [`${key}.${inner}`, leaf])
+      : [[key, child] as [string, unknown]],
+  );
 }
 
 function render(value: unknown): string {

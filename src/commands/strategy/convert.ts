@@ -3,6 +3,7 @@ import path from 'node:path';
 import {Args, Flags} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
+import {outputPath} from '../../cli/output.ts';
 import {strategyLine} from '../../cli/strategy-view.ts';
 import {table} from '../../cli/table.ts';
 import {writeFileAtomic} from '../../files.ts';
@@ -50,7 +51,7 @@ With --from the file is another tool's: the network is the config's model, and b
     }),
     format: Flags.string({summary: 'Format to write.', options: ['sdq', ...named('print')], default: 'sdq'}),
     checkpoint: Flags.file({summary: 'The trained network, whose scales aimet writes.', helpValue: 'FILE'}),
-    output: Flags.file({summary: 'Where to write it; next to FILE by default.', helpValue: 'FILE'}),
+    output: Flags.file({summary: 'Where to write it; by default next to FILE, if there is none.', helpValue: 'FILE'}),
   };
 
   async run(): Promise<Conversion> {
@@ -65,7 +66,7 @@ With --from the file is another tool's: the network is the config's model, and b
       (message) => this.notice(message),
     );
     const {dir, name} = path.parse(path.resolve(args.file));
-    const file = path.resolve(flags.output ?? path.join(dir, `${name}.${extension}`));
+    const file = outputPath(flags.output, path.join(dir, `${name}.${extension}`));
     writeFileAtomic(file, text);
     const {strategy, ...shown} = result;
     const {moves, before, after, quantizer, notes} = shown;

@@ -1,8 +1,7 @@
-import path from 'node:path';
-
 import {Flags} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
+import {outputPath} from '../../cli/output.ts';
 import {showStrategy} from '../../cli/strategy-view.ts';
 import {writeFileAtomic} from '../../files.ts';
 import {graphDigest} from '../../graph/digest.ts';
@@ -29,11 +28,15 @@ export default class StrategyCreate extends SdqCommand {
       multiple: true,
     }),
     'weight-bits': Flags.integer({summary: 'Bits of the weights, 1 to 8.', min: 1, max: 8, required: true}),
-    output: Flags.string({summary: 'Where to write it.', helpValue: 'FILE', default: 'strategy.json'}),
+    output: Flags.string({
+      summary: 'Where to write it; by default strategy.json, if there is none.',
+      helpValue: 'FILE',
+    }),
   };
 
   async run(): Promise<{path: string; strategy: Strategy}> {
     const {flags} = await this.parse(StrategyCreate);
+    const file = outputPath(flags.output, 'strategy.json');
     const {config, registry} = await this.settings({
       require: ['model'],
       kinds: ['model', 'dataset', 'weight-quantizer'],
@@ -55,7 +58,6 @@ export default class StrategyCreate extends SdqCommand {
     });
     const refusal = hardwareError(undefined, violationsOf(strategy, profiles, registry, graph));
     if (refusal !== undefined) throw refusal;
-    const file = path.resolve(flags.output);
     writeFileAtomic(file, `${JSON.stringify(strategy, null, 2)}\n`);
     this.log(`${showStrategy(strategy)}\n${file}`);
     return {path: file, strategy};

@@ -41,6 +41,16 @@ test('anything else is a bug, says where it should be reported and shows no stac
   expect(text).not.toMatch(/\n\s+at /);
 });
 
+test('who stops a command reads no error', () => {
+  const error = new SdqError('Stopped by SIGINT after step 3.', {code: 'interrupted', exit: ExitCode.interrupted});
+  expect(renderError(error)).toBe('Stopped by SIGINT after step 3.\n  [interrupted]\n');
+});
+
+test('a tab of a file is shown as one', () => {
+  const error = new SdqError('a.yaml: found "a\tb".', {code: 'x', exit: ExitCode.invalidInput});
+  expect(renderError(error)).toContain('found "a\tb".');
+});
+
 test('what a message quotes of a file cannot steer the terminal', () => {
   const error = new SdqError('a.json is not JSON: found "\u001b[2J\u0007".', {
     code: 'x',

@@ -30,11 +30,64 @@ test('silent means nothing at all', () => {
   expect(text()).toBe('');
 });
 
+test('the time left is of the whole phase: it is not begun anew with an epoch, and unknown before there is a speed', async () => {
+  const {stream, text} = recorded(true);
+  let ms = 0;
+  const progress = createProgress(stream, {silent: false, now: () => ms});
+  progress.update('search, epoch 1/4', 1, 400);
+  progress.update('search, epoch 1/4', 2, 400);
+  expect(text()).not.toContain('ETA');
+  for (let step = 3; step <= 101; step++) {
+    ms += 1000;
+    progress.update(`search, epoch ${Math.ceil(step / 100)}/4`, step, 400, `step ${step}`);
+    // Draws at most ten times a second.
+    if (step >= 100) await new Promise((resolve) => setTimeout(resolve, 120));
+  }
+  progress.update('search, epoch 2/4', 102, 400, 'the last');
+  progress.stop();
+  expect(text()).not.toContain('ETA 0s');
+  // 99 s for the 99 steps after the second one.
+  expect(text()).toContain('search, epoch 2/4 [=');
+  expect(text()).toMatch(/ETA 4m5\ds, step 101/);
+});
+
+test('the time of a job is that of all its phases', async () => {
+  const {stream, text} = recorded(true);
+  let ms = 0;
+  const progress = createProgress(stream, {silent: false, now: () => ms});
+  progress.plan([
+    {name: 'pretrain', steps: 100},
+    {name: 'search', steps: 200},
+    {name: 'train', steps: 50},
+  ]);
+  progress.update('search, epoch 1/2', 0, 200);
+  ms = 150_000;
+  await new Promise((resolve) => setTimeout(resolve, 120));
+  progress.update('search, epoch 1/2', 100, 200, 'loss 1');
+  progress.stop();
+  // 100 more steps of 1.5 s, and 50 that take 2 / 1.5 as long.
+  expect(text()).toContain('ETA 2m30s (all about 4m10s), loss 1');
+});
+
+test('60 columns have room for the figures', async () => {
+  const {stream, text} = recorded(true);
+  Object.assign(stream, {columns: 60});
+  let ms = 0;
+  const progress = createProgress(stream, {silent: false, now: () => ms});
+  progress.update('pretrain, epoch 1/6', 1, 600, 'loss 1.120, 812 images/s');
+  ms = 10_000;
+  await new Promise((resolve) => setTimeout(resolve, 120));
+  progress.update('pretrain, epoch 1/6', 11, 600, 'loss 1.120, 812 images/s');
+  progress.stop();
+  expect(text()).toContain('pretrain, epoch 1/6 1% ETA 9m49s, loss 1.120, 812 images/s');
+});
+
 test('a bar draws from a loop that lets no timer run, and a line goes before it', async () => {
   const {stream, text} = recorded(true);
   const progress = createProgress(stream, {silent: false});
   const end = performance.now() + 700;
-  for (let step = 0; performance.now() < end; step++) progress.update('search, epoch 1/2', step, 1e9, 'loss 0.43');
+  for (let step = 0; performance.now() < end; step++)
+    progress.update('search, epoch 1/2', step, 1e9, `loss 0.43, step ${step}`);
   const drawn = text().match(/search, epoch 1\/2 \[/g) ?? [];
   progress.line('search, epoch 1/2: loss 0.5');
   progress.stop();

@@ -49,6 +49,26 @@ describe('table', () => {
   });
 });
 
+test('at 60 columns ids are whole, and columns that matter less are left out', () => {
+  const id = '20261129-235746-run-1a2b';
+  const text = table(
+    [
+      {head: 'run', keep: true},
+      {head: 'status', keep: true},
+      {head: 'model', optional: true},
+      {head: 'started', keep: true, optional: true},
+      {head: 'W bits', align: 'right'},
+      {head: 'accuracy %', align: 'right'},
+    ],
+    [[id, 'interrupted', 'mobilenet-v2', '2026-11-29 23:57', '7.04', '100.00']],
+    60,
+  );
+  for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(60);
+  expect(text).toContain(id);
+  expect(text).toContain('interrupted');
+  expect(text).not.toContain('started');
+});
+
 describe('bars of bits', () => {
   test('are as long as their values, the largest the longest', () => {
     const lines = bitBars(

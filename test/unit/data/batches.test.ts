@@ -122,7 +122,9 @@ describe('openBatches', () => {
   });
 
   test('an epoch without a batch, or arrays that do not fit the shape, are SdqErrors', () => {
-    expect(() => open({batchSize: 19})).toThrow('data.batchSize is 19, but made has only 18 train images.');
+    expect(() => open({batchSize: 19})).toThrow(
+      'made has only 18 train images (23, of which 5 are held out for validation).',
+    );
     expect(() => open({}, {...dataset, height: 4})).toThrow(
       'The data set made has 23 train labels, which needs 1380 bytes of 4 × 5 × 3 images; it has 1035.',
     );

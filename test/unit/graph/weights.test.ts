@@ -2,6 +2,7 @@ import {existsSync, readFileSync} from 'node:fs';
 
 import {describe, expect, test} from '@jest/globals';
 
+import type {SdqError} from '../../../src/errors.ts';
 import {graphBuilder} from '../../../src/graph/builder.ts';
 import type {Array32, Graph} from '../../../src/graph/graph.ts';
 import {initialWeights} from '../../../src/graph/initialize.ts';
@@ -22,6 +23,28 @@ function saved(graph: Graph, rename: (name: string) => string = (name) => name):
 }
 
 const match = (graph: Graph, tensors: Tensors) => matchWeights(graph, {tensors}, 'w.safetensors');
+
+test('weights for other classes: the error says so', () => {
+  const model = models.find(({name}) => name === 'resnet20')!;
+  const own = model.build({...model.defaults, classes: 3}, {});
+  const found = saved(build('resnet20'));
+  let error: SdqError | undefined;
+  try {
+    match(own, found);
+  } catch (thrown) {
+    error = thrown as SdqError;
+  }
+  expect(error?.message).toContain('it must be [3');
+  expect(error?.suggestions.join()).toContain('a network with other classes: 10 in place of 3');
+  // A wrong layer elsewhere is no matter of classes.
+  const first = found.get('conv1.weight')!;
+  found.set('conv1.weight', {...first, shape: [1, ...first.shape]});
+  try {
+    match(own, found);
+  } catch (thrown) {
+    expect((thrown as SdqError).suggestions).toEqual([]);
+  }
+});
 
 describe('matchWeights', () => {
   const graph = build('resnet20', {shortcut: 'B'});

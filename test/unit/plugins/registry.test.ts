@@ -8,5 +8,5 @@ test('after a hook that throws, the next definition is not credited to its packa
   const [definition] = models;
   await expect(registry.from('bad-plugin', () => Promise.reject(new Error('no luck')))).rejects.toThrow('no luck');
   registry.add(definition!);
-  expect(registry.additions.at(-1)?.source).toBe('sdq');
+  expect(registry.source('model', definition!.name)).toBe('sdq');
 });

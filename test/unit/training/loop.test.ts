@@ -177,7 +177,7 @@ describe('a loss that is not finite', () => {
     const step: LoopOptions['step'] = ({state}) => Promise.resolve({loss: state.step === 4 ? loss : 1});
     await expect(runLoop(options({parameters, step}))).rejects.toMatchObject({
       code: 'loss-not-finite',
-      message: expect.stringMatching(/step 4 \(epoch 1, batch 1\): "fc.bias" .* index 1/) as unknown,
+      message: expect.stringMatching(/step 5 \(epoch 2, batch 2\): "fc.bias" .* index 1/) as unknown,
       suggestions: [expect.stringContaining('learningRate')],
     });
   });

@@ -91,6 +91,7 @@ export const wasmEngine: EngineDefinition = {
       name: 'wasm',
       device: describe(options, relaxedSimd),
       threads: backend.threads,
+      limitBytes: backend.limitBytes,
       memory: () => backend.usage(),
       dispose: () =>
         (disposed ??= (async () => {

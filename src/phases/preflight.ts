@@ -1,0 +1,122 @@
+/** What will not work is said before a run has a folder or an epoch is trained: data, batch, weights, memory, steps against target. */
+import {epochBatches} from '../data/batches.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import type {Graph} from '../graph/graph.ts';
+import {layerTable} from '../graph/layer-table.ts';
+import {mayReach, stepsToReach} from '../sdq/reach.ts';
+import {hardwareError, violationsOf} from './hardware-check.ts';
+import {readProfiles} from './hardware-file.ts';
+import {checkPareto} from './search.ts';
+import {searchProblem} from './search-problem.ts';
+import {buildGraph, readWeights, type Session} from './session.ts';
+import {readStrategy} from './strategy-file.ts';
+import {checkTeacher, matchModel} from './train.ts';
+
+/**
+ * @param command whose run begins
+ * @throws SdqError (exit 3, 4, 5 or 6) for the first thing that will not work
+ */
+export function preflight(session: Session, command: 'pretrain' | 'search' | 'train' | 'run'): void {
+  const {config, dataset} = session;
+  if (dataset.classes.length < 2) {
+    throw new SdqError(`${dataset.name} has ${dataset.classes.length} class; a classifier needs 2 at least.`, {
+      code: 'too-few-classes',
+      exit: ExitCode.invalidInput,
+    });
+  }
+  const batches = epochBatches(dataset, config.data);
+  const graph = buildGraph(session, config.model);
+  checkMemory(session, graph);
+  if (command !== 'train' && config.model.weights !== undefined) readWeights(graph, config.model.weights);
+  if (command === 'run' || command === 'train') checkTeacher(session);
+  if (command === 'search' || command === 'run') checkSearch(session, command, graph, batches);
+}
+
+/** @throws SdqError for candidates, pins, budgets or hardware that do not fit, and for steps that cannot reach the targets */
+function checkSearch(session: Session, command: string, graph: Graph, batches: number): void {
+  const {config, registry, reporter} = session;
+  checkPareto(config);
+  const {epochs} = config.search;
+  const {problem, targets} = searchProblem(config, registry, graph, epochs * batches);
+  if (mayReach(problem)) return;
+  const needed = epochsToReach(session, graph, batches);
+  const names = Object.entries(targets).map(([name, value]) => `${name} ${value}`);
+  const message =
+    `The search has ${epochs * batches} steps (search.epochs ${epochs} of ${batches} batches): ` +
+    `too few to come down to ${names.join(', ')}.`;
+  const flags = needed === undefined ? '--set search.dualRate=2' : `--set search.epochs=${needed}`;
+  // A search by itself costs no more than it has epochs; a run would train in full precision first.
+  if (command === 'search' || config.model.weights !== undefined) {
+    reporter.line(`${message} It will end above its target. With enough: ${flags}.`);
+    return;
+  }
+  throw new SdqError(message, {
+    code: 'search-too-short',
+    exit: ExitCode.targetNotReached,
+    suggestions: [
+      `sdq ${command} ${flags}`,
+      'Or raise search.target, or make data.batchSize smaller: an epoch has more steps.',
+    ],
+  });
+}
+
+/** `search.epochs` with which the search should reach its targets; undefined where no number of epochs does. */
+export function epochsToReach({config, registry}: Session, graph: Graph, batches: number): number | undefined {
+  const {problem} = searchProblem(config, registry, graph, config.search.epochs * batches);
+  const steps = stepsToReach(problem);
+  return steps === undefined ? undefined : Math.ceil(steps / batches);
+}
+
+/**
+ * That a strategy is about this network, and that the file's weights fit it. The errors name the user's own files.
+ * @throws SdqError (exit 3 or 4)
+ */
+export function checkTrain(session: Session, strategyFile: string, weights: string): void {
+  const {config, registry} = session;
+  const graph = buildGraph(session, config.model);
+  const strategy = readStrategy(strategyFile);
+  if (strategy.model.name !== config.model.name) {
+    throw new SdqError(
+      `${strategyFile} is a strategy for ${strategy.model.name}; the config's model is ${config.model.name}.`,
+      {
+        code: 'strategy-of-other-model',
+        exit: ExitCode.invalidInput,
+        suggestions: [`--set model.name=${strategy.model.name}`, 'Or search a strategy for this model: sdq search'],
+      },
+    );
+  }
+  matchModel(session, {graph, layers: layerTable(graph).layers}, strategy, strategyFile);
+  const refusal = hardwareError(strategyFile, violationsOf(strategy, readProfiles(config.hardware), registry, graph));
+  if (refusal !== undefined) throw refusal;
+  readWeights(graph, weights);
+}
+
+const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(0);
+
+/**
+ * A training step keeps the images and the input of every layer until the gradients of the weights are computed, and three
+ * values a parameter (weight, gradient, momentum): less than that is no use.
+ * @throws SdqError (exit 6) where this alone is more than the engine may use
+ */
+function checkMemory({config, engine}: Session, graph: Graph): void {
+  if (engine.limitBytes === undefined) return;
+  const inputs = new Map(layerTable(graph).layers.map(({inputValue, inputShape}) => [inputValue, inputShape]));
+  inputs.set(graph.input.name, graph.input.shape);
+  const size = (shape: readonly number[]): number => 4 * shape.reduce((product, length) => product * length, 1);
+  const perImage = [...inputs.values()].reduce((sum, shape) => sum + size(shape), 0);
+  const fixed = 3 * graph.parameters.reduce((sum, {shape}) => sum + size(shape), 0);
+  const needed = fixed + config.data.batchSize * perImage;
+  if (needed <= engine.limitBytes) return;
+  const most = Math.floor((engine.limitBytes - fixed) / perImage);
+  throw new SdqError(
+    `A training step of ${config.data.batchSize} images needs ${mebibytes(needed)} MiB at least; the ${engine.name} engine has ${mebibytes(engine.limitBytes)} MiB.`,
+    {
+      code: 'engine-out-of-memory',
+      exit: ExitCode.notAvailable,
+      suggestions:
+        most >= 1
+          ? [`Use a smaller batch, well below ${most + 1}: --set data.batchSize=${Math.max(1, Math.floor(most / 2))}.`]
+          : ['One image is too much: use smaller images (e.g. data.options.size of image-folder) or a smaller model.'],
+    },
+  );
+}

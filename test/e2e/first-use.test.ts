@@ -1,0 +1,215 @@
+/** What a newcomer types in the first hour, and what sdq answers. */
+import {existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {beforeAll, describe, expect, test} from '@jest/globals';
+
+import {readJournal} from '../../src/runs/journal.ts';
+import {failure, writeSmallJob} from '../helpers/failures.ts';
+import {sdq} from '../helpers/sdq.ts';
+import {temporaryFolder} from '../helpers/temporary-folder.ts';
+
+const base = temporaryFolder();
+const cwd = path.join(base, 'job');
+
+beforeAll(() => writeSmallJob(cwd));
+
+describe('short flags', () => {
+  test.each([['-h'], ['search', '-h'], ['runs', '-h'], ['runs', 'list', '-h']])(
+    '%j %j is the help',
+    async (...args) => {
+      const {exitCode, stdout} = await sdq(args, {cwd});
+      expect({exitCode, stdout}).toEqual({exitCode: 0, stdout: expect.stringContaining('USAGE')});
+    },
+  );
+
+  test.each([['-v'], ['version'], ['--version']])('%s is the version', async (arg) => {
+    const {exitCode, stdout} = await sdq([arg], {cwd});
+    expect({exitCode, stdout}).toEqual({exitCode: 0, stdout: expect.stringMatching(/^sdq\/\d/)});
+  });
+
+  test('help about a command that is not there', async () => {
+    expect(await failure(['serch', '-h'], cwd, 2)).toContain(
+      'There is no command "sdq serch". → Did you mean "search"?',
+    );
+  });
+});
+
+describe('what was meant', () => {
+  test.each([
+    [['search', '--epochs', '3'], '→ Settings are given by --set: --set search.epochs=3.'],
+    [['train', '--lr=0.1'], '→ Settings are given by --set: --set train.optimizer.learningRate=0.1.'],
+    [['search', 'epochs=3'], '→ Settings are given by --set: --set search.epochs=3.'],
+    [
+      ['search', '--set', 'search.target={meanWeightBits:', '3}'],
+      "→ Quote a value that has spaces: --set 'search.target={meanWeightBits: 3}'.",
+    ],
+    [['run', '--resume', 'latest', '--set', 'search.epochs=40'], '--from RUN in place of --resume'],
+    [['srch', '--set', 'a=1'], 'There is no command "sdq srch". → Did you mean "search"?'],
+    [['runs', 'dleete', 'x'], 'There is no command "sdq runs dleete". → "sdq runs" has: '],
+    [['evaluate'], 'Missing required flag --checkpoint'],
+    [['runs', 'compare', 'latest'], 'Missing argument B: The other run.'],
+    [['model', 'show'], 'Missing argument MODEL: '],
+  ])('%j', async (args, message) => {
+    expect(await failure(args, cwd, 2)).toContain(message);
+  });
+
+  test('the format of an export', async () => {
+    const args = ['export', '--checkpoint', 'x.safetensors', '--format', 'onnx'];
+    expect(await failure(args, cwd, 3)).toContain('Did you mean "onnx-qdq" or "onnx-qdq-int2"?');
+  });
+});
+
+test('a file of a default name is not overwritten; one that is named is', async () => {
+  const folder = path.join(base, 'output');
+  mkdirSync(folder);
+  const create = [
+    'strategy',
+    'create',
+    '--weight-bits',
+    '4',
+    '--set',
+    'model.name=cnn-small',
+    '--set',
+    'data.name=mnist',
+  ];
+  expect(await sdq(create, {cwd: folder})).toMatchObject({exitCode: 0});
+  writeFileSync(path.join(folder, 'strategy.json'), 'mine');
+  expect(await failure(create, folder, 3)).toContain('strategy.json is already there; it is not overwritten.');
+  expect(readFileSync(path.join(folder, 'strategy.json'), 'utf8')).toBe('mine');
+  expect(await sdq([...create, '--output', 'strategy.json'], {cwd: folder})).toMatchObject({exitCode: 0});
+  expect(readFileSync(path.join(folder, 'strategy.json'), 'utf8')).toContain('cnn-small');
+
+  writeFileSync(path.join(folder, 'cnn-small.safetensors'), 'mine');
+  const imported = ['model', 'import', 'absent.safetensors', '--model', 'cnn-small', '--set', 'data.name=mnist'];
+  expect(await failure(imported, folder, 3)).toContain('cnn-small.safetensors is already there');
+});
+
+/** Runs of a folder. */
+const runsOf = (folder: string): string[] => {
+  const root = path.join(folder, '.sdq/runs');
+  return existsSync(root) ? readdirSync(root) : [];
+};
+
+/** Few steps at the default rates. */
+const slow = ['--set', 'search.dualRate=0.5', '--set', 'search.dbp.learningRate=0.1'];
+
+describe('what will not work is said before there is a folder', () => {
+  const folder = path.join(base, 'preflight');
+  beforeAll(() => writeSmallJob(folder));
+
+  test.each([
+    [
+      ['run', ...slow],
+      5,
+      'The search has 12 steps (search.epochs 2 of 6 batches): too few to come down to meanWeightBits 4.5.',
+    ],
+    [['run', '--set', 'data.validation=500'], 3, '→ A share fits any number of images: --set data.validation=0.15.'],
+    [
+      ['run', '--set', 'data.batchSize=100'],
+      3,
+      'only 96 train images (128, of which 32 are held out for validation). → --set data.batchSize=32',
+    ],
+    [['run', '--set', 'data.directory=absent'], 6, 'sdq data fetch mnist'],
+    [['pretrain', '--set', 'data.name=cifar10', '--set', 'data.directory=images'], 6, 'sdq data fetch cifar10'],
+    [['train'], 2, '--strategy FILE is missing'],
+    [['train', '--strategy', 'nothere.json'], 3, 'nothere.json: no such file'],
+  ] as const)('%j', async (args, exit, message) => {
+    const error = await failure(args, folder, exit);
+    expect(error).toContain(message);
+    expect(error).not.toContain('pretrain, epoch');
+    expect(runsOf(folder)).toEqual([]);
+  });
+
+  test('a share of the images for validation', async () => {
+    const set = ['--set', 'data.validation=0.25', '--set', 'pretrain.epochs=1', '--quiet'];
+    expect(await sdq(['pretrain', ...set], {cwd: folder})).toMatchObject({exitCode: 0});
+  });
+});
+
+describe('a search that ends above its target', () => {
+  const folder = path.join(base, 'missed');
+  let failed: {exitCode: number | null; stdout: string; stderr: string};
+  beforeAll(async () => {
+    writeSmallJob(folder);
+    expect(await sdq(['pretrain', '--output', 'fp.safetensors', '--quiet'], {cwd: folder})).toMatchObject({
+      exitCode: 0,
+    });
+    failed = await sdq(['run', '--set', 'model.weights=fp.safetensors', ...slow], {cwd: folder});
+  }, 120_000);
+
+  test('is warned of, and ends with the error below the chart', () => {
+    expect(failed).toMatchObject({exitCode: 5});
+    expect(failed.stderr).toMatch(
+      /too few to come down to meanWeightBits 4.5. It will end above its target. With enough: --set search.epochs=\d+/,
+    );
+    expect(failed.stderr.trimEnd().split('\n').slice(-4).join('\n')).toMatch(
+      /^Error: The search ended at .* mean weight bits, .* above the target of 4.5.\n {2}→ Search longer: sdq run --from \S+ --set search.epochs=\d+\n/,
+    );
+  });
+
+  test('the reason is kept: in run.json, the journal, runs show and the report; its accuracy is not that of the bits', async () => {
+    const show = await sdq(['runs', 'show', 'latest', '--json'], {cwd: folder});
+    const {run, directory} = JSON.parse(show.stdout) as {run: {error: unknown}; directory: string};
+    const error = {code: 'target-not-reached', message: expect.stringContaining('above the target of 4.5')};
+    expect(run.error).toEqual(error);
+    expect([...readJournal(path.join(directory, 'events.jsonl'))].find(({kind}) => kind === 'end')?.data).toMatchObject(
+      {
+        error,
+      },
+    );
+    expect((await sdq(['runs', 'show'], {cwd: folder})).stdout).toMatch(/why +The search ended at/);
+    expect(readFileSync(path.join(directory, 'report.html'), 'utf8')).toContain('above the target of 4.5');
+    const list = await sdq(['runs', 'list', '--json'], {cwd: folder});
+    const [, last] = (JSON.parse(list.stdout) as {runs: {accuracy: number | null; error: unknown}[]}).runs;
+    expect(last).toMatchObject({accuracy: null, error});
+  });
+
+  test('and the command that it names reaches the target', async () => {
+    const [, args] = /Search longer: sdq (.*)/.exec(failed.stderr)!;
+    const longer = await sdq([...args!.split(' '), '--set', 'train.epochs=1'], {cwd: folder});
+    expect({exitCode: longer.exitCode, stderr: longer.stderr.slice(-500)}).toMatchObject({exitCode: 0});
+  }, 120_000);
+
+  test('a checkpoint in a run folder brings its settings along', async () => {
+    const checkpoint = path.join(folder, '.sdq/runs', runsOf(folder)[0]!, 'full-precision.safetensors');
+    const elsewhere = path.join(base, 'elsewhere');
+    mkdirSync(elsewhere);
+    const {exitCode, stdout} = await sdq(['evaluate', '--checkpoint', checkpoint], {cwd: elsewhere});
+    expect({exitCode, stdout}).toEqual({exitCode: 0, stdout: expect.stringContaining('cnn-small on mnist (test)')});
+  });
+
+  test('a strategy of another model', async () => {
+    const create = [
+      'strategy',
+      'create',
+      '--weight-bits',
+      '4',
+      '--set',
+      'model.name=resnet20',
+      '--set',
+      'data.name=cifar10',
+    ];
+    expect(await sdq([...create, '--output', 'other.json'], {cwd: folder})).toMatchObject({exitCode: 0});
+    const before = runsOf(folder);
+    const error = await failure(['train', '--strategy', 'other.json', '--checkpoint', 'fp.safetensors'], folder, 3);
+    expect(error).toContain("other.json is a strategy for resnet20; the config's model is cnn-small.");
+    const weights = await failure(
+      ['search', '--set', 'model.weights=fp.safetensors', '--set', 'model.name=resnet20'],
+      folder,
+      3,
+    );
+    expect(weights).toContain('fp.safetensors lacks');
+    expect(runsOf(folder)).toEqual(before);
+  });
+});
+
+test('init names the commands that come next', async () => {
+  const folder = path.join(base, 'init');
+  mkdirSync(folder);
+  const env = {SDQ_DATA_DIR: path.join(folder, 'cache')};
+  const {stdout} = await sdq(['init', '--output', 'my-job/sdq.config.yaml'], {cwd: folder, env});
+  expect(stdout).toMatch(/Next: cd my-job\n +sdq data fetch mnist\n +sdq run\n$/);
+  const other = await sdq(['init', '--template', 'image-folder', '--output', 'own.yaml'], {cwd: folder, env});
+  expect(other.stdout).toMatch(/images\/train\/CLASS.*\n +sdq run --config own.yaml\n$/);
+});

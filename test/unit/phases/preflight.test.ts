@@ -1,0 +1,58 @@
+import {expect, test} from '@jest/globals';
+
+import {SdqError} from '../../../src/errors.ts';
+import {preflight} from '../../../src/phases/preflight.ts';
+import type {Session} from '../../../src/phases/session.ts';
+import {models} from '../../../src/plugins/models/index.ts';
+import {Registry} from '../../../src/plugins/registry.ts';
+import {madeDataset} from '../../helpers/made-dataset.ts';
+
+/** A session of cnn-small on images of 2048 × 2048, which no test could hold: only the shapes are read. */
+function session(batchSize: number, limitBytes: number | undefined, classes = ['a', 'b']): Session {
+  const registry = new Registry(['model']);
+  for (const model of models) registry.add(model);
+  const labels = new Uint16Array(new SharedArrayBuffer(2 * 512));
+  const split = {kind: 'files' as const, paths: new Array<string>(512).fill('x.png'), labels};
+  return {
+    config: {
+      model: {name: 'cnn-small'},
+      data: {name: 'made', batchSize, validation: 0},
+      train: {distillation: {teacher: 'self'}},
+    },
+    registry,
+    dataset: {...madeDataset(1, 1), classes, height: 2048, width: 2048, train: split},
+    engine: {name: 'wasm', limitBytes},
+  } as unknown as Session;
+}
+
+function failure(body: () => void): SdqError {
+  try {
+    body();
+  } catch (error) {
+    if (error instanceof SdqError) return error;
+    throw error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+test('a step that the memory cannot hold is refused before it is tried, with a batch that fits', () => {
+  const error = failure(() => preflight(session(64, 4 * 2 ** 30), 'pretrain'));
+  expect(error.oclif.exit).toBe(6);
+  // The images alone: 64 × 3 × 2048² × 4 bytes = 3072 MiB.
+  const [, needed] = /needs (\d+) MiB at least; the wasm engine has 4096 MiB/.exec(error.message)!;
+  expect(Number(needed)).toBeGreaterThan(3072);
+  const [, batch] = /data\.batchSize=(\d+)/.exec(error.suggestions[0]!)!;
+  expect(() => preflight(session(Number(batch), 4 * 2 ** 30), 'pretrain')).not.toThrow();
+});
+
+test('one image too many for the memory', () => {
+  expect(failure(() => preflight(session(1, 2 ** 20), 'pretrain')).suggestions[0]).toContain('One image is too much');
+});
+
+test('an engine without a limit is not judged', () => {
+  expect(() => preflight(session(512, undefined), 'pretrain')).not.toThrow();
+});
+
+test('one class', () => {
+  expect(failure(() => preflight(session(1, undefined, ['a']), 'pretrain')).message).toContain('has 1 class');
+});

@@ -1,0 +1,54 @@
+import {expect, test} from '@jest/globals';
+
+import {mayReach, stepsToReach} from '../../../src/sdq/reach.ts';
+import {createBudget, type SearchProblem} from '../../../src/sdq/search.ts';
+import {layerCosts, meanWeightBitsOf, searchSpace} from '../../../src/sdq/search-space.ts';
+
+/** The defaults of the config, for three layers of 1000 weights. */
+function problem(steps: number, target: number, change: Partial<SearchProblem> = {}): SearchProblem {
+  const names = ['a', 'b', 'c'];
+  const space = searchSpace(names, {candidates: [1, 2, 3, 4, 5, 6, 7, 8], activationBits: 32, pinned: new Map()});
+  const costs = layerCosts(space, meanWeightBitsOf(names.map((name) => ({name, params: 1000}) as never)));
+  return {
+    forward: 'draw',
+    ...space,
+    budgets: [createBudget('meanWeightBits', target, costs)],
+    steps,
+    seed: 0,
+    dbp: {learningRate: 0.1, thetaInit: 2, betaThreshold: 0.5, tauStart: 1, tauEnd: 0.3},
+    dualRate: 0.5,
+    rampFraction: 0.85,
+    quantizationErrorWeight: 0,
+    ...change,
+  };
+}
+
+// What was seen: 24 and 36 steps ended at W 7.04 for a target of 4, 170 steps at 3.97.
+test.each([
+  [24, 4, false],
+  [36, 4, false],
+  [170, 4, true],
+  [60, 7.5, true],
+  [300, 2, true],
+])('%i steps to W %d: %p', (steps, target, expected) => {
+  expect(mayReach(problem(steps, target))).toBe(expected);
+});
+
+test('the proposed number of steps reaches the target, and is not far above the least that does', () => {
+  const steps = stepsToReach(problem(24, 4))!;
+  expect(mayReach(problem(steps, 4))).toBe(true);
+  expect(mayReach(problem(Math.floor(steps / 2), 4))).toBe(false);
+  expect(steps).toBeLessThan(200);
+});
+
+test('where no number of steps does, none is proposed', () => {
+  expect(
+    stepsToReach(
+      problem(24, 4, {dbp: {learningRate: 1e-6, thetaInit: 2, betaThreshold: 0.5, tauStart: 1, tauEnd: 0.3}}),
+    ),
+  ).toBeUndefined();
+});
+
+test('uniform has nothing to reach', () => {
+  expect(mayReach(problem(1, 2, {forward: 'fixed'}))).toBe(true);
+});
