@@ -3,7 +3,8 @@
  * step 812 of layer 3 is the same whether the run reached it in one go or was resumed a step before. Adding a purpose
  * moves no other draw.
  */
-export type Purpose = 'init' | 'shuffle' | 'augment' | 'gumbel' | 'dropout' | 'split' | 'sweep' | 'bench';
+export type Purpose =
+  'init' | 'shuffle' | 'augment' | 'gumbel' | 'dropout' | 'split' | 'sweep' | 'bench' | 'calibration';
 
 /** Uniform draws in [0, 1) with 32 bits of resolution. */
 export type Uniform = () => number;

@@ -37,8 +37,8 @@ export interface BatchOptions {
   /** Images at the end of the train split that are kept for validation; below 1 their share. */
   readonly validation: number;
   readonly batchSize: number;
-  /** Training shuffles and drops the last partial batch; evaluation goes in order and keeps it. */
-  readonly mode: 'training' | 'evaluation';
+  /** Training shuffles and drops the last partial batch; evaluation goes in order and keeps it; a sample shuffles and keeps it. */
+  readonly mode: 'training' | 'evaluation' | 'sample';
   /** Whether training crops and mirrors as the data set says. */
   readonly augment: boolean;
   readonly normalization: Normalization;
@@ -101,7 +101,7 @@ export function openBatches(
     width: dataset.width,
     channels: dataset.channels,
     batchSize,
-    shuffle: mode === 'training',
+    shuffle: mode !== 'evaluation',
     augmentation: mode === 'training' && options.augment ? dataset.augmentation : undefined,
     normalization: options.normalization,
     seed: options.seed,

@@ -1,9 +1,10 @@
 /** The network of a file of weights, at the bitwidths of a strategy where there is one. */
 import {createNetwork, type Network} from '../graph/network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
+import {calibrateInputs, sampleTrainingInputs} from './calibration.ts';
 import {readModelFile} from './model-file.ts';
-import {calibrateInputs, loadLearnedValues, type Quantization} from './quantized-network.ts';
-import {buildGraph, firstImages, fittingWeights, type Session} from './session.ts';
+import {loadLearnedValues, rangeName, usableLearnedValues, type Quantization} from './quantized-network.ts';
+import {buildGraph, fittingWeights, type Session} from './session.ts';
 import {checkedStrategy, readStrategy} from './strategy-file.ts';
 import {matchModel, quantizeByStrategy} from './train.ts';
 
@@ -17,8 +18,8 @@ export interface OpenCheckpoint {
 
 /**
  * @param checkpoint weights; with a strategy in its metadata when `sdq train` wrote it
- * @param strategyFile quantizes by this one instead; steps and ranges that the checkpoint lacks come from statistics and
- *   from one batch of training images
+ * @param strategyFile quantizes by this one instead. Learned steps and ranges of the checkpoint are used in the layers where both
+ *   strategies have the same bits and quantizer; the others come from the weights' statistics and from a sample of training images
  * @throws SdqError (exit 3) when a file is broken or not of this network
  */
 export async function openCheckpoint(
@@ -27,12 +28,8 @@ export async function openCheckpoint(
   strategyFile: string | undefined,
 ): Promise<OpenCheckpoint> {
   const file = readModelFile(checkpoint);
-  const strategy =
-    strategyFile === undefined
-      ? file.strategy === undefined
-        ? undefined
-        : checkedStrategy(file.strategy, checkpoint)
-      : readStrategy(strategyFile);
+  const own = file.strategy === undefined ? undefined : checkedStrategy(file.strategy, checkpoint);
+  const strategy = strategyFile === undefined ? own : readStrategy(strategyFile);
   const graph = buildGraph(session, session.config.model);
   const network = createNetwork(graph, fittingWeights(graph, file, checkpoint));
   let quantization: Quantization | undefined;
@@ -43,14 +40,13 @@ export async function openCheckpoint(
   try {
     if (strategy !== undefined) {
       matchModel(session, network, strategy, strategyFile ?? checkpoint);
-      const hasSteps = [...file.tensors.keys()].some((name) => name.endsWith('.weight_step'));
-      quantization = await quantizeByStrategy(session, network, strategy, hasSteps && strategyFile === undefined);
-      const missing = loadLearnedValues(quantization, file.tensors);
-      if (missing.length > 0) {
-        const images = await firstImages(session);
-        calibrateInputs(network, quantization.inputs, images);
-        images.dispose();
-      }
+      const learned = usableLearnedValues(file.tensors, own, strategy);
+      const hasSteps = [...learned.keys()].some((name) => name.endsWith('.weight_step'));
+      quantization = await quantizeByStrategy(session, network, strategy, hasSteps);
+      const missing = new Set(loadLearnedValues(quantization, learned));
+      const open = new Map([...quantization.inputs].filter(([layer]) => missing.has(rangeName(layer))));
+      const note = calibrateInputs(open, await sampleTrainingInputs(session, network, open.keys()));
+      if (note !== undefined) session.reporter.line(note);
     }
     return {network, strategy, quantization, dispose};
   } catch (error) {

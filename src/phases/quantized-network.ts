@@ -6,14 +6,13 @@ import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '
 import type {QuantizedLayer} from '../graph/layer-table.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {
-  calibrate,
   createInputQuantizers,
   inputGrid,
-  sampleValues,
   type ActivationQuantizer,
   type InputQuantizer,
 } from '../sdq/activation-quantizer.ts';
 import {createLearnedSteps} from '../sdq/learned-steps.ts';
+import {sameQuantization, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels, quantizeWeights, type WeightQuantizer} from '../sdq/weight-quantizer.ts';
 import type {TrainedParameter} from '../training/optimizers.ts';
 
@@ -111,24 +110,6 @@ export function inputForward(
   };
 }
 
-/** Sets every range from the full-precision inputs of one batch. @param images [N, height, width, channels] */
-export function calibrateInputs(
-  network: Network,
-  inputs: ReadonlyMap<string, InputQuantizer>,
-  images: tf.Tensor,
-): void {
-  if (inputs.size === 0) return;
-  tf.dispose(
-    network.forward(images, {
-      training: false,
-      onActivation: ({name}, x) => {
-        const input = inputs.get(name);
-        if (input !== undefined) calibrate(input, sampleValues(x));
-      },
-    }),
-  );
-}
-
 /** The learned values as arrays for a file. */
 export function learnedValues({parameters}: Pick<Quantization, 'parameters'>): Weights {
   return new Map(
@@ -148,4 +129,22 @@ export function loadLearnedValues({parameters}: Pick<Quantization, 'parameters'>
     else tf.tidy(() => variable.assign(tf.tensor(found.data, variable.shape)));
   }
   return missing;
+}
+
+/**
+ * The learned values of a checkpoint that hold under another strategy: those of layers where both have the same bits and the same
+ * quantizer, as a step or a range is learned for these.
+ * @param own the strategy that the checkpoint was trained with; undefined where it does not say, and no value holds
+ */
+export function usableLearnedValues(tensors: Weights, own: Strategy | undefined, strategy: Strategy): Weights {
+  const {weights, inputs} = sameQuantization(own, strategy);
+  return new Map(
+    [...weights]
+      .map(stepName)
+      .concat([...inputs].map(rangeName))
+      .flatMap((name) => {
+        const values = tensors.get(name);
+        return values === undefined ? [] : [[name, values] as const];
+      }),
+  );
 }

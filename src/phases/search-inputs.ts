@@ -8,13 +8,16 @@ import type {Choice, Precision, SearchProblem} from '../sdq/search.ts';
 import {searchInput} from '../sdq/stochastic.ts';
 import {fakeQuantize} from '../tensor/fake-quantize.ts';
 import type {TrainedParameter} from '../training/optimizers.ts';
-import {calibrateInputs, rangeName, type Quantizers} from './quantized-network.ts';
+import {calibrateInputs, type InputSample} from './calibration.ts';
+import {rangeName, type Quantizers} from './quantized-network.ts';
 
 export interface SearchInputs {
   /** The ranges, for the optimizer. */
   readonly parameters: readonly TrainedParameter[];
-  /** Sets every range from full-precision inputs. */
-  calibrate(images: tf.Tensor): void;
+  /** Names of the layers whose bits are learned. */
+  readonly layers: readonly string[];
+  /** Sets every range from full-precision inputs. @returns as `calibrateInputs` */
+  calibrate(sample: InputSample): string | undefined;
   /** The forward pass of one step. @param indicators one a decision */
   forward(plan: readonly Choice[], indicators: readonly tf.Tensor[]): NonNullable<ForwardOptions['input']>;
   /** The quantizer of a layer at committed bits; null for a layer whose bits are not learned. */
@@ -61,8 +64,10 @@ export function createSearchInputs(
   const grid = (layer: string, bits: number): ForwardQuantizer => inputGrid(quantizers.get(bits)!.get(layer)!);
   return {
     parameters: variables.map(({name, variable}) => ({name, variable, decays: false, rateFactor: 1, isPositive: true})),
-    calibrate(images) {
-      for (const layers of quantizers.values()) calibrateInputs(network, layers, images);
+    layers: [...learned.keys()],
+    calibrate(sample) {
+      const notes = [...quantizers.values()].map((layers) => calibrateInputs(layers, sample));
+      return notes.find((note) => note !== undefined);
     },
     forward:
       (plan, indicators) =>

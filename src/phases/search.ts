@@ -29,21 +29,15 @@ import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import type {Json} from '../training/checkpoint.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {createTrainStep} from '../training/train-step.ts';
+import {calibrateInputs, sampleTrainingInputs} from './calibration.ts';
 import {evaluateOn} from './evaluate.ts';
 import {writeModelFile} from './model-file.ts';
 import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
-import {
-  calibrateInputs,
-  inputForward,
-  learnedValues,
-  loadLearnedValues,
-  loadQuantizers,
-  quantize,
-} from './quantized-network.ts';
+import {inputForward, learnedValues, loadLearnedValues, loadQuantizers, quantize} from './quantized-network.ts';
 import {inUnits, type ParetoPoint, type SearchResult} from './results.ts';
 import {createSearchInputs, inputCandidates} from './search-inputs.ts';
 import {searchProblem, type Search} from './search-problem.ts';
-import {createModel, firstImages, openPart, type Session} from './session.ts';
+import {createModel, openPart, type Session} from './session.ts';
 
 /** @throws SdqError (exit 3) where the strategies on the way could not be judged */
 export function checkPareto({data, search}: Session['config']): void {
@@ -116,20 +110,26 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
     seed: config.seed,
   });
 
-  /** e(b) at both bitwidths of every decision about weights, read in one go; 0 for the others. */
-  const errorsOf = (plan: readonly Choice[]): {high: number; low: number}[] => {
+  /** e(b) at both bitwidths of every decision that chooses between weight bits, read in one go; 0 for the others. */
+  const errorsOf = async (plan: readonly Choice[]): Promise<{high: number; low: number}[]> => {
+    const errors = plan.map(() => ({high: 0, low: 0}));
+    const open = network.layers.flatMap((layer, d) => {
+      const {high, low} = weightChoice(plan[d]!);
+      return low === null ? [] : [{layer, d, bits: [high, low]}];
+    });
+    if (open.length === 0) return errors;
     const pairs = tf.tidy(() =>
       tf.stack(
-        network.layers.map((layer, l) => {
-          const {high, low} = weightChoice(plan[l]!);
+        open.map(({layer, bits}) => {
           const w = network.parameters.get(layer.weight)!;
-          return quantizationErrors(w, quantization.weights, [high, low ?? high], outputChannels(layer));
+          return quantizationErrors(w, quantization.weights, bits, outputChannels(layer));
         }),
       ),
     );
-    const values = pairs.dataSync();
+    const values = await pairs.data();
     pairs.dispose();
-    return plan.map((_, d) => ({high: values[2 * d] ?? 0, low: values[2 * d + 1] ?? 0}));
+    open.forEach(({d}, i) => (errors[d] = {high: values[2 * i]!, low: values[2 * i + 1]!}));
+    return errors;
   };
 
   /** Accuracy and loss on the validation images at the bits that the layers stand at. */
@@ -155,10 +155,10 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
       optimizer,
       epochs: config.search.epochs,
       async start() {
-        const images = await firstImages(session);
-        calibrateInputs(network, quantization.inputs, images);
-        inputs.calibrate(images);
-        images.dispose();
+        const sample = await sampleTrainingInputs(session, network, [...quantization.inputs.keys(), ...inputs.layers]);
+        for (const note of [calibrateInputs(quantization.inputs, sample), inputs.calibrate(sample)]) {
+          if (note !== undefined) reporter.line(note);
+        }
       },
       async step({images, labels, state: at}, optimizerState) {
         const plan = planStep(problem, state);
@@ -178,7 +178,7 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
           }),
         });
         if (Number.isFinite(result.metrics.loss)) {
-          const errors = problem.quantizationErrorWeight > 0 ? {errors: errorsOf(plan)} : {};
+          const errors = problem.quantizationErrorWeight > 0 ? {errors: await errorsOf(plan)} : {};
           const advanced = advanceSearch(problem, state, plan, {shares: result.followed, ...errors});
           state = advanced.state;
           for (const {layer, from, to, beta} of advanced.transitions) {

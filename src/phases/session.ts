@@ -1,8 +1,6 @@
 /** What every phase works with: the settings, a started engine, the opened data set, and where progress is told. */
 import path from 'node:path';
 
-import * as tf from '@tensorflow/tfjs-core';
-
 import type {Config} from '../config/config-types.ts';
 import {openBatches, type BatchSource} from '../data/batches.ts';
 import {dataCache} from '../data/cache.ts';
@@ -124,16 +122,4 @@ export function createModel(session: Session, weights?: string): Network {
     graph,
     weights === undefined ? initialWeights(graph, session.config.seed) : readWeights(graph, weights),
   );
-}
-
-/** The first batch of training images, [N, height, width, channels], without augmentation: for calibration. */
-export async function firstImages(session: Session): Promise<tf.Tensor4D> {
-  const {channels, height, width} = session.dataset;
-  const source = openPart(session, 'train', 'evaluation', session.config.seed);
-  try {
-    const {images, size} = await source.batch(0, 0);
-    return tf.tensor4d(images.slice(), [size, height, width, channels]);
-  } finally {
-    await source.close();
-  }
 }

@@ -17,8 +17,9 @@ import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {createTrainStep} from '../training/train-step.ts';
+import {calibrateInputs, sampleInputs} from './calibration.ts';
 import {oneHot} from './phase.ts';
-import {calibrateInputs, loadQuantizers, quantize} from './quantized-network.ts';
+import {loadQuantizers, quantize} from './quantized-network.ts';
 
 export interface StepBenchmark {
   readonly graph: Graph;
@@ -80,7 +81,8 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     Int32Array.from({length: batch}, () => Math.floor(classes * draw())),
     'int32',
   );
-  calibrateInputs(network, quantization.inputs, images);
+  const sample = await sampleInputs(network, quantization.inputs.keys(), images);
+  calibrateInputs(quantization.inputs, sample);
 
   const weight = (layer: QuantizedLayer, w: tf.Tensor): tf.Tensor => {
     if (kind !== 'search') return quantization.forward.weight(layer, w);

@@ -5,14 +5,15 @@ import type {Config} from '../config/config-types.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded} from '../files.ts';
 import {graphDigest} from '../graph/digest.ts';
-import type {Graph} from '../graph/graph.ts';
+import type {Graph, Weights} from '../graph/graph.ts';
 import {layerTable} from '../graph/layer-table.ts';
+import {listed} from '../graph/weights.ts';
 import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
 import {moveToHardware, type Move} from '../hardware/move.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import type {Registry} from '../plugins/registry.ts';
-import {buildStrategy, weightsKiB, type Strategy} from '../sdq/strategy.ts';
+import {buildStrategy, sameQuantization, weightsKiB, type LayerPrecision, type Strategy} from '../sdq/strategy.ts';
 import {strategyFormats} from '../strategy-formats/index.ts';
 import type {ExportContext, StrategyFormat} from '../strategy-formats/format.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
@@ -20,7 +21,7 @@ import {costsOn} from './hardware-estimate.ts';
 import {readProfile} from './hardware-file.ts';
 import {readModelFile} from './model-file.ts';
 import {modelGraph} from './model-graph.ts';
-import {checkQuantizers, readStrategy} from './strategy-file.ts';
+import {checkedStrategy, checkQuantizers, readStrategy} from './strategy-file.ts';
 import {strategyGraph} from './strategy-graph.ts';
 
 /** Of peers' files, as of strategies: far more than the largest network needs. */
@@ -176,13 +177,54 @@ function print(
   const ordered = {...strategy, layers: layers.map((layer) => own.get(layer.name)!)};
   const context: ExportContext = {
     layers,
-    ...(checkpoint === undefined ? {} : {tensors: readModelFile(path.resolve(checkpoint)).tensors}),
+    ...(checkpoint === undefined ? {} : {tensors: tensorsLearnedFor(path.resolve(checkpoint), ordered)}),
     ...(profile === undefined || name !== 'finn'
       ? {}
       : {costs: costsOn(profile, registry, 1).network(layerGeometries(graph), ordered.layers)}),
   };
   const format = formatOf(name);
   return {...format.print!(ordered, context), extension: format.extension};
+}
+
+/**
+ * The tensors of a checkpoint, with steps and ranges that were learned at the bits of the strategy.
+ * @throws SdqError (exit 3) naming the layers that the checkpoint has at other bits or by another quantizer
+ */
+function tensorsLearnedFor(checkpoint: string, strategy: Strategy): Weights {
+  const {tensors, strategy: found} = readModelFile(checkpoint);
+  if (found === undefined) {
+    throw new SdqError(
+      `${checkpoint} is not a quantized network: it has no strategy, so no scales that were learned at its bits.`,
+      {
+        code: 'checkpoint-not-quantized',
+        exit: ExitCode.invalidInput,
+        suggestions: ['Give the trained network: --checkpoint quantized.safetensors.'],
+      },
+    );
+  }
+  const own = checkedStrategy(found, checkpoint);
+  const {weights, inputs} = sameQuantization(own, strategy);
+  const ofCheckpoint = new Map(own.layers.map((layer) => [layer.name, layer]));
+  const shown = ({weightBits, activationBits}: LayerPrecision): string => `W ${weightBits} / A ${activationBits}`;
+  const differing = strategy.layers
+    .filter(({name}) => !weights.has(name) || !inputs.has(name))
+    .map((layer) => {
+      const other = ofCheckpoint.get(layer.name);
+      return `"${layer.name}" (${other === undefined ? 'not there' : shown(other)}, not ${shown(layer)})`;
+    });
+  if (differing.length === 0) return tensors;
+  const quantizers = ({quantizers: {weights: w, activations: a}}: Strategy): string => `${w} and ${a}`;
+  const [trained, wanted] = [quantizers(own), quantizers(strategy)];
+  throw new SdqError(
+    trained === wanted
+      ? `${checkpoint} was trained at other bits than those of the strategy: ${listed(differing)}.`
+      : `${checkpoint} was trained with the quantizers ${trained}; the strategy has ${wanted}.`,
+    {
+      code: 'checkpoint-of-other-bits',
+      exit: ExitCode.invalidInput,
+      suggestions: ['Scales hold for the bits and the quantizer they were learned at: train at this strategy first.'],
+    },
+  );
 }
 
 function sizeOf({layers, summary: {meanWeightBits, bops}}: Strategy): StrategySize {

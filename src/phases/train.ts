@@ -16,21 +16,15 @@ import {reestimateStatistics} from '../training/batch-norm-statistics.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {learningRateFactor} from '../training/schedules.ts';
 import {createTrainStep} from '../training/train-step.ts';
+import {calibrateInputs, sampleTrainingInputs} from './calibration.ts';
 import {evaluateOn} from './evaluate.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
 import {readModelFile, writeModelFile} from './model-file.ts';
 import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
-import {
-  calibrateInputs,
-  learnedValues,
-  loadLearnedValues,
-  loadQuantizers,
-  quantize,
-  type Quantization,
-} from './quantized-network.ts';
+import {learnedValues, loadLearnedValues, loadQuantizers, quantize, type Quantization} from './quantized-network.ts';
 import type {TrainResult} from './results.ts';
-import {buildGraph, createModel, firstImages, readWeights, type Session} from './session.ts';
+import {buildGraph, createModel, readWeights, type Session} from './session.ts';
 import {checkQuantizers, readStrategy} from './strategy-file.ts';
 
 /** Batches over which batch-norm statistics are re-estimated once the bitwidths are fixed [ours]. */
@@ -88,9 +82,9 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
       optimizer,
       epochs,
       async start(source) {
-        const images = await firstImages(session);
-        calibrateInputs(network, quantization.inputs, images);
-        images.dispose();
+        const sample = await sampleTrainingInputs(session, network, quantization.inputs.keys());
+        const note = calibrateInputs(quantization.inputs, sample);
+        if (note !== undefined) session.reporter.line(note);
         await reestimateStatistics(network, source, reestimationBatches, quantization.forward);
         const first = await evaluateOn(session, network, 'validation', quantization.forward, stop.signal);
         if (first !== null) {

@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import type {QuantizedLayer} from '../graph/layer-table.ts';
 import type {InputQuantizer as ForwardQuantizer} from '../graph/network.ts';
+import {uniform} from '../random.ts';
 import type {GradientRule, Grid} from '../tensor/kernels.ts';
 import {fullPrecision} from './strategy.ts';
 import {minimumStep} from './weight-quantizer.ts';
@@ -24,8 +25,9 @@ export interface ActivationQuantizer {
 }
 
 /**
- * The step with the least mean squared error on a sample: the best of 128 evenly spaced parts of the step that just covers
- * the largest magnitude [ours]. 1 / qmax-th of 1 for a sample of zeros.
+ * The step with the least mean squared error on a sample [ours]: the best of 128 evenly spaced parts of the step that just covers the
+ * largest magnitude, then the best of 30 steps between its two neighbours, as few parts are left where one value is far out.
+ * 1 / qmax-th of 1 for a sample of zeros.
  */
 export function meanSquareOptimalStep(sample: Float32Array, {qmin, qmax, offset}: Grid): number {
   const top = qmax + offset;
@@ -34,11 +36,10 @@ export function meanSquareOptimalStep(sample: Float32Array, {qmin, qmax, offset}
   for (const x of sample) largest = Math.max(largest, Math.abs(x));
   const reach = Math.max(top, -bottom);
   if (largest === 0) return 1 / reach;
-  const parts = 128;
+  const part = largest / reach / 128;
   let best = largest / reach;
   let least = Infinity;
-  for (let k = 1; k <= parts; k++) {
-    const step = (largest / reach) * (k / parts);
+  const attempt = (step: number): void => {
     let error = 0;
     for (const x of sample) {
       const q = Math.min(top, Math.max(bottom, Math.round(x / step - offset) + offset));
@@ -48,7 +49,10 @@ export function meanSquareOptimalStep(sample: Float32Array, {qmin, qmax, offset}
       least = error;
       best = step;
     }
-  }
+  };
+  for (let k = 1; k <= 128; k++) attempt(k * part);
+  const coarse = best;
+  for (let k = -15; k <= 15; k++) attempt(coarse + (k / 16) * part);
   return best;
 }
 
@@ -96,11 +100,29 @@ export function inputGrid({quantizer, bits, inputSigned, features, parameter}: I
   };
 }
 
-/** At most `limit` evenly spaced values of a tensor: what calibration looks at. */
-export function sampleValues(x: tf.Tensor, limit = 16384): Float32Array {
-  const values = x.dataSync();
-  const stride = Math.max(1, Math.ceil(values.length / limit));
-  return Float32Array.from({length: Math.ceil(values.length / stride)}, (_, i) => values[i * stride]!);
+/** Values that calibration looks at in each image's tensor, where it has so many. */
+const valuesPerImage = 128;
+
+/**
+ * Where calibration looks in a layer's input: in each image one random place in each of `valuesPerImage` equal stretches, so that no
+ * stride meets the same channel or column again. A pure function of the image's index.
+ * @param images number of images
+ * @param features values of the tensor an image
+ * @param first index of the first image
+ * @returns ascending indices into the flat tensor [images · features]
+ */
+export function samplePositions(images: number, features: number, first: number): Int32Array {
+  const count = Math.min(features, valuesPerImage);
+  const positions = new Int32Array(images * count);
+  for (let image = 0; image < images; image++) {
+    const draw = uniform(0, 'calibration', first + image);
+    for (let i = 0; i < count; i++) {
+      const from = Math.floor((i * features) / count);
+      const to = Math.floor(((i + 1) * features) / count);
+      positions[image * count + i] = image * features + from + Math.floor(draw() * (to - from));
+    }
+  }
+  return positions;
 }
 
 /** Sets the learned parameter from a sample of the layer's full-precision input. */

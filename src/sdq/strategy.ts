@@ -284,3 +284,18 @@ export function diffStrategies(a: Strategy, b: Strategy): LayerDifference[] {
   }
   return differences;
 }
+
+/** Names of the layers whose weights, and of those whose inputs, two strategies quantize alike: the same bits by the same quantizer. */
+export function sameQuantization(
+  a: Strategy | undefined,
+  b: Strategy,
+): {readonly weights: ReadonlySet<string>; readonly inputs: ReadonlySet<string>} {
+  const ofA = new Map(a?.layers.map((layer) => [layer.name, layer]));
+  const same = (kind: 'weights' | 'activations', bits: 'weightBits' | 'activationBits'): ReadonlySet<string> =>
+    new Set(
+      a?.quantizers[kind] !== b.quantizers[kind]
+        ? []
+        : b.layers.filter((layer) => ofA.get(layer.name)?.[bits] === layer[bits]).map(({name}) => name),
+    );
+  return {weights: same('weights', 'weightBits'), inputs: same('activations', 'activationBits')};
+}

@@ -15,7 +15,8 @@ import {graphBuilder} from '../../src/graph/builder.ts';
 import {initialWeights} from '../../src/graph/initialize.ts';
 import {createNetwork} from '../../src/graph/network.ts';
 import {oneHot} from '../../src/phases/phase.ts';
-import {calibrateInputs, loadQuantizers, quantize} from '../../src/phases/quantized-network.ts';
+import {calibrateInputs, sampleInputs} from '../../src/phases/calibration.ts';
+import {loadQuantizers, quantize} from '../../src/phases/quantized-network.ts';
 import {cifar10} from '../../src/plugins/datasets/cifar10.ts';
 import {tensorflowEngine} from '../../src/plugins/engines/tensorflow/index.ts';
 import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
@@ -79,7 +80,10 @@ async function lossCurve(bits: number): Promise<number[]> {
     for (let i = 0; i < steps; i++) {
       const {images, labels} = await source.batch(0, i);
       const [x, y] = [tf.tensor4d(images.slice(), [batchSize, 32, 32, 3]), tf.tensor1d(labels.slice(), 'int32')];
-      if (i === 0) calibrateInputs(network, quantization.inputs, x);
+      if (i === 0) {
+        const {inputs} = quantization;
+        calibrateInputs(inputs, await sampleInputs(network, inputs.keys(), x));
+      }
       const {metrics, optimizerState} = await trainStep({
         images: x,
         step: i,

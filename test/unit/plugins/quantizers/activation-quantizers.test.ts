@@ -9,7 +9,6 @@ import {
   inputGrid,
   keepPositive,
   meanSquareOptimalStep,
-  sampleValues,
 } from '../../../../src/sdq/activation-quantizer.ts';
 import {fakeQuantize} from '../../../../src/tensor/fake-quantize.ts';
 import {useCpuBackend} from '../../../helpers/cpu-backend.ts';
@@ -83,11 +82,6 @@ describe('calibration', () => {
     const zeros = new Float32Array(10);
     expect(pact.initialParameter(zeros, 4, false)).toBe(1);
     expect(lsq.initialParameter(zeros, 1, true)).toBeGreaterThan(0);
-  });
-
-  test('a sample takes evenly spaced values, no more than asked', () => {
-    expect([...sampleValues(tf.range(0, 10), 4)]).toEqual([0, 3, 6, 9]);
-    expect([...sampleValues(tf.range(0, 3), 4)]).toEqual([0, 1, 2]);
   });
 });
 
