@@ -41,6 +41,12 @@ test('the proposed number of steps reaches the target, and is not far above the 
   expect(steps).toBeLessThan(200);
 });
 
+test('what a helpful loss may reach is not refused: the small job of the tests, 12 steps from 8 to 4.5 bits', () => {
+  const dbp = {learningRate: 1, thetaInit: 2, betaThreshold: 0.5, tauStart: 1, tauEnd: 0.3};
+  expect(mayReach(problem(12, 4.5, {dbp, dualRate: 10}))).toBe(true);
+  expect(mayReach(problem(6, 4.5, {dbp, dualRate: 10}))).toBe(false);
+});
+
 test('where no number of steps does, none is proposed', () => {
   expect(
     stepsToReach(
