@@ -71,6 +71,7 @@ export default tseslint.config(
   {
     ignores: [
       'dist',
+      'test-build',
       'wasm',
       'node_modules',
       'coverage',

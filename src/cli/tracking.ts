@@ -1,8 +1,9 @@
 /** Starts the thread of a run's trackers and, at the end, waits for it as long as it may take. */
-import {Worker} from 'node:worker_threads';
+import type {Worker} from 'node:worker_threads';
 
 import type {RunTracking} from '../phases/run.ts';
 import {syncCommand} from '../runs/run-directory.ts';
+import {startThread} from '../start-thread.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
 import type {End} from '../tracking/tracker.ts';
 import type {TrackingMessage, TrackingWork} from './tracking-worker.ts';
@@ -59,11 +60,5 @@ export function startTracking(
 function startWorker(workerData: TrackingWork): Worker {
   // A small young generation: memory stays flat however many rows there are.
   const resourceLimits = {maxYoungGenerationSizeMb: 4};
-  if (!import.meta.url.endsWith('.ts')) {
-    return new Worker(new URL('tracking-worker.js', import.meta.url), {workerData, resourceLimits});
-  }
-  // From the sources (development and tests) the worker needs the TypeScript loader first.
-  const url = JSON.stringify(new URL('tracking-worker.ts', import.meta.url));
-  const load = `import('tsx/esm/api').then(({register}) => { register(); return import(${url}); })`;
-  return new Worker(load, {eval: true, execArgv: [], workerData, resourceLimits});
+  return startThread(new URL('tracking-worker', import.meta.url), {workerData, resourceLimits});
 }

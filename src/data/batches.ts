@@ -1,7 +1,8 @@
 /** The input pipeline as the training loop sees it: batches made ahead by a worker thread, in shared memory. */
-import {Worker} from 'node:worker_threads';
+import type {Worker} from 'node:worker_threads';
 
 import {ExitCode, SdqError} from '../errors.ts';
+import {startThread} from '../start-thread.ts';
 import type {BatchReply, BatchRequest, BatchSlot, WorkerSettings} from './batch-worker.ts';
 import type {Dataset} from './dataset.ts';
 import type {Normalization} from './normalization.ts';
@@ -213,9 +214,5 @@ function checkedSplit(dataset: Dataset, name: 'train' | 'test'): Dataset['train'
 }
 
 function startBatchWorker(workerData: WorkerSettings): Worker {
-  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('batch-worker.js', import.meta.url), {workerData});
-  // From the sources (development and tests) the worker needs the TypeScript loader first.
-  const url = JSON.stringify(new URL('batch-worker.ts', import.meta.url));
-  const load = `import('tsx/esm/api').then(({register}) => { register(); return import(${url}); })`;
-  return new Worker(load, {eval: true, execArgv: [], workerData});
+  return startThread(new URL('batch-worker', import.meta.url), {workerData});
 }

@@ -23,7 +23,7 @@ import {listRuns} from '../../src/runs/run-directory.ts';
 import {failure, smallJob, temporaryFiles, writeSmallJob} from '../helpers/failures.ts';
 import {readOnly, smallDisk} from '../helpers/full-disk.ts';
 import {resultProblems} from '../helpers/result-schemas.ts';
-import {bin, sdq, startSdq, type Outcome} from '../helpers/sdq.ts';
+import {bin, sdq, sdqProcess, startSdq, type Outcome} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const base = temporaryFolder();
@@ -64,12 +64,12 @@ test('a missing argument: that a flag may have taken it is said where the comman
 });
 
 test('a terminal with colours gets the same text', async () => {
-  const {stderr} = await sdq(['evaluate'], {cwd, env: {FORCE_COLOR: '1'}});
+  const {stderr} = await sdqProcess(['evaluate'], {cwd, env: {FORCE_COLOR: '1'}});
   expect(stderr).toContain('Error: Missing required flag --checkpoint\n');
 });
 
 test('an argument is never taken from a pipe, which may be the script that calls', async () => {
-  const {exitCode, stderr} = await sdq(['model', 'show'], {cwd, input: 'resnet20\n'});
+  const {exitCode, stderr} = await sdqProcess(['model', 'show'], {cwd, input: 'resnet20\n'});
   expect({exitCode, stderr}).toMatchObject({exitCode: 2, stderr: expect.stringContaining('Missing argument')});
 });
 

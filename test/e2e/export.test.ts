@@ -7,7 +7,7 @@ import {beforeAll, describe, expect, test} from '@jest/globals';
 import {parseSafetensors} from '../../src/graph/safetensors.ts';
 import {failure, prepareQuantizedJob, temporaryFiles} from '../helpers/failures.ts';
 import {resultProblems, root} from '../helpers/result-schemas.ts';
-import {sdq} from '../helpers/sdq.ts';
+import {sdq, sdqProcess} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const base = temporaryFolder();
@@ -150,7 +150,7 @@ test('without ONNX Runtime: exit 6, and how to get it', async () => {
     "import {register} from 'node:module';\nregister('./hooks.mjs', import.meta.url);\n",
   );
   const env = {NODE_OPTIONS: `--import=${inFolder('register.mjs')}`};
-  const {exitCode, stdout} = await sdq(['verify', 'model.onnx', ...quantized, '--json'], {cwd, env});
+  const {exitCode, stdout} = await sdqProcess(['verify', 'model.onnx', ...quantized, '--json'], {cwd, env});
   expect(exitCode).toBe(6);
   expect(JSON.parse(stdout)).toMatchObject({
     error: {code: 'runtime-missing', suggestions: ['npm install onnxruntime-web@1.30.0']},

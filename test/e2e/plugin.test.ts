@@ -6,12 +6,12 @@ import path from 'node:path';
 import {beforeAll, expect, test} from '@jest/globals';
 
 import {root} from '../helpers/result-schemas.ts';
-import {sdq} from '../helpers/sdq.ts';
+import {sdqProcess} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const project = temporaryFolder();
 const env = {SDQ_DATA_DIR: path.join(project, 'cache')};
-const run = (...args: string[]) => sdq(args, {cwd: project, env});
+const run = (...args: string[]) => sdqProcess(args, {cwd: project, env});
 
 beforeAll(() => {
   writeFileSync(path.join(project, 'package.json'), JSON.stringify({name: 'a-user', private: true}));

@@ -6,7 +6,7 @@ import path from 'node:path';
 import {describe, expect, test} from '@jest/globals';
 
 import {root} from '../helpers/result-schemas.ts';
-import {sdq} from '../helpers/sdq.ts';
+import {sdqProcess} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const base = temporaryFolder();
@@ -14,7 +14,7 @@ const folder = (): string => mkdtempSync(path.join(base, 'cwd-'));
 const reporter = path.join(root, 'test/helpers/report-modules.cjs');
 
 async function loadedPackages(args: readonly string[], cwd: string): Promise<string[]> {
-  const {stderr} = await sdq(args, {cwd, env: {NODE_OPTIONS: `--require=${JSON.stringify(reporter)}`}});
+  const {stderr} = await sdqProcess(args, {cwd, env: {NODE_OPTIONS: `--require=${JSON.stringify(reporter)}`}});
   return [...stderr.matchAll(/^loaded: (.*)$/gm)].map((match) => match[1]!);
 }
 

@@ -18,9 +18,10 @@ import {fakeMlflow} from '../helpers/fake-mlflow.ts';
 import {fakeWandb} from '../helpers/fake-wandb.ts';
 import {faultyServer} from '../helpers/faulty-server.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
+import {thorough} from '../helpers/thorough.ts';
 
 /** 100 by hand: SDQ_KILLS=100. */
-const kills = Number(process.env['SDQ_KILLS'] ?? 30);
+const kills = Number(process.env['SDQ_KILLS'] ?? (thorough ? 30 : 6));
 const writer = path.resolve(import.meta.dirname, '../helpers/tracked-writer.js');
 const folder = temporaryFolder();
 const services = {mlflow: fakeMlflow(), wandb: fakeWandb()};

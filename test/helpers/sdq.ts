@@ -1,14 +1,14 @@
 import {spawn, type ChildProcess} from 'node:child_process';
 import path from 'node:path';
 
+import {runInProcess, type CommandOutcome} from './in-process.ts';
+
 /** The built command line. */
 export const bin = path.resolve(import.meta.dirname, '../../bin/run.js');
 
-export interface Outcome {
+export interface Outcome extends Omit<CommandOutcome, 'exitCode'> {
   /** Null when a signal ended it. */
   readonly exitCode: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
 }
 
 export interface Started {
@@ -19,12 +19,23 @@ export interface Started {
 interface Options {
   readonly cwd: string;
   readonly env?: Readonly<Record<string, string>>;
+}
+
+interface ProcessOptions extends Options {
   /** What comes by a pipe on stdin; left out: nothing is connected. */
   readonly input?: string;
 }
 
-/** Starts the built command line (`npm run build`), as a user would, without a terminal. */
-export function startSdq(args: readonly string[], {cwd, env = {}, input}: Options): Started {
+/**
+ * Runs a command of the sources in this process: the way for every test that does not need a process of its own.
+ * Where a command writes to a terminal is never one.
+ */
+export async function sdq(args: readonly string[], {cwd, env = {}}: Options): Promise<CommandOutcome> {
+  return runInProcess(args, cwd, env);
+}
+
+/** Starts the built command line (`npm run build`) as a process: for signals, kills, stdin, and what Node itself does. */
+export function startSdq(args: readonly string[], {cwd, env = {}, input}: ProcessOptions): Started {
   const child = spawn(process.execPath, [bin, ...args], {
     cwd,
     // Under NODE_ENV=test, which Jest sets, oclif would load the sources.
@@ -44,6 +55,7 @@ export function startSdq(args: readonly string[], {cwd, env = {}, input}: Option
   return {child, outcome};
 }
 
-export async function sdq(args: readonly string[], options: Options): Promise<Outcome> {
+/** Runs the built command line as a process, to its end. */
+export async function sdqProcess(args: readonly string[], options: ProcessOptions): Promise<Outcome> {
   return startSdq(args, options).outcome;
 }

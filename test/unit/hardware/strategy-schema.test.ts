@@ -15,6 +15,7 @@ import {weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
 import {Registry} from '../../../src/plugins/registry.ts';
 import {generator} from '../../helpers/random-strategy.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
+import {thorough} from '../../helpers/thorough.ts';
 
 const folder = temporaryFolder();
 const registry = new Registry(['weight-quantizer']);
@@ -40,7 +41,7 @@ function accepts(strategy: unknown, profile: HardwareProfile): boolean {
   }
 }
 
-const count = 10_000;
+const count = thorough ? 10_000 : 1000;
 const seed = 20_261_123;
 
 describe(`${count} random strategies, seed ${seed}`, () => {

@@ -3,9 +3,10 @@
  * takes share 0 itself, then waits: kernels stay synchronous (Node allows `Atomics.wait` on the main thread).
  */
 import {once} from 'node:events';
-import {Worker} from 'node:worker_threads';
+import type {Worker} from 'node:worker_threads';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
+import {startThread} from '../../../start-thread.ts';
 import {type Kernel, mailbox, spins, taskBlock, type WorkerData} from './protocol.ts';
 
 /** A worker is given up when it needs this much longer than the main thread's equal share, plus ten seconds. */
@@ -14,11 +15,7 @@ const sliceMs = 100;
 const failureBytes = 256;
 
 function startWorker(workerData: WorkerData): Worker {
-  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./worker.js', import.meta.url), {workerData});
-  // From the sources (development and tests) the worker needs the TypeScript loader first.
-  const url = JSON.stringify(new URL('./worker.ts', import.meta.url));
-  const load = `import('tsx/esm/api').then(({register}) => { register(); return import(${url}); })`;
-  return new Worker(load, {eval: true, execArgv: [], workerData});
+  return startThread(new URL('worker', import.meta.url), {workerData});
 }
 
 function workerLost(thread: number, why: string): SdqError {
