@@ -1,4 +1,4 @@
-/** The built command's real `--json` output against its published schema. Needs `npm run build`. */
+/** The built command's real `--json` output against its published schema. */
 import {cpSync, mkdtempSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 

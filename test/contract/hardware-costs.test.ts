@@ -1,4 +1,4 @@
-/** `hardware estimate`, `compare` and `table-template` of the built command. Needs `npm run build`. */
+/** `hardware estimate`, `compare` and `table-template`. */
 import {mkdirSync, mkdtempSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 

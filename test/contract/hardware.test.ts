@@ -1,4 +1,4 @@
-/** Hardware rules at the built command: `--json` against its schemas, exit codes, files of other tools. Needs `npm run build`. */
+/** Hardware rules at the built command: `--json` against its schemas, exit codes, files of other tools. */
 import {readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 

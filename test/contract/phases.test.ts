@@ -1,4 +1,4 @@
-/** The built phase commands on a small real job, their `--json` results against the published schemas. Needs `npm run build`. */
+/** The built phase commands on a small real job, their `--json` results against the published schemas. */
 import {readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
@@ -19,6 +19,7 @@ beforeAll(() => {
     pretrain: {epochs: 1},
     search: {method: 'uniform', target: {meanWeightBits: 4}, epochs: 1, activationBits: 8},
     train: {epochs: 1},
+    engine: {threads: 1},
   };
   writeFileSync(path.join(cwd, 'sdq.config.json'), JSON.stringify(config));
 });

@@ -90,7 +90,9 @@ describe('a config file', () => {
   ])('%s', async (name, content, message) => {
     const place = folder();
     writeFileSync(path.join(place, name), content);
-    const error = await failure(['runs', 'list'], place, 3);
+    // How JavaScript fails to load is Node's to say, not Jest's.
+    const run = /\.m?js$/.test(name) ? sdqProcess : sdq;
+    const error = await failure(['runs', 'list'], place, 3, run);
     expect(error).toContain(path.join(place, name));
     expect(error).toContain(message);
   });

@@ -1,4 +1,4 @@
-/** A third-party package, installed from a folder, offline, and used by name. Needs `npm run build`. */
+/** A third-party package, installed from a folder, offline, and used by name. */
 import {spawnSync} from 'node:child_process';
 import {mkdirSync, symlinkSync, writeFileSync} from 'node:fs';
 import path from 'node:path';

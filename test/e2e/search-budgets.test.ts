@@ -1,4 +1,4 @@
-/** The built search under several budgets on a device, with learned inputs and strategies on the way. Needs `npm run build`. */
+/** The built search under several budgets on a device, with learned inputs and strategies on the way. */
 import {readFileSync, readdirSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';

@@ -1,4 +1,4 @@
-/** What the built command loads before it does anything (bench/startup.ts times it). Needs `npm run build`. */
+/** What the built command loads before it does anything (bench/startup.ts times it). */
 import {spawnSync} from 'node:child_process';
 import {existsSync, mkdtempSync} from 'node:fs';
 import path from 'node:path';

@@ -1,4 +1,4 @@
-/** kill -9 of a process that logs and sends to both trackers, at a random one of its requests. Needs `npm run build`. */
+/** kill -9 of a process that logs and sends to both trackers, at a random one of its requests. */
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {mkdirSync, readdirSync} from 'node:fs';

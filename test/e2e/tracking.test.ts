@@ -1,4 +1,4 @@
-/** Trackers of a real run: one from a package, and a stop while the servers are dead. Needs `npm run build`. */
+/** Trackers of a real run: one from a package, and a stop while the servers are dead. */
 import {mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';

@@ -4,7 +4,7 @@ import path from 'node:path';
 
 import {expect} from '@jest/globals';
 
-import {sdq} from './sdq.ts';
+import {sdq, type sdqProcess} from './sdq.ts';
 import {writeSmallImages} from './small-images.ts';
 
 export const smallJob = {
@@ -33,8 +33,13 @@ export async function prepareQuantizedJob(cwd: string): Promise<void> {
 }
 
 /** Runs the command; it must fail with this exit code, say so in plain words and leave no half-written file. */
-export async function failure(args: readonly string[], cwd: string, exit: number): Promise<string> {
-  const {exitCode, stderr} = await sdq(args, {cwd});
+export async function failure(
+  args: readonly string[],
+  cwd: string,
+  exit: number,
+  run: typeof sdqProcess = sdq,
+): Promise<string> {
+  const {exitCode, stderr} = await run(args, {cwd});
   expect({exitCode, stderr}).toMatchObject({exitCode: exit});
   expect(stderr).not.toMatch(/^\s+at |bug in sdq/m);
   expect(temporaryFiles(cwd)).toEqual([]);

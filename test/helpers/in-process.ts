@@ -3,7 +3,7 @@ import {Console} from 'node:console';
 import {readFileSync, readdirSync} from 'node:fs';
 import path from 'node:path';
 
-import {Config, Plugin, run, settings} from '@oclif/core';
+import {Plugin, run, settings} from '@oclif/core';
 
 const root = path.resolve(import.meta.dirname, '../..');
 
@@ -13,7 +13,7 @@ export interface CommandOutcome {
   readonly stderr: string;
 }
 
-let config: Promise<Config> | undefined;
+let plugins: Promise<readonly Plugin[]> | undefined;
 let last: Promise<unknown> = Promise.resolve();
 
 /**
@@ -36,7 +36,7 @@ async function runAlone(
   cwd: string,
   env: Readonly<Record<string, string>>,
 ): Promise<CommandOutcome> {
-  const loaded = await (config ??= loadConfig());
+  const loaded = await (plugins ??= loadPlugins());
   let [stdout, stderr] = ['', ''];
   const restore = [
     capture(process.stdout, (text) => (stdout += text)),
@@ -48,7 +48,7 @@ async function runAlone(
   ];
   process.exitCode = undefined;
   try {
-    await run([...args], loaded);
+    await run([...args], {root, plugins: new Map(loaded.map((plugin) => [plugin.name, fresh(plugin)]))});
     return {exitCode: exitCode(), stdout, stderr};
   } catch (error) {
     const {oclif, stack} = error as Error & {oclif?: {exit: number}};
@@ -63,7 +63,7 @@ async function runAlone(
 const exitCode = (): number => Number(process.exitCode ?? 0);
 
 /** The command line of the sources; left to itself oclif loads `dist/`, or registers a TypeScript loader. */
-async function loadConfig(): Promise<Config> {
+async function loadPlugins(): Promise<readonly Plugin[]> {
   settings.enableAutoTranspile = false;
   await loadSources();
   const manifest = readFileSync(path.join(root, 'package.json'), 'utf8');
@@ -71,12 +71,18 @@ async function loadConfig(): Promise<Config> {
     JSON.stringify(`./src/${folder}${rest.replace(/js$/, 'ts')}`),
   );
   const pjson = JSON.parse(sources) as Plugin['pjson'];
-  const plugins = [
+  const own = [
     new Plugin({root, isRoot: true, pjson, ignoreManifest: true}),
     new Plugin({root, name: '@oclif/plugin-help', type: 'core'}),
   ];
-  for (const plugin of plugins) await plugin.load();
-  return Config.load({root, plugins: new Map(plugins.map((plugin) => [plugin.name, plugin]))});
+  for (const plugin of own) await plugin.load();
+  return own;
+}
+
+/** Help renames the commands that it shows. */
+function fresh(plugin: Plugin): Plugin {
+  const commands = plugin.commands.map((command) => ({...command}));
+  return Object.create(plugin, {commands: {value: commands}}) as Plugin;
 }
 
 /**
