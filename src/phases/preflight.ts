@@ -19,10 +19,7 @@ import {checkTeacher, matchModel} from './train.ts';
 export function preflight(session: Session, command: 'pretrain' | 'search' | 'train' | 'run'): void {
   const {config, dataset} = session;
   if (dataset.classes.length < 2) {
-    throw new SdqError(`${dataset.name} has ${dataset.classes.length} class; a classifier needs 2 at least.`, {
-      code: 'too-few-classes',
-      exit: ExitCode.invalidInput,
-    });
+    session.reporter.line(`${dataset.name} has one class only (${dataset.classes.join()}): there is nothing to learn.`);
   }
   const batches = epochBatches(dataset, config.data);
   const graph = buildGraph(session, config.model);

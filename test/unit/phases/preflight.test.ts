@@ -53,6 +53,9 @@ test('an engine without a limit is not judged', () => {
   expect(() => preflight(session(512, undefined), 'pretrain')).not.toThrow();
 });
 
-test('one class', () => {
-  expect(failure(() => preflight(session(1, undefined, ['a']), 'pretrain')).message).toContain('has 1 class');
+test('one class is said to leave nothing to learn', () => {
+  const lines: string[] = [];
+  const reporter = {line: (text: string) => lines.push(text)} as unknown as Session['reporter'];
+  preflight({...session(1, undefined, ['a']), reporter}, 'pretrain');
+  expect(lines).toEqual(['made has one class only (a): there is nothing to learn.']);
 });
