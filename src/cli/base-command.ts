@@ -66,6 +66,7 @@ export abstract class SdqCommand extends Command {
    * @param options.origin settings in place of the config file's
    * @param options.fallback settings below all others
    * @param options.tried settings over all others
+   * @param options.set in place of the flags `--set`
    * @throws SdqError (exit 3) that names the file or flag and the place in it
    */
   protected async settings<Required extends 'model' | 'data' = never>(options: {
@@ -74,6 +75,7 @@ export abstract class SdqCommand extends Command {
     readonly origin?: Source | undefined;
     readonly fallback?: Source | undefined;
     readonly tried?: Source | undefined;
+    readonly set?: readonly string[];
   }): Promise<Settings<Required>> {
     const [{loadConfig}, {loadRegistry}] = await Promise.all([
       import('../config/load-config.ts'),
@@ -84,7 +86,7 @@ export abstract class SdqCommand extends Command {
       cwd: process.cwd(),
       env: process.env,
       file: flags?.config,
-      set: flags?.set ?? [],
+      set: options.set ?? flags?.set ?? [],
       sweepParams: flags?.['sweep-params'],
       origin: options.origin,
       fallback: options.fallback,
@@ -98,21 +100,26 @@ export abstract class SdqCommand extends Command {
   /**
    * The settings that a resumed run stored, checked as those of a file are.
    * @param stored.name how errors name them
-   * @throws SdqError (exit 3)
+   * @param isResumed whether `--set` and `SDQ_*` variables may say where the run's files are now
+   * @throws SdqError (exit 3, exit 2 for a `--set` of anything else)
    */
   protected async storedSettings(
     stored: {readonly name: string; readonly base: string; readonly values: Readonly<Record<string, unknown>>},
     kinds: readonly Kind[],
-  ): Promise<Pick<Settings<'model' | 'data'>, 'config' | 'registry'>> {
+    isResumed = false,
+  ): Promise<Pick<Settings<'model' | 'data'>, 'config' | 'registry'> & {readonly isMoved: boolean}> {
     const [{loadStoredConfig}, {loadRegistry}] = await Promise.all([
       import('../config/load-config.ts'),
       import('./load-registry.ts'),
     ]);
-    const {config, registry} = await loadStoredConfig(stored, {
+    const {config, registry, isMoved} = await loadStoredConfig(stored, {
+      cwd: process.cwd(),
+      env: isResumed ? process.env : {},
+      set: isResumed ? (this.#flags?.set ?? []) : [],
       require: ['model', 'data'],
       loadRegistry: (plugins, base) => loadRegistry(this.config, plugins, base, kinds),
     });
-    return {config: config as Settings<'model' | 'data'>['config'], registry};
+    return {config: config as Settings<'model' | 'data'>['config'], registry, isMoved};
   }
 
   /** Where a long command shows how far it is: stderr, and nowhere under `--json` and `--quiet`. */

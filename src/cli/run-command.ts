@@ -17,9 +17,10 @@ import {SdqCommand, sweepFlags} from './base-command.ts';
 export const runFlags = {
   ...sweepFlags,
   resume: Flags.string({
-    summary: 'Continue a run with its own settings: its folder, its id, a unique beginning of it, or `latest`.',
+    summary:
+      'Continue a run with its own settings: its folder, its id, a unique beginning of it, or `latest`. --set may only say where its files are now.',
     helpValue: 'RUN',
-    exclusive: ['set', 'sweep-params'],
+    exclusive: ['sweep-params'],
   }),
   from: Flags.string({
     summary:
@@ -89,7 +90,7 @@ export abstract class RunCommand extends SdqCommand {
     for (const input of inputs) if (input !== undefined) checkFile(input);
     if (output !== undefined) checkWritable(output);
     // A resumed run has its own settings; those at hand only say where the runs are.
-    const {config, file} = settings ?? (await this.settings({kinds: []}));
+    const {config, file} = settings ?? (await this.settings({kinds: [], set: []}));
     const base = file === undefined ? process.cwd() : path.dirname(file);
     const [{withRun}, {startTracking}, {knownPlugins}] = await Promise.all([
       import('../phases/run.ts'),
@@ -106,7 +107,7 @@ export abstract class RunCommand extends SdqCommand {
         versions: {sdq: this.config.version, node: process.version},
         begin:
           settings === undefined
-            ? {id: resume!, restore: (name, values) => this.storedSettings({name, base, values}, kinds)}
+            ? {id: resume!, restore: (name, values) => this.storedSettings({name, base, values}, kinds, true)}
             : {...settings, check},
         startTracking: ({plugins, ...work}, listeners) =>
           startTracking({...work, base, plugins: [...plugins, ...knownPlugins(this.config)]}, listeners),

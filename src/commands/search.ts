@@ -52,11 +52,13 @@ export default class Search extends RunCommand {
       },
       async body({session, phase, context, run}) {
         const {weights} = session.config.model;
-        const [{search}, {targetMissed}] = await Promise.all([
+        const [{search}, {targetMissed}, {keepWeights, keptFiles}] = await Promise.all([
           import('../phases/search.ts'),
           import('../phases/run.ts'),
+          import('../phases/kept-weights.ts'),
         ]);
-        const result = await phase('search', async () => search(context(run.record().results), weights!));
+        const start = keepWeights(session, run, keptFiles.start, weights!);
+        const result = await phase('search', async () => search(context(run.record().results), start));
         return {result, failure: targetMissed(session, result.budgets, run)};
       },
     });

@@ -1,3 +1,5 @@
+import {existsSync} from 'node:fs';
+
 import {Flags} from '@oclif/core';
 
 import {copyOutput, percent} from '../cli/output.ts';
@@ -47,19 +49,29 @@ export default class Train extends RunCommand {
         const weights = flags.checkpoint ?? session.config.model.weights;
         if (flags.strategy !== undefined && weights !== undefined) checkTrain(session, flags.strategy, weights);
       },
-      async body({session: {config}, phase, context, run}) {
-        const [{train}, {readStrategy}] = await Promise.all([
+      async body({session, phase, context, run}) {
+        const [{train}, {readStrategy}, {keepWeights, keptFiles}] = await Promise.all([
           import('../phases/train.ts'),
           import('../phases/strategy-file.ts'),
+          import('../phases/kept-weights.ts'),
         ]);
+        const {model, train: settings} = session.config;
         // The run keeps its own copies, so that it can be resumed whatever becomes of the files.
-        const [strategy, weights] = [run.path('strategy.json'), run.path('start.safetensors')];
+        const [strategy, weights] = [run.path('strategy.json'), run.path(keptFiles.start)];
         if (flags.strategy !== undefined) {
           readStrategy(flags.strategy);
           copyOutput(flags.strategy, strategy);
-          copyOutput(flags.checkpoint ?? config.model.weights!, weights);
+          keepWeights(session, run, keptFiles.start, flags.checkpoint ?? model.weights!);
+          if (
+            flags.checkpoint !== undefined &&
+            model.weights !== undefined &&
+            settings.distillation.teacher === 'self'
+          ) {
+            keepWeights(session, run, keptFiles.fullPrecision, model.weights);
+          }
         }
-        const fullPrecision = config.model.weights ?? weights;
+        const own = run.path(keptFiles.fullPrecision);
+        const fullPrecision = existsSync(own) ? own : weights;
         // An error about the strategy names the file that the user gave.
         const input = {strategy: flags.strategy ?? strategy, weights, fullPrecision};
         return {result: await phase('train', async () => train(context(run.record().results), input))};

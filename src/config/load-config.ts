@@ -57,13 +57,65 @@ export async function loadConfig(
 /**
  * The settings that a run stored, checked as those of a file are.
  * @param stored named as errors are to name it
- * @throws SdqError (exit 3)
+ * @param request.set `--set` of a resumed run: only where its files are now; `SDQ_*` variables count where they say that
+ * @throws SdqError (exit 3, exit 2 for a `--set` of anything else)
  */
-export function loadStoredConfig(
+export async function loadStoredConfig(
   stored: Source,
-  request: Pick<ConfigRequest, 'require' | 'loadRegistry'>,
-): Promise<{config: Config; registry: Registry}> {
-  return resolveSettings([stored], stored.base, request);
+  request: Pick<ConfigRequest, 'require' | 'loadRegistry' | 'cwd' | 'env' | 'set'>,
+): Promise<{
+  config: Config;
+  registry: Registry;
+  /** Whether a file is elsewhere than the run stored. */
+  isMoved: boolean;
+}> {
+  const {cwd, env, set} = request;
+  const registry = await request.loadRegistry(pluginNames([stored]), stored.base);
+  const schema = withOptionSchemas(stored.values, registry);
+  const flags = settingsOfFlags(set, cwd);
+  const other = flags.find(({values}) => !isPlace(schema, values));
+  if (other !== undefined) throw notAPlace(other.name, schema);
+  const variables = settingsOfEnvironment(env, configSchema, cwd).filter(({values}) => isPlace(schema, values));
+  const places = [...variables, ...flags];
+  const resolved = await resolveSettings([stored, ...places], stored.base, request);
+  return {...resolved, isMoved: places.length > 0};
+}
+
+/** Whether values only say where files are. */
+function isPlace(schema: JsonSchema, values: unknown): boolean {
+  const leaves = (node: JsonSchema, value: unknown): boolean[] => {
+    if (Array.isArray(value)) return value.flatMap((item) => leaves((node['items'] ?? {}) as JsonSchema, item));
+    if (isMapping(value)) {
+      const properties = propertiesOf(node);
+      return Object.entries(value).flatMap(([key, child]) => leaves(properties.get(key) ?? {}, child));
+    }
+    return [typeof value === 'string' && (node['format'] === 'path' || isProfileFile(node, value))];
+  };
+  const found = leaves(schema, values);
+  return found.length > 0 && found.every(Boolean);
+}
+
+const isProfileFile = (schema: JsonSchema, value: string): boolean =>
+  schema['format'] === 'hardware' && value.endsWith('.json');
+
+/** Of a schema and its alternatives; what stands beside the alternatives says more than they do. */
+function propertiesOf(schema: JsonSchema): ReadonlyMap<string, JsonSchema> {
+  const branches = (schema['anyOf'] ?? []) as readonly JsonSchema[];
+  return new Map([...branches, schema].flatMap((node) => Object.entries(node.properties ?? {})));
+}
+
+function notAPlace(name: string, schema: JsonSchema): SdqError {
+  const keys: string[] = [];
+  const visit = (node: JsonSchema, place: readonly string[]): void => {
+    if (node['format'] === 'path') keys.push(place.join('.'));
+    for (const [key, child] of propertiesOf(node)) visit(child, [...place, key]);
+  };
+  visit(schema, []);
+  return new SdqError(`${name}: a resumed run keeps its settings; only where its files are can be set anew.`, {
+    code: 'resume-setting',
+    exit: ExitCode.usage,
+    suggestions: [`Keys that can be set: ${keys.join(', ')}.`, 'For other settings start a new run.'],
+  });
 }
 
 async function resolveSettings(
@@ -130,7 +182,11 @@ const named: readonly {kind: Kind; name: readonly string[]; options?: readonly s
   {kind: 'weight-quantizer', name: ['quantizers', 'weights']},
   {kind: 'activation-quantizer', name: ['quantizers', 'activations']},
   {kind: 'searcher', name: ['search', 'method']},
-  {kind: 'model', name: ['train', 'distillation', 'teacher', 'model']},
+  {
+    kind: 'model',
+    name: ['train', 'distillation', 'teacher', 'model'],
+    options: ['train', 'distillation', 'teacher', 'options'],
+  },
 ];
 
 function at(settings: unknown, keys: readonly string[]): unknown {
@@ -224,8 +280,7 @@ function checkNoDoubles({tracking}: Config, sources: readonly Source[]): void {
 /** Values of `format: path` made absolute, and of `format: hardware` those that are a file's path and not a profile's name. */
 function resolvePaths(schema: JsonSchema, value: unknown, base: string): unknown {
   if (typeof value === 'string') {
-    const isPath =
-      schema['format'] === 'path' ? value !== '' : schema['format'] === 'hardware' && value.endsWith('.json');
+    const isPath = schema['format'] === 'path' ? value !== '' : isProfileFile(schema, value);
     return isPath ? path.resolve(base, value) : value;
   }
   if (Array.isArray(value)) {
@@ -234,8 +289,7 @@ function resolvePaths(schema: JsonSchema, value: unknown, base: string): unknown
     return value.map((item, i) => resolvePaths(first[i] ?? others, item, base));
   }
   if (!isMapping(value)) return value;
-  const branches = (schema['anyOf'] ?? []) as readonly JsonSchema[];
-  const properties = new Map([schema, ...branches].flatMap((node) => Object.entries(node.properties ?? {})));
+  const properties = propertiesOf(schema);
   return Object.fromEntries(
     Object.entries(value).map(([key, child]) => [key, resolvePaths(properties.get(key) ?? {}, child, base)]),
   );

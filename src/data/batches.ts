@@ -109,9 +109,10 @@ export function openBatches(
   };
 
   const imageSize = dataset.height * dataset.width * dataset.channels;
+  const largest = Math.min(batchSize, count);
   const slots: Slot[] = Array.from({length: prefetch + 1}, () => ({
-    images: new Float32Array(new SharedArrayBuffer(4 * batchSize * imageSize)),
-    labels: new Int32Array(new SharedArrayBuffer(4 * batchSize)),
+    images: new Float32Array(sharedBuffer(4 * largest * imageSize, largest)),
+    labels: new Int32Array(sharedBuffer(4 * largest, largest)),
     wanted: undefined,
   }));
   const worker = startWorker({plan, slots: slots.map(({images, labels}) => ({images, labels}))});
@@ -189,6 +190,20 @@ export function openBatches(
   function following({epoch, index}: {epoch: number; index: number}): {epoch: number; index: number} {
     if (index + 1 < batchesPerEpoch) return {epoch, index: index + 1};
     return {epoch: mode === 'training' ? epoch + 1 : epoch, index: 0};
+  }
+}
+
+/** @throws SdqError (exit 6) when there is no such memory */
+function sharedBuffer(bytes: number, images: number): SharedArrayBuffer {
+  try {
+    return new SharedArrayBuffer(bytes);
+  } catch (error) {
+    throw new SdqError(`There is no memory for batches of ${images} images: ${(error as Error).message}.`, {
+      code: 'out-of-memory',
+      exit: ExitCode.notAvailable,
+      suggestions: ['Make data.batchSize smaller.'],
+      cause: error,
+    });
   }
 }
 

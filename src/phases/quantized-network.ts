@@ -1,9 +1,11 @@
 /** A network at the bitwidths of a strategy: its learned steps and ranges, its forward pass, its file. */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {ExitCode, SdqError} from '../errors.ts';
 import type {Weights} from '../graph/graph.ts';
 import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '../graph/network.ts';
 import type {QuantizedLayer} from '../graph/layer-table.ts';
+import {listed} from '../graph/weights.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {
   createInputQuantizers,
@@ -146,5 +148,26 @@ export function usableLearnedValues(tensors: Weights, own: Strategy | undefined,
         const values = tensors.get(name);
         return values === undefined ? [] : [[name, values] as const];
       }),
+  );
+}
+
+/**
+ * Takes back the learned values that this program wrote.
+ * @param file named in errors
+ * @throws SdqError (exit 3) when one is missing or has another shape
+ */
+export function restoreLearnedValues(
+  quantization: Pick<Quantization, 'parameters'>,
+  tensors: Weights,
+  file: string,
+): void {
+  const missing = loadLearnedValues(quantization, tensors);
+  if (missing.length === 0) return;
+  throw new SdqError(
+    `${file} lacks ${missing.length} learned values or has them in another shape: ${listed(missing)}.`,
+    {
+      code: 'checkpoint-incomplete',
+      exit: ExitCode.invalidInput,
+    },
   );
 }

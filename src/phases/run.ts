@@ -1,8 +1,10 @@
 /** A run from beginning to end: its folder, its signals, its phases in order, and what `--resume` skips. */
+import path from 'node:path';
+
 import type {Config} from '../config/config-types.ts';
 import {epochBatches} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import {writeFileAtomic} from '../files.ts';
+import {checkWritable, writeFileAtomic} from '../files.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {logArtifact, logImage, logTable} from '../runs/artifacts.ts';
 import {createRun, fromCommand, resumeCommand, resumeRun, type Run} from '../runs/run-directory.ts';
@@ -13,6 +15,7 @@ import {trackedRun, trackersOf, type TrackerSettings} from '../tracking/sync.ts'
 import type {End, TrackedRun} from '../tracking/tracker.ts';
 import {bitsChart} from './bits-chart.ts';
 import {evaluateOn} from './evaluate.ts';
+import {keepWeights, keptFiles} from './kept-weights.ts';
 import {interrupted, type PhaseContext} from './phase.ts';
 import {pretrain} from './pretrain.ts';
 import {digits, inUnits, type Results, type SearchResult} from './results.ts';
@@ -21,7 +24,7 @@ import {search} from './search.ts';
 import {writeReport} from './run-report.ts';
 import {buildGraph, createModel, openSession, type JobConfig, type Reporter, type Session} from './session.ts';
 import {readStrategy} from './strategy-file.ts';
-import {train} from './train.ts';
+import {keepTeacher, train} from './train.ts';
 
 interface RunSettings {
   readonly config: JobConfig;
@@ -53,7 +56,10 @@ export interface RunOptions {
         /** Of the run to continue, or `latest`. */
         readonly id: string;
         /** Checks the config that the run stored. @param name how errors name it */
-        readonly restore: (name: string, values: Readonly<Record<string, unknown>>) => Promise<RunSettings>;
+        readonly restore: (
+          name: string,
+          values: Readonly<Record<string, unknown>>,
+        ) => Promise<RunSettings & {readonly isMoved: boolean}>;
       };
   /** Starts the trackers that the config names. @param stop asks the run to stop, as SIGTERM does */
   readonly startTracking: (
@@ -123,10 +129,11 @@ export async function withRun<T>(
   }
   let trackers: RunTracking | undefined;
   try {
-    const {config, registry} =
-      'id' in begin ? await begin.restore(`${run.path('run.json')}, config`, resumedConfig(run)) : begin;
+    const {config, registry} = 'id' in begin ? await restoreSettings(run, begin.restore) : begin;
     run.journal.replayAfter(run.record().journal);
     if (output !== undefined) run.update({output});
+    const {output: target} = run.record();
+    if (target !== null) checkWritable(target);
     notice(`Run ${run.id} in ${run.directory}`);
     if (config.tracking.length > 0) {
       trackers = startTracking(
@@ -198,13 +205,12 @@ function resumable(error: unknown, run: Run): unknown {
   if (!(error instanceof SdqError) || error.code === 'checkpoints-damaged' || run.checkpoints.isEmpty()) return error;
   const {exit} = error.oclif;
   if (![ExitCode.invalidInput, ExitCode.notAvailable].some((code) => code === exit)) return error;
+  const moved = placeNamed(run.record().config, error.message);
+  const command = `${resumeCommand(run.record().command, run.directory)}${moved === undefined ? '' : ` --set ${moved}=PATH`}`;
   return new SdqError(error.message, {
     code: error.code,
     exit,
-    suggestions: [
-      ...error.suggestions,
-      `Then go on from the last checkpoint: ${resumeCommand(run.record().command, run.directory)}`,
-    ],
+    suggestions: [...error.suggestions, `Then continue from the last checkpoint: ${command}`],
     cause: error,
   });
 }
@@ -213,6 +219,20 @@ function resumable(error: unknown, run: Run): unknown {
 function reasonOf(error: unknown): {readonly code: string; readonly message: string} {
   if (error instanceof SdqError) return {code: error.code, message: error.message};
   return {code: 'bug', message: error instanceof Error ? `${error.name}: ${error.message}` : String(error)};
+}
+
+/** The key of the config whose path a message names, the longest of several; the folder of the runs aside. */
+function placeNamed(config: unknown, message: string): string | undefined {
+  const places: {key: string; file: string}[] = [];
+  const visit = (value: unknown, keys: readonly string[]): void => {
+    if (typeof value === 'string' && path.isAbsolute(value) && message.includes(value)) {
+      places.push({key: keys.join('.'), file: value});
+    } else if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+      for (const [key, child] of Object.entries(value)) if (key !== 'runs') visit(child, [...keys, key]);
+    }
+  };
+  visit(config, []);
+  return places.toSorted((a, b) => b.file.length - a.file.length)[0]?.key;
 }
 
 /** Ends the run after an error, without hiding it behind a second one, e.g. of the same full disk. */
@@ -289,6 +309,17 @@ function endOf(run: Run): End {
   };
 }
 
+/** The settings of a resumed run; where its files are elsewhere now, its record says so from then on. */
+async function restoreSettings(
+  run: Run,
+  restore: Extract<RunOptions['begin'], {readonly id: string}>['restore'],
+): Promise<RunSettings> {
+  const {config, registry, isMoved} = await restore(`${run.path('run.json')}, config`, resumedConfig(run));
+  const {engine} = run.record().config as Config;
+  if (isMoved) run.update({config: {...config, engine}});
+  return {config, registry};
+}
+
 /** The run's own config with the engine and threads that it began with: other ones would give other bits. */
 function resumedConfig(run: Run): Readonly<Record<string, unknown>> {
   const {config, engine} = run.record();
@@ -311,6 +342,7 @@ export async function runAll({session, run, stop, context, phase}: RunContext): 
   readonly failure?: SdqError | undefined;
 }> {
   const {config, dataset, reporter} = session;
+  keepTeacher({session, run});
   const {weights} = config.model;
   const batches = epochBatches(dataset, config.data);
   reporter.plan?.(
@@ -322,7 +354,9 @@ export async function runAll({session, run, stop, context, phase}: RunContext): 
     ),
   );
   const fullPrecisionFile =
-    weights ?? (await phase('pretrain', async () => pretrain(context(resultsOf(run))))).checkpoint;
+    weights === undefined
+      ? (await phase('pretrain', async () => pretrain(context(resultsOf(run))))).checkpoint
+      : keepWeights(session, run, keptFiles.fullPrecision, weights);
   const found = await phase('search', async () => search(context(resultsOf(run)), fullPrecisionFile));
   const failure = targetMissed(session, found.budgets, run);
   if (failure !== undefined) return {result: resultsOf(run), failure};

@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import type {QuantizedLayer} from '../graph/layer-table.ts';
-import type {Network} from '../graph/network.ts';
+import type {ForwardOptions, Network} from '../graph/network.ts';
 import {
   advanceSearch,
   committedBits,
@@ -33,7 +33,7 @@ import {calibrateInputs, sampleTrainingInputs} from './calibration.ts';
 import {evaluateOn} from './evaluate.ts';
 import {writeModelFile} from './model-file.ts';
 import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
-import {inputForward, learnedValues, loadLearnedValues, loadQuantizers, quantize} from './quantized-network.ts';
+import {inputForward, learnedValues, restoreLearnedValues, loadQuantizers, quantize} from './quantized-network.ts';
 import {inUnits, type ParetoPoint, type SearchResult} from './results.ts';
 import {createSearchInputs, inputCandidates} from './search-inputs.ts';
 import {searchProblem, type Search} from './search-problem.ts';
@@ -74,7 +74,7 @@ function planForward(
 
 /** Runs phase 1 from the weights of a file and writes `strategy.json` and the weights as the search left them. */
 export async function search(context: PhaseContext, weights: string): Promise<SearchResult> {
-  const {session, run} = context;
+  const {session, run, stop} = context;
   const {config, registry, dataset, reporter} = session;
   const network = createModel(session, weights);
   checkPareto(config);
@@ -136,14 +136,17 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
   const judge = async (): Promise<{accuracy: number; loss: number}> => {
     const bits = new Map(committedBits(problem, state).map((own, l) => [network.layers[l]!.name, own]));
     const fixed = inputForward(quantization.inputs);
-    return (await evaluateOn(session, network, 'validation', {
+    const forward: Pick<ForwardOptions, 'weight' | 'activation'> = {
       weight: (layer, w) =>
         quantizeWeights(w, quantization.weights, bits.get(layer.name)!.weightBits, outputChannels(layer)),
       activation: (layer) => inputs.at(layer, bits.get(layer.name)!) ?? fixed(layer),
-    }))!;
+    };
+    return (await evaluateOn(session, network, 'validation', forward, stop.signal))!;
   };
+  /** Before the next step: where a signal stops it, nothing of a step is half done, and a resumed search does it again. */
   const keep = async (): Promise<void> => {
-    const level = config.search.pareto === 0 ? null : dueLevel(problem, state, config.search.pareto, kept);
+    const isOn = config.search.pareto > 0 && state.step > 0;
+    const level = !isOn ? null : dueLevel(problem, state, config.search.pareto, kept);
     if (level !== null) kept = [...kept, keepPoint(problem, state, level, await judge())];
   };
 
@@ -161,6 +164,7 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
         }
       },
       async step({images, labels, state: at}, optimizerState) {
+        await keep();
         const plan = planStep(problem, state);
         const result = await trainStep({
           images,
@@ -184,7 +188,6 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
           for (const {layer, from, to, beta} of advanced.transitions) {
             reporter.line(`  ${layer}: ${shownMove(from, to)}${beta === null ? ', given back' : ''}`);
           }
-          await keep();
         }
         return result;
       },
@@ -203,11 +206,12 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
         const {search, pareto} = (saved ?? {}) as {readonly search?: unknown; readonly pareto?: unknown};
         state = parseSearchState(search, problem, file);
         kept = parsePoints(pareto, problem, file);
-        loadLearnedValues(learned, arrays);
+        restoreLearnedValues(learned, arrays, file);
       },
       isDone: () => searchDone(problem, state),
     });
 
+    await keep();
     // The target may be reached between two rows.
     run.journal.log('metric', snapshotMetrics(problem, state), context.stepOffset + done);
     return writeResult(context, network, setup, {state, kept, steps: done});

@@ -9,6 +9,7 @@ import type {Graph, Weights} from '../graph/graph.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
 import {binRegularization, binWeight} from '../sdq/bin-regularization.ts';
 import {distillationLoss} from '../sdq/distillation.ts';
+import type {Run} from '../runs/run-directory.ts';
 import {matchStrategy, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
@@ -20,9 +21,10 @@ import {calibrateInputs, sampleTrainingInputs} from './calibration.ts';
 import {evaluateOn} from './evaluate.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
+import {keptFiles, keptWeightsOf} from './kept-weights.ts';
 import {readModelFile, writeModelFile} from './model-file.ts';
 import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
-import {learnedValues, loadLearnedValues, loadQuantizers, quantize, type Quantization} from './quantized-network.ts';
+import {learnedValues, restoreLearnedValues, loadQuantizers, quantize, type Quantization} from './quantized-network.ts';
 import type {TrainResult} from './results.ts';
 import {buildGraph, createModel, readWeights, type Session} from './session.ts';
 import {checkQuantizers, readStrategy} from './strategy-file.ts';
@@ -50,7 +52,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
   const violations = violationsOf(strategy, readProfiles(config.hardware), session.registry, network.graph);
   const refusal = hardwareError(input.strategy, violations);
   if (refusal !== undefined) throw refusal;
-  const teacher = createTeacher(session, input.fullPrecision);
+  const teacher = createTeacher(context, input.fullPrecision);
   const quantization = await quantizeByStrategy(session, network, strategy, config.train.learnScales);
   const checkpoint = run.path('quantized.safetensors');
   const scales = quantization.parameters.map((parameter) => ({...parameter, rateFactor: scaleRateFactor}));
@@ -127,11 +129,11 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
         (await evaluateOn(session, network, 'validation', quantization.forward, stop.signal))?.accuracy ?? null,
       saveBest: () => writeModelFile(checkpoint, network.weights(), {strategy, learned: learnedValues(quantization)}),
       exportState: () => ({state: null, arrays: learnedValues(quantization)}),
-      importState: (_, arrays) => void loadLearnedValues(quantization, arrays),
+      importState: (_, arrays, file) => restoreLearnedValues(quantization, arrays, file),
       isDone: () => false,
     });
     network.load(readWeights(network.graph, checkpoint));
-    loadLearnedValues(quantization, readModelFile(checkpoint).tensors);
+    restoreLearnedValues(quantization, readModelFile(checkpoint).tensors, checkpoint);
     const test = await evaluateOn(session, network, 'test', quantization.forward, stop.signal);
     return {
       checkpoint,
@@ -175,23 +177,34 @@ export async function quantizeByStrategy(
 }
 
 /** The network whose outputs are learned; undefined for `none`. */
-function createTeacher(session: Session, fullPrecision: string): Network | undefined {
+function createTeacher({session, run}: PhaseContext, fullPrecision: string): Network | undefined {
   const {teacher} = session.config.train.distillation;
   if (teacher === 'none') return undefined;
   if (teacher === 'self') return createModel(session, fullPrecision);
-  const {graph, weights} = readTeacher(session, teacher);
+  const {graph, weights} = readTeacher(session, run, teacher);
   return createNetwork(graph, weights);
 }
 
 type OtherTeacher = Exclude<Session['config']['train']['distillation']['teacher'], string>;
 
-function readTeacher(session: Session, {model, options = {}, weights}: OtherTeacher): {graph: Graph; weights: Weights} {
+function readTeacher(
+  session: Session,
+  run: Run,
+  {model, options = {}, weights}: OtherTeacher,
+): {graph: Graph; weights: Weights} {
   const graph = buildGraph(session, {name: model, options});
-  return {graph, weights: readWeights(graph, weights)};
+  return {graph, weights: keptWeightsOf(run, graph, keptFiles.teacher, weights)};
 }
 
 /** @throws SdqError (exit 3) when the teacher is another model whose weights cannot be used */
 export function checkTeacher(session: Session): void {
   const {teacher} = session.config.train.distillation;
-  if (typeof teacher !== 'string') readTeacher(session, teacher);
+  if (typeof teacher === 'string') return;
+  readWeights(buildGraph(session, {name: teacher.model, options: teacher.options ?? {}}), teacher.weights);
+}
+
+/** Copies the weights of a teacher that is another model into the run's folder. @throws SdqError (exit 3, exit 6) */
+export function keepTeacher({session, run}: Pick<PhaseContext, 'session' | 'run'>): void {
+  const {teacher} = session.config.train.distillation;
+  if (typeof teacher !== 'string') readTeacher(session, run, teacher);
 }

@@ -113,14 +113,21 @@ function readable(name: string, op: string): string {
  * Names as a user knows them: layers after their weights (`conv1.weight` → `conv1`), other nodes after their ONNX names; where
  * that is taken or empty, with a number.
  */
-function nodeName({inputs, name, op}: Node, constants: ReadonlyMap<string, Array32>, taken: Set<string>): string {
+function nodeName(
+  {inputs, name, op}: Node,
+  constants: ReadonlyMap<string, Array32>,
+  taken: Map<string, number>,
+): string {
   const weight = inputs.find((input) => constants.has(input));
   const own = weight?.endsWith('.weight') === true ? weight.slice(0, -'.weight'.length) : readable(name, op);
   const base = own === '' ? op.toLowerCase() : own;
-  let found = base;
-  for (let i = 2; taken.has(found); i++) found = `${base}_${i}`;
-  taken.add(found);
-  return found;
+  // Counted on from the last node of this base: thousands of nodes may have no name.
+  let number = taken.get(base) ?? 0;
+  let unique = base;
+  while (taken.has(unique)) unique = `${base}_${++number}`;
+  taken.set(base, Math.max(number, 1));
+  if (unique !== base) taken.set(unique, 1);
+  return unique;
 }
 
 /** How a parameter would be drawn anew, and what the optimizer does with it. */
@@ -197,7 +204,7 @@ function graphOf(
     throw refuse(`the input "${input.name}" has the shape [${shown}]; all sizes but the batch's must be fixed`);
   }
 
-  const taken = new Set<string>();
+  const taken = new Map<string, number>();
   const renamed = new Map<string, string>();
   const parameters = new Map<string, Parameter>();
   const nodes: Node[] = [];

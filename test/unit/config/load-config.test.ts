@@ -4,7 +4,7 @@ import path from 'node:path';
 import {describe, expect, test} from '@jest/globals';
 import fc from 'fast-check';
 
-import {loadConfig, type ConfigRequest} from '../../../src/config/load-config.ts';
+import {loadConfig, loadStoredConfig, type ConfigRequest} from '../../../src/config/load-config.ts';
 import {SdqError} from '../../../src/errors.ts';
 import {models} from '../../../src/plugins/models/index.ts';
 import {Registry} from '../../../src/plugins/registry.ts';
@@ -49,6 +49,53 @@ async function failure(cwd: string, request: Partial<ConfigRequest> = {}): Promi
   expect(error).toBeInstanceOf(SdqError);
   return error as SdqError;
 }
+
+describe('the settings of a resumed run', () => {
+  const stored = (request: Partial<Pick<ConfigRequest, 'env' | 'set'>>): ReturnType<typeof loadStoredConfig> =>
+    loadStoredConfig(
+      {
+        name: 'run.json',
+        base,
+        values: {
+          model: {name: 'onnx', options: {file: '/gone/net.onnx'}, weights: '/gone/net.onnx'},
+          data: {name: 'image-folder', directory: '/gone/images'},
+          train: {distillation: {teacher: {model: 'onnx', options: {file: '/gone/t.onnx'}, weights: '/gone/t.onnx'}}},
+          search: {epochs: 7},
+        },
+      },
+      {cwd: base, env: {}, set: [], require: [], loadRegistry, ...request},
+    );
+
+  test('say by flags and variables where its files are now, and nothing else', async () => {
+    expect(await stored({})).toMatchObject({isMoved: false, config: {search: {epochs: 7}}});
+    const {config, isMoved} = await stored({
+      set: [
+        'model.options.file=net.onnx',
+        'model.weights=w.onnx',
+        'train.distillation.teacher={options: {file: t.onnx}, weights: /t}',
+      ],
+      env: {SDQ_DATA_DIRECTORY: 'images', SDQ_SEARCH_EPOCHS: '9'},
+    });
+    expect(isMoved).toBe(true);
+    expect(config).toMatchObject({
+      model: {options: {file: path.join(base, 'net.onnx')}, weights: path.join(base, 'w.onnx')},
+      data: {directory: path.join(base, 'images')},
+      train: {distillation: {teacher: {model: 'onnx', options: {file: path.join(base, 't.onnx')}, weights: '/t'}}},
+      search: {epochs: 7},
+    });
+  });
+
+  test.each(['search.epochs=3', 'model.name=cnn-small', 'data={directory: x, batchSize: 2}', 'data={}', 'tracking=[]'])(
+    'do not take %s',
+    async (set) => {
+      await expect(stored({set: [set]})).rejects.toMatchObject({
+        code: 'resume-setting',
+        oclif: {exit: 2},
+        suggestions: [expect.stringContaining('data.directory'), expect.any(String)],
+      });
+    },
+  );
+});
 
 describe('every place and format is read', () => {
   test.each([

@@ -1,0 +1,94 @@
+import {describe, expect, jest, test} from '@jest/globals';
+import * as tf from '@tensorflow/tfjs-core';
+
+import {runPhase, type Phase, type PhaseContext, type PhaseOutcome} from '../../../src/phases/phase.ts';
+import {createOptimizer} from '../../../src/training/optimizers.ts';
+import {useCpuBackend} from '../../helpers/cpu-backend.ts';
+import {madeDataset} from '../../helpers/made-dataset.ts';
+
+useCpuBackend();
+
+/** Runs two epochs of three batches; the network only counts. @returns what was saved, by `saveBest` and as checkpoints */
+async function runEpochs(
+  accuracies: readonly (number | null)[],
+  checkpointSeconds: number,
+): Promise<{outcome: PhaseOutcome; best: number[]; checkpoints: string[]}> {
+  const [best, checkpoints]: [number[], string[]] = [[], []];
+  let epoch = 0;
+  const dataset = madeDataset(6, 1);
+  const context = {
+    session: {
+      config: {
+        seed: 1,
+        data: {batchSize: 2, validation: 0, augment: false},
+        runs: {checkpointSeconds, logEverySteps: 100},
+      },
+      dataset,
+      normalization: {mean: dataset.mean, std: dataset.std},
+      reporter: {update: () => undefined, line: () => undefined},
+    },
+    run: {
+      journal: {position: () => 0, log: () => undefined},
+      checkpoints: {save: (name: string) => checkpoints.push(name), latest: () => undefined},
+    },
+    stop: {received: () => undefined, signal: new AbortController().signal},
+    stepOffset: 0,
+  } as unknown as PhaseContext;
+  const outcome = await runPhase(context, {
+    name: 'train',
+    network: {graph: {input: {shape: [3, 3, 5]}}, weights: () => new Map()} as unknown as Phase['network'],
+    parameters: [],
+    optimizer: createOptimizer({
+      name: 'sgd',
+      learningRate: 1,
+      momentum: 0,
+      nesterov: false,
+      weightDecay: 0,
+      beta1: 0,
+      beta2: 0,
+    }),
+    epochs: accuracies.length,
+    start: () => Promise.resolve(),
+    step: (_, optimizerState) => Promise.resolve({optimizerState, metrics: {loss: 1}}),
+    status: () => [],
+    intervalMetrics: () => ({}),
+    validate: () => Promise.resolve(accuracies[epoch++]!),
+    saveBest: () => void best.push(epoch),
+    exportState: () => ({state: null, arrays: new Map()}),
+    importState: () => undefined,
+    isDone: () => false,
+  });
+  return {outcome, best, checkpoints};
+}
+
+describe('a phase', () => {
+  test('of equally accurate epochs keeps the first', async () => {
+    const {outcome, best} = await runEpochs([0.25, 0.5, 0.5, 0.375], 600);
+    expect(best).toEqual([1, 2]);
+    expect(outcome).toEqual({steps: 12, best: {epoch: 2, accuracy: 0.5}, last: 0.375});
+    expect(tf.memory().numTensors).toBe(0);
+  });
+
+  test('without validation images keeps the last', async () => {
+    const {outcome, best} = await runEpochs([null, null], 600);
+    expect(best).toEqual([1, 2]);
+    expect(outcome).toEqual({steps: 6, best: null, last: null});
+  });
+
+  test('saves checkpoints in time although the wall clock goes back', async () => {
+    let wall = Date.UTC(2026, 0, 1);
+    const clock = jest.spyOn(Date, 'now').mockImplementation(() => (wall -= 3_600_000));
+    try {
+      // Due after every step.
+      const {checkpoints} = await runEpochs([null], 0);
+      expect([...new Set(checkpoints)]).toEqual([
+        'train-00000000',
+        'train-00000001',
+        'train-00000002',
+        'train-00000003',
+      ]);
+    } finally {
+      clock.mockRestore();
+    }
+  });
+});
