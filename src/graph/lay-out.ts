@@ -19,6 +19,8 @@ export interface LaidOutGraph {
   readonly operands: ReadonlyMap<string, Operand>;
 }
 
+const onlyPlain = ({shape, batchAxis}: Operand): boolean => shape.length < 2 || batchAxis !== undefined;
+
 /** @param known the graph's values and parameters (`inferShapes`) */
 export function layOut(graph: Graph, known: ReadonlyMap<string, Operand>): LaidOutGraph {
   const operands = new Map(known);
@@ -27,12 +29,12 @@ export function layOut(graph: Graph, known: ReadonlyMap<string, Operand>): LaidO
   const nodes: Node[] = [];
   const define = (operand: Operand, layout: Layout): void => {
     operands.set(operand.name, operand);
-    layouts.set(operand.name, operand.shape.length < 2 ? 'plain' : layout);
+    layouts.set(operand.name, onlyPlain(operand) ? 'plain' : layout);
   };
   /** The value in the wanted layout: itself, or a copy. */
   const inLayout = (value: string, layout: Layout): string => {
     const operand = operands.get(value);
-    if (operand === undefined || operand.parameter || operand.shape.length < 2) return value;
+    if (operand === undefined || operand.parameter || onlyPlain(operand)) return value;
     if (layouts.get(value) === layout) return value;
     const copy = `${value}@${layout}`;
     if (!layouts.has(copy)) {

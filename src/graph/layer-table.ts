@@ -1,6 +1,6 @@
 /** The layers that quantization is about, with their cost; and the cost of the whole network. */
 import type {Graph, Node, Shape} from './graph.ts';
-import {elements} from './ops/operator.ts';
+import {elements, type Operand} from './ops/operator.ts';
 import {inferShapes, operatorOf} from './shape.ts';
 
 type QuantizedOperator = 'Conv' | 'Gemm' | 'MatMul';
@@ -42,6 +42,11 @@ function isDepthwise({op, attributes}: Node, [channels]: Shape): boolean {
   return op === 'Conv' && channels !== 1 && attributes['group'] === channels;
 }
 
+/** All entries of one image. */
+function imageShape({shape, perImage}: Operand): Shape {
+  return perImage === undefined ? shape : [perImage, ...shape];
+}
+
 /** @throws SdqError (exit 3) where the graph is not valid */
 export function layerTable(graph: Graph): LayerTable {
   const known = inferShapes(graph);
@@ -51,7 +56,8 @@ export function layerTable(graph: Graph): LayerTable {
     const inputs = node.inputs.filter((name) => name !== '').map((name) => known.get(name)!);
     const output = known.get(node.outputs[0]!)!;
     const cost = operatorOf(node).cost(node, inputs, output);
-    macs += cost.macs;
+    const work = cost.macs * (output.perImage ?? 1);
+    macs += work;
     if (isQuantized(node.op)) {
       const [x, w] = inputs;
       layers.push({
@@ -59,12 +65,12 @@ export function layerTable(graph: Graph): LayerTable {
         op: node.op,
         weight: w!.name,
         params: elements(w!.shape),
-        macs: cost.macs,
+        macs: work,
         ...(isDepthwise(node, x!.shape) ? {depthwise: true as const} : {}),
         inputSigned: x!.signed,
         inputValue: x!.name,
-        inputShape: x!.shape,
-        outputShape: output.shape,
+        inputShape: imageShape(x!),
+        outputShape: imageShape(output),
       });
     }
   }

@@ -16,8 +16,8 @@ import type {ActivationRange, GradientRule, Grid} from '../tensor/kernels.ts';
 import type {Array32, Graph, Node, Weights} from './graph.ts';
 import {layerTable, type QuantizedLayer} from './layer-table.ts';
 import {layOut, type LaidOutGraph} from './lay-out.ts';
-import {conversionAxes, inputLayout, inverse, memoryShape, transposed, type Layout} from './layout.ts';
-import {float, show, type FusedActivation} from './ops/operator.ts';
+import {conversionAxes, inputLayout, inverse, memoryShape, transposed} from './layout.ts';
+import {float, show, type FusedActivation, type RunOptions} from './ops/operator.ts';
 import {executionPlan, type Step} from './plan.ts';
 import {inferShapes, operatorOf} from './shape.ts';
 
@@ -143,7 +143,12 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
     training: executionPlan(graph, laidOut, layers, true),
     evaluation: executionPlan(graph, laidOut, layers, false),
   };
-  const layoutOf = (node: Node): Layout => laidOut.nodeLayouts.get(node.name)!.inputs;
+  const knownOf = (node: Node, images: number): RunOptions => ({
+    images,
+    layout: laidOut.nodeLayouts.get(node.name)!.inputs,
+    inputs: node.inputs.filter((name) => name !== '').map((name) => laidOut.operands.get(name)!),
+    output: laidOut.operands.get(node.outputs[0]!)!,
+  });
   const nodeIndex = new Map(graph.nodes.map(({name}, index) => [name, index]));
   const axesOf = parameterAxes(graph, laidOut);
   const runLayout = (name: string, stored: Array32): Array32 =>
@@ -231,7 +236,7 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
       const end = range ?? unbounded;
       const activation = fusedActivation(end);
       const y = operatorOf(node).run(tf, node, bias === undefined ? [input, w] : [input, w, bias], {
-        layout: layoutOf(node),
+        ...knownOf(node, x.shape[0]!),
         activation: activation ?? 'linear',
       });
       return activation === null ? bounded(y, end) : y;
@@ -248,7 +253,7 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
       const {node, inputs, range} = step;
       const end = range ?? unbounded;
       if (!options.training) {
-        return bounded(operatorOf(node).run(tf, node, inputs.map(operand), {layout: layoutOf(node)}), end);
+        return bounded(operatorOf(node).run(tf, node, inputs.map(operand), knownOf(node, x.shape[0]!)), end);
       }
       const [input, gamma, beta] = inputs.map(operand) as [tf.Tensor, tf.Tensor, tf.Tensor];
       const quantizer = commonQuantizer(step);
@@ -277,14 +282,14 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
           return step.range === null ? tf.add(a, b) : addAct(a, b, step.range);
         }
         case 'layout': {
-          const x = operand(step.inputs[0]!);
-          const {layouts} = laidOut;
-          return tf.transpose(x, conversionAxes(x.rank, layouts.get(step.inputs[0]!)!, layouts.get(step.output)!));
+          const value = operand(step.inputs[0]!);
+          const [from, to] = [step.inputs[0]!, step.output].map((name) => laidOut.layouts.get(name)!);
+          return tf.transpose(value, conversionAxes(value.rank, from!, to!));
         }
         case 'operator': {
           const draw = step.node.op === 'Dropout' ? options.dropout?.(nodeIndex.get(step.node.name)!) : undefined;
           return operatorOf(step.node).run(tf, step.node, step.inputs.map(operand), {
-            layout: layoutOf(step.node),
+            ...knownOf(step.node, x.shape[0]!),
             ...(draw === undefined ? {} : {draw}),
           });
         }

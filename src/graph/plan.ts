@@ -3,6 +3,7 @@ import type {ActivationRange} from '../tensor/kernels.ts';
 import type {Graph, Node} from './graph.ts';
 import {conversion, type LaidOutGraph} from './lay-out.ts';
 import type {QuantizedLayer} from './layer-table.ts';
+import {sizesOf} from './ops/sizes.ts';
 
 export interface Step {
   /**
@@ -85,7 +86,7 @@ export function executionPlan(
       join(next);
     }
     const added = inputs.map((name) => known.get(name)!);
-    const sameShape = added.every(({parameter, shape}) => !parameter && shape.join() === added[0]!.shape.join());
+    const sameShape = added.every((each) => !each.parameter && sizesOf(each).join() === sizesOf(added[0]!).join());
     let kind: Step['kind'] = 'operator';
     if (layer !== null) kind = 'layer';
     else if (node.op === 'BatchNormalization') kind = 'norm';

@@ -4,16 +4,17 @@ import {didYouMean} from '../nearest.ts';
 import type {Graph, Node, Parameter, Shape} from './graph.ts';
 import {operators} from './ops/index.ts';
 import {nodeError, type Operand, type Operator} from './ops/operator.ts';
+import {showSizes, sizesOf} from './ops/sizes.ts';
 
 /** @throws SdqError (exit 3) with the nearest operator name */
 export function operatorOf(node: Pick<Node, 'name' | 'op'>): Operator {
   const operator = operators.get(node.op);
   if (operator !== undefined) return operator;
   const known = [...operators.keys()];
-  throw new SdqError(`Node "${node.name}": the operator ${node.op} is not supported. Supported: ${known.join(', ')}.`, {
+  throw new SdqError(`Node "${node.name}": the operator ${node.op} is not supported.`, {
     code: 'operator-unknown',
     exit: ExitCode.invalidInput,
-    suggestions: didYouMean(node.op, known),
+    suggestions: [...didYouMean(node.op, known), `Supported operators: ${known.join(', ')}.`],
   });
 }
 
@@ -51,7 +52,25 @@ export function inferNode(node: Node, known: ReadonlyMap<string, Operand>): Oper
     }
     return operand;
   });
-  return {name: node.outputs[0]!, parameter: false, ...operator.infer(node, inputs)};
+  return {
+    name: node.outputs[0]!,
+    parameter: false,
+    ...batchFirst(node, operator, inputs),
+    ...operator.infer(node, inputs),
+  };
+}
+
+/** For operators that want the batch first: the entries an image that their output has as well. */
+function batchFirst(node: Node, {anyBatch}: Operator, inputs: readonly Operand[]): Pick<Operand, 'perImage'> {
+  const values = inputs.filter(({parameter}) => !parameter);
+  if (anyBatch === true || values.length === 0) return {};
+  for (const value of values) {
+    if (value.batchAxis !== undefined || value.perImage !== values[0]!.perImage) {
+      const all = values.map((each) => `"${each.name}" ${showSizes(sizesOf(each))}`).join(' and ');
+      throw nodeError(node, `its inputs are ${all}; it takes the batch as the first axis.`);
+    }
+  }
+  return values[0]!.perImage === undefined ? {} : {perImage: values[0]!.perImage};
 }
 
 function checkShape(graph: Graph, name: string, shape: Shape): void {
@@ -93,6 +112,12 @@ export function inferShapes(graph: Graph): ReadonlyMap<string, Operand> {
   const output = known.get(graph.output);
   if (output === undefined || output.parameter) {
     throw graphError(graph, `its output "${graph.output}" is not the output of a node.`);
+  }
+  if (output.batchAxis !== undefined || output.perImage !== undefined) {
+    throw graphError(
+      graph,
+      `its output "${graph.output}" is ${showSizes(sizesOf(output))}; the batch must come first.`,
+    );
   }
   return known;
 }

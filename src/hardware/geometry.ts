@@ -2,6 +2,7 @@
 import type {Graph} from '../graph/graph.ts';
 import {layerTable} from '../graph/layer-table.ts';
 import {integer} from '../graph/ops/operator.ts';
+import {asImages} from '../graph/ops/conv.ts';
 import {slidingWindow} from '../graph/ops/window.ts';
 
 type Pair = readonly [height: number, width: number];
@@ -61,14 +62,12 @@ export function layerGeometries(graph: Graph): LayerGeometry[] {
       last: l === layers.length - 1,
     };
     if (layer.op === 'Conv') {
-      const node = nodes.get(layer.name)!;
-      const [inputChannels, height, width] = layer.inputShape as readonly [number, number, number];
-      const [outputChannels, , kernelHeight, kernelWidth] = shapes.get(layer.weight) as readonly [
-        number,
-        number,
-        number,
-        number,
-      ];
+      const rows = layer.inputShape.length === 2;
+      const node = rows ? asImages(nodes.get(layer.name)!) : nodes.get(layer.name)!;
+      const [inputChannels, ...size] = layer.inputShape as readonly [number, ...number[]];
+      const [outputChannels, , ...taps] = shapes.get(layer.weight) as readonly [number, number, ...number[]];
+      const [height, width] = (rows ? [1, ...size] : size) as [number, number];
+      const [kernelHeight, kernelWidth] = (rows ? [1, ...taps] : taps) as [number, number];
       const {kernel, strides, dilations, output} = slidingWindow(node, [height, width], [kernelHeight, kernelWidth]);
       return {
         ...common,

@@ -170,6 +170,19 @@ const gradients: readonly tf.GradConfig[] = [
     tf.DepthwiseConv2dNativeBackpropFilter,
   ),
   {
+    kernelName: tf.Conv2DBackpropInput,
+    inputsToSave: ['dy', 'filter'],
+    gradFunc: (gradient, saved, attributes) => {
+      const [dy, filter] = saved as [tf.Tensor, tf.Tensor];
+      const x = gradient as tf.Tensor;
+      const {inputShape: _, ...convolution} = attributes;
+      return {
+        dy: () => run(tf.Conv2D, {x, filter}, {...convolution, dilations: 1}),
+        filter: () => run(tf.Conv2DBackpropFilter, {x, dy}, {...convolution, filterShape: filter.shape}),
+      };
+    },
+  },
+  {
     kernelName: tf.BatchMatMul,
     inputsToSave: ['a', 'b'],
     gradFunc: (dy, saved, attributes) => {
@@ -245,12 +258,25 @@ const gradients: readonly tf.GradConfig[] = [
     gradFunc: (dy, saved) => Object.fromEntries(saved.map((_, i) => [i, () => tf.clone(dy as tf.Tensor)])),
   },
 
+  ofTwo(
+    tf.Pow,
+    (dy, a, b) => tf.mul(dy, tf.mul(b, tf.pow(a, tf.sub(b, 1)))),
+    (dy, a, b) => {
+      const positive = tf.greater(a, 0);
+      const logarithm = tf.log(tf.where(positive, a, tf.onesLike(a)));
+      return tf.mul(dy, tf.mul(tf.pow(a, b), logarithm));
+    },
+  ),
+
   clipping(tf.Relu, () => [0, Infinity]),
   clipping(tf.Relu6, () => [0, 6]),
   clipping(tf.ClipByValue, ({clipValueMin, clipValueMax}) => [clipValueMin as number, clipValueMax as number]),
   ofInput(tf.Abs, (x) => tf.sign(x)),
   ofInput(tf.Square, (x) => tf.mul(x, 2)),
   ofInput(tf.Log, (x) => tf.reciprocal(x)),
+  ofInput(tf.Erf, (x) => tf.mul(tf.exp(tf.neg(tf.square(x))), 2 / Math.sqrt(Math.PI))),
+  ofInput(tf.Sin, (x) => tf.cos(x)),
+  ofInput(tf.Cos, (x) => tf.neg(tf.sin(x))),
   ofInput(tf.Neg, (x) => tf.fill(x.shape, -1)),
   ofOutput(tf.Exp, (y) => y),
   ofOutput(tf.Sigmoid, (y) => tf.mul(y, tf.sub(1, y))),
@@ -340,6 +366,35 @@ const gradients: readonly tf.GradConfig[] = [
     const repeats = shape.map((_, i) => 2 * i);
     return tf.sum(tf.reshape(dy, split), repeats);
   }),
+  {
+    // The gradients of an entry that was taken several times are added.
+    kernelName: tf.GatherV2,
+    inputsToSave: ['x', 'indices'],
+    gradFunc: (dy, saved, attributes) => {
+      const [x, indices] = saved as [tf.Tensor, tf.Tensor1D];
+      const axis = tf.util.parseAxisParam(attributes['axis'] as number, x.shape)[0]!;
+      const toFront = [axis, ...x.shape.map((_, i) => i).filter((i) => i !== axis)];
+      return {
+        x: () => {
+          const rows = tf.transpose(dy as tf.Tensor, toFront);
+          const sums = tf.unsortedSegmentSum(rows, indices, x.shape[axis]!);
+          return tf.transpose(sums, tf.backend_util.getUndoAxesPermutation(toFront));
+        },
+      };
+    },
+  },
+  {
+    kernelName: tf.Select,
+    inputsToSave: ['condition'],
+    gradFunc: (dy, [condition]) => {
+      const d = dy as tf.Tensor;
+      const none = tf.zerosLike(d);
+      return {
+        t: () => tf.where(condition!, d, none),
+        e: () => tf.where(condition!, none, d),
+      };
+    },
+  },
   {kernelName: tf.Cast, gradFunc: (dy) => ({x: () => tf.cast(dy as tf.Tensor, 'float32')})},
   {kernelName: tf.Identity, gradFunc: (dy) => ({x: () => tf.clone(dy as tf.Tensor)})},
 ];

@@ -10,7 +10,7 @@ export interface OnnxParts {
   readonly initializers: OnnxTensor[];
 }
 
-const floats = new Set(['alpha', 'beta', 'epsilon', 'momentum']);
+const floats = new Set(['alpha', 'beta', 'cubic_coeff_a', 'epsilon', 'gamma', 'momentum']);
 
 function attributeOf(name: string, value: Attribute): OnnxAttribute {
   if (typeof value === 'string') return {name, kind: 'string', value};
@@ -30,16 +30,24 @@ export function toOnnx(
   const parts: OnnxParts = {nodes: [], initializers: []};
   for (const node of graph.nodes) {
     const inputs = inputsOf(node, parts);
-    const {constants, ...own} = operatorOf(node).toOnnx?.(node) ?? {
+    const {constants, computed, ...own} = operatorOf(node).toOnnx?.(node, graph.input.name) ?? {
       op: node.op,
       attributes: node.attributes,
       constants: [],
     };
-    parts.initializers.push(...constants);
+    parts.initializers.push(...constants, ...(computed?.constants ?? []));
+    for (const {op, inputs: read, output, attributes} of computed?.nodes ?? []) {
+      const written = Object.entries(attributes).map(([name, value]) => attributeOf(name, value));
+      parts.nodes.push({name: output, op, inputs: read, outputs: [output], attributes: written});
+    }
     parts.nodes.push({
       name: node.name,
       op: own.op,
-      inputs: [...inputs, ...constants.map(({name}) => name)],
+      inputs: [
+        ...inputs,
+        ...constants.map(({name}) => name),
+        ...(computed?.nodes.slice(-1).map(({output}) => output) ?? []),
+      ],
       outputs: node.outputs,
       attributes: Object.entries(own.attributes).map(([name, value]) => attributeOf(name, value)),
     });

@@ -1,46 +1,68 @@
-/** Inputs side by side along one axis. */
+/** Inputs side by side along one axis. A parameter with 1 in the place of the batch is put beside every image. */
+import type * as tfjs from '@tensorflow/tfjs-core';
+
 import type {Node} from '../graph.ts';
 import {memoryAxis} from '../layout.ts';
-import {expectValue, integer, noCost, nodeError, show, type Operator} from './operator.ts';
+import {broadcastAxes} from './broadcast.ts';
+import {elements, integer, nodeError, type Operand, type Operator} from './operator.ts';
+import {axisIn, showSizes, sizesOf, valueOf, type Sizes} from './sizes.ts';
 
-/** The axis in ONNX's order, the batch included. */
-function axisOf(node: Node, rank: number): number {
-  const axis = integer(node, 'axis', undefined, -rank);
-  const positive = axis < 0 ? axis + rank : axis;
-  if (positive < 1 || positive >= rank) {
-    throw nodeError(node, `attribute "axis" is ${axis}; it takes 1 … ${rank - 1} or the same counted from the end.`);
+function axisOf(node: Node, sizes: Sizes): number {
+  const axis = axisIn(node, integer(node, 'axis', undefined, -sizes.length), sizes.length);
+  if (sizes[axis]! < 0) {
+    const last = sizes.length - 1;
+    throw nodeError(node, `attribute "axis" is ${axis}; it takes 1 … ${last} or the same counted from the end.`);
   }
-  return positive;
+  return axis;
 }
+
+/** The sizes of the first input that is no parameter. */
+const valueSizes = (inputs: readonly Operand[]): Sizes =>
+  sizesOf(inputs.find(({parameter}) => !parameter) ?? inputs[0]!);
 
 export const concat: Operator = {
   op: 'Concat',
   inputs: [1, Infinity],
   attributes: ['axis'],
+  anyBatch: true,
 
   infer(node, inputs) {
-    const first = inputs[0]!.shape;
-    const axis = axisOf(node, first.length + 1) - 1;
+    if (inputs.every(({parameter}) => parameter)) {
+      throw nodeError(node, `input "${inputs[0]!.name}" is a parameter; one must be a computed value.`);
+    }
+    const first = valueSizes(inputs);
+    const axis = axisOf(node, first);
+    let length = 0;
     for (const input of inputs) {
-      expectValue(node, input);
-      if (input.shape.length !== first.length || input.shape.some((size, i) => i !== axis && size !== first[i])) {
+      const sizes = sizesOf(input);
+      const fits = (size: number, i: number): boolean =>
+        i === axis || size === first[i] || (input.parameter && size === 1 && first[i]! < 0);
+      if (sizes.length !== first.length || !sizes.every(fits)) {
         throw nodeError(
           node,
-          `input "${input.name}" has the shape ${show(input.shape)}; beside axis ${axis + 1} it must be that of the first, ${show(first)}.`,
+          `input "${input.name}" has the shape ${showSizes(sizes)}; beside axis ${axis} it must be that of the others, ${showSizes(first)}.`,
         );
       }
+      length += sizes[axis]!;
     }
-    const length = inputs.reduce((sum, {shape}) => sum + shape[axis]!, 0);
-    return {
-      shape: first.map((size, i) => (i === axis ? length : size)),
-      signed: inputs.some((input) => input.signed),
-    };
+    return {...valueOf(node, first.with(axis, length)), signed: inputs.some((input) => input.signed)};
   },
 
-  cost: noCost,
+  cost: (_node, inputs) => ({
+    macs: 0,
+    parameters: inputs.reduce((sum, {parameter, shape}) => sum + (parameter ? elements(shape) : 0), 0),
+  }),
 
-  run(tf, node, inputs, {layout}) {
+  axes: broadcastAxes,
+
+  run(tf, node, inputs, {inputs: operands, layout}) {
     const {rank} = inputs[0]!;
-    return tf.concat([...inputs], memoryAxis(axisOf(node, rank), rank, layout));
+    const sizes = valueSizes(operands);
+    const axis = memoryAxis(axisOf(node, sizes), rank, layout);
+    const batchAxis = sizes.findIndex((size) => size < 0);
+    const batch = inputs[operands.findIndex(({parameter}) => !parameter)]!.shape[batchAxis]!;
+    const forAll = (x: tfjs.Tensor, index: number): tfjs.Tensor =>
+      operands[index]!.parameter ? tf.broadcastTo(x, x.shape.with(batchAxis, batch)) : x;
+    return tf.concat(inputs.map(forAll), axis);
   },
 };

@@ -1,6 +1,8 @@
 /** Two-dimensional convolution, grouped and depthwise included. */
 import type * as tfjs from '@tensorflow/tfjs-core';
 
+import type {Node} from '../graph.ts';
+
 import {
   channelsLast,
   elements,
@@ -11,6 +13,7 @@ import {
   nodeError,
   show,
   type FusedActivation,
+  type Operand,
   type Operator,
   type Tf,
 } from './operator.ts';
@@ -20,7 +23,7 @@ import {explicitPadding, slidingWindow} from './window.ts';
  * The filter with d − 1 zeros between its taps: the same convolution without dilation, for which tfjs has gradients.
  * @param w [height, width, in, out]
  */
-function stuffed(tf: Tf, w: tfjs.Tensor4D, dilations: readonly number[]): tfjs.Tensor4D {
+export function stuffed(tf: Tf, w: tfjs.Tensor4D, dilations: readonly number[]): tfjs.Tensor4D {
   const [height, width, inputs, outputs] = w.shape;
   const [down, across] = dilations as readonly [number, number];
   const spread = tf.pad(tf.reshape(w, [height, 1, width, 1, inputs * outputs]), [
@@ -39,7 +42,28 @@ function stuffed(tf: Tf, w: tfjs.Tensor4D, dilations: readonly number[]): tfjs.T
   );
 }
 
-export const conv: Operator = {
+/** A convolution of rows [channels, length] as one of images that are one pixel high. */
+export function asImages(node: Node): Node {
+  const lift: Readonly<Record<string, (list: readonly number[]) => readonly number[]>> = {
+    kernel_shape: ([size]) => [1, size!],
+    strides: ([step]) => [1, step!],
+    dilations: ([step]) => [1, step!],
+    pads: ([before, after]) => [0, before!, 0, after!],
+  };
+  const attributes = Object.entries(node.attributes).map(([name, value]) => [
+    name,
+    Array.isArray(value) ? (lift[name]?.(value as readonly number[]) ?? value) : value,
+  ]);
+  return {...node, attributes: Object.fromEntries(attributes) as Node['attributes']};
+}
+
+/** [channels, length] → [channels, 1, length]; likewise of weights. */
+const withHeight = (operand: Operand): Operand => ({
+  ...operand,
+  shape: operand.shape.toSpliced(operand.shape.length - 1, 0, 1),
+});
+
+const ofImages: Operator = {
   op: 'Conv',
   inputs: [2, 3],
   attributes: ['kernel_shape', 'strides', 'pads', 'dilations', 'group'],
@@ -77,9 +101,6 @@ export const conv: Operator = {
     parameters: elements(w!.shape) + elements(bias?.shape ?? [0]),
   }),
 
-  /** OIHW → HWIO; a depthwise filter is [height, width, 1, out]: the output channel is always the last axis. */
-  axes: (_node, index) => (index === 1 ? [2, 3, 1, 0] : [0]),
-
   layout: channelsLast,
 
   run(tf, node, inputs, {activation = 'linear'}) {
@@ -113,6 +134,30 @@ export const conv: Operator = {
       3,
     );
     return activate(tf, bias === undefined ? whole : tf.add(whole, bias), activation);
+  },
+};
+
+/** Over images [channels, height, width], or over rows [channels, length]. */
+export const conv: Operator = {
+  ...ofImages,
+
+  infer(node, inputs) {
+    const [x, w, ...bias] = inputs;
+    if (x!.shape.length !== 2 || w!.shape.length !== 3) return ofImages.infer(node, inputs);
+    const {shape, ...output} = ofImages.infer(asImages(node), [withHeight(x!), withHeight(w!), ...bias]);
+    return {...output, shape: [shape[0]!, shape[2]!]};
+  },
+
+  /** OIHW → HWIO; a depthwise filter is [height, width, 1, out]: the output channel is always the last axis. */
+  axes(_node, index, inputs) {
+    if (index !== 1) return [0];
+    return inputs[1]!.shape.length === 3 ? [2, 1, 0] : [2, 3, 1, 0];
+  },
+
+  run(tf, node, [x, w, ...bias], options) {
+    if (x!.rank !== 3) return ofImages.run(tf, node, [x!, w!, ...bias], options);
+    const y = ofImages.run(tf, asImages(node), [tf.expandDims(x!, 1), tf.expandDims(w!, 0), ...bias], options);
+    return tf.reshape(y, [y.shape[0], y.shape[2]!, y.shape[3]!]);
   },
 };
 

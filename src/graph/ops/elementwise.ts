@@ -2,8 +2,9 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import type {Node} from '../graph.ts';
-import {broadcastAxes, broadcastShape} from './broadcast.ts';
-import {elements, expectValue, float, noCost, type Operator, type Tf} from './operator.ts';
+import {aligned, broadcastAxes} from './broadcast.ts';
+import {eitherLayout, elements, expectValue, float, noCost, nodeError, type Operator, type Tf} from './operator.ts';
+import {broadcastSizes, valueOf} from './sizes.ts';
 
 /**
  * @param options.signed whether an element of the output can be negative; left out: as the input
@@ -21,27 +22,45 @@ export function unary<Name extends string = never>(
     op,
     inputs: [1, 1],
     attributes: entries.map(([name]) => name),
+    anyBatch: true,
     infer(node, [x]) {
       expectValue(node, x!);
       numbersOf(node);
-      return {shape: x!.shape, signed: signed ?? x!.signed};
+      const {name: _, parameter: __, ...output} = x!;
+      return {...output, signed: signed ?? x!.signed};
     },
     cost: noCost,
     run: (tf, node, [x]) => run(tf, x!, numbersOf(node)),
   };
 }
 
-export function binary(op: string, run: (tf: Tf, a: tfjs.Tensor, b: tfjs.Tensor) => tfjs.Tensor): Operator {
+/** @param signed whether an element of the output can be negative, given whether one of each input can */
+export function binary(
+  op: string,
+  run: (tf: Tf, a: tfjs.Tensor, b: tfjs.Tensor) => tfjs.Tensor,
+  signed: (a: boolean, b: boolean) => boolean = (a, b) => a || b,
+): Operator {
   return {
     op,
     inputs: [2, 2],
     attributes: [],
-    infer: (node, [a, b]) => ({shape: broadcastShape(node, a!, b!), signed: a!.signed || b!.signed}),
+    anyBatch: true,
+    infer(node, inputs) {
+      if (inputs.every(({parameter}) => parameter)) {
+        throw nodeError(node, `both inputs are parameters; one must be computed.`);
+      }
+      const [a, b] = inputs;
+      return {...valueOf(node, broadcastSizes(node, inputs)), signed: signed(a!.signed, b!.signed)};
+    },
     cost: (_node, inputs) => ({
       macs: 0,
       parameters: inputs.filter((input) => input.parameter).reduce((sum, {shape}) => sum + elements(shape), 0),
     }),
+    layout: eitherLayout,
     axes: broadcastAxes,
-    run: (tf, _node, [a, b]) => run(tf, a!, b!),
+    run(tf, _node, inputs, {layout, inputs: operands}) {
+      const [a, b] = aligned(tf, inputs, operands, layout);
+      return run(tf, a!, b!);
+    },
   };
 }

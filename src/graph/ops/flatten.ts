@@ -1,21 +1,14 @@
 /** All of an image as one row of features, in ONNX's order: channel, row, column. */
-import {elements, expectValue, noCost, oneOf, type Operator} from './operator.ts';
-import {regroup, regroupedLayout} from './reshape.ts';
+import {axisIn, type Sizes} from './sizes.ts';
+import {integer, nodeError} from './operator.ts';
+import type {Node} from '../graph.ts';
+import {regrouping} from './reshape.ts';
 
-export const flatten: Operator = {
-  op: 'Flatten',
-  inputs: [1, 1],
-  attributes: ['axis'],
+function rows(node: Node, from: Sizes): Sizes {
+  const axis = axisIn(node, integer(node, 'axis', 1, -from.length), from.length);
+  const product = (sizes: Sizes): number => sizes.reduce((all, size) => all * size, 1);
+  if (axis === 0) throw nodeError(node, 'attribute "axis" is 0; the batch axis stays an axis of its own.');
+  return [product(from.slice(0, axis)), product(from.slice(axis))];
+}
 
-  infer(node, [x]) {
-    expectValue(node, x!);
-    oneOf(node, 'axis', 1, [1]);
-    return {shape: [elements(x!.shape)], signed: x!.signed};
-  },
-
-  cost: noCost,
-
-  layout: (_node, [x], [layout]) => regroupedLayout(x!.shape, [elements(x!.shape)], layout!),
-
-  run: (tf, _node, [x], {layout}) => regroup(tf, x!, [elements(x!.shape.slice(1))], layout),
-};
+export const flatten = regrouping('Flatten', ['axis'], rows);

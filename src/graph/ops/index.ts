@@ -1,51 +1,64 @@
 /** The operators that sdq runs. Adding one touches its own file and this list. */
-import {add} from './add.ts';
 import {averagePool} from './average-pool.ts';
 import {batchNormalization} from './batch-normalization.ts';
 import {clip} from './clip.ts';
 import {concat} from './concat.ts';
+import {convTranspose} from './conv-transpose.ts';
 import {conv} from './conv.ts';
+import {depthToSpace, spaceToDepth} from './depth-space.ts';
 import {dropout} from './dropout.ts';
+import {expand} from './expand.ts';
 import {flatten} from './flatten.ts';
+import {functions} from './functions.ts';
 import {gemm} from './gemm.ts';
-import {globalAveragePool} from './global-average-pool.ts';
-import {hardSigmoid} from './hard-sigmoid.ts';
-import {hardSwish} from './hard-swish.ts';
-import {identity} from './identity.ts';
-import {leakyRelu} from './leaky-relu.ts';
+import {globalAveragePool, globalMaxPool} from './global-pool.ts';
 import {matMul} from './mat-mul.ts';
 import {maxPool} from './max-pool.ts';
-import {mul} from './mul.ts';
+import {groupNormalization, instanceNormalization, layerNormalization} from './normalization.ts';
 import type {Operator} from './operator.ts';
 import {pad} from './pad.ts';
-import {relu} from './relu.ts';
+import {reductions} from './reduce.ts';
 import {reshape} from './reshape.ts';
-import {sigmoid} from './sigmoid.ts';
+import {resize} from './resize.ts';
+import {gather, slice} from './slice.ts';
+import {logSoftmax, softmax} from './softmax.ts';
+import {squeeze, unsqueeze} from './squeeze.ts';
 import {transpose} from './transpose.ts';
 
 export const operators: ReadonlyMap<string, Operator> = new Map(
   [
-    add,
+    ...functions,
+    ...reductions,
     averagePool,
     batchNormalization,
     clip,
     concat,
     conv,
+    convTranspose,
+    depthToSpace,
     dropout,
+    expand,
     flatten,
+    gather,
     gemm,
     globalAveragePool,
-    hardSigmoid,
-    hardSwish,
-    identity,
-    leakyRelu,
+    globalMaxPool,
+    groupNormalization,
+    instanceNormalization,
+    layerNormalization,
+    logSoftmax,
     matMul,
     maxPool,
-    mul,
     pad,
-    relu,
     reshape,
-    sigmoid,
+    resize,
+    slice,
+    softmax,
+    spaceToDepth,
+    squeeze,
     transpose,
-  ].map((operator) => [operator.op, operator]),
+    unsqueeze,
+  ]
+    .toSorted((a, b) => (a.op < b.op ? -1 : 1))
+    .map((operator) => [operator.op, operator]),
 );

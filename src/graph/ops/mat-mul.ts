@@ -1,35 +1,59 @@
-/** x · W with the weights a parameter: a fully connected layer without bias, on the last axis of x. */
-import {plain, elements, expectParameter, expectValue, nodeError, show, type Operator} from './operator.ts';
+/**
+ * The product of matrices, over all axes but the last two with broadcasting. With a parameter [in, out] on the right it is
+ * a fully connected layer without bias on the last axis of x, which is quantized.
+ */
+import type * as tfjs from '@tensorflow/tfjs-core';
+
 import {gemm} from './gemm.ts';
+import {elements, nodeError, plain, type Operand, type Operator, type Tf} from './operator.ts';
+import {broadcastedSizes, showSizes, sizesOf, valueOf} from './sizes.ts';
+
+const isLayer = (w: Operand): boolean => w.parameter && w.shape.length === 2;
+
+function repeated(tf: Tf, x: tfjs.Tensor, lead: readonly number[]): tfjs.Tensor {
+  const shape = [...lead, ...x.shape.slice(-2)];
+  return x.shape.join() === shape.join() ? x : tf.broadcastTo(x, shape);
+}
 
 export const matMul: Operator = {
   op: 'MatMul',
   inputs: [2, 2],
   attributes: [],
+  anyBatch: true,
 
-  infer(node, [x, w]) {
-    expectValue(node, x!);
-    if (x!.shape.length < 1 || x!.shape.length > 2) {
+  infer(node, [a, b]) {
+    const [left, right] = [sizesOf(a!), sizesOf(b!)];
+    const [inner, other] = [left.at(-1), right.at(-2)];
+    const matrices = right.length >= 2 && left.length >= (isLayer(b!) ? 1 : 2);
+    if (!matrices || inner === undefined || inner < 0 || inner !== other) {
       throw nodeError(
         node,
-        `input "${x!.name}" has the shape ${show(x!.shape)}; it takes [features] or [rows, features].`,
+        `inputs "${a!.name}" ${showSizes(left)} and "${b!.name}" ${showSizes(right)} are not [..., rows, n] and [..., n, columns].`,
       );
     }
-    const outputs = w!.shape[1] ?? 0;
-    expectParameter(node, w!, [x!.shape.at(-1)!, outputs]);
-    return {shape: [...x!.shape.slice(0, -1), outputs], signed: true};
+    const lead = isLayer(b!)
+      ? left.slice(0, -2)
+      : broadcastedSizes(node, [
+          [a!.name, left.slice(0, -2)],
+          [b!.name, right.slice(0, -2)],
+        ]);
+    return {...valueOf(node, [...lead, ...left.slice(-2, -1), right.at(-1)!]), signed: true};
   },
 
-  cost: (_node, [x, w]) => ({
-    macs: elements(x!.shape.slice(0, -1)) * elements(w!.shape),
-    parameters: elements(w!.shape),
+  cost: (_node, [a, b], output) => ({
+    macs: elements(output.shape) * a!.shape.at(-1)!,
+    parameters: [a!, b!].reduce((sum, {parameter, shape}) => sum + (parameter ? elements(shape) : 0), 0),
   }),
 
   layout: plain,
 
-  run(tf, node, [x, w, ...bias], options) {
-    if (x!.rank === 2) return gemm.run(tf, node, [x!, w!, ...bias], options);
-    const rows = tf.reshape(x!, [-1, x!.shape.at(-1)!]);
-    return tf.reshape(gemm.run(tf, node, [rows, w!, ...bias], options), [...x!.shape.slice(0, -1), w!.shape[1]!]);
+  run(tf, node, [a, b, ...bias], options) {
+    if (!isLayer(options.inputs[1]!)) {
+      const lead = tf.broadcast_util.assertAndGetBroadcastShape(a!.shape.slice(0, -2), b!.shape.slice(0, -2));
+      return tf.matMul(repeated(tf, a!, lead), repeated(tf, b!, lead));
+    }
+    if (a!.rank === 2) return gemm.run(tf, node, [a!, b!, ...bias], options);
+    const rows = tf.reshape(a!, [-1, a!.shape.at(-1)!]);
+    return tf.reshape(gemm.run(tf, node, [rows, b!, ...bias], options), [...a!.shape.slice(0, -1), b!.shape[1]!]);
   },
 };

@@ -20,9 +20,13 @@ export interface Operand {
   /** Whether an element can be negative. */
   readonly signed: boolean;
   readonly parameter: boolean;
+  /** Where the batch stands among the axes of a value. Left out: first. */
+  readonly batchAxis?: number;
+  /** Entries of the batch axis for one image: more than 1 where the windows of an image are merged with it. Left out: 1. */
+  readonly perImage?: number;
 }
 
-type Output = Pick<Operand, 'shape' | 'signed'>;
+type Output = Pick<Operand, 'shape' | 'signed' | 'batchAxis' | 'perImage'>;
 
 export interface Cost {
   /** Multiply-accumulates for one image; biases, normalisation and activations do not count, as in the literature. */
@@ -33,9 +37,14 @@ export interface Cost {
 
 export type FusedActivation = 'linear' | 'relu' | 'relu6';
 
-interface RunOptions {
+export interface RunOptions {
   /** Of the computed inputs. */
   readonly layout: Layout;
+  /** How many the batch has. */
+  readonly images: number;
+  /** What is known of the inputs and of the output. */
+  readonly inputs: readonly Operand[];
+  readonly output: Operand;
   /** Applied to the output by Conv, Gemm and MatMul in the same kernel. */
   readonly activation?: FusedActivation;
   /** Draws for Dropout; without them it passes its input on. */
@@ -60,10 +69,13 @@ export const channelsLast: LayoutRule = () => ({inputs: 'channels-last', output:
 /** For operators that read their input in ONNX's order. */
 export const plain: LayoutRule = () => ({inputs: 'plain', output: 'plain'});
 
-/** For operators that take either layout: channels-last where an input is and all have as many axes. */
+/** For operators that take either layout: channels-last where an input is, and all have as many axes and the batch first. */
 export const eitherLayout: LayoutRule = (_node, inputs, layouts) => {
   const computed = inputs.filter(({parameter}) => !parameter);
-  const sameRank = computed.every(({shape}) => shape.length === computed[0]!.shape.length);
+  const rank = computed[0]!.shape.length;
+  const sameRank = inputs.every(({batchAxis, parameter, shape}) =>
+    parameter ? shape.length <= rank + 1 : shape.length === rank && batchAxis === undefined,
+  );
   const layout = sameRank && layouts.includes('channels-last') ? 'channels-last' : 'plain';
   return {inputs: layout, output: layout};
 };
@@ -74,6 +86,18 @@ interface OnnxForm {
   readonly attributes: Readonly<Record<string, Attribute>>;
   /** Inputs behind those of the node. */
   readonly constants: readonly OnnxTensor[];
+  /** Where the last input depends on the number of images: the nodes that compute it, in their order, and their constants. */
+  readonly computed?: {
+    readonly nodes: readonly ComputedInput[];
+    readonly constants: readonly OnnxTensor[];
+  };
+}
+
+interface ComputedInput {
+  readonly op: string;
+  readonly inputs: readonly string[];
+  readonly output: string;
+  readonly attributes: Readonly<Record<string, Attribute>>;
 }
 
 /** Everything about one ONNX operator. */
@@ -86,6 +110,11 @@ export interface Operator {
   /** @throws SdqError (exit 3) naming the node, what was found and what is allowed. */
   infer(node: Node, inputs: readonly Operand[]): Output;
   cost(node: Node, inputs: readonly Operand[], output: Output): Cost;
+  /**
+   * It takes the batch at any axis and says where it is in the output. Left out: the batch comes first in the inputs and
+   * in the output.
+   */
+  readonly anyBatch?: true;
   /** Left out: `eitherLayout`. */
   readonly layout?: LayoutRule;
   /**
@@ -100,8 +129,8 @@ export interface Operator {
    * @returns a new tensor, never one of the inputs
    */
   run(tf: Tf, node: Node, inputs: readonly tfjs.Tensor[], options: RunOptions): tfjs.Tensor;
-  /** For inference. Left out: as it is. */
-  toOnnx?(node: Node): OnnxForm;
+  /** For inference. Left out: the node itself. @param input the graph's input */
+  toOnnx?(node: Node, input: string): OnnxForm;
   /**
    * The node of a file in sdq's form: constant inputs as attributes. Left out: as it is.
    * @param constant the value of an input, where the file fixes it
@@ -122,7 +151,7 @@ export function nodeError(node: Pick<Node, 'name' | 'op'>, message: string): Sdq
   });
 }
 
-export const show = (shape: Shape): string => `[${shape.join(', ')}]`;
+export const show = (shape: readonly (number | string)[]): string => `[${shape.join(', ')}]`;
 
 function attribute<T extends Attribute>(
   node: Node,

@@ -1,8 +1,8 @@
-/** The same elements, in ONNX's order, under another shape (an attribute, as in ONNX's opset 1; the batch axis comes first). */
+/** The same elements, in ONNX's order, under another shape (an attribute, as in ONNX's opset 1). */
 import type * as tfjs from '@tensorflow/tfjs-core';
 
-import type {Node, Shape} from '../graph.ts';
-import {memoryShape, onnxShape, type Layout} from '../layout.ts';
+import type {Node} from '../graph.ts';
+import {memoryShape, type Layout} from '../layout.ts';
 import {integerTensor} from '../onnx/tensors.ts';
 import {
   constantInput,
@@ -12,60 +12,93 @@ import {
   noCost,
   nodeError,
   show,
+  type LayoutRule,
   type NodeLayout,
+  type Operand,
   type Operator,
+  type RunOptions,
   type Tf,
 } from './operator.ts';
+import {showSizes, sizesOf, tensorSizes, valueOf, type Sizes} from './sizes.ts';
 
-function target(node: Node, from: Shape): Shape {
-  const [batch, ...wanted] = integers(node, 'shape', undefined, -1);
+/** Elements for one image. */
+const perImageElements = (sizes: Sizes): number => Math.abs(elements(sizes));
+
+/**
+ * The sizes of the output. 0 copies an axis of the input, −1 is what remains. Where neither gives an axis to the batch, the
+ * file was written for one image: the first axis is the batch's.
+ */
+function target(node: Node, from: Sizes): Sizes {
+  const wanted = integers(node, 'shape', undefined, -1);
+  const copied = wanted.map((size, axis) => (size === 0 ? (from[axis] ?? 0) : size));
   const open = wanted.filter((size) => size === -1).length;
-  if (batch === undefined || batch > 0 || open > 1 || (batch === -1 && open > 0)) {
+  if (wanted.length === 0 || open > 1 || copied.includes(0)) {
     throw nodeError(
       node,
-      `attribute "shape" is ${show([...(batch === undefined ? [] : [batch]), ...wanted])}; it starts with the batch axis, 0 or -1, and has one -1 at most.`,
+      `attribute "shape" is ${show(wanted)}; it has one -1 at most, and a 0 for axes of the input only.`,
     );
   }
-  const sizes = wanted.map((size, index) => (size === 0 ? (from[index] ?? 0) : size));
-  const known = elements(sizes.filter((size) => size !== -1));
-  const shape = sizes.map((size) => (size === -1 ? elements(from) / known : size));
-  if (elements(shape) !== elements(from) || shape.some((size) => !Number.isInteger(size) || size < 1)) {
-    throw nodeError(node, `${show(from)} has ${elements(from)} elements an image, which do not make ${show(wanted)}.`);
+  const batchCopied = copied.some((size, axis) => size < 0 && wanted[axis] === 0);
+  const others = Math.abs(copied.reduce((product, size, axis) => (wanted[axis] === -1 ? product : product * size), 1));
+  const remains = perImageElements(from) / others;
+  const sizes = copied.map((size, axis) => {
+    if (wanted[axis] === -1) return batchCopied ? remains : -remains;
+    return !batchCopied && open === 0 && axis === 0 ? -size : size;
+  });
+  if (perImageElements(sizes) !== perImageElements(from) || !Number.isInteger(remains) || remains < 1) {
+    throw nodeError(
+      node,
+      `${showSizes(from)} has ${perImageElements(from)} elements an image, which do not make ${show(wanted)}.`,
+    );
   }
-  return shape;
+  return sizes;
 }
 
 /**
  * How the same elements under another shape lie in memory without being moved, or else in ONNX's order. Channels that stay
  * one axis stay last; channels without any other axis lie as a row does.
  */
-export function regroupedLayout(from: Shape, to: Shape, layout: Layout): NodeLayout {
+function regroupedLayout(
+  from: Operand,
+  to: Pick<Operand, 'shape' | 'batchAxis' | 'perImage'>,
+  layout: Layout,
+): NodeLayout {
   const moved: NodeLayout = {inputs: 'plain', output: 'plain'};
-  if (layout === 'plain') return moved;
-  if (to.length > 1 && to[0] === from[0]) return {inputs: 'channels-last', output: 'channels-last'};
-  return elements(from) === from[0] ? {inputs: 'channels-last', output: 'plain'} : moved;
+  if (layout === 'plain' || to.batchAxis !== undefined || to.perImage !== from.perImage) return moved;
+  if (to.shape.length > 1 && to.shape[0] === from.shape[0]) return {inputs: 'channels-last', output: 'channels-last'};
+  return elements(from.shape) === from.shape[0] ? {inputs: 'channels-last', output: 'plain'} : moved;
 }
 
-/** @param to ONNX's shape of the result, without the batch */
-export function regroup(tf: Tf, x: tfjs.Tensor, to: Shape, layout: Layout): tfjs.Tensor {
-  const {output} = regroupedLayout(onnxShape(x.shape, layout), to, layout);
-  return tf.reshape(x, [x.shape[0], ...memoryShape(to, output)]);
+function regroup(tf: Tf, x: tfjs.Tensor, {images, inputs: [from], layout, output}: RunOptions): tfjs.Tensor {
+  const {output: lies} = regroupedLayout(from!, output, layout);
+  if (lies === 'plain') return tf.reshape(x, tensorSizes(sizesOf(output), images));
+  return tf.reshape(x, [x.shape[0]!, ...memoryShape(output.shape, lies)]);
+}
+
+/** An operator that only groups the elements anew. @param sizes those of the output */
+export function regrouping(
+  op: string,
+  attributes: readonly string[],
+  sizes: (node: Node, from: Sizes) => Sizes,
+): Operator & {readonly layout: LayoutRule} {
+  const outputOf = (node: Node, x: Operand) => valueOf(node, sizes(node, sizesOf(x)));
+  return {
+    op,
+    inputs: [1, 1],
+    attributes,
+    anyBatch: true,
+    infer(node, [x]) {
+      expectValue(node, x!);
+      return {...outputOf(node, x!), signed: x!.signed};
+    },
+    cost: noCost,
+    layout: (node, [x], [layout]) => regroupedLayout(x!, outputOf(node, x!), layout!),
+    run: (tf, _node, [x], options) => regroup(tf, x!, options),
+  };
 }
 
 export const reshape: Operator = {
-  op: 'Reshape',
-  inputs: [1, 1],
-  attributes: ['shape'],
-
-  infer(node, [x]) {
-    expectValue(node, x!);
-    return {shape: target(node, x!.shape), signed: x!.signed};
-  },
-
-  cost: noCost,
-  layout: (node, [x], [layout]) => regroupedLayout(x!.shape, target(node, x!.shape), layout!),
-
-  run: (tf, node, [x], {layout}) => regroup(tf, x!, target(node, onnxShape(x!.shape, layout)), layout),
+  ...regrouping('Reshape', ['shape'], target),
 
   toOnnx(node) {
     const shape = integers(node, 'shape', undefined, -1);

@@ -1,16 +1,16 @@
 /** Another order of axes. Where it only says what the layout of the input is already, nothing is moved. */
 import type {Node} from '../graph.ts';
 import {memoryOrder, type Layout} from '../layout.ts';
-import {integers, noCost, nodeError, expectValue, show, type NodeLayout, type Operator} from './operator.ts';
+import {expectValue, integers, noCost, nodeError, show, type NodeLayout, type Operator} from './operator.ts';
+import {sizesOf, valueOf} from './sizes.ts';
 
-/** Axis j of the output is axis `perm[j]` of the input; the batch stays first. */
+/** Axis j of the output is axis `perm[j]` of the input. */
 function permutation(node: Node, rank: number): readonly number[] {
   const reversed = Array.from({length: rank}, (_, axis) => rank - 1 - axis);
   const perm = integers(node, 'perm', reversed, 0, rank);
   if (new Set(perm).size !== rank || Math.max(...perm) !== rank - 1) {
     throw nodeError(node, `attribute "perm" is ${show(perm)}; it takes every axis from 0 to ${rank - 1} once.`);
   }
-  if (perm[0] !== 0) throw nodeError(node, `attribute "perm" is ${show(perm)}; the batch axis must stay first.`);
   return perm;
 }
 
@@ -29,11 +29,19 @@ export const transpose: Operator = {
   op: 'Transpose',
   inputs: [1, 1],
   attributes: ['perm'],
+  anyBatch: true,
 
   infer(node, [x]) {
     expectValue(node, x!);
-    const [, ...perm] = permutation(node, x!.shape.length + 1);
-    return {shape: perm.map((axis) => x!.shape[axis - 1]!), signed: x!.signed};
+    const sizes = sizesOf(x!);
+    const perm = permutation(node, sizes.length);
+    return {
+      ...valueOf(
+        node,
+        perm.map((axis) => sizes[axis]!),
+      ),
+      signed: x!.signed,
+    };
   },
 
   cost: noCost,

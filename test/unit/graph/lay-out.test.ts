@@ -89,10 +89,10 @@ describe('layOut', () => {
     expect(nodesOf([3, 5, 4], twice)).toEqual(['input → plain', 'Flatten', 'Flatten', 'Add']);
   });
 
-  test('a permutation that moves the batch or lacks an axis is refused', () => {
+  test('a permutation that lacks an axis is refused, and an output with the batch elsewhere', () => {
     const permuted = (perm: readonly number[]) => () =>
       nodesOf([3, 5, 4], (b) => b.node('Transpose', 'swap', [b.input], {perm}));
-    expect(permuted([1, 0, 2, 3])).toThrow('attribute "perm" is [1, 0, 2, 3]; the batch axis must stay first.');
+    expect(permuted([1, 0, 2, 3])).toThrow('its output "swap" is [3, N, 5, 4]; the batch must come first.');
     expect(permuted([0, 1, 1, 3])).toThrow('attribute "perm" is [0, 1, 1, 3]; it takes every axis from 0 to 3 once.');
   });
 });

@@ -2,12 +2,13 @@ import {describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
 import {graphBuilder} from '../../../src/graph/builder.ts';
-import type {Graph} from '../../../src/graph/graph.ts';
+import type {Graph, Node} from '../../../src/graph/graph.ts';
 import {initialWeights} from '../../../src/graph/initialize.ts';
 import {layerTable} from '../../../src/graph/layer-table.ts';
 import {createNetwork, type ForwardOptions, type InputQuantizer, type Network} from '../../../src/graph/network.ts';
 import {layOut} from '../../../src/graph/lay-out.ts';
 import {conversionAxes} from '../../../src/graph/layout.ts';
+import type {RunOptions} from '../../../src/graph/ops/operator.ts';
 import {executionPlan} from '../../../src/graph/plan.ts';
 import {inferShapes, operatorOf} from '../../../src/graph/shape.ts';
 import {models} from '../../../src/plugins/models/index.ts';
@@ -66,6 +67,16 @@ function shaken(graph: Graph, amount = 0.3): Network {
   return createNetwork(graph, weights);
 }
 
+function optionsOf(graph: Graph, node: Node, images: number): RunOptions {
+  const {nodeLayouts, operands} = layOut(graph, inferShapes(graph));
+  return {
+    layout: nodeLayouts.get(node.name)!.inputs,
+    images,
+    inputs: node.inputs.map((name) => operands.get(name)!),
+    output: operands.get(node.outputs[0]!)!,
+  };
+}
+
 /** Runs each node by its operator alone; batch-norm by batch statistics is composed. */
 function unfused(network: Network, x: tf.Tensor, options: ForwardOptions): tf.Tensor {
   const {graph, layers} = network;
@@ -92,7 +103,7 @@ function unfused(network: Network, x: tf.Tensor, options: ForwardOptions): tf.Te
       const {mean, variance} = tf.moments(inputs[0]!, inputs[0]!.shape.map((_, axis) => axis).slice(0, -1));
       inputs = [...inputs.slice(0, 3), mean, variance];
     }
-    values.set(node.outputs[0]!, operatorOf(node).run(tf, node, inputs, {layout}));
+    values.set(node.outputs[0]!, operatorOf(node).run(tf, node, inputs, optionsOf(graph, node, x.shape[0]!)));
   }
   return values.get(graph.output)!;
 }
@@ -237,7 +248,7 @@ describe('forward', () => {
       tf,
       graph.nodes[0]!,
       [x(), parameters.get('stem.weight')!, parameters.get('stem.bias')!],
-      {layout: 'channels-last'},
+      optionsOf(graph, graph.nodes[0]!, 3),
     );
     const {mean, variance} = tf.moments(stem, [0, 1, 2]);
     const count = 3 * 7 * 6;

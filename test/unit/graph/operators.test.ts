@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import {SdqError} from '../../../src/errors.ts';
 import type {Attribute, Node, Shape} from '../../../src/graph/graph.ts';
 import {conversionAxes, type Layout} from '../../../src/graph/layout.ts';
-import {eitherLayout, type Operand} from '../../../src/graph/ops/operator.ts';
+import {eitherLayout, type Operand, type RunOptions} from '../../../src/graph/ops/operator.ts';
 import {inferNode, operatorOf} from '../../../src/graph/shape.ts';
 import {uniform} from '../../../src/random.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
@@ -46,6 +46,14 @@ function infer(
   );
 }
 
+/** For operators that need to know no more. */
+const imageOptions: RunOptions = {
+  layout: 'channels-last',
+  images: 2,
+  inputs: [],
+  output: {name: 'out', shape: [], signed: true, parameter: false},
+};
+
 const converted = (x: tf.Tensor, from: Layout, to: Layout): tf.Tensor =>
   tf.transpose(x, conversionAxes(x.rank, from, to));
 
@@ -63,9 +71,10 @@ function run(
   const node = nodeOf(op, values.length + parameters.length, attributes);
   const operator = operatorOf(node);
   const operands: Operand[] = [
-    ...values.map(({shape}) => ({name: 'x', shape: shape.slice(1), signed: true, parameter: false})),
-    ...parameters.map(({shape}) => ({name: 'w', shape, signed: true, parameter: true})),
-  ];
+    ...values.map(({shape}) => ({shape: shape.slice(1), signed: true, parameter: false})),
+    ...parameters.map(({shape}) => ({shape, signed: true, parameter: true})),
+  ].map((operand, i) => ({name: `in${i}`, ...operand}));
+  const known = inferNode(node, new Map(operands.map((operand) => [operand.name, operand])));
   const given = operands.map(({parameter, shape}) => (parameter || shape.length < 2 ? 'plain' : layout));
   const {inputs, output} = (operator.layout ?? eitherLayout)(node, operands, given);
   const laidOut = parameters.map((w, i) => {
@@ -73,7 +82,9 @@ function run(
     return axes === undefined ? w : tf.transpose(w, [...axes]);
   });
   const tensors = [...values.map((x) => converted(x, 'plain', inputs)), ...laidOut];
-  return converted(operator.run(tf, node, tensors, {layout: inputs}), output, 'plain');
+  const images = values[0]!.shape[0]!;
+  const y = operator.run(tf, node, tensors, {layout: inputs, images, inputs: operands, output: known});
+  return converted(y, output, 'plain');
 }
 
 /** Also checks that the inferred shape is the one that comes out. */
@@ -194,13 +205,10 @@ describe('Conv', () => {
       const node = nodeOf('Conv', 3, {group, pads: [1, 1, 1, 1]});
       const operator = operatorOf(node);
       const inputs = [randomTensor([2, 5, 5, 4], 1), randomTensor([3, 3, 4 / group, 4], 2), randomTensor([4], 3)];
-      const plain = operator.run(tf, node, inputs, {layout: 'channels-last'});
+      const plain = operator.run(tf, node, inputs, imageOptions);
+      expectClose(operator.run(tf, node, inputs, {...imageOptions, activation: 'relu'}), tf.relu(plain).dataSync());
       expectClose(
-        operator.run(tf, node, inputs, {layout: 'channels-last', activation: 'relu'}),
-        tf.relu(plain).dataSync(),
-      );
-      expectClose(
-        operator.run(tf, node, inputs, {layout: 'channels-last', activation: 'relu6'}),
+        operator.run(tf, node, inputs, {...imageOptions, activation: 'relu6'}),
         tf.clipByValue(plain, 0, 6).dataSync(),
       );
     }
@@ -360,7 +368,7 @@ describe('element-wise operators', () => {
     const ones = tf.ones([100, 100]);
     const drop = () =>
       operatorOf(node)
-        .run(tf, node, [ones], {layout: 'plain', draw: uniform(1, 'dropout', 2, 3)})
+        .run(tf, node, [ones], {...imageOptions, draw: uniform(1, 'dropout', 2, 3)})
         .dataSync();
     const values = drop();
     expect(new Set(values)).toEqual(new Set([0, Math.fround(1.25)]));
@@ -489,6 +497,94 @@ describe('sign of the output', () => {
   });
 });
 
+describe('gradients equal finite differences', () => {
+  const image = spacedTensor([2, 2, 3, 4], 1, 0.07);
+  const above = tf.add(tf.abs(image), 0.5);
+
+  test.each<[string, Attributes]>([
+    ['Abs', {}],
+    ['Celu', {alpha: 1.5}],
+    ['Cos', {}],
+    ['Elu', {alpha: 0.7}],
+    ['Erf', {}],
+    ['Exp', {}],
+    ['Gelu', {}],
+    ['Gelu', {approximate: 'tanh'}],
+    ['Mish', {}],
+    ['Neg', {}],
+    ['Selu', {}],
+    ['Sin', {}],
+    ['Softplus', {}],
+    ['Softsign', {}],
+    ['Tanh', {}],
+    ['Softmax', {axis: -1}],
+    ['Softmax', {axis: 1}],
+    ['LogSoftmax', {axis: 2}],
+    ['ReduceL1', {axes: [2]}],
+    ['ReduceL2', {axes: [1, 3], keepdims: 0}],
+    ['ReduceMax', {axes: [2]}],
+    ['ReduceMean', {axes: [1], keepdims: 0}],
+    ['ReduceMin', {axes: [-1]}],
+    ['ReduceSum', {axes: [2, 3]}],
+    ['ReduceSumSquare', {axes: [2]}],
+    ['Transpose', {perm: [0, 3, 1, 2]}],
+    ['Squeeze', {axes: []}],
+    ['Unsqueeze', {axes: [2]}],
+    ['Slice', {starts: [2, 3], ends: [-5, 0], axes: [2, 3], steps: [-2, -1]}],
+    ['Gather', {axis: 3, indices: [3, 0, 3, -2], indices_shape: [2, 2]}],
+    ['GlobalMaxPool', {}],
+    ['DepthToSpace', {blocksize: 1}],
+    ['SpaceToDepth', {blocksize: 1}],
+    ['Resize', {mode: 'nearest', sizes: [5, 3]}],
+    ['Resize', {mode: 'cubic', sizes: [2, 7]}],
+  ])('of %s %j', (op, attributes) => {
+    expectGradients((x) => run(op, [x], [], attributes), [image], {epsilon: 1e-2});
+  });
+
+  test.each(['Log', 'Reciprocal', 'Sqrt'])('of %s, above 0', (op) => {
+    expectGradients((x) => run(op, [x]), [above], {epsilon: 3e-3});
+  });
+
+  test.each<[string, number[][]]>([
+    ['Div', [[2, 3, 1]]],
+    ['Max', [[3, 4]]],
+    ['Min', [[4]]],
+    ['Pow', [[2, 1, 1]]],
+    ['Sub', [[1, 2, 1, 4]]],
+    ['LayerNormalization', [[4], [4]]],
+    ['InstanceNormalization', [[2], [2]]],
+  ])('of %s with parameters %j', (op, shapes) => {
+    const parameters = shapes.map((shape, i) => tf.add(tf.abs(spacedTensor(shape, i + 2, 0.31)), 0.337));
+    expectGradients((x, ...others) => run(op, [x], others), [above, ...parameters], {epsilon: 3e-3, absolute: 5e-3});
+  });
+
+  test('of PRelu and GroupNormalization', () => {
+    expectGradients((x, slope) => run('PRelu', [x], [slope]), [image, randomTensor([2, 1, 1], 2)], {epsilon: 3e-3});
+    const inputs = [randomTensor([2, 4, 3], 1), randomTensor([4], 2), randomTensor([4], 3)];
+    expectGradients((x, ...w) => run('GroupNormalization', [x], w, {num_groups: 2}), inputs);
+  });
+
+  test('of MatMul of two values, one of them repeated', () => {
+    const inputs = [randomTensor([2, 2, 3, 2], 1), randomTensor([2, 1, 2, 4], 2)];
+    expectGradients((a, b) => run('MatMul', [a, b]), inputs);
+  });
+
+  test('of ConvTranspose and of Conv over rows', () => {
+    const inputs = [randomTensor([2, 2, 3, 2], 1), randomTensor([2, 3, 2, 3], 2), randomTensor([3], 3)];
+    const attributes = {strides: [2, 1], pads: [1, 0, 0, 1], output_padding: [1, 0]};
+    expectGradients((x, w, b) => run('ConvTranspose', [x], [w, b], attributes), inputs);
+    const rows = [randomTensor([2, 4, 7], 1), randomTensor([6, 2, 3], 2), randomTensor([6], 3)];
+    expectGradients((x, w, b) => run('Conv', [x], [w, b], {group: 2, pads: [1, 0], strides: [2]}), rows);
+  });
+
+  test('of Expand, Concat with a parameter and Reshape', () => {
+    const token = randomTensor([1, 1, 4], 2);
+    expectGradients((x, p) => run('Concat', [x], [p], {axis: 1}), [randomTensor([2, 3, 4], 1), token]);
+    expectGradients((x) => run('Expand', [x], [], {shape: [3, 4]}), [randomTensor([2, 3, 1], 1)]);
+    expectGradients((x) => run('Reshape', [x], [], {shape: [0, 3, 8]}), [image]);
+  });
+});
+
 describe('what does not go together is refused by node, finding and allowance', () => {
   const conv = [[8, 4, 3, 3]];
   test.each<[string, Shape[], Shape[], Attributes, RegExp]>([
@@ -522,8 +618,37 @@ describe('what does not go together is refused by node, finding and allowance', 
     ['Gemm', [[4]], [[3, 5]], {transB: 1}, /"in1" has the shape \[3, 5\]; it must be \[3, 4\]/],
     ['Gemm', [[4]], [[4, 5]], {alpha: 2}, /"alpha" is 2; it takes 1/],
     ['Gemm', [[4, 2]], [[4, 5]], {}, /it takes one axis of features/],
-    ['MatMul', [[4]], [[4]], {}, /"in1" has the shape \[4\]; it must be \[4, 0\]/],
-    ['MatMul', [[2, 3, 4]], [[4, 5]], {}, /it takes \[features\] or \[rows, features\]/],
+    ['MatMul', [[4]], [[4]], {}, /"in0" \[N, 4\] and "in1" \[4\] are not \[..., rows, n\] and \[..., n, columns\]/],
+    ['MatMul', [[2, 4]], [[5, 4]], {}, /"in0" \[N, 2, 4\] and "in1" \[5, 4\] are not/],
+    [
+      'MatMul',
+      [
+        [2, 3, 4],
+        [3, 4, 5],
+      ],
+      [],
+      {},
+      /"in0" \[N, 2\] and "in1" \[N, 3\] do not broadcast/,
+    ],
+    ['Softmax', [[4]], [], {axis: 0}, /"axis" is 0, the axis of the batch/],
+    ['ReduceMean', [[4, 2]], [], {axes: [0, 1]}, /"axes" is 0, 1; the axis of the batch cannot be among them/],
+    ['Slice', [[4]], [], {starts: [4], ends: [9], axes: [1]}, /nothing of "in0" \[N, 4\] is left/],
+    ['Slice', [[4]], [], {starts: [1], ends: [9], axes: [0]}, /it takes a part of the batch, axis 0 of \[N, 4\]/],
+    ['Gather', [[4]], [], {axis: 1, indices: [4], indices_shape: []}, /index 4 is beyond the 4 entries/],
+    ['Squeeze', [[4, 2]], [], {axes: [1]}, /"axes" is 1; the input \[N, 4, 2\] is not 1 there/],
+    ['LayerNormalization', [[4, 2]], [[3]], {}, /"in1" has the shape \[3\]; it must be \[2\]/],
+    ['GroupNormalization', [[4, 2]], [[4], [4]], {num_groups: 3}, /"num_groups" is 3; it must divide the 4 channels/],
+    ['DepthToSpace', [[6, 2, 2]], [], {blocksize: 2}, /"blocksize" is 2; its square must divide the 6 channels/],
+    ['SpaceToDepth', [[6, 3, 2]], [], {blocksize: 2}, /"blocksize" is 2; it must divide the image, 3 × 2/],
+    ['Resize', [[6, 3, 2]], [], {sizes: [3]}, /its sizes or scales are 3; it takes 2 numbers above 0/],
+    [
+      'ConvTranspose',
+      [[6, 3, 2]],
+      [[4, 3, 2, 2]],
+      {},
+      /"in1" has the shape \[4, 3, 2, 2\]; it must be a parameter \[6,/,
+    ],
+    ['Expand', [[4, 1]], [], {shape: [3, 5]}, /do not broadcast to one shape/],
     ['BatchNormalization', [[4, 2, 2]], [[4], [4], [3], [4]], {}, /"in3" has the shape \[3\]; it must be \[4\]/],
     [
       'Add',
@@ -533,7 +658,7 @@ describe('what does not go together is refused by node, finding and allowance', 
       ],
       [],
       {},
-      /"in0" \[4, 2, 2\] and "in1" \[3, 2, 2\] do not broadcast/,
+      /"in0" \[N, 4, 2, 2\] and "in1" \[N, 3, 2, 2\] do not broadcast/,
     ],
     ['Add', [[4, 2, 2]], [[4]], {}, /do not broadcast/],
     ['Mul', [], [[4], [4]], {}, /both inputs are parameters/],
@@ -557,14 +682,21 @@ describe('what does not go together is refused by node, finding and allowance', 
       ],
       [],
       {axis: 1},
-      /"in1" has the shape \[4, 2, 3\]; beside axis 1 it must be that of the first/,
+      /"in1" has the shape \[N, 4, 2, 3\]; beside axis 1 it must be that of the others, \[N, 4, 2, 2\]/,
     ],
     ['Concat', [[4], [4]], [], {axis: 0}, /"axis" is 0; it takes 1 … 1/],
     ['Pad', [[4]], [], {pads: [1, 0, 0, 0]}, /"pads" is \[1, 0, 0, 0\]; the batch axis takes 0/],
     ['Pad', [[4]], [], {pads: [0, 0, 0, 0], mode: 'reflect'}, /"mode" is "reflect"; it takes "constant"/],
-    ['Flatten', [[4]], [], {axis: 2}, /"axis" is 2; it takes 1/],
-    ['Reshape', [[4, 3]], [], {shape: [0, 5, -1]}, /\[4, 3\] has 12 elements an image, which do not make \[5, -1\]/],
-    ['Reshape', [[4, 3]], [], {shape: [2, 12]}, /"shape" is \[2, 12\]; it starts with the batch axis, 0 or -1/],
+    ['Flatten', [[4]], [], {axis: 2}, /"axis" is 2; it takes -2 … 1/],
+    ['Flatten', [[4]], [], {axis: 0}, /"axis" is 0; the batch axis stays an axis of its own/],
+    [
+      'Reshape',
+      [[4, 3]],
+      [],
+      {shape: [0, 5, -1]},
+      /\[N, 4, 3\] has 12 elements an image, which do not make \[0, 5, -1\]/,
+    ],
+    ['Reshape', [[4, 3]], [], {shape: [2, 12]}, /\[N, 4, 3\] has 12 elements an image, which do not make \[2, 12\]/],
     ['Reshape', [[4, 3]], [], {shape: [0, -1, -1]}, /has one -1 at most/],
     ['LeakyRelu', [[4]], [], {alpha: 'x'}, /attribute "alpha" is "x"/],
     ['Dropout', [[4]], [], {ratio: 1}, /"ratio" is 1; it takes 0 to below 1/],
@@ -584,9 +716,11 @@ describe('what does not go together is refused by node, finding and allowance', 
   });
 
   test('an unknown operator, with the nearest name', () => {
-    expect(() => infer('Convolution', [[4]])).toThrow(
-      /Node "node": the operator Convolution is not supported. Supported: Add/,
+    expect(() => infer('Convolution', [[4]])).toThrow(/Node "node": the operator Convolution is not supported/);
+    expect(() => infer('Conc', [[4]])).toThrow(
+      expect.objectContaining({
+        suggestions: ['Did you mean "Conv"?', expect.stringMatching(/^Supported operators: Abs, Add, /)],
+      }),
     );
-    expect(() => infer('Conc', [[4]])).toThrow(expect.objectContaining({suggestions: ['Did you mean "Conv"?']}));
   });
 });
