@@ -236,7 +236,7 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
       const end = range ?? unbounded;
       const activation = fusedActivation(end);
       const y = operatorOf(node).run(tf, node, bias === undefined ? [input, w] : [input, w, bias], {
-        ...knownOf(node, x.shape[0]!),
+        ...knownOf(node, x.shape[0]),
         activation: activation ?? 'linear',
       });
       return activation === null ? bounded(y, end) : y;
@@ -253,7 +253,7 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
       const {node, inputs, range} = step;
       const end = range ?? unbounded;
       if (!options.training) {
-        return bounded(operatorOf(node).run(tf, node, inputs.map(operand), knownOf(node, x.shape[0]!)), end);
+        return bounded(operatorOf(node).run(tf, node, inputs.map(operand), knownOf(node, x.shape[0])), end);
       }
       const [input, gamma, beta] = inputs.map(operand) as [tf.Tensor, tf.Tensor, tf.Tensor];
       const quantizer = commonQuantizer(step);
@@ -289,7 +289,7 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
         case 'operator': {
           const draw = step.node.op === 'Dropout' ? options.dropout?.(nodeIndex.get(step.node.name)!) : undefined;
           return operatorOf(step.node).run(tf, step.node, step.inputs.map(operand), {
-            ...knownOf(step.node, x.shape[0]!),
+            ...knownOf(step.node, x.shape[0]),
             ...(draw === undefined ? {} : {draw}),
           });
         }

@@ -72,7 +72,7 @@ function regroupedLayout(
 function regroup(tf: Tf, x: tfjs.Tensor, {images, inputs: [from], layout, output}: RunOptions): tfjs.Tensor {
   const {output: lies} = regroupedLayout(from!, output, layout);
   if (lies === 'plain') return tf.reshape(x, tensorSizes(sizesOf(output), images));
-  return tf.reshape(x, [x.shape[0]!, ...memoryShape(output.shape, lies)]);
+  return tf.reshape(x, [x.shape[0], ...memoryShape(output.shape, lies)]);
 }
 
 /** An operator that only groups the elements anew. @param sizes those of the output */

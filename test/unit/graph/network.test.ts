@@ -103,7 +103,7 @@ function unfused(network: Network, x: tf.Tensor, options: ForwardOptions): tf.Te
       const {mean, variance} = tf.moments(inputs[0]!, inputs[0]!.shape.map((_, axis) => axis).slice(0, -1));
       inputs = [...inputs.slice(0, 3), mean, variance];
     }
-    values.set(node.outputs[0]!, operatorOf(node).run(tf, node, inputs, optionsOf(graph, node, x.shape[0]!)));
+    values.set(node.outputs[0]!, operatorOf(node).run(tf, node, inputs, optionsOf(graph, node, x.shape[0])));
   }
   return values.get(graph.output)!;
 }

@@ -82,7 +82,7 @@ function run(
     return axes === undefined ? w : tf.transpose(w, [...axes]);
   });
   const tensors = [...values.map((x) => converted(x, 'plain', inputs)), ...laidOut];
-  const images = values[0]!.shape[0]!;
+  const images = values[0]!.shape[0];
   const y = operator.run(tf, node, tensors, {layout: inputs, images, inputs: operands, output: known});
   return converted(y, output, 'plain');
 }
