@@ -66,7 +66,7 @@ export function openOfflineLog(run: TrackedRun, runId: string, settings: WandbSe
   let told: RunDescription = description(run, settings, []);
   let file: OpenFile | undefined;
   let isRunTold = false;
-  let lastSync = 0;
+  let lastSync = -Infinity;
 
   const write = (chunks: readonly {readonly record: LogRecord; readonly num?: number}[]): void => {
     const target = (file ??= createFile(parent, runId, name));
@@ -84,10 +84,13 @@ export function openOfflineLog(run: TrackedRun, runId: string, settings: WandbSe
     for (const {record, num} of chunks) put(frameRecord(encodeRecord(record, num), size));
     try {
       const bytes = Buffer.concat(parts);
-      for (let written = 0; written < bytes.length;) written += writeSync(target.fd, bytes, written);
-      if (Date.now() - lastSync >= syncIntervalMs) {
+      // At an explicit position: after a failed write the file is cut, but its own position stays where the write ended.
+      for (let written = 0; written < bytes.length;) {
+        written += writeSync(target.fd, bytes, written, bytes.length - written, target.size + written);
+      }
+      if (performance.now() - lastSync >= syncIntervalMs) {
         fsyncSync(target.fd);
-        lastSync = Date.now();
+        lastSync = performance.now();
       }
     } catch (error) {
       ftruncateSync(target.fd, target.size);
@@ -181,8 +184,11 @@ export function openOfflineLog(run: TrackedRun, runId: string, settings: WandbSe
     close() {
       reader.close();
       if (file === undefined) return;
-      fsyncSync(file.fd);
-      closeSync(file.fd);
+      try {
+        fsyncSync(file.fd);
+      } finally {
+        closeSync(file.fd);
+      }
     },
   };
 }
