@@ -9,6 +9,7 @@ import {checkFile, checkWritable} from '../files.ts';
 import {trackersFailed} from './trackers-failed.ts';
 import type {Results} from '../phases/results.ts';
 import {findRun, type Run} from '../runs/run-directory.ts';
+import {checkTrackers} from '../tracking/sync.ts';
 import type {RunContext} from '../phases/run.ts';
 import type {JobConfig, Session} from '../phases/session.ts';
 import type {Kind} from '../plugins/registry.ts';
@@ -83,9 +84,11 @@ export abstract class RunCommand extends SdqCommand {
     /** Where the user wants the result: `--output`, or that of the command which began the run. */
     readonly output: string | undefined;
   }> {
+    const environment = {env: process.env, cwd: process.cwd()};
     const origin = from === undefined ? undefined : await this.#originOf(from);
     const settings =
       resume === undefined ? await this.settings({require: ['model', 'data'], kinds, origin, tried}) : undefined;
+    if (settings !== undefined) checkTrackers(settings.config.tracking, settings.registry, environment);
     const inputs = settings === undefined ? [] : reads(settings.config);
     for (const input of inputs) if (input !== undefined) checkFile(input);
     if (output !== undefined) checkWritable(output);
@@ -107,7 +110,14 @@ export abstract class RunCommand extends SdqCommand {
         versions: {sdq: this.config.version, node: process.version},
         begin:
           settings === undefined
-            ? {id: resume!, restore: (name, values) => this.storedSettings({name, base, values}, kinds, true)}
+            ? {
+                id: resume!,
+                restore: async (name, values) => {
+                  const stored = await this.storedSettings({name, base, values}, kinds, true);
+                  checkTrackers(stored.config.tracking, stored.registry, environment);
+                  return stored;
+                },
+              }
             : {...settings, check},
         startTracking: ({plugins, ...work}, listeners) =>
           startTracking({...work, base, plugins: [...plugins, ...knownPlugins(this.config)]}, listeners),

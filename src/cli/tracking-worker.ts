@@ -6,7 +6,7 @@ import {parentPort, workerData} from 'node:worker_threads';
 
 import register from '../hooks/register.ts';
 import {runPump, type PumpOutcome} from '../tracking/pump.ts';
-import {redactor} from '../tracking/redact.ts';
+import {redactor} from '../redact.ts';
 import {createTracker, journalOf, type TrackerSettings} from '../tracking/sync.ts';
 import type {End, TrackedRun} from '../tracking/tracker.ts';
 import {fillRegistry, namedPlugin} from './plugin-hooks.ts';

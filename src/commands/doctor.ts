@@ -6,7 +6,7 @@ import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {selectDataset} from '../plugins/datasets/inspect-dataset.ts';
 import {probeOnnxRuntime} from '../phases/onnx-runtime.ts';
-import {redactor} from '../tracking/redact.ts';
+import {redactor} from '../redact.ts';
 
 interface Diagnosis {
   readonly versions: {readonly sdq: string; readonly node: string; readonly platform: string};

@@ -1,6 +1,6 @@
 /** A config is stored and shown, so keys and passwords must not be in it: they come from the environment. */
 import {ExitCode, SdqError} from '../errors.ts';
-import {redactUrls, secretName} from '../tracking/redact.ts';
+import {redactUrls, secretName} from '../redact.ts';
 import type {Source} from './overrides.ts';
 import {isMapping} from './schema.ts';
 

@@ -152,6 +152,11 @@ export interface TrackerDefinition<Options = Readonly<Record<string, unknown>>> 
   /** Whether it could be used now: the server answers, the key is there. Never throws. */
   probe(context: Pick<TrackerContext<Options>, 'options' | 'env'>, signal: AbortSignal): Promise<TrackerProbe>;
   /**
+   * Looks at options and environment before anything is trained; asks no server.
+   * @throws SdqError (exit 3) for a variable or an option that cannot work
+   */
+  check?(context: Pick<TrackerContext<Options>, 'options' | 'env' | 'cwd'>): void;
+  /**
    * Makes the connection of one run; no I/O yet. Undefined when the environment switches the tracker off.
    * @throws SdqError when options and environment cannot work together
    */

@@ -2,25 +2,12 @@
  * Sends the journal of a run to one tracker: reads on from the cursor, batches, tries again with growing pauses, and tells
  * the server the end. It never touches the run: what cannot be sent stays in the journal for `sdq track sync`.
  */
-import {setTimeout as sleep} from 'node:timers/promises';
-
 import {SdqError} from '../errors.ts';
+import {backoffMs, systemClock, untilAborted, type Clock} from '../retry.ts';
 import {followJournal, type Event, type JournalReader} from '../runs/journal.ts';
 import {syncCommand} from '../runs/run-directory.ts';
 import {noProgress, readProgress, writeProgress, type Progress} from './cursor.ts';
 import {TrackerError, type End, type FinalStatus, type TrackedRun, type Tracker} from './tracker.ts';
-
-export interface Clock {
-  /** Milliseconds; only differences count. */
-  now(): number;
-  /** Resolves after `ms`, or as soon as `signal` aborts. */
-  wait(ms: number, signal: AbortSignal): Promise<void>;
-}
-
-const systemClock: Clock = {
-  now: Date.now,
-  wait: (ms, signal) => sleep(ms, undefined, {signal}).catch(() => undefined),
-};
 
 export interface PumpOptions {
   readonly name: string;
@@ -53,8 +40,6 @@ export interface PumpOutcome {
 const batchLimit = {events: 500, bytes: 1 << 19};
 /** Between two looks at the journal. */
 const pollMs = 2000;
-const firstPauseMs = 1000;
-const longestPauseMs = 60_000;
 
 /** Sends until the run has ended and all is sent, or until it is hopeless. Never throws. */
 export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
@@ -63,20 +48,17 @@ export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
   const wake = new AbortController();
   const deadline = new AbortController();
   let end: End | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  void options.ended.then((value) => {
+  const finished = new AbortController();
+  void options.ended.then(async (value) => {
     end = value;
     wake.abort();
-    timer = setTimeout(() => deadline.abort(), graceMs);
+    await clock.wait(graceMs, finished.signal);
+    if (finished.signal.aborted) return;
+    const message = `not all could be sent within ${graceMs / 1000} s of the end`;
+    deadline.abort(new TrackerError(message, {kind: 'transient'}));
   });
 
   const isOver = (): boolean => deadline.signal.aborted;
-  const overdue = new Promise<never>((_, reject) => {
-    deadline.signal.addEventListener('abort', () =>
-      reject(new TrackerError(`not all could be sent within ${graceMs / 1000} s of the end`, {kind: 'transient'})),
-    );
-  });
-  overdue.catch(() => undefined);
 
   let diskTrouble = false;
   const save = (change: Partial<Progress>): void => {
@@ -104,7 +86,7 @@ export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
   const attempt = async <T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> => {
     for (let tries = 1; ; tries++) {
       try {
-        const result = await Promise.race([call(deadline.signal), overdue]);
+        const result = await untilAborted(deadline.signal, () => call(deadline.signal));
         if (inTrouble) notice(`${name}: sending again.`);
         inTrouble = false;
         lookForStop();
@@ -121,8 +103,7 @@ export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
   /** Grows with every failure; the end of the run cuts it short, but not what the server asked for. */
   const pause = async (tries: number, retryAfterMs: number): Promise<void> => {
     const started = clock.now();
-    const backoff = Math.min(longestPauseMs, firstPauseMs * 2 ** (tries - 1)) * (0.75 + 0.5 * Math.random());
-    await clock.wait(Math.max(backoff, retryAfterMs), end === undefined ? wake.signal : deadline.signal);
+    await clock.wait(Math.max(backoffMs(tries), retryAfterMs), end === undefined ? wake.signal : deadline.signal);
     const rest = retryAfterMs - (clock.now() - started);
     if (rest > 0) await clock.wait(rest, deadline.signal);
   };
@@ -185,7 +166,7 @@ export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
     save({failure: message});
     return {name, complete: false, message};
   } finally {
-    clearTimeout(timer);
+    finished.abort();
     reader?.close();
     await tracker.dispose?.();
   }

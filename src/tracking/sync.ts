@@ -3,11 +3,12 @@ import path from 'node:path';
 
 import {acquireLock} from '../lock.ts';
 import type {Registry, TrackerDefinition} from '../plugins/registry.ts';
+import {redactor} from '../redact.ts';
+import type {Clock} from '../retry.ts';
 import {followJournal} from '../runs/journal.ts';
 import type {RunRecord} from '../runs/run-directory.ts';
 import {noProgress, readProgress} from './cursor.ts';
-import {runPump, type Clock, type PumpOutcome} from './pump.ts';
-import {redactor} from './redact.ts';
+import {runPump, type PumpOutcome} from './pump.ts';
 import type {TrackedRun, Tracker, TrackerContext} from './tracker.ts';
 
 /** One entry of `tracking` in the config: the options stand beside the name. */
@@ -60,13 +61,26 @@ export function trackersOf(record: Pick<RunRecord, 'config'>): readonly TrackerS
   return (record.config as {readonly tracking?: readonly TrackerSettings[]}).tracking ?? [];
 }
 
-/** Makes the connection of one entry of the config. @throws SdqError (exit 3) for an unknown name */
+/**
+ * Before a run begins: whether the options and the environment of its trackers can work.
+ * @throws SdqError (exit 3) that names the variable or the option
+ */
+export function checkTrackers(
+  trackers: readonly TrackerSettings[],
+  registry: Registry,
+  context: Pick<TrackerContext, 'env' | 'cwd'>,
+): void {
+  for (const {name, ...options} of trackers) registry.get('tracker', name).check?.({...context, options});
+}
+
+/** Makes the connection of one entry of the config. @throws SdqError (exit 3) for an unknown name, or where `check` throws */
 export function createTracker(
   registry: Registry,
   {name, ...options}: TrackerSettings,
   context: Omit<TrackerContext, 'options'>,
 ): Tracker | undefined {
   const definition: TrackerDefinition = registry.get('tracker', name);
+  definition.check?.({...context, options});
   return definition.create({...context, options});
 }
 

@@ -33,6 +33,8 @@ interface Body {
   readonly filter?: string;
   readonly status?: string;
   readonly end_time?: number;
+  readonly key?: string;
+  readonly value?: string;
   readonly tags?: readonly {key: string; value: string}[];
   readonly params?: readonly {key: string; value: string}[];
   readonly metrics?: readonly Metric[];
@@ -117,6 +119,10 @@ export function fakeMlflow(): FakeMlflow {
     }
     if (run === undefined) return bad(404, 'RESOURCE_DOES_NOT_EXIST');
     if (what === 'runs/get') return ok({run: shown(run)});
+    if (what === 'runs/set-tag') {
+      run.tags.set(content.key!, content.value!);
+      return ok();
+    }
     if (what === 'runs/log-batch') return logBatch(run, content, body.length);
     if (what === 'runs/update') {
       run.status = content.status ?? run.status;

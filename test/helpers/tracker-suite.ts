@@ -6,12 +6,13 @@ import {mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 
-import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
+import {afterAll, beforeAll, describe, expect, jest, test} from '@jest/globals';
 
 import type {TrackerDefinition} from '../../src/plugins/registry.ts';
 import {openJournal, type Journal} from '../../src/runs/journal.ts';
-import {runPump, type Clock, type PumpOutcome} from '../../src/tracking/pump.ts';
-import {redactor} from '../../src/tracking/redact.ts';
+import {runPump, type PumpOutcome} from '../../src/tracking/pump.ts';
+import {redactor} from '../../src/redact.ts';
+import type {Clock} from '../../src/retry.ts';
 import type {End, TrackedRun} from '../../src/tracking/tracker.ts';
 import {faultyServer, type Fault, type FaultyServer, type Reply, type Request} from './faulty-server.ts';
 import {temporaryFolder} from './temporary-folder.ts';
@@ -41,12 +42,15 @@ export interface Subject {
   readonly secret: string;
 }
 
-const timeoutMs = 150;
+/** Longest wait for one answer: long enough for the slowest machine, but where the fault is that none comes. */
+const timeoutsMs = {usual: 30_000, silent: 1000};
 /** 100 times as fast as the system's. */
 const clock: Clock = {
-  now: () => 100 * Date.now(),
+  now: () => 100 * performance.now(),
   wait: (ms, signal) => sleep(ms / 100, undefined, {signal}).catch(() => undefined),
 };
+
+const dayMs = 24 * 60 * 60 * 1000;
 
 let runs = 0;
 
@@ -67,8 +71,14 @@ export function testRun(
   url: string,
   {
     config = {seed: 1, search: {epochs: 4}},
-    graceMs = 400,
-  }: {readonly config?: Readonly<Record<string, unknown>>; readonly graceMs?: number} = {},
+    graceMs = dayMs,
+    timeoutMs = timeoutsMs.usual,
+  }: {
+    readonly config?: Readonly<Record<string, unknown>>;
+    /** By the suite's clock; a day: as long as it takes. */
+    readonly graceMs?: number;
+    readonly timeoutMs?: number;
+  } = {},
 ): TestRun {
   const id = `20261123-211016-run-${(runs++).toString(16).padStart(4, '0')}`;
   const directory = path.join(folder, id);
@@ -87,8 +97,11 @@ export function testRun(
   };
   const notices: string[] = [];
   const environment = env(url, folder);
-  const pump = (ended: Promise<End>, attempts: number): Promise<PumpOutcome> => {
-    const definition = define(timeoutMs);
+  const pump = (
+    ended: Promise<End>,
+    limits: {readonly attempts: number; readonly graceMs: number; readonly timeoutMs: number},
+  ): Promise<PumpOutcome> => {
+    const definition = define(limits.timeoutMs);
     const notice = (message: string): void => void notices.push(message);
     const tracker = definition.create({options, env: environment, cwd: folder, notice})!;
     const redact = redactor(environment);
@@ -98,8 +111,8 @@ export function testRun(
       run,
       journal: file,
       ended,
-      graceMs,
-      attempts,
+      graceMs: limits.graceMs,
+      attempts: limits.attempts,
       notice,
       redact,
       clock,
@@ -112,7 +125,8 @@ export function testRun(
     notices,
     start() {
       let tell: (end: End) => void = () => undefined;
-      const done = pump(new Promise((resolve) => (tell = resolve)), Infinity);
+      const ended = new Promise<End>((resolve) => (tell = resolve));
+      const done = pump(ended, {attempts: Infinity, graceMs, timeoutMs});
       return {
         end(end) {
           journal.log('end', {...end, status: end.status === 'killed' ? 'interrupted' : end.status});
@@ -122,7 +136,12 @@ export function testRun(
         },
       };
     },
-    sync: () => pump(Promise.resolve({status: 'killed', exitCode: 137, ts: Date.now()}), 5),
+    sync: () =>
+      pump(Promise.resolve({status: 'killed', exitCode: 137, ts: Date.now()}), {
+        attempts: 5,
+        graceMs: dayMs,
+        timeoutMs: timeoutsMs.usual,
+      }),
   };
 }
 
@@ -162,7 +181,11 @@ const faults: Readonly<Record<string, {set: (request: Request, n: number) => Fau
 
 const moments = ['before', 'during', 'at the end'] as const;
 
+/** For a machine that is busy with other things. */
+const longestTestMs = 60_000;
+
 export function trackerFaultSuite(name: string, subject: Subject): void {
+  jest.setTimeout(longestTestMs);
   const folder = temporaryFolder();
   const service = subject.service();
   const server: FaultyServer = faultyServer((request) => service.handle(request));
@@ -171,7 +194,7 @@ export function trackerFaultSuite(name: string, subject: Subject): void {
 
   /** Waits until the server shows so many values of the run. */
   const shows = async (uid: string, count: number): Promise<void> => {
-    for (let i = 0; i < 400 && service.rows(uid).length < count; i++) await sleep(5);
+    while (service.rows(uid).length < count) await sleep(5);
   };
 
   const expectAllThere = (uid: string, rows: readonly SeenRow[], status: string): void => {
@@ -192,7 +215,8 @@ export function trackerFaultSuite(name: string, subject: Subject): void {
     for (const [faultName, {lasts, set}] of Object.entries(faults)) {
       test.each(moments)(`${faultName}, %s`, async (moment) => {
         const {journal, notices, run, start, sync} = testRun(subject, folder, server.url(), {
-          graceMs: lasts ? 250 : 5000,
+          ...(lasts ? {graceMs: 20_000} : {}),
+          timeoutMs: faultName.startsWith('no answer') ? timeoutsMs.silent : timeoutsMs.usual,
         });
         const apply = (): void => server.setFault(set);
         if (moment === 'before') apply();
@@ -206,9 +230,7 @@ export function trackerFaultSuite(name: string, subject: Subject): void {
           apply();
           rows.push(...logRows(journal, 11, 2));
         }
-        const began = Date.now();
         const outcome = await pump.end({status: 'finished', exitCode: 0});
-        expect(Date.now() - began).toBeLessThan(lasts ? 1500 : 6000);
         expect(outcome.complete).toBe(!lasts);
         server.setFault(undefined);
         expect(await sync()).toEqual({name: outcome.name, complete: true, message: null});
@@ -220,7 +242,7 @@ export function trackerFaultSuite(name: string, subject: Subject): void {
     }
 
     test('a server that is not there at the start and comes later', async () => {
-      const {journal, run, start} = testRun(subject, folder, server.url(), {graceMs: 5000});
+      const {journal, run, start} = testRun(subject, folder, server.url());
       await server.stop();
       const pump = start();
       const rows = logRows(journal, 1, 10);
@@ -231,7 +253,7 @@ export function trackerFaultSuite(name: string, subject: Subject): void {
     });
 
     test('a server that restarts in the middle', async () => {
-      const {journal, run, start} = testRun(subject, folder, server.url(), {graceMs: 5000});
+      const {journal, run, start} = testRun(subject, folder, server.url());
       const pump = start();
       const rows = [...logRows(journal, 1, 10)];
       await shows(run.uid, rows.length);
@@ -244,7 +266,7 @@ export function trackerFaultSuite(name: string, subject: Subject): void {
     });
 
     test.each(moments)('a disk that refuses the cursor file, %s', async (moment) => {
-      const {journal, notices, run, start, sync} = testRun(subject, folder, server.url(), {graceMs: 5000});
+      const {journal, notices, run, start, sync} = testRun(subject, folder, server.url());
       // A file where the folder of the cursors should be.
       if (moment === 'before') writeFileSync(path.join(run.directory, 'tracking'), '');
       const pump = start();
@@ -270,7 +292,7 @@ export function trackerFaultSuite(name: string, subject: Subject): void {
     });
 
     test('two runs at once', async () => {
-      const both = [1, 2].map(() => testRun(subject, folder, server.url(), {graceMs: 5000}));
+      const both = [1, 2].map(() => testRun(subject, folder, server.url()));
       const started = both.map(({journal, start}) => ({pump: start(), rows: logRows(journal, 1, 20)}));
       const outcomes = await Promise.all(started.map(({pump}) => pump.end({status: 'finished', exitCode: 0})));
       expect(outcomes.map(({complete}) => complete)).toEqual([true, true]);
@@ -281,7 +303,6 @@ export function trackerFaultSuite(name: string, subject: Subject): void {
       const config = Object.fromEntries(Array.from({length: 10_000}, (_, i) => [`key${i}`, i]));
       const {journal, run, start} = testRun(subject, folder, server.url(), {
         config: {...config, 'söme "name"': 'Ünïcödé 🚀', long: 'x'.repeat(20_000)},
-        graceMs: 20_000,
       });
       const pump = start();
       journal.log('metric', {'search/loss': 1e308, 'search/λ': -5e-324}, 1);
@@ -292,7 +313,7 @@ export function trackerFaultSuite(name: string, subject: Subject): void {
     });
 
     test('steps that fall: those rows stay in the journal and are told once', async () => {
-      const {journal, notices, run, start} = testRun(subject, folder, server.url(), {graceMs: 5000});
+      const {journal, notices, run, start} = testRun(subject, folder, server.url());
       const pump = start();
       const rows = [...logRows(journal, 5, 2)];
       logRows(journal, 3, 2);

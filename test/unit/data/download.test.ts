@@ -8,6 +8,7 @@ import {afterEach, beforeEach, describe, expect, test} from '@jest/globals';
 
 import {download, type Download} from '../../../src/data/download.ts';
 import {SdqError} from '../../../src/errors.ts';
+import type {Clock} from '../../../src/retry.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 
 const folder = temporaryFolder();
@@ -19,9 +20,19 @@ let handle: (request: IncomingMessage, response: ServerResponse) => void;
 let ranges: (string | undefined)[];
 let file: string;
 let files = 0;
+/** What was waited for between two tries; nothing is in truth. */
+let pauses: number[];
+const clock: Clock = {
+  now: () => 0,
+  wait(ms) {
+    pauses.push(ms);
+    return Promise.resolve();
+  },
+};
 
 beforeEach(async () => {
   ranges = [];
+  pauses = [];
   file = path.join(folder, `${files++}.part`);
   server = createServer((request, response) => {
     ranges.push(request.headers.range);
@@ -45,6 +56,8 @@ function start(changes: Partial<Download> = {}): Promise<void> {
     progress: () => undefined,
     connectTimeoutMs: 2000,
     idleTimeoutMs: 2000,
+    env: {},
+    clock,
     ...changes,
   });
 }
@@ -142,10 +155,10 @@ describe('download', () => {
     expect(existsSync(file)).toBe(false);
   });
 
-  test('a file that ends early is asked for three times, then named', async () => {
+  test('a file that ends early is asked for as long as it grows and three times more, then named', async () => {
     handle = (_, response) => response.end(content.subarray(0, 1000));
     expect((await failure()).message).toContain('it sent 1000 of 100000 bytes');
-    expect(ranges).toHaveLength(3);
+    expect(ranges).toEqual([undefined, 'bytes=1000-', 'bytes=1000-', 'bytes=1000-']);
   });
 
   test('a file that does not end is cut off', async () => {
@@ -153,29 +166,71 @@ describe('download', () => {
     expect((await failure()).message).toContain('it sends more than the 100000 bytes expected');
   });
 
-  test('a status that will not change is not asked again; one that may is', async () => {
-    handle = (_, response) => response.writeHead(404).end();
-    expect((await failure()).message).toContain('HTTP status 404 Not Found');
+  test.each([404, 403, 407, 416, 451, 501])('HTTP %d will not change: it is asked once', async (status) => {
+    handle = (_, response) => response.writeHead(status).end('no such file');
+    const {message, oclif} = await failure();
+    expect({message, exit: oclif.exit}).toEqual({
+      message: expect.stringContaining(`/data: HTTP ${status}: no such file.`),
+      exit: 6,
+    });
     expect(ranges).toHaveLength(1);
-    handle = (_, response) => response.writeHead(503).end();
-    expect((await failure()).message).toContain('HTTP status 503');
-    expect(ranges).toHaveLength(4);
+    expect(pauses).toEqual([]);
+  });
+
+  test.each([503, 500, 429, 408, 425])(
+    'HTTP %d may change: it is asked three times, with growing pauses',
+    async (status) => {
+      handle = (_, response) => response.writeHead(status).end();
+      expect((await failure()).message).toContain(`HTTP ${status}`);
+      expect(ranges).toHaveLength(3);
+      expect(pauses).toHaveLength(2);
+      expect(pauses[0]).toBeGreaterThanOrEqual(750);
+      expect(pauses[1]).toBeGreaterThanOrEqual(1500);
+    },
+  );
+
+  test('a pause that the server asks for is kept, and one over two minutes not waited for', async () => {
+    const good = serve();
+    let after = '7';
+    handle = (request, response) => {
+      if (ranges.length > 1) good(request, response);
+      else response.writeHead(429, {'retry-after': after}).end();
+    };
+    await start();
+    expect(pauses).toEqual([7000]);
+    expect(readFileSync(file)).toEqual(content);
+    ranges = [];
+    after = '3600';
+    expect((await failure({file: `${file}.2`})).message).toContain('HTTP 429');
+    expect(pauses).toEqual([7000]);
+  });
+
+  test('a redirect is followed, an endless one is not', async () => {
+    const good = serve();
+    handle = (request, response) => {
+      if (request.url === '/data') response.writeHead(302, {location: '/moved'}).end();
+      else good(request, response);
+    };
+    await start();
+    expect(readFileSync(file)).toEqual(content);
+    handle = (_, response) => response.writeHead(301, {location: '/data'}).end();
+    expect((await failure({file: `${file}.2`})).message).toContain('more than 5 redirects');
   });
 
   test('a server that never answers, and one that stalls, time out', async () => {
     handle = () => undefined;
-    expect((await failure({connectTimeoutMs: 50})).message).toContain('no answer for 0.05 s');
+    expect((await failure({connectTimeoutMs: 50})).message).toContain('no answer within 0.05 s');
     handle = (_, response) => response.writeHead(200).write('x');
-    expect((await failure({idleTimeoutMs: 50})).message).toContain('no data for 0.05 s');
+    expect((await failure({idleTimeoutMs: 50})).message).toContain('no data within 0.05 s');
   });
 
-  test('nobody listening is named at once', async () => {
+  test('nobody listening is named', async () => {
     const {port} = server.address() as AddressInfo;
     await new Promise((resolve) => server.close(resolve));
-    const url = `http://127.0.0.1:${port}/data`;
     const signal = new AbortController().signal;
     const options = {bytes: 1, sha256, signal, progress: () => undefined, connectTimeoutMs: 2000, idleTimeoutMs: 2000};
-    await expect(download({...options, url, file})).rejects.toThrow('ECONNREFUSED');
+    const url = `http://127.0.0.1:${port}/data`;
+    await expect(download({...options, env: {}, clock, url, file})).rejects.toThrow(`${url}: connection refused.`);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   });
 

@@ -1,7 +1,8 @@
-import {appendFileSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {getEventListeners, once} from 'node:events';
+import {appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
-import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
+import {afterAll, beforeAll, describe, expect, jest, test} from '@jest/globals';
 import fc from 'fast-check';
 
 import {refuseSecrets} from '../../../src/config/secrets.ts';
@@ -16,14 +17,14 @@ import {
   type Entry,
 } from '../../../src/plugins/trackers/mlflow/entries.ts';
 import {mlflow, mlflowTracker} from '../../../src/plugins/trackers/mlflow/index.ts';
+import type {Clock} from '../../../src/retry.ts';
 import {followJournal, openJournal} from '../../../src/runs/journal.ts';
 import {syncCommand} from '../../../src/runs/run-directory.ts';
 import {flatten} from '../../../src/tracking/flatten.ts';
-import {retryAfterMs} from '../../../src/tracking/http.ts';
 import {runPump} from '../../../src/tracking/pump.ts';
-import {redactor} from '../../../src/tracking/redact.ts';
+import {redactor} from '../../../src/redact.ts';
 import {trackerStatus} from '../../../src/tracking/sync.ts';
-import {TrackerError, type Event, type Tracker} from '../../../src/tracking/tracker.ts';
+import {TrackerError, type End, type Event, type Tracker} from '../../../src/tracking/tracker.ts';
 import {fakeMlflow} from '../../helpers/fake-mlflow.ts';
 import {faultyServer} from '../../helpers/faulty-server.ts';
 import {logRows, testRun, type Subject} from '../../helpers/tracker-suite.ts';
@@ -98,9 +99,46 @@ describe('secrets', () => {
     ).not.toThrow();
   });
 
-  test('are taken out of messages: passwords of addresses, values of secret variables', () => {
-    const redact = redactor({MLFLOW_TRACKING_TOKEN: 'tok-123', HOME: '/root'});
-    expect(redact('POST https://me:pw@host/x with tok-123 in /root')).toBe('POST https://***@host/x with *** in /root');
+  test.each([
+    ['POST https://me:pw@host/x failed', 'POST https://***@host/x failed'],
+    ['http://joe:p/ss@127.0.0.1:18555', 'http://***@127.0.0.1:18555'],
+    ['http://joe:80/ss@h', 'http://***@h'],
+    ['http://joe:p?s#s@h.invalid/x', 'http://***@h.invalid/x'],
+    ['postgresql://joe:p@ss/word@db/ml', 'postgresql://***@db/ml'],
+    ['http://joe:p@s/s@host:5000/x', 'http://***@host:5000/x'],
+    ['https://TOKEN@host', 'https://***@host'],
+    ['https://to/ken@host.example.org/a', 'https://***@host.example.org/a'],
+    ['"https://h/a?token=abc&x=1#access_token=b"', '"https://h/a?token=***&x=1#access_token=***"'],
+    ['https://h/a?X-Amz-Signature=abc&Expires=9', 'https://h/a?X-Amz-Signature=***&Expires=9'],
+    ['https://cdn.example.org/npm/package@1.2.3/x.js', 'https://cdn.example.org/npm/package@1.2.3/x.js'],
+    ['https://h/a?tokenizer=b file:///home/me@host.org/x', 'https://h/a?tokenizer=b file:///home/me@host.org/x'],
+    ['mail me@host.org or https://host/x', 'mail me@host.org or https://host/x'],
+  ])('%s is shown as %s', (text, shown) => {
+    expect(redactor({})(text)).toBe(shown);
+    const config = {name: 'f', base: '/', values: {tracking: [{name: 'mlflow', uri: text}]}};
+    if (text === shown) expect(() => refuseSecrets([config])).not.toThrow();
+    else expect(() => refuseSecrets([config])).toThrow(/tracking\/0\/uri/);
+  });
+
+  test('for any user and password no part of them is left', () => {
+    const part = fc.string({unit: fc.constantFrom(...'aZ19/@:?#%&=.-_~!'.split('')), minLength: 1, maxLength: 12});
+    fc.assert(
+      fc.property(part, part, (user, password) => {
+        expect(redactor({})(`http://${user}:Q${password}Q@example.org:80/x`)).toBe('http://***@example.org:80/x');
+      }),
+    );
+  });
+
+  test('the values of secret variables are taken out of messages, and only theirs', () => {
+    const redact = redactor({
+      MLFLOW_TRACKING_TOKEN: 'tok-1',
+      WANDB_API_KEY: 'tok-123',
+      PGPASSWORD: 'longer-than-eight',
+      TOKENIZERS_PARALLELISM: 'false',
+      MY_TOKEN: 'true',
+      HOME: '/root',
+    });
+    expect(redact('tok-123 tok-1 longer-than-eight: false, true in /root')).toBe('*** *** ***: false, true in /root');
   });
 });
 
@@ -110,13 +148,6 @@ test('flat names join keys; lists are text; empty things are left out', () => {
     ['d', '[1,2]'],
     ['f', 'x'],
   ]);
-});
-
-test('Retry-After is seconds or a date', () => {
-  expect(retryAfterMs('3', 0)).toBe(3000);
-  expect(retryAfterMs('Thu, 01 Jan 1970 00:00:10 GMT', 4000)).toBe(6000);
-  expect(retryAfterMs('Thu, 01 Jan 1970 00:00:10 GMT', 40_000)).toBe(0);
-  expect(retryAfterMs('soon', 0)).toBeUndefined();
 });
 
 describe('MLflow entries', () => {
@@ -176,7 +207,7 @@ describe('the address of MLflow', () => {
     [
       'a CA file that is not there',
       {MLFLOW_TRACKING_URI: 'https://host', MLFLOW_TRACKING_SERVER_CERT_PATH: '/no/such.pem'},
-      /MLFLOW_TRACKING_SERVER_CERT_PATH: cannot read \/no\/such\.pem/,
+      /MLFLOW_TRACKING_SERVER_CERT_PATH: Cannot read \/no\/such\.pem/,
     ],
   ])('%s is refused with the way out', (_, env, message) => {
     expect(() => connect(undefined, env, 1000)).toThrow(message);
@@ -194,10 +225,43 @@ describe('the address of MLflow', () => {
       'Basic bWU6cHc=',
     ],
     ['Bearer', {MLFLOW_TRACKING_TOKEN: 't'}, 'Bearer t'],
+    [
+      'Bearer (empty variables are none)',
+      {MLFLOW_TRACKING_USERNAME: '', MLFLOW_TRACKING_PASSWORD: '', MLFLOW_TRACKING_TOKEN: 'tok123'},
+      'Bearer tok123',
+    ],
+    ['Bearer (no password)', {MLFLOW_TRACKING_USERNAME: 'me', MLFLOW_TRACKING_TOKEN: 'tok123'}, 'Bearer tok123'],
+    ['No', {MLFLOW_TRACKING_USERNAME: '', MLFLOW_TRACKING_PASSWORD: '', MLFLOW_TRACKING_TOKEN: ''}, undefined],
   ])('%s authentication by the environment', async (_, env, authorization) => {
-    const context = {options: {artifacts: []}, env: {...env, MLFLOW_TRACKING_URI: server.url()}};
+    const context = {options: {artifacts: []}, env: {HOME: folder, ...env, MLFLOW_TRACKING_URI: server.url()}};
     expect(await mlflow.probe(context, AbortSignal.timeout(1000))).toMatchObject({available: true});
     expect(server.requests.at(-1)!.headers['authorization']).toBe(authorization);
+  });
+
+  test('user and password of ~/.mlflow/credentials, below the environment', async () => {
+    const home = path.join(folder, 'home');
+    mkdirSync(path.join(home, '.mlflow'), {recursive: true});
+    const stored = '# made by mlflow\n[mlflow]\nmlflow_tracking_username = me\nMLFLOW_TRACKING_PASSWORD: pw\n';
+    writeFileSync(path.join(home, '.mlflow', 'credentials'), stored);
+    const probe = (env: Record<string, string>): Promise<unknown> =>
+      mlflow.probe(
+        {options: {artifacts: []}, env: {HOME: home, MLFLOW_TRACKING_URI: server.url(), ...env}},
+        AbortSignal.timeout(10_000),
+      );
+    await probe({MLFLOW_TRACKING_TOKEN: 't'});
+    expect(server.requests.at(-1)!.headers['authorization']).toBe('Basic bWU6cHc=');
+    await probe({MLFLOW_TRACKING_PASSWORD: 'other'});
+    expect(server.requests.at(-1)!.headers['authorization']).toBe('Basic bWU6b3RoZXI=');
+  });
+
+  test.each([
+    ['http://joe:p/ss@127.0.0.1:18555', /MLFLOW_TRACKING_URI is not an address/],
+    ['postgresql://joe:p@ss/word@db/ml', /MLFLOW_TRACKING_URI is a postgresql store/],
+    ['http://joe:p%ss@127.0.0.1', /has a % that is not/],
+  ])('of %s nothing is shown', (uri, message) => {
+    const check = (): void => mlflow.check!({options: {artifacts: []}, env: {MLFLOW_TRACKING_URI: uri}, cwd: folder});
+    expect(check).toThrow(message);
+    expect(check).not.toThrow(/joe|p[/%@]ss|ss.word/);
   });
 
   test('user and password in the address', async () => {
@@ -216,7 +280,7 @@ describe('the address of MLflow', () => {
   };
 
   test('artifacts arrive byte for byte, tables as MLflow shows them; a file that is gone counts as failed', async () => {
-    const {journal, notices, run, start} = testRun(subject, folder, server.url(), {graceMs: 5000});
+    const {journal, notices, run, start} = testRun(subject, folder, server.url());
     writeFileSync(path.join(run.directory, 'strategy.json'), '{"ü": 1}\n');
     const pump = start();
     journal.log('artifact', {type: 'strategy', name: 'strategy.json', path: 'strategy.json'});
@@ -234,8 +298,26 @@ describe('the address of MLflow', () => {
     expect(trackerStatus(run.directory, 'mlflow')).toMatchObject({failed: 1, pending: 0, complete: true});
   });
 
+  test('children whose parent was deleted are shown below the new one', async () => {
+    const {journal, run, sync} = testRun(subject, folder, server.url());
+    journal.log('metric', {'search/loss': 2}, 1);
+    journal.log('metric', {'train/loss': 3}, 2);
+    journal.close();
+    expect(await sync()).toMatchObject({complete: true});
+    const mine = () => service.runs.filter(({tags}) => tags.get('sdq.run_uid') === run.uid);
+    const [parent, ...children] = mine();
+    expect(children).toHaveLength(2);
+    // What `runs/delete` does: searches find it no more.
+    service.runs.splice(service.runs.indexOf(parent!), 1);
+    rmSync(path.join(run.directory, 'tracking', 'mlflow.json'));
+    expect(await sync()).toMatchObject({complete: true});
+    const again = mine().find(({tags}) => !tags.has('sdq.phase'))!;
+    expect(mine()).toHaveLength(3);
+    expect(children.map(({tags}) => tags.get('mlflow.parentRunId'))).toEqual([again.id, again.id]);
+  });
+
   test('a run has a parent and a child a phase; a value that the server refuses is told of and the others arrive', async () => {
-    const {journal, notices, run, start} = testRun(subject, folder, server.url(), {graceMs: 5000});
+    const {journal, notices, run, start} = testRun(subject, folder, server.url());
     const pump = start();
     journal.log('metric', {'pretrain/loss': 1}, 1);
     journal.log('summary', {pretrain: {accuracy: {test: 0.5}, checkpoint: '/x'}});
@@ -273,7 +355,10 @@ describe('the pump', () => {
     versions: {},
     git: null,
   });
-  const pumpOf = (tracker: Tracker, graceMs = 1000) => {
+  const pumpOf = (
+    tracker: Tracker,
+    {graceMs = 1000, ...others}: {graceMs?: number; clock?: Clock; ended?: Promise<End>} = {},
+  ) => {
     const directory = path.join(folder, `pump-${files++}`);
     mkdirSync(directory);
     const journal = path.join(directory, 'events.jsonl');
@@ -282,7 +367,17 @@ describe('the pump', () => {
     opened.close();
     const notices: string[] = [];
     const notice = (message: string): void => void notices.push(message);
-    const options = {name: 't', tracker, run: run(directory), journal, ended, graceMs, attempts: Infinity, notice};
+    const options = {
+      name: 't',
+      tracker,
+      run: run(directory),
+      journal,
+      ended,
+      graceMs,
+      attempts: Infinity,
+      notice,
+      ...others,
+    };
     return {directory, notices, done: runPump({...options, redact: (text) => text})};
   };
   const silent: Tracker = {
@@ -292,8 +387,96 @@ describe('the pump', () => {
   };
 
   test('does not wait for a tracker that ignores its signal', async () => {
-    const {done} = pumpOf({...silent, push: () => new Promise(() => undefined)}, 50);
+    const {done} = pumpOf({...silent, push: () => new Promise(() => undefined)}, {graceMs: 50});
     expect(await done).toEqual({name: 't', complete: false, message: 'not all could be sent within 0.05 s of the end'});
+  });
+
+  const endless = 1e9;
+  /** A clock that only waiting moves on; waiting ends early where the signal aborts meanwhile. */
+  const madeClock = (during: (ms: number) => void = () => undefined): Clock & {readonly waits: number[]} => {
+    let time = 0;
+    const waits: number[] = [];
+    return {
+      waits,
+      now: () => time,
+      async wait(ms, signal) {
+        waits.push(ms);
+        if (!signal.aborted) during(ms);
+        if (ms === endless) {
+          await once(signal, 'abort');
+          return;
+        }
+        await new Promise((resolve) => setImmediate(resolve));
+        // Half of the time is over when something else wakes.
+        time += signal.aborted ? ms / 2 : ms;
+      },
+    };
+  };
+  const refusing = (retryAfterMs: number): Tracker => {
+    let tries = 0;
+    return {
+      ...silent,
+      open(...args) {
+        tries += 1;
+        if (tries > 1) return silent.open(...args);
+        return Promise.reject(new TrackerError('HTTP 503', {kind: 'transient', status: 503, retryAfterMs}));
+      },
+    };
+  };
+
+  test('waits as long as the server asks, also when the run ends meanwhile', async () => {
+    let end: (end: End) => void = () => undefined;
+    const running = new Promise<End>((resolve) => (end = resolve));
+    let isFirst = true;
+    const clock = madeClock((ms) => {
+      if (isFirst && ms === 300_000) end({status: 'finished', exitCode: 0, ts: 1});
+      isFirst = false;
+    });
+    const {done} = pumpOf(refusing(300_000), {graceMs: endless, clock, ended: running});
+    expect(await done).toMatchObject({complete: true});
+    // The pause that the end cut short, the grace, and the rest of the pause.
+    expect(clock.waits.filter((ms) => ms !== endless)).toEqual([300_000, 150_000]);
+  });
+
+  test('what is left at the end of the run takes the grace at most, by the clock', async () => {
+    const clock = madeClock();
+    const {done} = pumpOf({...silent, push: () => new Promise(() => undefined)}, {graceMs: 10_000, clock});
+    expect(await done).toEqual({name: 't', complete: false, message: 'not all could be sent within 10 s of the end'});
+    expect(clock.waits).toEqual([10_000]);
+  });
+
+  test('an hour that the wall clock is set back is not waited', async () => {
+    const wall = jest.spyOn(Date, 'now').mockReturnValue(1_700_000_000_000);
+    try {
+      const tracker = refusing(50);
+      const open = tracker.open.bind(tracker);
+      const {done} = pumpOf(
+        {
+          ...tracker,
+          open(...args) {
+            setTimeout(() => wall.mockReturnValue(1_700_000_000_000 - 3_600_000), 20);
+            return open(...args);
+          },
+        },
+        {graceMs: 60_000},
+      );
+      expect(await done).toMatchObject({complete: true});
+    } finally {
+      wall.mockRestore();
+    }
+  });
+
+  test('calls leave no listener on the signal that lives as long as the run', async () => {
+    const counts: number[] = [];
+    const {done} = pumpOf({
+      ...silent,
+      push(batch, signal) {
+        counts.push(getEventListeners(signal, 'abort').length);
+        return Promise.resolve({seq: batch[0]!.seq, state: null});
+      },
+    });
+    expect(await done).toMatchObject({complete: true});
+    expect(counts).toEqual(Array.from({length: 10}, () => 1));
   });
 
   test('ends with a message when a tracker has a bug', async () => {

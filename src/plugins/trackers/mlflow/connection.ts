@@ -1,11 +1,12 @@
 /** Where the MLflow server is and how to speak to it: REST API 2.0 under `/api/2.0/`. */
-import {readFileSync} from 'node:fs';
+import {homedir} from 'node:os';
+import path from 'node:path';
 
-import {jsonOf, sendRequest, type Request, type Tls} from '../../../tracking/http.ts';
-import {redactUrls} from '../../../tracking/redact.ts';
+import {ExitCode, SdqError} from '../../../errors.ts';
+import {HttpClient, type Environment, type HttpRequest, type Tls} from '../../../http.ts';
+import {readIni} from '../../../ini.ts';
+import {jsonOf, sendRequest} from '../../../tracking/http.ts';
 import {TrackerError} from '../../../tracking/tracker.ts';
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface Connection {
   /** Of the server's pages, without user name and password. */
@@ -13,7 +14,7 @@ export interface Connection {
   get(path: string, query: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer>;
   post(path: string, body: unknown, signal: AbortSignal): Promise<Answer>;
   /** @param path below the artifact store of the server */
-  putArtifact(path: string, body: NonNullable<Request['body']>, signal: AbortSignal): Promise<void>;
+  putArtifact(path: string, body: NonNullable<HttpRequest['body']>, signal: AbortSignal): Promise<void>;
 }
 
 export type Answer = Readonly<Record<string, unknown>>;
@@ -21,31 +22,53 @@ export type Answer = Readonly<Record<string, unknown>>;
 const advice = 'Start a server and name it: `mlflow server --port 5000`, MLFLOW_TRACKING_URI=http://127.0.0.1:5000';
 
 /**
+ * The address of the server, or undefined where there is none.
  * @param uri the option; MLFLOW_TRACKING_URI goes before it
- * @throws TrackerError (permanent) when there is no address, or none of an MLflow server
+ * @throws SdqError (exit 3) when it is none of an MLflow server; without its value, which may hold a password
  */
-export function connect(uri: string | undefined, env: Environment, timeoutMs: number): Connection {
-  const named = env['MLFLOW_TRACKING_URI'];
-  const address = named === undefined || named === '' ? uri : named;
-  if (address === undefined) throw unusable(`there is no address of a server. ${advice}`);
+function serverUrl(uri: string | undefined, env: Environment): URL | undefined {
+  const named = valueOf(env, 'MLFLOW_TRACKING_URI');
+  const [address, source] = named === undefined ? [uri, 'The option uri of mlflow'] : [named, 'MLFLOW_TRACKING_URI'];
+  if (address === undefined) return undefined;
   const protocol = /^([a-z][a-z0-9+.-]*):/i.exec(address)?.[1]?.toLowerCase();
   if (protocol !== 'http' && protocol !== 'https') {
     const kind = protocol === 'file' || protocol === undefined ? 'a folder' : `a ${protocol} store`;
     throw unusable(
-      `${redactUrls(address)} is ${kind}, and only MLflow's own code may write there (MLflow 3.13 and newer refuses folders by default). ${advice}`,
+      `${source} is ${kind}, and only MLflow's own code may write there (MLflow 3.13 and newer refuses folders by default). ${advice}`,
     );
   }
-  let url: URL;
-  try {
-    url = new URL(address);
-  } catch {
-    throw unusable(`${redactUrls(address)} is not an address. ${advice}`);
+  if (!URL.canParse(address)) {
+    throw unusable(
+      `${source} is not an address. In a user name or a password write / @ : ? # as %2F %40 %3A %3F %23, or use MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD`,
+    );
+  }
+  return new URL(address);
+}
+
+/**
+ * Checks what can be checked without the server.
+ * @throws SdqError (exit 3) for a variable or an option that cannot work
+ */
+export function checkConnection(uri: string | undefined, env: Environment): void {
+  const url = serverUrl(uri, env);
+  if (url !== undefined) authorizationOf(url, env);
+  createClient(env);
+}
+
+/**
+ * @param uri the option; MLFLOW_TRACKING_URI goes before it
+ * @throws TrackerError (permanent) when there is no address. SdqError (exit 3) for a variable or an option that cannot work
+ */
+export function connect(uri: string | undefined, env: Environment, timeoutMs: number): Connection {
+  const url = serverUrl(uri, env);
+  if (url === undefined) {
+    throw new TrackerError(`there is no address of a server. ${advice}`, {kind: 'permanent'});
   }
   const authorization = authorizationOf(url, env);
   url.username = '';
   url.password = '';
   const base = url.href.replace(/[?#].*$/s, '').replace(/\/+$/, '');
-  const tls = tlsOf(env);
+  const client = createClient(env);
   const headers = {
     'user-agent': 'sdq',
     ...(authorization === undefined ? {} : {authorization}),
@@ -55,55 +78,80 @@ export function connect(uri: string | undefined, env: Environment, timeoutMs: nu
     page: base,
     async get(path, query, signal) {
       const target = `${api(path)}?${new URLSearchParams(query).toString()}`;
-      return jsonOf(await sendRequest({method: 'GET', url: target, headers, signal, timeoutMs, tls}), path);
+      return jsonOf(await sendRequest(client, {method: 'GET', url: target, headers, signal, timeoutMs}), path);
     },
     async post(path, body, signal) {
-      const response = await sendRequest({
+      const response = await sendRequest(client, {
         method: 'POST',
         url: api(path),
         headers: {...headers, 'content-type': 'application/json'},
         body: JSON.stringify(body),
         signal,
         timeoutMs,
-        tls,
       });
       return jsonOf(response, path);
     },
     async putArtifact(path, body, signal) {
       const encoded = path.split('/').map(encodeURIComponent).join('/');
-      await sendRequest({
+      await sendRequest(client, {
         method: 'PUT',
         url: `${base}/api/2.0/mlflow-artifacts/artifacts/${encoded}`,
         headers: {...headers, 'content-type': 'application/octet-stream'},
         body,
         signal,
         timeoutMs,
-        tls,
       });
     },
   };
 }
 
-const unusable = (message: string): TrackerError => new TrackerError(message, {kind: 'permanent'});
+const valueOf = (env: Environment, name: string): string | undefined => (env[name] === '' ? undefined : env[name]);
 
-/** MLflow's own precedence: user and password, then the token; those of the address first. */
+function unusable(message: string): SdqError {
+  return new SdqError(message, {code: 'mlflow-environment', exit: ExitCode.invalidInput});
+}
+
+/**
+ * MLflow's own order: user and password of the address, of the environment, of `~/.mlflow/credentials`; then the token.
+ * Empty variables are as good as none.
+ */
 function authorizationOf(url: URL, env: Environment): string | undefined {
   const basic = (user: string, password: string): string =>
     `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
-  if (url.username !== '') return basic(decodeURIComponent(url.username), decodeURIComponent(url.password));
-  const {MLFLOW_TRACKING_USERNAME: user, MLFLOW_TRACKING_PASSWORD: password, MLFLOW_TRACKING_TOKEN: token} = env;
+  if (url.username !== '') {
+    try {
+      return basic(decodeURIComponent(url.username), decodeURIComponent(url.password));
+    } catch {
+      throw unusable(
+        'The user name or the password in the address of MLflow has a % that is not the code of a character: write it as %25.',
+      );
+    }
+  }
+  const home = valueOf(env, 'HOME') ?? valueOf(env, 'USERPROFILE') ?? homedir();
+  const stored = readIni(path.join(home, '.mlflow', 'credentials'), 'mlflow');
+  const user = valueOf(env, 'MLFLOW_TRACKING_USERNAME') ?? stored.get('mlflow_tracking_username');
+  const password = valueOf(env, 'MLFLOW_TRACKING_PASSWORD') ?? stored.get('mlflow_tracking_password');
   if (user !== undefined && password !== undefined) return basic(user, password);
-  return token === undefined || token === '' ? undefined : `Bearer ${token}`;
+  const token = valueOf(env, 'MLFLOW_TRACKING_TOKEN');
+  return token === undefined ? undefined : `Bearer ${token}`;
 }
 
-/** @throws TrackerError (permanent) when the file of certificates cannot be read */
-function tlsOf(env: Environment): Tls {
-  const file = env['MLFLOW_TRACKING_SERVER_CERT_PATH'];
-  const verify = env['MLFLOW_TRACKING_INSECURE_TLS'] !== 'true';
-  if (file === undefined || file === '') return {verify};
-  try {
-    return {verify, ca: readFileSync(file, 'utf8')};
-  } catch (error) {
-    throw unusable(`MLFLOW_TRACKING_SERVER_CERT_PATH: cannot read ${file}: ${(error as Error).message}`);
+/** @throws SdqError (exit 3) for a variable that cannot work */
+function createClient(env: Environment): HttpClient {
+  const file = (variable: string): Tls['authorities'] => {
+    const value = valueOf(env, variable);
+    return value === undefined ? undefined : {file: value, variable};
+  };
+  const insecure = valueOf(env, 'MLFLOW_TRACKING_INSECURE_TLS')?.toLowerCase() ?? 'false';
+  if (!['true', '1', 'false', '0'].includes(insecure)) {
+    throw unusable(`MLFLOW_TRACKING_INSECURE_TLS is ${JSON.stringify(insecure)}; allowed are true, 1, false, 0.`);
   }
+  const verify = insecure === 'false' || insecure === '0';
+  const authorities = file('MLFLOW_TRACKING_SERVER_CERT_PATH');
+  if (!verify && authorities !== undefined) {
+    throw unusable(
+      'MLFLOW_TRACKING_INSECURE_TLS and MLFLOW_TRACKING_SERVER_CERT_PATH are both set; MLflow takes one of them.',
+    );
+  }
+  return new HttpClient(env, {verify, authorities, client: file('MLFLOW_TRACKING_CLIENT_CERT_PATH')});
 }

@@ -1,6 +1,6 @@
 /** The tracker `mlflow`: its options, and whether its server answers. */
 import type {TrackerDefinition} from '../../registry.ts';
-import {connect} from './connection.ts';
+import {checkConnection, connect} from './connection.ts';
 import {createMlflowTracker, type MlflowOptions} from './tracker.ts';
 
 const optionsSchema = {
@@ -48,9 +48,10 @@ export function mlflowTracker(timeoutMs: number): TrackerDefinition<MlflowOption
         await connection.post('experiments/search', {max_results: 1}, signal);
         return {available: true, reason: `The server at ${connection.page} answers.`};
       } catch (error) {
-        return {available: false, reason: `${(error as Error).message}.`};
+        return {available: false, reason: `${(error as Error).message.replace(/\.$/, '')}.`};
       }
     },
+    check: ({env, options}) => checkConnection(options.uri, env),
     create: (context) => createMlflowTracker(context, timeoutMs),
   };
 }

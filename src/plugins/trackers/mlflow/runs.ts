@@ -11,6 +11,8 @@ export interface RemoteInfo {
   readonly experiment: string;
   /** Of a child run. */
   readonly phase: string | undefined;
+  /** Id of the run that a child run is shown below. */
+  readonly parent: string | undefined;
 }
 
 /** An entry and the event that it comes from. */
@@ -84,6 +86,17 @@ export async function updateRun(
   await connection.post('runs/update', {run_id: id, ...change}, signal);
 }
 
+/** Shows a child run below this parent; its own may have been deleted. */
+export async function adopt(
+  connection: Connection,
+  child: RemoteInfo,
+  parent: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if (child.parent === parent) return;
+  await connection.post('runs/set-tag', {run_id: child.runId, key: 'mlflow.parentRunId', value: parent}, signal);
+}
+
 export async function logBatch(
   connection: Connection,
   id: string,
@@ -140,10 +153,12 @@ function text(value: unknown, where: string): string {
 function infoOf(run: unknown): RemoteInfo {
   const {data, info} = (run ?? {}) as {data?: Answer; info?: Answer};
   const tags = (data?.['tags'] ?? []) as readonly {readonly key: string; readonly value: string}[];
+  const tag = (name: string): string | undefined => tags.find(({key}) => key === name)?.value;
   return {
     runId: text(info?.['run_id'], 'runs'),
     artifacts: text(info?.['artifact_uri'], 'runs'),
     experiment: text(info?.['experiment_id'], 'runs'),
-    phase: tags.find(({key}) => key === 'sdq.phase')?.value,
+    phase: tag('sdq.phase'),
+    parent: tag('mlflow.parentRunId'),
   };
 }

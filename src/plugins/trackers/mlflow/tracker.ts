@@ -15,6 +15,7 @@ import type {
 import {connect, type Connection} from './connection.ts';
 import {entriesOf, paramEntries, tagEntries} from './entries.ts';
 import {
+  adopt,
   createRun,
   experimentId,
   findRuns,
@@ -61,9 +62,12 @@ export function createMlflowTracker(context: TrackerContext<MlflowOptions>, time
     const known = state.children[phase];
     if (known?.open === true) return known.run;
     const {experiment} = state;
-    const found =
-      known?.run ??
-      (await findRuns(connection, experiment, run.uid, signal)).find((info) => info.phase === phase)?.runId;
+    const lost =
+      known === undefined
+        ? (await findRuns(connection, experiment, run.uid, signal)).find((info) => info.phase === phase)
+        : undefined;
+    if (lost !== undefined) await adopt(connection, lost, state.run, signal);
+    const found = known?.run ?? lost?.runId;
     if (found !== undefined) await updateRun(connection, found, {status: 'RUNNING'}, signal);
     const tags = {...childTags(run, state.run), 'sdq.phase': phase};
     const id = found ?? (await createRun(connection, {experiment, name: phase, tags, startedAt}, signal)).runId;
@@ -111,6 +115,7 @@ export function createMlflowTracker(context: TrackerContext<MlflowOptions>, time
         state = cursor.state as unknown as State;
       } else {
         const {children, parent} = await parentRun(connection, run, context, signal);
+        for (const child of children) await adopt(connection, child, parent.runId, signal);
         const known = children.map(({phase, runId}) => [phase!, {run: runId, open: false}] as const);
         state = {
           run: parent.runId,

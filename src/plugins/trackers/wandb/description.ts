@@ -1,6 +1,6 @@
 /** What W&B shows of a run beside its rows: name, tags, config. */
 import type {Event, TrackedRun} from '../../../tracking/tracker.ts';
-import type {WandbSettings} from './settings.ts';
+import {limits, type WandbSettings} from './settings.ts';
 
 export interface RunDescription {
   readonly name: string;
@@ -12,7 +12,7 @@ export interface RunDescription {
 }
 
 /**
- * The description after some events: `param` adds to the config, `tag` to the tags (`name`, or `name:value`).
+ * The description after some events: `param` adds to the config, `tag` to the tags (`name`, or `name:value`, cut at 64 characters).
  * @param before of the events before these; the run's own when left out
  */
 export function description(
@@ -34,8 +34,18 @@ export function description(
   for (const {data, kind} of events) {
     if (kind === 'param') config = {...config, ...data};
     if (kind !== 'tag') continue;
-    const added = Object.entries(data).map(([name, value]) => (value === true ? name : `${name}:${String(value)}`));
-    tags = [...new Set([...tags, ...added])];
+    tags = [...new Set([...tags, ...tagsOf(data).map((tag) => tag.slice(0, limits.tag))])];
   }
   return {...before, config, tags};
+}
+
+/** The tags of events that W&B does not take whole. */
+export function longTags(events: Iterable<Event>): readonly string[] {
+  return [...events].flatMap(({data, kind}) =>
+    kind === 'tag' ? tagsOf(data).filter((tag) => tag.length > limits.tag) : [],
+  );
+}
+
+function tagsOf(data: Event['data']): readonly string[] {
+  return Object.entries(data).map(([name, value]) => (value === true ? name : `${name}:${String(value)}`));
 }

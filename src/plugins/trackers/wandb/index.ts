@@ -1,7 +1,7 @@
 /** Tracker `wandb`: Weights & Biases. */
 import type {TrackerDefinition} from '../../registry.ts';
 import {connect} from './server.ts';
-import {modes, resolveSettings, type WandbOptions} from './settings.ts';
+import {limits, modes, resolveSettings, type WandbOptions} from './settings.ts';
 import {createWandbTracker} from './tracker.ts';
 
 const text = (description: string): Readonly<Record<string, unknown>> => ({type: 'string', minLength: 1, description});
@@ -15,15 +15,22 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
     type: 'object',
     additionalProperties: false,
     properties: {
-      project: {...text('Project; WANDB_PROJECT goes before it.'), default: 'sdq'},
+      project: {
+        ...text('Project; WANDB_PROJECT goes before it. Default: `sdq`.'),
+        maxLength: limits.project,
+        pattern: '^[^/\\\\#?%:]+$',
+      },
       entity: text("User or team; WANDB_ENTITY goes before it. Default: the key's own."),
       group: text('Group of runs; WANDB_RUN_GROUP goes before it.'),
       jobType: text('Job type; WANDB_JOB_TYPE goes before it.'),
-      runName: text("Name of the run's page; WANDB_NAME goes before it. Default: the id of the run."),
+      runName: {
+        ...text("Name of the run's page; WANDB_NAME goes before it. Default: the id of the run."),
+        maxLength: limits.name,
+      },
       notes: text('Notes; WANDB_NOTES goes before it.'),
       tags: {
         type: 'array',
-        items: {type: 'string', minLength: 1},
+        items: {type: 'string', minLength: 1, maxLength: limits.tag},
         default: [],
         description: 'Tags; WANDB_TAGS (with commas) goes before it.',
       },
@@ -53,11 +60,15 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
       if (mode !== 'online') {
         return {available: true, reason: `${mode}${offlineReason === undefined ? '' : `: ${offlineReason}`}.`};
       }
-      const entity = await connect(settings, timeoutMs).defaultEntity(signal);
+      const entity = await connect(settings, env, timeoutMs).defaultEntity(signal);
       return {available: true, reason: `${settings.baseUrl} answers as ${entity}.`};
     } catch (error) {
       return {available: false, reason: (error as Error).message};
     }
+  },
+
+  check({cwd, env, options}) {
+    connect(resolveSettings(options, env, cwd), env, timeoutMs);
   },
 
   create(context) {

@@ -5,7 +5,8 @@
 import {createHash} from 'node:crypto';
 import path from 'node:path';
 
-import {jsonOf, sendRequest, type Request} from '../../../tracking/http.ts';
+import {HttpClient, type Environment, type HttpRequest} from '../../../http.ts';
+import {jsonOf, sendRequest} from '../../../tracking/http.ts';
 import {TrackerError} from '../../../tracking/tracker.ts';
 import {clientIdOf, digestOf, manifestDigest, type ArtifactFile} from './artifacts.ts';
 import type {RunDescription} from './description.ts';
@@ -44,7 +45,7 @@ export interface WandbServer {
   /** @returns whether the server asks the run to stop */
   stream(where: RunPath, request: StreamRequest, signal: AbortSignal): Promise<boolean>;
   /** Sends a file of the run, e.g. a table. */
-  upload(where: RunPath, name: string, body: NonNullable<Request['body']>, signal: AbortSignal): Promise<void>;
+  upload(where: RunPath, name: string, body: NonNullable<HttpRequest['body']>, signal: AbortSignal): Promise<void>;
   /** Sends a file as a version of an artifact; one that is there already is left as it is. */
   sendArtifact(where: RunPath, artifact: ArtifactFile, signal: AbortSignal): Promise<void>;
 }
@@ -54,9 +55,14 @@ const uploadTimeoutMs = 120_000;
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** @param timeoutMs longest wait for one answer */
-export function connect(settings: WandbSettings, timeoutMs: number): WandbServer {
-  const {baseUrl, key = ''} = settings;
+/**
+ * @param env proxies and certificates
+ * @param timeoutMs longest wait for one answer
+ * @throws SdqError (exit 3) for a proxy or a certificate that cannot be used
+ */
+export function connect(settings: WandbSettings, env: Environment, timeoutMs: number): WandbServer {
+  const {baseUrl, key = '', verifyTls} = settings;
+  const client = new HttpClient(env, {verify: verifyTls});
   const headers = {
     authorization: `Basic ${Buffer.from(`api:${key}`).toString('base64')}`,
     'content-type': 'application/json',
@@ -64,7 +70,7 @@ export function connect(settings: WandbSettings, timeoutMs: number): WandbServer
   };
 
   const query = async (name: string, text: string, variables: Fields, signal: AbortSignal): Promise<Fields> => {
-    const request: Request = {
+    const request: HttpRequest = {
       method: 'POST',
       url: `${baseUrl}/graphql`,
       headers,
@@ -72,7 +78,7 @@ export function connect(settings: WandbSettings, timeoutMs: number): WandbServer
       signal,
       timeoutMs,
     };
-    const {data, errors} = jsonOf(await sendRequest(request), `W&B ${name}`);
+    const {data, errors} = jsonOf(await sendRequest(client, request), `W&B ${name}`);
     if (isFields(data) && (errors === undefined || errors === null)) return data;
     const message = Array.isArray(errors) && isFields(errors[0]) ? String(errors[0]['message']) : undefined;
     throw new TrackerError(`W&B ${name}: ${message ?? 'the answer holds no data'}`, {
@@ -91,7 +97,7 @@ export function connect(settings: WandbSettings, timeoutMs: number): WandbServer
   const put = async (
     url: unknown,
     uploadHeaders: unknown,
-    body: NonNullable<Request['body']>,
+    body: NonNullable<HttpRequest['body']>,
     signal: AbortSignal,
   ): Promise<void> => {
     const pairs = (Array.isArray(uploadHeaders) ? uploadHeaders : []).map((line) => {
@@ -101,7 +107,7 @@ export function connect(settings: WandbSettings, timeoutMs: number): WandbServer
     const target = new URL(String(url), `${baseUrl}/`);
     // A server that keeps the files itself wants the key; signed addresses of a storage must not get it.
     const own = target.origin === new URL(baseUrl).origin ? {authorization: headers.authorization} : {};
-    await sendRequest({
+    await sendRequest(client, {
       method: 'PUT',
       url: target.href,
       headers: {...own, ...Object.fromEntries(pairs)},
@@ -166,7 +172,7 @@ export function connect(settings: WandbSettings, timeoutMs: number): WandbServer
 
     async stream({entity, project, runId}, request, signal) {
       const place = [entity, project, runId].map(encodeURIComponent).join('/');
-      const response = await sendRequest({
+      const response = await sendRequest(client, {
         method: 'POST',
         url: `${baseUrl}/files/${place}/file_stream`,
         headers,

@@ -1,16 +1,22 @@
-/** What a W&B run is called and where it goes: the options of the config, above them the environment, `~/.netrc` for the key. */
+/**
+ * What a W&B run is called and where it goes: the environment, below it the options of the config, below them the settings
+ * files of wandb (`wandb login --host`, `wandb init`, `wandb offline` write there), and `~/.netrc` for the key.
+ */
 import {createHash} from 'node:crypto';
-import {readFileSync} from 'node:fs';
+import {existsSync, readFileSync} from 'node:fs';
 import {homedir} from 'node:os';
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
+import type {Environment} from '../../../http.ts';
+import {readIni} from '../../../ini.ts';
+import {redactUrls} from '../../../redact.ts';
 
 type Transport = 'http' | 'sdk' | 'cli';
 
 /** The keys beside `name: wandb` in the config. */
 export interface WandbOptions {
-  readonly project: string;
+  readonly project?: string;
   readonly entity?: string;
   readonly group?: string;
   readonly jobType?: string;
@@ -25,6 +31,11 @@ export interface WandbOptions {
 
 export const modes = ['online', 'offline', 'disabled'] as const;
 type Mode = (typeof modes)[number];
+/** What W&B called them earlier; its own client still takes them. */
+const formerModes: Readonly<Record<string, Mode>> = {dryrun: 'offline', run: 'online'};
+
+/** Characters that W&B takes. */
+export const limits = {project: 128, name: 128, tag: 64} as const;
 
 const resumes = ['allow', 'never', 'must', 'auto'] as const;
 
@@ -47,11 +58,11 @@ export interface WandbSettings {
   /** Parent of the folder `wandb`; undefined: the run's own folder. */
   readonly directory: string | undefined;
   readonly sweepId: string | undefined;
+  /** False accepts any certificate of the server. */
+  readonly verifyTls: boolean;
   readonly transport: Transport;
   readonly artifacts: ReadonlySet<string>;
 }
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 const publicServer = 'https://api.wandb.ai';
 
@@ -62,34 +73,72 @@ const publicServer = 'https://api.wandb.ai';
 export function resolveSettings(options: WandbOptions, env: Environment, cwd: string): WandbSettings {
   const text = (name: string): string | undefined =>
     env[name] === undefined || env[name] === '' ? undefined : env[name];
-  const baseUrl = serverUrl(text('WANDB_BASE_URL') ?? options.baseUrl ?? publicServer);
-  const wanted = choice('WANDB_MODE', text('WANDB_MODE') ?? options.mode ?? 'online', modes);
-  const key = text('WANDB_API_KEY') ?? netrcPassword(env, new URL(baseUrl).hostname);
+  const stored = storedSettings(env, cwd);
+  const baseUrl = serverUrl(text('WANDB_BASE_URL') ?? options.baseUrl ?? stored.get('base_url') ?? publicServer);
+  const mode = text('WANDB_MODE') ?? options.mode ?? stored.get('mode') ?? 'online';
+  const wanted = choice('WANDB_MODE', formerModes[mode.toLowerCase()] ?? mode, modes);
+  const key = text('WANDB_API_KEY')?.trim() ?? netrcPassword(env, new URL(baseUrl)) ?? stored.get('api_key');
   const isKeyless = wanted === 'online' && key === undefined;
   const directory = text('WANDB_DIR');
+  const tags = text('WANDB_TAGS')
+    ?.split(',')
+    .map((tag) => tag.trim())
+    .filter((tag) => tag !== '');
+  const insecure = text('WANDB_INSECURE_DISABLE_SSL') ?? stored.get('insecure_disable_ssl') ?? 'false';
+  for (const tag of tags ?? []) checkLength('A tag of WANDB_TAGS', tag, limits.tag);
+  checkLength('WANDB_NAME', text('WANDB_NAME') ?? '', limits.name);
   return {
     mode: isKeyless ? 'offline' : wanted,
-    offlineReason: isKeyless ? 'there is no key in WANDB_API_KEY or .netrc' : undefined,
+    offlineReason: isKeyless ? `there is no key for ${baseUrl} in WANDB_API_KEY or .netrc` : undefined,
     key,
     baseUrl,
-    entity: text('WANDB_ENTITY') ?? options.entity,
-    project: text('WANDB_PROJECT') ?? options.project,
+    entity: text('WANDB_ENTITY') ?? options.entity ?? stored.get('entity'),
+    project: projectName(text('WANDB_PROJECT') ?? options.project ?? stored.get('project') ?? 'sdq'),
     runId: runId(text('WANDB_RUN_ID')),
     group: text('WANDB_RUN_GROUP') ?? options.group ?? '',
     jobType: text('WANDB_JOB_TYPE') ?? options.jobType ?? '',
     name: text('WANDB_NAME') ?? options.runName,
     notes: text('WANDB_NOTES') ?? options.notes ?? '',
-    tags:
-      text('WANDB_TAGS')
-        ?.split(',')
-        .map((tag) => tag.trim())
-        .filter((tag) => tag !== '') ?? options.tags,
+    tags: tags ?? options.tags,
     resume: choice('WANDB_RESUME', text('WANDB_RESUME') ?? 'allow', resumes),
     directory: directory === undefined ? undefined : path.resolve(cwd, directory),
     sweepId: text('WANDB_SWEEP_ID'),
+    verifyTls: ['false', '0', 'no', 'off'].includes(choice('WANDB_INSECURE_DISABLE_SSL', insecure, booleans)),
     transport: options.transport,
     artifacts: new Set(options.artifacts),
   };
+}
+
+const booleans = ['true', 'false', '1', '0', 'yes', 'no', 'on', 'off'] as const;
+
+/** `settings` of the user and, above it, of the working folder; where they are is as in wandb 0.31. */
+function storedSettings(env: Environment, cwd: string): ReadonlyMap<string, string> {
+  const filled = (name: string): string | undefined => (env[name] === '' ? undefined : env[name]);
+  const common = filled('WANDB_CONFIG_DIR') ?? path.join(homeOf(env), '.config', 'wandb');
+  const root = path.resolve(cwd, filled('WANDB_DIR') ?? '.');
+  const local = path.join(root, existsSync(path.join(root, '.wandb')) ? '.wandb' : 'wandb');
+  const read = (folder: string): ReadonlyMap<string, string> => readIni(path.join(folder, 'settings'), 'default');
+  return new Map([...read(path.resolve(cwd, common)), ...read(local)]);
+}
+
+function homeOf(env: Environment): string {
+  return env['HOME'] ?? env['USERPROFILE'] ?? homedir();
+}
+
+function checkLength(what: string, value: string, limit: number): void {
+  if (value.length <= limit) return;
+  throw new SdqError(
+    `${what} has ${value.length} characters (${JSON.stringify(value.slice(0, 20))}…); W&B takes ${limit}.`,
+    {code: 'wandb-environment', exit: ExitCode.invalidInput},
+  );
+}
+
+function projectName(value: string): string {
+  if (/^[^/\\#?%:]{1,128}$/.test(value)) return value;
+  throw new SdqError(
+    `The project of W&B (WANDB_PROJECT or project) is ${JSON.stringify(value.slice(0, 140))}; a project has 1 to ${limits.project} characters, and none of / \\ # ? % :`,
+    {code: 'wandb-environment', exit: ExitCode.invalidInput},
+  );
 }
 
 /** A run's id at W&B: the same on every machine, and not that of another run. */
@@ -107,23 +156,28 @@ function choice<T extends string>(name: string, value: string, allowed: readonly
 }
 
 function runId(value: string | undefined): string | undefined {
-  if (value === undefined || /^[^/\\#?%:\s]{1,128}$/.test(value)) return value;
+  if (value === undefined || /^[^/\\#?%:;,'\s]{1,128}$/.test(value)) return value;
   throw new SdqError(
-    `WANDB_RUN_ID is ${JSON.stringify(value.slice(0, 140))}; a run id has 1 to 128 characters, and none of / \\ # ? % : or a space.`,
+    `WANDB_RUN_ID is ${JSON.stringify(value.slice(0, 140))}; a run id has 1 to 128 characters, and none of / \\ # ? % : ; , ' or a space.`,
     {code: 'wandb-environment', exit: ExitCode.invalidInput},
   );
 }
 
 function serverUrl(value: string): string {
   if (URL.canParse(value)) {
-    const url = new URL(value);
-    if (['http:', 'https:'].includes(url.protocol) && url.username === '' && url.password === '') {
-      return value.replace(/\/+$/, '');
+    const {hostname, password, protocol, search, username} = new URL(value);
+    if (hostname === 'wandb.ai' || hostname === 'app.wandb.ai') {
+      throw new SdqError(`The address of the W&B server is that of its pages; its interface is at ${publicServer}.`, {
+        code: 'wandb-environment',
+        exit: ExitCode.invalidInput,
+      });
     }
+    const isPlain = username === '' && password === '' && search === '' && redactUrls(value) === value;
+    if (['http:', 'https:'].includes(protocol) && isPlain) return value.replace(/\/+$/, '');
   }
   // Not the value: an address may hold a password.
   throw new SdqError(
-    'The address of the W&B server (WANDB_BASE_URL or baseUrl) is not an http(s) address without a password.',
+    'The address of the W&B server (WANDB_BASE_URL, baseUrl, or base_url in the settings of wandb) is not an http(s) address without a password.',
     {
       code: 'wandb-environment',
       exit: ExitCode.invalidInput,
@@ -132,9 +186,10 @@ function serverUrl(value: string): string {
 }
 
 /** `machine HOST login NAME password KEY`, over one line or several; where `wandb login` puts the key. */
-function netrcPassword(env: Environment, host: string): string | undefined {
-  const home = env['HOME'] ?? env['USERPROFILE'] ?? homedir();
-  const files = env['NETRC'] === undefined ? [path.join(home, '.netrc'), path.join(home, '_netrc')] : [env['NETRC']];
+function netrcPassword(env: Environment, {host, hostname}: URL): string | undefined {
+  const home = homeOf(env);
+  const named = env['NETRC'];
+  const files = named === undefined || named === '' ? [path.join(home, '.netrc'), path.join(home, '_netrc')] : [named];
   for (const file of files) {
     let words: readonly string[];
     try {
@@ -145,12 +200,17 @@ function netrcPassword(env: Environment, host: string): string | undefined {
       continue;
     }
     let machine: string | undefined;
+    const passwords = new Map<string | undefined, string>();
     for (const [index, word] of words.entries()) {
-      const value = words[index + 1];
+      // Quoted as in a shell.
+      const value = words[index + 1]?.replace(/^(['"])(.*)\1$/, '$2');
       if (word === 'machine') machine = value;
       else if (word === 'default') machine = undefined;
-      else if (word === 'password' && machine === host && value !== undefined) return value;
+      else if (word === 'password' && value !== undefined) passwords.set(machine, passwords.get(machine) ?? value);
     }
+    // wandb writes the port too, older ones did not.
+    const password = passwords.get(host) ?? passwords.get(hostname);
+    if (password !== undefined) return password;
   }
   return undefined;
 }

@@ -6,7 +6,7 @@ import {existsSync, statSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 
-import type {Request} from '../../../tracking/http.ts';
+import type {HttpRequest} from '../../../http.ts';
 import {eventsUpTo} from '../../../tracking/run-journal.ts';
 import {
   TrackerError,
@@ -19,13 +19,13 @@ import {
 } from '../../../tracking/tracker.ts';
 import {artifactOf} from './artifacts.ts';
 import {runCli} from './cli.ts';
-import {description, type RunDescription} from './description.ts';
+import {description, longTags, type RunDescription} from './description.ts';
 import type {OfflineLog} from './offline-log.ts';
 import type {Media} from './media.ts';
 import {addEvents, emptyState, objectOf, type Row, type RowState} from './rows.ts';
 import {startSdk, type SdkRun} from './sdk.ts';
 import {connect, type RemoteState, type RunPath, type StreamRequest} from './server.ts';
-import {idOf, type WandbSettings} from './settings.ts';
+import {idOf, limits, type WandbSettings} from './settings.ts';
 
 /** Kept in the run's folder. */
 interface State {
@@ -62,7 +62,7 @@ export function createWandbTracker({
   settings,
   timeoutMs,
 }: TrackerParts): Tracker {
-  const server = connect(settings, timeoutMs);
+  const server = connect(settings, env, timeoutMs);
   const isOnline = settings.mode === 'online';
   const sendsRows = isOnline && settings.transport !== 'cli';
   let run: TrackedRun;
@@ -221,6 +221,7 @@ export function createWandbTracker({
       if (next.config !== told.config || next.tags !== told.tags) {
         await server.upsert(where, next, signal);
         told = next;
+        for (const tag of longTags(events)) notice(`wandb: the tag ${tag} is cut: W&B takes ${limits.tag} characters.`);
       }
       const gone = await sendMedia(added.rows, signal);
       if (sdk === undefined) await sendRows(added.rows, rows.count, signal, added.state);
@@ -323,7 +324,7 @@ function beginning(
 }
 
 /** What is uploaded; undefined when the file is not there any more. */
-function bodyOf({content}: Media, directory: string): Request['body'] | undefined {
+function bodyOf({content}: Media, directory: string): HttpRequest['body'] | undefined {
   if ('text' in content) return content.text;
   const file = path.join(directory, content.file);
   const size = statSync(file, {throwIfNoEntry: false})?.size;

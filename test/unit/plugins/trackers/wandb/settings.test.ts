@@ -1,4 +1,4 @@
-import {writeFileSync} from 'node:fs';
+import {mkdirSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {describe, expect, test} from '@jest/globals';
@@ -47,6 +47,7 @@ describe('W&B settings', () => {
       resume: 'must',
       directory: path.resolve('/somewhere', 'logs'),
       sweepId: 's',
+      verifyTls: true,
       transport: 'http',
       artifacts: new Set(['strategy']),
     });
@@ -86,6 +87,63 @@ describe('W&B settings', () => {
   });
 
   test.each([
+    ['dryrun', 'offline'],
+    ['run', 'online'],
+    ['Offline', 'offline'],
+  ])('WANDB_MODE=%s is %s', (name, mode) => {
+    expect(resolve({WANDB_MODE: name, WANDB_API_KEY: 'k'})).toMatchObject({mode});
+  });
+
+  test('the settings files of wandb, below environment and config; that of the working folder first', () => {
+    const cwd = path.join(home, 'work');
+    const user = path.join(home, '.config', 'wandb');
+    for (const folder of [user, path.join(cwd, 'wandb'), path.join(home, 'elsewhere')])
+      mkdirSync(folder, {recursive: true});
+    writeFileSync(
+      path.join(user, 'settings'),
+      '; wandb login --host\n[default]\nbase_url = http://127.0.0.1:18570\nentity=team\nproject : theirs\n[other]\nentity = no\n',
+    );
+    writeFileSync(
+      path.join(home, '.netrc'),
+      "machine 127.0.0.1:18570\n login user\n password 'own'\nmachine 127.0.0.1 password host\n",
+    );
+    const {project: _, ...bare} = options;
+    const within = (env: Record<string, string> = {}, changed: Partial<WandbOptions> = {}): unknown =>
+      resolveSettings({...bare, ...changed}, {HOME: home, ...env}, cwd);
+    expect(within()).toMatchObject({
+      mode: 'online',
+      baseUrl: 'http://127.0.0.1:18570',
+      entity: 'team',
+      project: 'theirs',
+      key: 'own',
+    });
+    writeFileSync(
+      path.join(cwd, 'wandb', 'settings'),
+      '[default]\nmode = offline\nentity = mine\ninsecure_disable_ssl = true',
+    );
+    expect(within()).toMatchObject({mode: 'offline', entity: 'mine', project: 'theirs', verifyTls: false});
+    expect(within({WANDB_MODE: 'online', WANDB_INSECURE_DISABLE_SSL: '0'}, {entity: 'config'})).toMatchObject({
+      mode: 'online',
+      entity: 'config',
+      verifyTls: true,
+    });
+    expect(within({WANDB_BASE_URL: 'http://other:1'}, {baseUrl: 'http://config:1'})).toMatchObject({
+      baseUrl: 'http://other:1',
+      key: undefined,
+    });
+    expect(within({}, {baseUrl: 'http://127.0.0.1:1'})).toMatchObject({baseUrl: 'http://127.0.0.1:1', key: 'host'});
+    expect(within({WANDB_CONFIG_DIR: path.join(home, 'elsewhere')})).toMatchObject({
+      baseUrl: 'https://api.wandb.ai',
+      project: 'sdq',
+    });
+  });
+
+  test.each([
+    ['WANDB_TAGS', `a,${'t'.repeat(65)}`, /^A tag of WANDB_TAGS has 65 characters \("t{20}"…\); W&B takes 64/],
+    ['WANDB_NAME', 'n'.repeat(129), /^WANDB_NAME has 129 characters/],
+    ['WANDB_PROJECT', 'a/b', /WANDB_PROJECT or project\) is "a\/b"/],
+    ['WANDB_BASE_URL', 'https://wandb.ai', /is that of its pages/],
+    ['WANDB_BASE_URL', 'http://joe:p/ss@host', /not an http\(s\) address/],
     ['WANDB_MODE', 'sometimes', /WANDB_MODE is "sometimes"; allowed are online, offline, disabled/],
     ['WANDB_RESUME', 'maybe', /WANDB_RESUME is "maybe"; allowed/],
     ['WANDB_RUN_ID', 'a/b', /WANDB_RUN_ID is "a\/b"/],

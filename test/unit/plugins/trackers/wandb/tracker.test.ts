@@ -41,7 +41,6 @@ function runWith(env: Readonly<Record<string, string>> = {}, options: Readonly<R
     },
     folder,
     server.url(),
-    {graceMs: 20_000},
   );
 }
 
@@ -85,6 +84,15 @@ describe('the W&B tracker', () => {
     );
     expect(parseLine(history[0]!)['_timestamp']).toBeGreaterThan(1.79e9);
     expect(exitCode).toBe(4);
+  });
+
+  test('a tag that is too long is cut and told of', async () => {
+    const run = runWith({WANDB_RUN_ID: 'tags'});
+    const pump = run.start();
+    run.journal.log('tag', {['x'.repeat(70)]: true, quick: true});
+    await pump.end(finished);
+    expect(stored('tags').variables).toMatchObject({tags: ['t', 'x'.repeat(64), 'quick']});
+    expect(run.notices).toEqual([`wandb: the tag ${'x'.repeat(70)} is cut: W&B takes 64 characters.`]);
   });
 
   test('two lines of one step are two rows, and numbers that are not finite arrive', async () => {
