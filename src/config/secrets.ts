@@ -4,11 +4,12 @@ import {redactUrls, secretName} from '../redact.ts';
 import type {Source} from './overrides.ts';
 import {isMapping} from './schema.ts';
 
-/** @throws SdqError (exit 3) for a key of `tracking` that names a secret, and for a URL with a password anywhere */
+/** @throws SdqError (exit 3) for a key of `tracking` that names a secret, and for an address with a user name, a password or a token anywhere */
 export function refuseSecrets(sources: readonly Source[]): void {
   for (const {name, values} of sources) {
     const visit = (node: unknown, place: readonly string[]): void => {
-      if (typeof node === 'string' && redactUrls(node) !== node) refuse(name, place, 'holds a URL with a password');
+      if (typeof node === 'string' && redactUrls(node) !== node)
+        refuse(name, place, 'holds an address with a user name, a password or a token');
       if (!isMapping(node) && !Array.isArray(node)) return;
       for (const [key, child] of Object.entries(node)) {
         const at = [...place, key];
