@@ -16,8 +16,8 @@ interface Result extends Verified {
 export default class Verify extends CheckpointCommand {
   static override summary = 'Run an exported file in ONNX Runtime against the network it was made from.';
   static override description = `It passes when all logits are within --tolerance of the largest one, or, where inputs of layers are rounded, when \
-the first class is the same for a share of --agreement: a value in the middle between two levels may be rounded to either. Otherwise the exit code is 7. ONNX Runtime is the \
-package onnxruntime-web.`;
+the first class is the same for a share of --agreement: a value in the middle between two levels may be rounded to either. Otherwise the exit code is 7. The file's nodes are run as they are; \
+what ONNX Runtime's own graph optimizations, its default, change is reported beside it. ONNX Runtime is the package onnxruntime-web.`;
 
   static override examples = [
     '<%= config.bin %> verify model.onnx --checkpoint quantized.safetensors',
@@ -53,7 +53,7 @@ package onnxruntime-web.`;
     const {checkpoint, samples, split, strategy} = flags;
     const verified = await verifyExport(session, {file: args.file, checkpoint, strategy, part: split, samples});
     this.progress().stop();
-    const {maxAbsError, maxAbsLogit, roundedInputs} = verified;
+    const {maxAbsError, maxAbsLogit, optimized, roundedInputs} = verified;
     const isClose = maxAbsError <= tolerance * maxAbsLogit;
     const passed = isClose || (roundedInputs > 0 && verified.agreement >= agreement);
     this.log(
@@ -66,6 +66,9 @@ package onnxruntime-web.`;
           ['same first class %', percent(verified.agreement)],
           ['top-1 accuracy %, sdq', percent(verified.accuracy.sdq)],
           ['top-1 accuracy %, the file', percent(verified.accuracy.exported)],
+          ['with graph optimizations: largest error', optimized.maxAbsError.toExponential(1)],
+          ['  same first class %', percent(optimized.agreement)],
+          ['  top-1 accuracy %', percent(optimized.accuracy)],
         ],
       ),
     );

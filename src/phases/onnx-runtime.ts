@@ -8,6 +8,9 @@ import {ExitCode, SdqError} from '../errors.ts';
 /** The version that the tests run. */
 const wanted = 'onnxruntime-web@1.30.0';
 
+/** What ONNX Runtime does to a graph before it runs it. */
+export type OptimizationLevel = 'disabled' | 'all';
+
 /** A network in ONNX Runtime. */
 export interface RuntimeNetwork {
   /** @param images [N, channels, height, width] @returns its one output, flat */
@@ -18,8 +21,11 @@ export interface RuntimeNetwork {
 export interface OnnxRuntime {
   /** E.g. `onnxruntime-web 1.30.0`. */
   readonly name: string;
-  /** @throws SdqError (exit 3) for a file that it does not take */
-  open(bytes: Uint8Array, file: string): Promise<RuntimeNetwork>;
+  /**
+   * @param level `disabled` runs the file's nodes as they are; `all`, the runtime's default, joins and replaces them
+   * @throws SdqError (exit 3) for a file that it does not take
+   */
+  open(bytes: Uint8Array, file: string, level?: OptimizationLevel): Promise<RuntimeNetwork>;
 }
 
 /** Whether it is installed, and how to get it. */
@@ -59,13 +65,12 @@ export async function loadOnnxRuntime(): Promise<OnnxRuntime> {
     });
   return {
     name: `onnxruntime-web ${ort.env.versions.web}`,
-    async open(bytes, file) {
+    async open(bytes, file, level = 'disabled') {
       let session: OnnxRuntimeWeb.InferenceSession;
       try {
-        // Fusions round differently; what the file says is what is run.
         session = await ort.InferenceSession.create(bytes, {
           executionProviders: ['wasm'],
-          graphOptimizationLevel: 'basic',
+          graphOptimizationLevel: level,
         });
       } catch (error) {
         throw refused(file, error);

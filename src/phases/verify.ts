@@ -26,7 +26,7 @@ export interface Verified {
   /** E.g. `onnxruntime-web 1.30.0`. */
   readonly runtime: string;
   readonly samples: number;
-  /** Largest difference of two logits. */
+  /** Largest difference of two logits, the file's nodes run as they are. */
   readonly maxAbsError: number;
   /** Largest magnitude of our own logits. */
   readonly maxAbsLogit: number;
@@ -34,6 +34,8 @@ export interface Verified {
   readonly agreement: number;
   /** Top-1, of each. */
   readonly accuracy: {readonly sdq: number; readonly exported: number};
+  /** The same with the runtime's own optimizations of the graph, its default: for information, not judged. */
+  readonly optimized: {readonly maxAbsError: number; readonly agreement: number; readonly accuracy: number};
   /** Layers whose input is rounded: a value in the middle between two levels may fall to either side. */
   readonly roundedInputs: number;
 }
@@ -54,35 +56,45 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
   const source = openPart(session, part, 'evaluation', session.config.seed);
   const samples = Math.min(request.samples, source.samples);
   const {channels, height, width} = session.dataset;
-  let exported: RuntimeNetwork | undefined;
-  const found = {samples: 0, error: 0, logit: 0, same: 0, right: 0, exportedRight: 0};
+  const opened: RuntimeNetwork[] = [];
+  const [plain, optimized] = [emptyComparison(), emptyComparison()];
   try {
     checkBits(metadata, strategy, request);
-    exported = await runtime.open(bytes, file);
-    for (let index = 0; found.samples < samples; index++) {
+    const exported = await runtime.open(bytes, file, 'disabled');
+    opened.push(exported);
+    const fast = await runtime.open(bytes, file, 'all');
+    opened.push(fast);
+    for (let index = 0; plain.samples < samples; index++) {
       const {images, labels, size} = await source.batch(0, index);
-      const count = Math.min(size, samples - found.samples);
+      const count = Math.min(size, samples - plain.samples);
       const [logits, planar] = tf.tidy(() => {
         const x = tf.tensor4d(images.slice(0, count * height * width * channels), [count, height, width, channels]);
         const y = network.forward(x, {training: false, ...quantization?.forward});
         return [y.dataSync<'float32'>(), tf.transpose(x, [0, 3, 1, 2]).dataSync<'float32'>()];
       });
-      const theirs = await exported.run(planar, [count, channels, height, width]);
-      compare(found, logits, theirs, labels.subarray(0, count), file);
-      session.reporter.update(`verifying on ${part}`, found.samples, samples);
+      const shape = [count, channels, height, width];
+      const own = labels.slice(0, count);
+      compare(plain, logits, await exported.run(planar, shape), own, file);
+      compare(optimized, logits, await fast.run(planar, shape), own, file);
+      session.reporter.update(`verifying on ${part}`, plain.samples, samples);
     }
   } finally {
-    await exported?.release();
+    for (const each of opened) await each.release();
     await source.close();
     dispose();
   }
   return {
     runtime: runtime.name,
     samples,
-    maxAbsError: found.error,
-    maxAbsLogit: found.logit,
-    agreement: found.same / samples,
-    accuracy: {sdq: found.right / samples, exported: found.exportedRight / samples},
+    maxAbsError: plain.error,
+    maxAbsLogit: plain.logit,
+    agreement: plain.same / samples,
+    accuracy: {sdq: plain.right / samples, exported: plain.exportedRight / samples},
+    optimized: {
+      maxAbsError: optimized.error,
+      agreement: optimized.same / samples,
+      accuracy: optimized.exportedRight / samples,
+    },
     roundedInputs: quantization?.inputs.size ?? 0,
   };
 }
@@ -135,6 +147,8 @@ interface Comparison {
   right: number;
   exportedRight: number;
 }
+
+const emptyComparison = (): Comparison => ({samples: 0, error: 0, logit: 0, same: 0, right: 0, exportedRight: 0});
 
 /** @param ours logits [N, classes], flat, as `theirs` */
 function compare(found: Comparison, ours: Float32Array, theirs: Float32Array, labels: Int32Array, file: string): void {
