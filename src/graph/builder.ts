@@ -1,5 +1,6 @@
 /** Builds a graph node by node; what a model definition is written with. */
 import type {Attribute, Graph, Initializer, Node, Parameter, Shape} from './graph.ts';
+import {leadingTo} from './reachable.ts';
 import {inferNode, inputOperand, parameterOperand} from './shape.ts';
 import type {Operand} from './ops/operator.ts';
 
@@ -50,6 +51,7 @@ export interface GraphBuilder {
   node(op: string, name: string, inputs: readonly string[], attributes?: Readonly<Record<string, Attribute>>): string;
   /** A parameter for `node`. @returns its name */
   parameter(parameter: Parameter): string;
+  /** Nodes that do not lead to the output are left out, and parameters that nothing reads. */
   build(output: string): Graph;
 }
 
@@ -151,6 +153,16 @@ export function graphBuilder(name: string, inputShape: Shape): GraphBuilder {
         pads: [padding, padding, padding, padding],
       }),
 
-    build: (output) => ({name, input: {name: input, shape: inputShape}, output, nodes, parameters}),
+    build(output) {
+      const kept = leadingTo(nodes, output);
+      const read = new Set(kept.flatMap(({inputs}) => inputs));
+      return {
+        name,
+        input: {name: input, shape: inputShape},
+        output,
+        nodes: kept,
+        parameters: parameters.filter((each) => read.has(each.name)),
+      };
+    },
   };
 }

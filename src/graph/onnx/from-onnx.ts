@@ -6,6 +6,7 @@ import {readFileBounded} from '../../files.ts';
 import type {Array32, Attribute, Graph, Initializer, Node, Parameter, Shape, Weights} from '../graph.ts';
 import {operators} from '../ops/index.ts';
 import {elements} from '../ops/operator.ts';
+import {leadingTo} from '../reachable.ts';
 import {inferShapes} from '../shape.ts';
 import {
   attributeTypes,
@@ -194,8 +195,10 @@ function graphOf(
   }
   const input = edge(model.graph.input, 'input', constants, refuse);
   const output = edge(model.graph.output, 'output', constants, refuse);
-  const computed = messages
-    .map((message) => nodeOf(message, refuse))
+  // What does not lead to the output, e.g. an auxiliary head, would be computed, priced and exported for nothing.
+  const wired = messages.map((message) => ({message, inputs: message.input, outputs: message.output}));
+  const computed = leadingTo(wired, output.name)
+    .map(({message}) => nodeOf(message, refuse))
     .flatMap((node) => (node.op === 'ReduceMean' ? meanOverImage(node, constants) : [node]))
     .map((node) => (node.op === 'Sum' && node.inputs.length === 2 ? {...node, op: 'Add'} : node));
   const read = new Set([output.name, ...computed.flatMap(({inputs}) => inputs)]);
