@@ -5,13 +5,25 @@ import path from 'node:path';
 import {stringify} from 'yaml';
 
 import {writeFileAtomic} from '../files.ts';
-import {bitsOfLayers, bitsOverSteps, lineChart, namedLines, type Point, type Series} from '../report/charts.ts';
+import {
+  bitsOfLayers,
+  bitsOverSteps,
+  lineChart,
+  namedLines,
+  type Point,
+  type Series,
+  createCurve,
+  type CurveBuilder,
+} from '../report/charts.ts';
 import {figure, folded, html, table, type Section, type Tile} from '../report/page.ts';
 import {readJournal} from '../runs/journal.ts';
 import type {FoundRun, RunRecord} from '../runs/run-directory.ts';
 import {weightsKiB, type Strategy} from '../sdq/strategy.ts';
 import {inUnits, type Results} from './results.ts';
 import {readStrategy} from './strategy-file.ts';
+
+/** Bits of a layer in the search: only their changes are kept. */
+const bitsMetric = /^dbp\/(.+)\/bits$/;
 
 /** Points of every metric by name. */
 type Curves = ReadonlyMap<string, readonly Point[]>;
@@ -29,20 +41,27 @@ export function writeReport({directory, record}: FoundRun, file = path.join(dire
   return file;
 }
 
-/** Numbers that are not finite are left out. */
+/** Numbers that are not finite are left out. Memory does not grow with the journal. */
 function curvesOf(journal: string): Curves {
-  const curves = new Map<string, Point[]>();
-  if (!existsSync(journal)) return curves;
+  if (!existsSync(journal)) return new Map();
+  const curves = new Map<string, CurveBuilder>();
+  const changes = new Map<string, Point[]>();
   for (const {data, kind, step = 0} of readJournal(journal)) {
     if (kind !== 'metric') continue;
     for (const [name, value] of Object.entries(data)) {
       if (typeof value !== 'number') continue;
-      const points = curves.get(name);
-      if (points === undefined) curves.set(name, [[step, value]]);
-      else points.push([step, value]);
+      if (bitsMetric.test(name)) {
+        const points = changes.get(name) ?? [];
+        changes.set(name, points);
+        if (points.at(-1)?.[1] !== value) points.push([step, value]);
+        continue;
+      }
+      const curve = curves.get(name) ?? createCurve();
+      curves.set(name, curve);
+      curve.add(step, value);
     }
   }
-  return curves;
+  return new Map([...[...curves].map(([name, curve]) => [name, curve.points()] as const), ...changes]);
 }
 
 function reportOf(record: RunRecord, curves: Curves, strategy: Strategy | undefined): string {
@@ -121,8 +140,8 @@ function bitsSection({layers}: Strategy): Section {
 
 function searchSection({search}: Results, curves: Curves): Section {
   const budgets = [...curves.keys()].flatMap((name) => /^search\/(.+)\/committed$/.exec(name)?.slice(1) ?? []);
-  const layers = [...curves.keys()].flatMap((name) => /^dbp\/(.+)\/bits$/.exec(name)?.slice(1) ?? []);
-  const spans = layers.map((name) => ({name, spans: changes(curves.get(`dbp/${name}/bits`)!)}));
+  const layers = [...curves.keys()].flatMap((name) => bitsMetric.exec(name)?.slice(1) ?? []);
+  const spans = layers.map((name) => ({name, spans: curves.get(`dbp/${name}/bits`) ?? []}));
   const lastStep = curves.get('search/loss')?.at(-1)?.[0] ?? 0;
   const of = (names: Readonly<Record<string, string>>): Series[] => seriesOf(curves, 'search', names);
   const charts: readonly [string, Series[]][] = [
@@ -189,9 +208,4 @@ function trainingSection(heading: string, phase: 'train' | 'pretrain', curves: C
 /** @param names of metrics below the phase's, by what they are called in the chart */
 function seriesOf(curves: Curves, phase: string, names: Readonly<Record<string, string>>): Series[] {
   return Object.entries(names).map(([name, metric]) => ({name, points: curves.get(`${phase}/${metric}`) ?? []}));
-}
-
-/** The points at which a value becomes another one. */
-function changes(points: readonly Point[]): readonly Point[] {
-  return points.filter(([, value], i) => i === 0 || value !== points[i - 1]![1]);
 }

@@ -28,6 +28,40 @@ export function escaped(text: string): string {
 
 const round = (value: number): string => String(Math.round(value * 100) / 100);
 
+/** A curve of any number of points in bounded memory. */
+export interface CurveBuilder {
+  add(step: number, value: number): void;
+  /** All of few points; of many, means of neighbours, the x of each that of the last one it stands for. */
+  points(): readonly Point[];
+}
+
+/** @param capacity points that are kept apart; with more, pairs of neighbours are joined */
+export function createCurve(capacity = 4 * pointLimit): CurveBuilder {
+  let parts: {step: number; sum: number; count: number}[] = [];
+  let perPart = 1;
+  return {
+    add(step, value) {
+      const last = parts.at(-1);
+      if (last !== undefined && last.count < perPart) {
+        last.step = step;
+        last.sum += value;
+        last.count += 1;
+        return;
+      }
+      if (parts.length === capacity) {
+        parts = parts.flatMap((first, i) => {
+          if (i % 2 === 1) return [];
+          const second = parts[i + 1] ?? {step: first.step, sum: 0, count: 0};
+          return [{step: second.step, sum: first.sum + second.sum, count: first.count + second.count}];
+        });
+        perPart *= 2;
+      }
+      parts.push({step, sum: value, count: 1});
+    },
+    points: () => parts.map(({step, sum, count}) => [step, sum / count]),
+  };
+}
+
 /** Means of neighbours, at most `limit` points; the x of each is that of the last one it stands for. */
 export function thinned(points: readonly Point[], limit = pointLimit): readonly Point[] {
   if (points.length <= limit) return points;

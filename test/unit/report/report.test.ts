@@ -1,7 +1,15 @@
 import {describe, expect, test} from '@jest/globals';
 import sharp from 'sharp';
 
-import {bitsOfLayers, bitsOverSteps, lineChart, namedLines, thinned, type Point} from '../../../src/report/charts.ts';
+import {
+  bitsOfLayers,
+  bitsOverSteps,
+  createCurve,
+  lineChart,
+  namedLines,
+  thinned,
+  type Point,
+} from '../../../src/report/charts.ts';
 import {figure, folded, html, table} from '../../../src/report/page.ts';
 
 /** Another reader of SVG: it throws where the text is no XML. */
@@ -32,6 +40,33 @@ describe('thinned', () => {
     const many = thinned(line(100_003, () => 7));
     expect(many).toHaveLength(400);
     expect(many.at(-1)).toEqual([100_002, 7]);
+  });
+});
+
+describe('createCurve', () => {
+  const curve = (count: number, capacity: number): readonly Point[] => {
+    const built = createCurve(capacity);
+    for (let i = 0; i < count; i++) built.add(i, i);
+    return built.points();
+  };
+
+  test('keeps few points as they are', () => expect(curve(4, 4)).toEqual(line(4, (i) => i)));
+
+  test('joins neighbours of many, each mean over as many points as it stands for, in bounded memory', () => {
+    expect(curve(6, 4)).toEqual([[1, 0.5], [3, 2.5], [5, 4.5]]); // prettier-ignore
+    expect(curve(9, 4)).toEqual([[3, 1.5], [7, 5.5], [8, 8]]); // prettier-ignore
+    for (const count of [17, 100, 1001]) {
+      const points = curve(count, 16);
+      expect(points.length).toBeLessThanOrEqual(16);
+      expect(points.at(-1)![0]).toBe(count - 1);
+      // The means, weighted by the points that they stand for, have the mean of all.
+      let [sum, before] = [0, -1];
+      for (const [step, value] of points) {
+        sum += value * (step - before);
+        before = step;
+      }
+      expect(sum / count).toBeCloseTo((count - 1) / 2, 9);
+    }
   });
 });
 
