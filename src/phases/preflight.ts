@@ -3,7 +3,7 @@ import {epochBatches} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
 import {layerTable} from '../graph/layer-table.ts';
-import {mayReach, stepsToReach} from '../sdq/reach.ts';
+import {canReach, stepsToReach} from '../sdq/reach.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
 import {checkPareto} from './search.ts';
@@ -35,16 +35,17 @@ function checkSearch(session: Session, command: string, graph: Graph, batches: n
   checkPareto(config);
   const {epochs} = config.search;
   const {problem, targets} = searchProblem(config, registry, graph, epochs * batches);
-  if (mayReach(problem)) return;
+  const answer = canReach(problem);
+  if (answer === 'yes') return;
   const needed = epochsToReach(session, graph, batches);
   const names = Object.entries(targets).map(([name, value]) => `${name} ${value}`);
   const message =
     `The search has ${epochs * batches} steps (search.epochs ${epochs} of ${batches} batches): ` +
-    `too few to come down to ${names.join(', ')}.`;
+    `${answer === 'no' ? 'too few' : 'perhaps too few'} to come down to ${names.join(', ')}.`;
   const flags = needed === undefined ? '--set search.dualRate=2' : `--set search.epochs=${needed}`;
   // A search by itself costs no more than it has epochs; a run would train in full precision first.
-  if (command === 'search' || config.model.weights !== undefined) {
-    reporter.line(`${message} It will end above its target. With enough: ${flags}.`);
+  if (answer === 'doubtful' || command === 'search' || config.model.weights !== undefined) {
+    reporter.line(`${message} With enough: ${flags}.`);
     return;
   }
   throw new SdqError(message, {

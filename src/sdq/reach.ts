@@ -20,14 +20,19 @@ function reaches(problem: SearchProblem, steps: number, share: number): boolean 
   return searchResult(limited, state).budgets.every(({missedBy}) => missedBy === 0);
 }
 
+/** The longest step of Adam, in learning rates: (1 − β₁)/√(1 − β₂), when a gradient follows on none (Kingma and Ba, 2015, 2.1). */
+const longestStep = 0.1 / Math.sqrt(0.001);
+
 /**
- * @returns false where the problem's steps cannot reach every target even if the loss of every layer asked for fewer bits in every
- *   step, so that θ falls as fast as Adam lets it; true where they may
+ * `no`: not even with the longest steps of θ that Adam takes, whether the loss is indifferent or asks for fewer bits too.
+ * `doubtful`: not with an indifferent loss. Else `yes`.
  */
-export function mayReach(problem: SearchProblem): boolean {
-  if (problem.forward === 'fixed' || problem.steps >= mostSteps) return true;
+export function canReach(problem: SearchProblem): 'yes' | 'doubtful' | 'no' {
+  if (problem.forward === 'fixed' || problem.steps >= mostSteps) return 'yes';
   // Fewer steps are quicker to try, and more of them only make it easier.
-  return reaches(problem, Math.min(problem.steps, 400), 1) || reaches(problem, problem.steps, 1);
+  if (reaches(problem, Math.min(problem.steps, 400), 0) || reaches(problem, problem.steps, 0)) return 'yes';
+  const fast = {...problem, dbp: {...problem.dbp, learningRate: problem.dbp.learningRate * longestStep}};
+  return reaches(fast, problem.steps, 0) || reaches(fast, problem.steps, 1) ? 'doubtful' : 'no';
 }
 
 /**

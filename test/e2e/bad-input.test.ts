@@ -121,7 +121,7 @@ describe('settings that do not fit the data or the model are refused before anyt
     ['train.distillation.teacher={model: resnet20, weights: absent}', 3, 'absent: no such file'],
     ['data.normalization=imagenet', 3, 'mnist needs 1 finite numbers'],
     ['data.directory=absent', 6, 'sdq data fetch mnist'],
-    ['runs.directory=images/train-images-idx3-ubyte', 6, 'not a folder'],
+    ['runs.directory=images/train-images-idx3-ubyte', 6, 'a file of this name is in the way'],
   ])('%s', async (setting, exit, message) => {
     const error = await failure(['run', '--set', setting], cwd, exit);
     expect(error).toContain(message);
