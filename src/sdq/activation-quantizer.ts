@@ -25,32 +25,38 @@ export interface ActivationQuantizer {
 }
 
 /**
- * The step with the least mean squared error on a sample [ours]: the best of 128 evenly spaced parts of the step that just covers the
- * largest magnitude, then the best of 30 steps between its two neighbours, as few parts are left where one value is far out.
- * 1 / qmax-th of 1 for a sample of zeros.
+ * Calibration's error is Σ|x − Q(x)|^p. Above 2 it clips large values less [ours]: of the public ResNet20 at W 8, untrained, on images of
+ * the training split, top-1 at powers 2, 2.4 and 3 is 96.4, 97.5 and 96.6 % with A 3; with A 2 81.9 and 84.5 % at 2 and 2.4.
  */
-export function meanSquareOptimalStep(sample: Float32Array, {qmin, qmax, offset}: Grid): number {
+const errorPower = 2.4;
+
+/**
+ * The step with the least error on a sample [ours]: the best of 64 evenly spaced parts of the step that just covers the largest
+ * magnitude, then the best of 31 steps around it, as few parts are left where one value is far out. 1 / qmax-th of 1 for a sample of
+ * zeros.
+ */
+export function leastErrorStep(sample: Float32Array, {qmin, qmax, offset}: Grid): number {
   const top = qmax + offset;
   const bottom = qmin + offset;
   let largest = 0;
   for (const x of sample) largest = Math.max(largest, Math.abs(x));
   const reach = Math.max(top, -bottom);
   if (largest === 0) return 1 / reach;
-  const part = largest / reach / 128;
+  const part = largest / reach / 64;
   let best = largest / reach;
   let least = Infinity;
   const attempt = (step: number): void => {
     let error = 0;
     for (const x of sample) {
       const q = Math.min(top, Math.max(bottom, Math.round(x / step - offset) + offset));
-      error += (x - q * step) ** 2;
+      error += Math.abs(x - q * step) ** errorPower;
     }
     if (error < least) {
       least = error;
       best = step;
     }
   };
-  for (let k = 1; k <= 128; k++) attempt(k * part);
+  for (let k = 1; k <= 64; k++) attempt(k * part);
   const coarse = best;
   for (let k = -15; k <= 15; k++) attempt(coarse + (k / 16) * part);
   return best;

@@ -1,4 +1,4 @@
-import {meanSquareOptimalStep, type ActivationQuantizer} from '../../sdq/activation-quantizer.ts';
+import {leastErrorStep, type ActivationQuantizer} from '../../sdq/activation-quantizer.ts';
 import type {Grid} from '../../tensor/kernels.ts';
 
 /** Signed: −2^(b−1) … 2^(b−1) − 1, ±½ step at 1 bit; for inputs that cannot be negative 0 … 2^b − 1. */
@@ -9,7 +9,7 @@ function grid(bits: number, inputSigned: boolean): Grid {
 
 /**
  * A learned step for the whole tensor (LSQ, Esser et al., 2020), its gradient scaled by 1 / √(n · qmax) with n the tensor's
- * values a sample. The step starts where the mean squared error on a calibration batch is least [ours].
+ * values a sample. The step starts where the error on the calibration sample is least [ours].
  */
 export const lsq: ActivationQuantizer = {
   signed: true,
@@ -20,5 +20,5 @@ export const lsq: ActivationQuantizer = {
     gradientScale: 1 / Math.sqrt(features * Math.max(1, grid(bits, inputSigned).qmax)),
   }),
   scale: (step) => step,
-  initialParameter: (sample, bits, inputSigned) => meanSquareOptimalStep(sample, grid(bits, inputSigned)),
+  initialParameter: (sample, bits, inputSigned) => leastErrorStep(sample, grid(bits, inputSigned)),
 };
