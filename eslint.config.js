@@ -19,7 +19,8 @@ const mayImport = {
   'strategy-formats': ['graph', 'hardware', 'sdq'],
   training: ['data', 'graph', 'sdq', 'tensor'],
   tracking: ['plugins', 'runs'],
-  plugins: ['data', 'graph', 'hardware', 'sdq', 'tensor', 'tracking'],
+  'plugin-api': ['graph', 'sdq', 'training'],
+  plugins: ['data', 'graph', 'hardware', 'plugin-api', 'sdq', 'tensor', 'tracking', 'training'],
   config: ['plugins', 'tracking'],
   sweeps: ['config', 'runs', 'tracking'],
   phases: [
@@ -27,6 +28,7 @@ const mayImport = {
     'data',
     'graph',
     'hardware',
+    'plugin-api',
     'plugins',
     'report',
     'runs',

@@ -42,7 +42,17 @@ export {
   type TrackerDefinition,
   type WeightQuantizerDefinition,
 } from './plugins/registry.ts';
+export type {
+  Judgement,
+  SearchContext,
+  Searcher,
+  SearchOutcome,
+  SearchSettings,
+  SearchTraining,
+} from './plugin-api/searcher.ts';
 export type {IntegerLayer, IntegerNetwork, LayerInput, LayerWeights} from './sdq/integer-network.ts';
+export {outcomeOf, type BudgetResult, type SelectionOutcome} from './sdq/search/outcome.ts';
+export type {Precision, SearchProblem, Selection} from './sdq/search/problem.ts';
 export {
   TrackerError,
   type Cursor,

@@ -30,7 +30,7 @@ const own = {
     },
   },
   'activation-quantizer': {functions: ['load']},
-  searcher: {functions: [], properties: {forward: {enum: ['draw', 'mix', 'fixed']}}},
+  searcher: {functions: ['load']},
   'cost-model': {
     functions: ['layer'],
     properties: {

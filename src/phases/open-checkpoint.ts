@@ -1,9 +1,10 @@
 /** The network of a file of weights, at the bitwidths of a strategy where there is one. */
 import {createNetwork, type Network} from '../graph/network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
-import {calibrateInputs, sampleTrainingInputs} from './calibration.ts';
+import {calibrateInputs} from '../training/calibration.ts';
+import {loadLearnedValues, rangeName, usableLearnedValues, type Quantization} from '../training/quantized-network.ts';
+import {sampleTrainingInputs} from './calibration.ts';
 import {readModelFile} from './model-file.ts';
-import {loadLearnedValues, rangeName, usableLearnedValues, type Quantization} from './quantized-network.ts';
 import {buildGraph, fittingWeights, type Session} from './session.ts';
 import {checkedStrategy, readStrategy} from './strategy-file.ts';
 import {matchModel, quantizeByStrategy} from './train.ts';

@@ -65,9 +65,9 @@ export interface Phase {
    * the stop signal's reason: after a resume it is called again.
    */
   validate(): Promise<number | null>;
-  saveBest(): void;
+  saveBest(): Promise<void>;
   /** State of the method for the checkpoint, and back. */
-  exportState(): {readonly state: Json; readonly arrays: Weights};
+  exportState(): Promise<{readonly state: Json; readonly arrays: Weights}>;
   importState(state: Json, arrays: Weights, file: string): void;
   /** The phase ends before its epochs are used up, e.g. because the target is reached. */
   isDone(): boolean;
@@ -153,7 +153,7 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
         const epoch = report.epoch + 1;
         let best = position.best;
         if (accuracy === null || best === null || accuracy > best.accuracy) {
-          phase.saveBest();
+          await phase.saveBest();
           if (accuracy !== null) best = {epoch, accuracy};
         }
         position = {...position, best, last: accuracy};
@@ -230,7 +230,7 @@ async function encode(
   position: Position,
   journal: number,
 ): Promise<Uint8Array> {
-  const {state, arrays} = phase.exportState();
+  const {state, arrays} = await phase.exportState();
   return encodeCheckpoint({
     weights: phase.network.weights(),
     groups: {optimizer: await exportMoments(phase.optimizer, optimizerState), method: arrays},

@@ -3,7 +3,6 @@ import {epochBatches} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
 import {layerTable} from '../graph/layer-table.ts';
-import {canReach, stepsToReach} from '../sdq/reach.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
 import {checkPareto} from './search.ts';
@@ -34,8 +33,8 @@ function checkSearch(session: Session, command: string, graph: Graph, batches: n
   const {config, registry, reporter} = session;
   checkPareto(config);
   const {epochs} = config.search;
-  const {problem, targets} = searchProblem(config, registry, graph, epochs * batches);
-  const answer = canReach(problem);
+  const {problem, settings, targets} = searchProblem(config, registry, graph, epochs * batches);
+  const answer = registry.get('searcher', config.search.method).canReach?.(problem, settings) ?? 'yes';
   if (answer === 'yes') return;
   const needed = epochsToReach(session, graph, batches);
   const names = Object.entries(targets).map(([name, value]) => `${name} ${value}`);
@@ -60,8 +59,8 @@ function checkSearch(session: Session, command: string, graph: Graph, batches: n
 
 /** `search.epochs` with which the search should reach its targets; undefined where no number of epochs does. */
 export function epochsToReach({config, registry}: Session, graph: Graph, batches: number): number | undefined {
-  const {problem} = searchProblem(config, registry, graph, config.search.epochs * batches);
-  const steps = stepsToReach(problem);
+  const {problem, settings} = searchProblem(config, registry, graph, config.search.epochs * batches);
+  const steps = registry.get('searcher', config.search.method).stepsToReach?.(problem, settings);
   return steps === undefined ? undefined : Math.ceil(steps / batches);
 }
 

@@ -45,8 +45,11 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
       status: () => [],
       intervalMetrics: () => ({}),
       validate: async () => (await evaluateOn(session, network, 'validation', {}, stop.signal))?.accuracy ?? null,
-      saveBest: () => writeModelFile(checkpoint, network.weights()),
-      exportState: () => ({state: null, arrays: new Map()}),
+      saveBest: () => {
+        writeModelFile(checkpoint, network.weights());
+        return Promise.resolve();
+      },
+      exportState: () => Promise.resolve({state: null, arrays: new Map()}),
       importState: () => undefined,
       isDone: () => false,
     });

@@ -378,10 +378,10 @@ export async function runAll({session, run, stop, context, phase}: RunContext): 
   return {result: resultsOf(run)};
 }
 
-/** The error of a search that ended above a target; undefined when all were reached, or the method (`uniform`) has nothing to decide. */
+/** The error of a search that ended above a target; undefined when all were reached, or the method does not promise to. */
 export function targetMissed(session: Session, budgets: SearchResult['budgets'], run: Run): SdqError | undefined {
   const {config, dataset, registry} = session;
-  if (registry.get('searcher', config.search.method).forward === 'fixed') return undefined;
+  if (registry.get('searcher', config.search.method).keepsTargets === false) return undefined;
   const missed = budgets.filter(({missedBy}) => missedBy > 0);
   if (missed.length === 0) return undefined;
   const needed = epochsToReach(session, buildGraph(session, config.model), epochBatches(dataset, config.data)) ?? 0;

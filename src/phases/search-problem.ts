@@ -9,9 +9,12 @@ import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {commonPairs, violationText} from '../hardware/rules.ts';
+import type {SearchSettings} from '../plugin-api/searcher.ts';
 import type {Registry} from '../plugins/registry.ts';
 import {pinnedBits} from '../sdq/pins.ts';
-import {committedBits, createBudget, initSearch, type Precision, type SearchProblem} from '../sdq/search.ts';
+import {highestSelection} from '../sdq/search/costs.ts';
+import {bitsOf} from '../sdq/search/outcome.ts';
+import {checkTargets, createBudget, type Precision, type SearchProblem} from '../sdq/search/problem.ts';
 import {
   bopsOf,
   checkCandidates,
@@ -20,7 +23,7 @@ import {
   searchSpace,
   sizeKiBOf,
   type SpaceOptions,
-} from '../sdq/search-space.ts';
+} from '../sdq/search/space.ts';
 import {buildStrategy, type Strategy, type Targets} from '../sdq/strategy.ts';
 import {violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
@@ -31,6 +34,9 @@ export type SearchConfig = Pick<Config, 'search' | 'quantizers' | 'seed' | 'hard
 
 export interface Search {
   readonly problem: SearchProblem;
+  readonly settings: SearchSettings;
+  /** Whether a result above a target is a failure. */
+  readonly keepsTargets: boolean;
   /** The strategy of committed bits. */
   readonly strategyOf: (bits: readonly Precision[], provenance: Strategy['provenance']) => Strategy;
   /** The budgets by name, as a strategy's provenance has them. */
@@ -48,21 +54,6 @@ function targetsOf({target}: Config['search']): Targets {
   return named.length === 0 ? {meanWeightBits: 2} : Object.fromEntries(named.map((name) => [name, target[name]]));
 }
 
-/** `uniform` has nothing to decide: it gives all layers the target's bits. */
-function checkUniform({activationBits, pareto}: Config['search'], targets: Targets): void {
-  const found = [
-    ...Object.keys(targets)
-      .filter((name) => name !== 'meanWeightBits')
-      .map((name) => `/search/target/${name}`),
-    ...(Array.isArray(activationBits) ? ['/search/activationBits (a list)'] : []),
-    ...(pareto > 0 ? ['/search/pareto'] : []),
-  ];
-  if (found.length === 0) return;
-  throw invalid('uniform-search', `/search/method is uniform, which takes no ${found.join(', no ')}.`, [
-    'sdq strategy create writes a uniform strategy, and sdq hardware estimate says what it costs.',
-  ]);
-}
-
 function invalid(code: string, message: string, suggestions: readonly string[] = []): SdqError {
   return new SdqError(message, {code, exit: ExitCode.invalidInput, suggestions});
 }
@@ -74,11 +65,13 @@ function invalid(code: string, message: string, suggestions: readonly string[] =
  */
 export function searchProblem(config: SearchConfig, registry: Registry, graph: Graph, steps: number): Search {
   const {search, seed} = config;
-  const {forward} = registry.get('searcher', search.method);
+  const definition = registry.get('searcher', search.method);
+  const keepsTargets = definition.keepsTargets ?? true;
   const {layers} = layerTable(graph);
   const names = layers.map(({name}) => name);
   const targets = targetsOf(search);
-  if (forward === 'fixed') checkUniform(search, targets);
+  const asked: SearchSettings = {...search, targets};
+  const settings = definition.prepare?.(asked) ?? asked;
   checkCandidates(search.candidates);
   if (typeof search.activationBits !== 'number') checkCandidates(search.activationBits, '/search/activationBits');
   const pinned = pinnedBits(names, search.pin);
@@ -87,26 +80,21 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
   // The device of a latency or an energy: the one named with it, else the only one there is.
   const device = reference === undefined && profiles.length > 1 ? undefined : profiles[0];
   const space = searchSpace(names, {
-    candidates: forward === 'fixed' ? [Math.max(1, Math.floor(targets.meanWeightBits!))] : search.candidates,
+    candidates: settings.candidates,
     activationBits: search.activationBits,
     pinned,
     ...(profiles.length === 0 ? {} : rulesOf(profiles, graph)),
   });
   const costs = costFunctions(registry, graph, device);
-  const {dbp, dualRate, rampFraction, quantizationErrorWeight} = search;
   const problem: SearchProblem = {
-    forward,
     ...space,
     budgets: budgetNames
       .filter((name) => targets[name] !== undefined)
       .map((name) => createBudget(name, targets[name]!, layerCosts(space, costs(name)))),
     steps,
     seed,
-    dbp,
-    dualRate,
-    rampFraction,
-    quantizationErrorWeight,
   };
+  if (keepsTargets) checkTargets(problem);
   const strategyOf: Search['strategyOf'] = (bits, provenance) =>
     buildStrategy({
       model: {name: config.model.name, digest: graphDigest(graph)},
@@ -118,9 +106,9 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
       hardware: profiles.map(({name}) => name),
       provenance,
     });
-  const start = committedBits(problem, initSearch(problem));
+  const start = bitsOf(problem, highestSelection(problem));
   checkOn(profiles, registry, graph, strategyOf(start, {method: search.method, sdqVersion: ''}));
-  return {problem, strategyOf, targets, hardware: profiles.map(({name}) => name)};
+  return {problem, settings, keepsTargets, strategyOf, targets, hardware: profiles.map(({name}) => name)};
 }
 
 function rulesOf(profiles: readonly HardwareProfile[], graph: Graph): Pick<SpaceOptions, 'allowed' | 'joined'> {

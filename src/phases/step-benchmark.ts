@@ -15,11 +15,12 @@ import {normal, uniform} from '../random.ts';
 import {searchWeights} from '../sdq/stochastic.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
+import {calibrateInputs, sampleInputs} from '../training/calibration.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
+import {quantize} from '../training/quantized-network.ts';
 import {createTrainStep} from '../training/train-step.ts';
-import {calibrateInputs, sampleInputs} from './calibration.ts';
+import {loadQuantizers} from './load-quantizers.ts';
 import {oneHot} from './phase.ts';
-import {loadQuantizers, quantize} from './quantized-network.ts';
 
 export interface StepBenchmark {
   readonly graph: Graph;

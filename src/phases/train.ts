@@ -14,17 +14,19 @@ import {matchStrategy, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import {reestimateStatistics} from '../training/batch-norm-statistics.ts';
+import {calibrateInputs} from '../training/calibration.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
+import {learnedValues, quantize, restoreLearnedValues, type Quantization} from '../training/quantized-network.ts';
 import {learningRateFactor} from '../training/schedules.ts';
 import {createTrainStep} from '../training/train-step.ts';
-import {calibrateInputs, sampleTrainingInputs} from './calibration.ts';
+import {sampleTrainingInputs} from './calibration.ts';
 import {evaluateOn} from './evaluate.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
 import {keptFiles, keptWeightsOf} from './kept-weights.ts';
+import {loadQuantizers} from './load-quantizers.ts';
 import {readModelFile, writeModelFile} from './model-file.ts';
 import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
-import {learnedValues, restoreLearnedValues, loadQuantizers, quantize, type Quantization} from './quantized-network.ts';
 import type {TrainResult} from './results.ts';
 import {buildGraph, createModel, readWeights, type Session} from './session.ts';
 import {checkQuantizers, readStrategy} from './strategy-file.ts';
@@ -127,8 +129,11 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
       intervalMetrics: () => ({}),
       validate: async () =>
         (await evaluateOn(session, network, 'validation', quantization.forward, stop.signal))?.accuracy ?? null,
-      saveBest: () => writeModelFile(checkpoint, network.weights(), {strategy, learned: learnedValues(quantization)}),
-      exportState: () => ({state: null, arrays: learnedValues(quantization)}),
+      saveBest: () => {
+        writeModelFile(checkpoint, network.weights(), {strategy, learned: learnedValues(quantization)});
+        return Promise.resolve();
+      },
+      exportState: () => Promise.resolve({state: null, arrays: learnedValues(quantization)}),
       importState: (_, arrays, file) => restoreLearnedValues(quantization, arrays, file),
       isDone: () => false,
     });

@@ -16,8 +16,10 @@ import type {Graph} from '../graph/graph.ts';
 import type {OnnxModel} from '../graph/onnx/proto.ts';
 import type {CostModel} from '../hardware/cost-model.ts';
 import {didYouMean} from '../nearest.ts';
+import type {Searcher, SearchSettings} from '../plugin-api/searcher.ts';
 import type {ActivationQuantizer} from '../sdq/activation-quantizer.ts';
 import type {IntegerNetwork} from '../sdq/integer-network.ts';
+import type {SearchProblem} from '../sdq/search/problem.ts';
 import type {WeightQuantizer, WeightQuantizerTraits} from '../sdq/weight-quantizer.ts';
 import type {Tracker, TrackerContext, TrackerProbe} from '../tracking/tracker.ts';
 
@@ -138,10 +140,21 @@ export interface ActivationQuantizerDefinition extends Definition {
 export interface SearcherDefinition extends Definition {
   readonly kind: 'searcher';
   /**
-   * How a layer between two adjacent bitwidths is seen in the forward pass: `draw` takes one of the two at random
-   * (the paper), `mix` their convex combination (the paper's counter-example), `fixed` has nothing to learn.
+   * Whether a result above a target is a failure of the search. Default: true. Where it is false, targets below what the candidates
+   * can reach are taken, and a missed one is only reported.
    */
-  readonly forward: 'draw' | 'mix' | 'fixed';
+  readonly keepsTargets?: boolean;
+  /**
+   * The settings with which the search is set up, e.g. with fewer candidates. Default: those of the config.
+   * @throws SdqError (exit 3) for settings that the method does not support
+   */
+  prepare?(settings: SearchSettings): SearchSettings;
+  /** Whether the problem's steps suffice for every target; `no` refuses a run before it begins. Default: `yes`. */
+  canReach?(problem: SearchProblem, settings: SearchSettings): 'yes' | 'doubtful' | 'no';
+  /** How many training steps should do; undefined where no number does, or nothing can be said. Default: undefined. */
+  stepsToReach?(problem: SearchProblem, settings: SearchSettings): number | undefined;
+  /** The method. Import the tensor library here: settings are checked without it. */
+  load(): Promise<Searcher>;
 }
 
 // ---------------------------------------------------------------------------------------------------------- trackers

@@ -15,8 +15,7 @@ import {graphBuilder} from '../../src/graph/builder.ts';
 import {initialWeights} from '../../src/graph/initialize.ts';
 import {createNetwork} from '../../src/graph/network.ts';
 import {oneHot} from '../../src/phases/phase.ts';
-import {calibrateInputs, sampleInputs} from '../../src/phases/calibration.ts';
-import {loadQuantizers, quantize} from '../../src/phases/quantized-network.ts';
+import {loadQuantizers} from '../../src/phases/load-quantizers.ts';
 import {cifar10} from '../../src/plugins/datasets/cifar10.ts';
 import {tensorflowEngine} from '../../src/plugins/engines/tensorflow/index.ts';
 import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
@@ -25,7 +24,9 @@ import {activationQuantizers, weightQuantizers} from '../../src/plugins/quantize
 import {Registry} from '../../src/plugins/registry.ts';
 import {softCrossEntropy} from '../../src/tensor/cross-entropy.ts';
 import {registerGradients} from '../../src/tensor/gradients.ts';
+import {calibrateInputs, sampleInputs} from '../../src/training/calibration.ts';
 import {createOptimizer, networkParameters} from '../../src/training/optimizers.ts';
+import {quantize} from '../../src/training/quantized-network.ts';
 import {createTrainStep} from '../../src/training/train-step.ts';
 import {isTfjsNodeInstalled} from './tfjs-node.ts';
 

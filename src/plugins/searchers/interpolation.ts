@@ -1,9 +1,7 @@
-import type {SearcherDefinition} from '../registry.ts';
+import {dbpDefinition} from './dbp/definition.ts';
 
-export const interpolation: SearcherDefinition = {
-  kind: 'searcher',
-  name: 'interpolation',
-  summary: 'Mixes two adjacent bitwidths by a learned share (FracBits; the paper’s counter-example).',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
-  forward: 'mix',
-};
+export const interpolation = dbpDefinition(
+  'interpolation',
+  'Mixes two adjacent bitwidths by a learned share (FracBits; the paper’s counter-example).',
+  'mix',
+);

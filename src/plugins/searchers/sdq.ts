@@ -1,9 +1,7 @@
-import type {SearcherDefinition} from '../registry.ts';
+import {dbpDefinition} from './dbp/definition.ts';
 
-export const sdq: SearcherDefinition = {
-  kind: 'searcher',
-  name: 'sdq',
-  summary: 'Draws one of two adjacent bitwidths a layer and step, and learns the probability (the paper).',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
-  forward: 'draw',
-};
+export const sdq = dbpDefinition(
+  'sdq',
+  'Draws one of two adjacent bitwidths a layer and step, and learns the probability (the paper).',
+  'draw',
+);

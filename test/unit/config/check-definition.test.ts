@@ -69,7 +69,7 @@ test.each([
     {defaults: {classes: 0, inputShape: [3, 32, 32]}},
     '/defaults/classes: expected a whole number of at least 1, found 0.',
   ],
-  [{kind: 'searcher', forward: 'drawn'}, '/forward: expected one of "draw", "mix", "fixed", found "drawn".'],
+  [{kind: 'searcher'}, '/load: expected a function.'],
 ])('%j is refused: %s', (change, message) => {
   const refuse = (): void => checkDefinition({...model, ...change}, 'mine');
   expect(refuse).toThrow('The plugin mine registers');

@@ -53,8 +53,11 @@ async function runEpochs(
     status: () => [],
     intervalMetrics: () => ({}),
     validate: () => Promise.resolve(accuracies[epoch++]!),
-    saveBest: () => void best.push(epoch),
-    exportState: () => ({state: null, arrays: new Map()}),
+    saveBest: () => {
+      best.push(epoch);
+      return Promise.resolve();
+    },
+    exportState: () => Promise.resolve({state: null, arrays: new Map()}),
     importState: () => undefined,
     isDone: () => false,
   });

@@ -1,11 +1,12 @@
 import {expect, test} from '@jest/globals';
 
-import {canReach, stepsToReach} from '../../../src/sdq/reach.ts';
-import {createBudget, type SearchProblem} from '../../../src/sdq/search.ts';
-import {layerCosts, meanWeightBitsOf, searchSpace} from '../../../src/sdq/search-space.ts';
+import type {DbpProblem} from '../../../src/sdq/search/dbp-state.ts';
+import {createBudget} from '../../../src/sdq/search/problem.ts';
+import {canReach, stepsToReach} from '../../../src/sdq/search/reach.ts';
+import {layerCosts, meanWeightBitsOf, searchSpace} from '../../../src/sdq/search/space.ts';
 
 /** The defaults of the config, for three layers of 1000 weights. */
-function problem(steps: number, target: number, change: Partial<SearchProblem> = {}): SearchProblem {
+function problem(steps: number, target: number, change: Partial<DbpProblem> = {}): DbpProblem {
   const names = ['a', 'b', 'c'];
   const space = searchSpace(names, {candidates: [1, 2, 3, 4, 5, 6, 7, 8], activationBits: 32, pinned: new Map()});
   const costs = layerCosts(space, meanWeightBitsOf(names.map((name) => ({name, params: 1000}) as never)));
@@ -54,8 +55,4 @@ test('where no number of steps does, none is proposed', () => {
       problem(24, 4, {dbp: {learningRate: 1e-6, thetaInit: 2, betaThreshold: 0.5, tauStart: 1, tauEnd: 0.3}}),
     ),
   ).toBeUndefined();
-});
-
-test('uniform has nothing to reach', () => {
-  expect(canReach(problem(1, 2, {forward: 'fixed'}))).toBe('yes');
 });

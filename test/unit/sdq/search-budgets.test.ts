@@ -13,23 +13,20 @@ import {models} from '../../../src/plugins/models/index.ts';
 import {weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
 import {normal, uniform} from '../../../src/random.ts';
 import {sigmoid} from '../../../src/sdq/dbp.ts';
-import {dueLevel, isDominated, keepPoint, parsePoints, type KeptPoint} from '../../../src/sdq/pareto.ts';
 import {
-  advanceSearch,
+  committed,
   committedCost,
-  createBudget,
   expectedCost,
   initSearch,
   parseSearchState,
-  planStep,
   searchDone,
-  searchResult,
-  type Budget,
-  type Choice,
-  type Precision,
-  type SearchProblem,
+  type DbpProblem,
   type SearchState,
-} from '../../../src/sdq/search.ts';
+} from '../../../src/sdq/search/dbp-state.ts';
+import {advanceSearch, planStep, type Choice} from '../../../src/sdq/search/dbp-step.ts';
+import {outcomeOf, type SelectionOutcome} from '../../../src/sdq/search/outcome.ts';
+import {dueLevel, isDominated, keepPoint, parsePoints, type KeptPoint} from '../../../src/sdq/search/pareto.ts';
+import {checkTargets, createBudget, type Budget, type Precision} from '../../../src/sdq/search/problem.ts';
 import {
   bopsOf,
   layerCosts,
@@ -37,16 +34,15 @@ import {
   searchSpace,
   sizeKiBOf,
   type SearchSpace,
-} from '../../../src/sdq/search-space.ts';
+} from '../../../src/sdq/search/space.ts';
 import {buildStrategy} from '../../../src/sdq/strategy.ts';
+
+const searchResult = (problem: DbpProblem, state: SearchState): SelectionOutcome =>
+  outcomeOf(problem, committed(state));
 
 const every = [1, 2, 3, 4, 5, 6, 7, 8];
 
-function problemOf(
-  space: SearchSpace,
-  budgets: readonly Budget[],
-  overrides: Partial<SearchProblem> = {},
-): SearchProblem {
+function problemOf(space: SearchSpace, budgets: readonly Budget[], overrides: Partial<DbpProblem> = {}): DbpProblem {
   return {
     forward: 'draw',
     ...space,
@@ -73,7 +69,7 @@ function madeUpGradients(plan: readonly Choice[], step: number): number[] {
 }
 
 function runSearch(
-  problem: SearchProblem,
+  problem: DbpProblem,
   onStep: (state: SearchState) => void = () => undefined,
   from = initSearch(problem),
 ): SearchState {
@@ -195,7 +191,7 @@ describe('costs of two decisions a layer', () => {
 });
 
 describe('candidates that cost alike', () => {
-  const single = (table: readonly number[], target = Math.min(...table)): SearchProblem =>
+  const single = (table: readonly number[], target = Math.min(...table)): DbpProblem =>
     problemOf(
       {
         layers: [{name: 'a', pinned: false}],
@@ -203,7 +199,7 @@ describe('candidates that cost alike', () => {
       },
       [createBudget('latencyMs', target, [{decisions: [0], table}])],
     );
-  const path = (problem: SearchProblem): number[] => {
+  const path = (problem: DbpProblem): number[] => {
     const found: number[] = [];
     const last = runSearch(problem, ({decisions}) => found.push(decisions[0]!.candidate + 1));
     expect(searchResult(problem, last).budgets[0]!.missedBy).toBe(0);
@@ -281,7 +277,7 @@ describe('several budgets', () => {
     const least = budgets.map((budget) => range(budget).least);
     let message = '';
     try {
-      initSearch(tight);
+      checkTargets(tight);
     } catch (error) {
       ({message} = error as Error);
     }
@@ -295,7 +291,7 @@ describe('several budgets', () => {
     });
     const smallest = found.map(([, , value]) => Number(value));
     expect(() =>
-      initSearch({...problem, budgets: budgets.map((b, k) => ({...b, target: smallest[k]!}))}),
+      checkTargets({...problem, budgets: budgets.map((b, k) => ({...b, target: smallest[k]!}))}),
     ).not.toThrow();
   });
 });

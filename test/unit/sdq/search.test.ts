@@ -5,24 +5,21 @@ import {SdqError} from '../../../src/errors.ts';
 import {normal, uniform} from '../../../src/random.ts';
 import {sigmoid} from '../../../src/sdq/dbp.ts';
 import {
-  advanceSearch,
+  committed as committedSelection,
   committedCost,
-  createBudget,
   expectedCost,
   initSearch,
   parseSearchState,
-  planStep,
   scheduledCost,
   searchDone,
-  searchResult,
-  searchSnapshot,
-  type BudgetResult,
-  type Choice,
-  type SearchProblem,
+  type DbpProblem,
   type SearchState,
-  type Transition,
-} from '../../../src/sdq/search.ts';
-import {checkCandidates, layerCosts, meanWeightBitsOf, searchSpace} from '../../../src/sdq/search-space.ts';
+} from '../../../src/sdq/search/dbp-state.ts';
+import {advanceSearch, planStep, type Choice, type Transition} from '../../../src/sdq/search/dbp-step.ts';
+import {outcomeOf, type BudgetResult, type SelectionOutcome} from '../../../src/sdq/search/outcome.ts';
+import {checkTargets, createBudget} from '../../../src/sdq/search/problem.ts';
+import {searchSnapshot} from '../../../src/sdq/search/snapshot.ts';
+import {checkCandidates, layerCosts, meanWeightBitsOf, searchSpace} from '../../../src/sdq/search/space.ts';
 
 const every = [1, 2, 3, 4, 5, 6, 7, 8];
 
@@ -65,13 +62,13 @@ function sizeLayers(
   }));
 }
 
-interface Options extends Partial<Omit<SearchProblem, 'layers' | 'decisions' | 'budgets'>> {
+interface Options extends Partial<Omit<DbpProblem, 'layers' | 'decisions' | 'budgets'>> {
   readonly layers?: readonly CostedLayer[];
   readonly target?: number;
 }
 
 /** A search by one budget, mean weight bits. */
-function problemOf({layers = sizeLayers(resnet20, every, pinned), target = 2, ...others}: Options = {}): SearchProblem {
+function problemOf({layers = sizeLayers(resnet20, every, pinned), target = 2, ...others}: Options = {}): DbpProblem {
   return {
     forward: 'draw',
     layers: layers.map(({name, pinned}) => ({name, pinned})),
@@ -96,12 +93,14 @@ function problemOf({layers = sizeLayers(resnet20, every, pinned), target = 2, ..
   };
 }
 
-const committed = (problem: SearchProblem, state: SearchState): number =>
+const searchResult = (problem: DbpProblem, state: SearchState): SelectionOutcome =>
+  outcomeOf(problem, committedSelection(state));
+const committed = (problem: DbpProblem, state: SearchState): number =>
   committedCost(problem, state, problem.budgets[0]!);
-const expectation = (problem: SearchProblem, state: SearchState): number =>
+const expectation = (problem: DbpProblem, state: SearchState): number =>
   expectedCost(problem, state, problem.budgets[0]!);
-const scheduled = (problem: SearchProblem, step: number): number => scheduledCost(problem, step, problem.budgets[0]!);
-const weightBits = (problem: SearchProblem, state: SearchState): number[] =>
+const scheduled = (problem: DbpProblem, step: number): number => scheduledCost(problem, step, problem.budgets[0]!);
+const weightBits = (problem: DbpProblem, state: SearchState): number[] =>
   searchResult(problem, state).bits.map((bits) => bits.weightBits);
 
 /** Mean squared error of the symmetric grid on a unit Gaussian: what a bit less costs a layer. */
@@ -117,7 +116,7 @@ function syntheticGradients(plan: readonly Choice[], step: number, scale: number
 }
 
 function runSearch(
-  problem: SearchProblem,
+  problem: DbpProblem,
   scale = 1,
   onStep: (state: SearchState, transitions: readonly Transition[]) => void = () => undefined,
   from = initSearch(problem),
@@ -326,18 +325,6 @@ describe('plan', () => {
     const beta = sigmoid(2);
     expect(second).toEqual({high: {weightBits: 8}, low: {weightBits: 7}, share: beta, slope: beta * (1 - beta)});
   });
-
-  test('uniform: fixed bits, nothing to learn, done at once; what the pinned layers add is told as missed', () => {
-    const problem = problemOf({forward: 'fixed', layers: sizeLayers(resnet20, [2], pinned)});
-    const state = initSearch(problem);
-    expect(searchDone(problem, state)).toBe(true);
-    expect(planStep(problem, state).every(({low}) => low === null)).toBe(true);
-    const {budgets, collapsed} = searchResult(problem, state);
-    // 432 + 640 of 268,336 weights have 8 bits instead of 2.
-    expect(budgets[0]!.missedBy).toBeCloseTo((6 * (432 + 640)) / 268_336, 12);
-    expect(collapsed).toBe(false);
-    expect(weightBits(problem, state)).toEqual([8, ...new Array<number>(18).fill(2), 8]);
-  });
 });
 
 describe('simulated search of ResNet20', () => {
@@ -521,13 +508,13 @@ describe('bad input', () => {
   });
 
   test('a target below what the candidates can reach names it and the smallest that they can', () => {
-    expect(() => initSearch(problemOf({target: 1}))).toThrow(
+    expect(() => checkTargets(problemOf({target: 1}))).toThrow(
       expect.objectContaining({
         message: '/search/target/meanWeightBits is 1; the smallest that the candidates can reach is 1.028.',
         code: 'search-target-infeasible',
         oclif: {exit: 3},
       }),
     );
-    expect(() => initSearch(problemOf({target: 1.028}))).not.toThrow();
+    expect(() => checkTargets(problemOf({target: 1.028}))).not.toThrow();
   });
 });

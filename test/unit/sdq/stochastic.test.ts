@@ -6,7 +6,9 @@ import {entropy} from '../../../src/plugins/quantizers/entropy.ts';
 import {weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
 import {symmetric} from '../../../src/plugins/quantizers/symmetric.ts';
 import {sigmoid} from '../../../src/sdq/dbp.ts';
-import {advanceSearch, createBudget, initSearch, planStep, type SearchProblem} from '../../../src/sdq/search.ts';
+import {initSearch, type DbpProblem} from '../../../src/sdq/search/dbp-state.ts';
+import {advanceSearch, planStep} from '../../../src/sdq/search/dbp-step.ts';
+import {createBudget} from '../../../src/sdq/search/problem.ts';
 import {searchInput, searchWeights} from '../../../src/sdq/stochastic.ts';
 import {quantizationErrors, quantizeWeights} from '../../../src/sdq/weight-quantizer.ts';
 import type {InputQuantizer} from '../../../src/graph/network.ts';
@@ -97,7 +99,7 @@ test('the gradient of θ: the analytic straight-through form at the fixed noise,
   const [seed, tau, theta] = [3, 0.7, 0.4];
   const w = randomTensor([5, 4], 9);
   const g = randomTensor([5, 4], 10);
-  const problem: SearchProblem = {
+  const problem: DbpProblem = {
     forward: 'draw',
     layers: [{name: 'a', pinned: false}],
     decisions: [{layers: [0], candidates: [{weightBits: 2}, {weightBits: 3}]}],

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import type {Network} from '../../../../src/graph/network.ts';
 import type {OnnxModel} from '../../../../src/graph/onnx/proto.ts';
-import {quantize, type Quantization} from '../../../../src/phases/quantized-network.ts';
+import {quantize, type Quantization} from '../../../../src/training/quantized-network.ts';
 import {exporters} from '../../../../src/plugins/exporters/index.ts';
 import {activationQuantizers, weightQuantizers} from '../../../../src/plugins/quantizers/index.ts';
 import {integerNetwork} from '../../../../src/sdq/integer-network.ts';

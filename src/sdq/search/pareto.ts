@@ -1,13 +1,10 @@
 /** Strategies kept on the way of one search from its highest candidates to its targets. Plain data, pure. [ours] */
-import {ExitCode, SdqError} from '../errors.ts';
-import {
-  committedBits,
-  committedCost,
-  remainingWay,
-  type Precision,
-  type SearchProblem,
-  type SearchState,
-} from './search.ts';
+import {ExitCode, SdqError} from '../../errors.ts';
+import {costOf} from './costs.ts';
+import {committed, type DbpProblem, type SearchState} from './dbp-state.ts';
+import {bitsOf} from './outcome.ts';
+import type {Precision, SearchProblem} from './problem.ts';
+import {remainingWay} from './snapshot.ts';
 
 /** Where the search stood when a strategy was kept. */
 export interface KeptPoint {
@@ -29,7 +26,7 @@ export interface KeptPoint {
  * @param count of levels, evenly spaced from the highest candidates (not kept) to the targets
  */
 export function dueLevel(
-  problem: SearchProblem,
+  problem: DbpProblem,
   state: SearchState,
   count: number,
   kept: readonly KeptPoint[],
@@ -39,13 +36,14 @@ export function dueLevel(
 }
 
 export function keepPoint(
-  problem: SearchProblem,
+  problem: DbpProblem,
   state: SearchState,
   level: number,
   {accuracy, loss}: {readonly accuracy: number; readonly loss: number},
 ): KeptPoint {
-  const costs = problem.budgets.map((budget) => committedCost(problem, state, budget));
-  return {level, step: state.step, bits: committedBits(problem, state), costs, accuracy, loss};
+  const selection = committed(state);
+  const costs = problem.budgets.map((budget) => costOf(problem, budget, selection));
+  return {level, step: state.step, bits: bitsOf(problem, selection), costs, accuracy, loss};
 }
 
 /** Whether another point costs no more on any budget and has a lower loss. */

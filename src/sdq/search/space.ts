@@ -1,7 +1,7 @@
 /** What a search may decide: candidates of each layer under pins and a device's rules, and what they cost. Pure. [ours] */
-import {ExitCode, SdqError} from '../errors.ts';
-import type {Candidate, Decision, LayerCost, Precision, SearchProblem} from './search.ts';
-import {inputBits} from './strategy.ts';
+import {ExitCode, SdqError} from '../../errors.ts';
+import type {Candidate, Decision, LayerCost, Precision, SearchProblem} from './problem.ts';
+import {inputBits} from '../strategy.ts';
 
 export type SearchSpace = Pick<SearchProblem, 'layers' | 'decisions'>;
 

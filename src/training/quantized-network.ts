@@ -6,7 +6,6 @@ import type {Weights} from '../graph/graph.ts';
 import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '../graph/network.ts';
 import type {QuantizedLayer} from '../graph/layer-table.ts';
 import {listed} from '../graph/weights.ts';
-import type {Registry} from '../plugins/registry.ts';
 import {
   createInputQuantizers,
   inputGrid,
@@ -14,15 +13,10 @@ import {
   type InputQuantizer,
 } from '../sdq/activation-quantizer.ts';
 import {createLearnedSteps} from '../sdq/learned-steps.ts';
+import type {Precision} from '../sdq/search/problem.ts';
 import {sameQuantization, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels, quantizeWeights, type WeightQuantizer} from '../sdq/weight-quantizer.ts';
-import type {TrainedParameter} from '../training/optimizers.ts';
-
-/** Bitwidths of a layer's weights and of its input. */
-export interface Precision {
-  readonly weightBits: number;
-  readonly activationBits: number;
-}
+import type {TrainedParameter} from './optimizers.ts';
 
 export interface Quantization {
   readonly weights: WeightQuantizer;
@@ -47,19 +41,6 @@ export interface Quantizers {
   readonly activations: ActivationQuantizer;
   /** For inputs that can be negative, where `activations` does not serve them. */
   readonly signedActivations: ActivationQuantizer;
-}
-
-/** @throws SdqError (exit 3) for an unknown name */
-export async function loadQuantizers(
-  registry: Registry,
-  names: {readonly weights: string; readonly activations: string},
-): Promise<Quantizers> {
-  const [weights, activations, signedActivations] = await Promise.all([
-    registry.get('weight-quantizer', names.weights).load(),
-    registry.get('activation-quantizer', names.activations).load(),
-    registry.get('activation-quantizer', 'lsq').load(),
-  ]);
-  return {weights, activations, signedActivations};
 }
 
 export function quantize(

@@ -1,15 +1,16 @@
 /** The inputs of layers in a search that learns their bits: a quantizer with a learned range of its own for every candidate. [ours] */
 import type * as tf from '@tensorflow/tfjs-core';
 
-import type {QuantizedLayer} from '../graph/layer-table.ts';
-import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '../graph/network.ts';
-import {createInputQuantizers, inputGrid, type InputQuantizer} from '../sdq/activation-quantizer.ts';
-import type {Choice, Precision, SearchProblem} from '../sdq/search.ts';
-import {searchInput} from '../sdq/stochastic.ts';
-import {fakeQuantize} from '../tensor/fake-quantize.ts';
-import type {TrainedParameter} from '../training/optimizers.ts';
-import {calibrateInputs, type InputSample} from './calibration.ts';
-import {rangeName, type Quantizers} from './quantized-network.ts';
+import type {QuantizedLayer} from '../../../graph/layer-table.ts';
+import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '../../../graph/network.ts';
+import {createInputQuantizers, inputGrid, type InputQuantizer} from '../../../sdq/activation-quantizer.ts';
+import type {Choice} from '../../../sdq/search/dbp-step.ts';
+import {inputCandidates, type Precision, type SearchProblem} from '../../../sdq/search/problem.ts';
+import {searchInput} from '../../../sdq/stochastic.ts';
+import {fakeQuantize} from '../../../tensor/fake-quantize.ts';
+import {calibrateInputs, type InputSample} from '../../../training/calibration.ts';
+import type {TrainedParameter} from '../../../training/optimizers.ts';
+import {rangeName, type Quantizers} from '../../../training/quantized-network.ts';
 
 export interface SearchInputs {
   /** The ranges, for the optimizer. */
@@ -23,14 +24,6 @@ export interface SearchInputs {
   /** The quantizer of a layer at committed bits; null for a layer whose bits are not learned. */
   at(layer: QuantizedLayer, bits: Precision): ForwardQuantizer | null;
   dispose(): void;
-}
-
-/** Bits that a layer's input may get in the search. */
-export function inputCandidates({decisions}: Pick<SearchProblem, 'decisions'>, layer: number): number[] {
-  const found = decisions
-    .filter(({layers}) => layers.includes(layer))
-    .flatMap(({candidates}) => candidates.flatMap(({activationBits}) => activationBits ?? []));
-  return [...new Set(found)];
 }
 
 export function createSearchInputs(
