@@ -208,7 +208,7 @@ function expected(schema: JsonSchema): string {
   if (Array.isArray(schema['anyOf'])) return (schema['anyOf'] as JsonSchema[]).map(expected).join(' or ');
   if (Array.isArray(schema['enum'])) return `one of ${schema['enum'].map(shown).join(', ')}`;
   if ('const' in schema) return shown(schema['const']);
-  const {type, minItems, minLength, uniqueItems} = schema;
+  const {type, maxLength, minItems, minLength, uniqueItems} = schema;
   const bounds = Object.entries({
     minimum: 'at least',
     exclusiveMinimum: 'above',
@@ -224,11 +224,11 @@ function expected(schema: JsonSchema): string {
         : 'values'
     }`,
     string:
-      typeof schema['pattern'] === 'string'
+      (typeof schema['pattern'] === 'string'
         ? `text like /${schema['pattern']}/`
         : minLength === undefined
           ? 'text'
-          : 'text that is not empty',
+          : 'text that is not empty') + (maxLength === undefined ? '' : ` of at most ${shown(maxLength)} characters`),
     integer: 'a whole number',
     number: 'a number',
     boolean: 'true or false',

@@ -6,7 +6,7 @@ import {mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 
-import {afterAll, beforeAll, describe, expect, jest, test} from '@jest/globals';
+import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
 
 import type {TrackerDefinition} from '../../src/plugins/registry.ts';
 import {openJournal, type Journal} from '../../src/runs/journal.ts';
@@ -181,11 +181,7 @@ const faults: Readonly<Record<string, {set: (request: Request, n: number) => Fau
 
 const moments = ['before', 'during', 'at the end'] as const;
 
-/** For a machine that is busy with other things. */
-const longestTestMs = 60_000;
-
 export function trackerFaultSuite(name: string, subject: Subject): void {
-  jest.setTimeout(longestTestMs);
   const folder = temporaryFolder();
   const service = subject.service();
   const server: FaultyServer = faultyServer((request) => service.handle(request));

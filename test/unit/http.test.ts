@@ -13,7 +13,7 @@ import {HttpClient, HttpError, isTransientStatus, retryAfterMs, type HttpRequest
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const folder = temporaryFolder();
-const timeoutMs = 10_000;
+const timeoutMs = 60_000;
 const {signal} = new AbortController();
 
 async function listen(server: Server): Promise<number> {

@@ -54,8 +54,8 @@ function start(changes: Partial<Download> = {}): Promise<void> {
     sha256,
     signal: new AbortController().signal,
     progress: () => undefined,
-    connectTimeoutMs: 2000,
-    idleTimeoutMs: 2000,
+    connectTimeoutMs: 60_000,
+    idleTimeoutMs: 60_000,
     env: {},
     clock,
     ...changes,
@@ -228,7 +228,14 @@ describe('download', () => {
     const {port} = server.address() as AddressInfo;
     await new Promise((resolve) => server.close(resolve));
     const signal = new AbortController().signal;
-    const options = {bytes: 1, sha256, signal, progress: () => undefined, connectTimeoutMs: 2000, idleTimeoutMs: 2000};
+    const options = {
+      bytes: 1,
+      sha256,
+      signal,
+      progress: () => undefined,
+      connectTimeoutMs: 60_000,
+      idleTimeoutMs: 60_000,
+    };
     const url = `http://127.0.0.1:${port}/data`;
     await expect(download({...options, env: {}, clock, url, file})).rejects.toThrow(`${url}: connection refused.`);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -34,7 +34,7 @@ describeWithOpenssl('an MLflow server with a self-signed certificate (openssl)',
   afterAll(() => new Promise((resolve) => server.close(resolve)));
 
   const probe = (env: Readonly<Record<string, string>>): ReturnType<typeof mlflow.probe> =>
-    mlflow.probe({options: {artifacts: []}, env: {MLFLOW_TRACKING_URI: uri, ...env}}, AbortSignal.timeout(5000));
+    mlflow.probe({options: {artifacts: []}, env: {MLFLOW_TRACKING_URI: uri, ...env}}, AbortSignal.timeout(60_000));
 
   test.each([
     ['as one of the authorities to trust', () => ({MLFLOW_TRACKING_SERVER_CERT_PATH: certificate!})],

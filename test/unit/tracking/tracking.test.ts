@@ -234,7 +234,7 @@ describe('the address of MLflow', () => {
     ['No', {MLFLOW_TRACKING_USERNAME: '', MLFLOW_TRACKING_PASSWORD: '', MLFLOW_TRACKING_TOKEN: ''}, undefined],
   ])('%s authentication by the environment', async (_, env, authorization) => {
     const context = {options: {artifacts: []}, env: {HOME: folder, ...env, MLFLOW_TRACKING_URI: server.url()}};
-    expect(await mlflow.probe(context, AbortSignal.timeout(1000))).toMatchObject({available: true});
+    expect(await mlflow.probe(context, AbortSignal.timeout(60_000))).toMatchObject({available: true});
     expect(server.requests.at(-1)!.headers['authorization']).toBe(authorization);
   });
 
@@ -246,7 +246,7 @@ describe('the address of MLflow', () => {
     const probe = (env: Record<string, string>): Promise<unknown> =>
       mlflow.probe(
         {options: {artifacts: []}, env: {HOME: home, MLFLOW_TRACKING_URI: server.url(), ...env}},
-        AbortSignal.timeout(10_000),
+        AbortSignal.timeout(60_000),
       );
     await probe({MLFLOW_TRACKING_TOKEN: 't'});
     expect(server.requests.at(-1)!.headers['authorization']).toBe('Basic bWU6cHc=');
@@ -266,7 +266,7 @@ describe('the address of MLflow', () => {
 
   test('user and password in the address', async () => {
     const env = {MLFLOW_TRACKING_URI: server.url().replace('//', '//me:pw@')};
-    const {available, reason} = await mlflow.probe({options: {artifacts: []}, env}, AbortSignal.timeout(1000));
+    const {available, reason} = await mlflow.probe({options: {artifacts: []}, env}, AbortSignal.timeout(60_000));
     expect({available, reason}).toEqual({available: true, reason: `The server at ${server.url()} answers.`});
     expect(server.requests.at(-1)!.headers['authorization']).toBe('Basic bWU6cHc=');
   });

@@ -273,7 +273,7 @@ describe('the W&B tracker', () => {
   test('the server asks the run to stop', async () => {
     service.stop = true;
     const run = runWith({WANDB_RUN_ID: 'stopped'});
-    const tracker = wandbTracker(1000).create({
+    const tracker = wandbTracker(60_000).create({
       options: {project: 'p', tags: [], transport: 'http', artifacts: []},
       env: environment,
       cwd: folder,
@@ -290,7 +290,7 @@ describe('the W&B tracker', () => {
   test('disabled makes no tracker; no key makes one notice', () => {
     const notices: string[] = [];
     const create = (env: Record<string, string>): unknown =>
-      wandbTracker(1000).create({
+      wandbTracker(60_000).create({
         options: {project: 'p', tags: [], transport: 'http', artifacts: []},
         env: {HOME: path.join(folder, 'nobody'), ...env},
         cwd: folder,
