@@ -43,132 +43,240 @@ const pollMs = 2000;
 
 /** Sends until the run has ended and all is sent, or until it is hopeless. Never throws. */
 export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
-  const {attempts, clock = systemClock, graceMs, name, notice, redact, run, tracker} = options;
-  let progress: Progress = (tracker.offline === true ? undefined : readProgress(run.directory, name)) ?? noProgress;
-  const wake = new AbortController();
-  const deadline = new AbortController();
-  let end: End | undefined;
-  const finished = new AbortController();
-  void options.ended.then(async (value) => {
-    end = value;
-    wake.abort();
-    await clock.wait(graceMs, finished.signal);
-    if (finished.signal.aborted) return;
-    const message = `not all could be sent within ${graceMs / 1000} s of the end`;
-    deadline.abort(new TrackerError(message, {kind: 'transient'}));
-  });
+  return new Pump(options).run();
+}
 
-  const isOver = (): boolean => deadline.signal.aborted;
+/** When a run ended, and when the time to send the rest is over. */
+class RunEnd {
+  readonly #finished = new AbortController();
+  readonly #ended = new AbortController();
+  readonly #deadline = new AbortController();
+  /** Undefined while the run is on. */
+  value: End | undefined;
 
-  let diskTrouble = false;
-  const save = (change: Partial<Progress>): void => {
-    progress = {...progress, ...change};
-    if (tracker.offline === true) return;
-    try {
-      writeProgress(run.directory, name, progress);
-      diskTrouble = false;
-    } catch (error) {
-      if (!(error instanceof SdqError)) throw error;
-      if (!diskTrouble)
-        notice(`${name}: ${error.message} Sending goes on; the next process asks the server how far it is.`);
-      diskTrouble = true;
-    }
-  };
+  constructor({clock = systemClock, ended, graceMs}: Pick<PumpOptions, 'clock' | 'ended' | 'graceMs'>) {
+    void ended.then(async (value) => {
+      this.value = value;
+      this.#ended.abort();
+      await clock.wait(graceMs, this.#finished.signal);
+      if (this.#finished.signal.aborted) return;
+      const message = `not all could be sent within ${graceMs / 1000} s of the end`;
+      this.#deadline.abort(new TrackerError(message, {kind: 'transient'}));
+    });
+  }
 
-  let stopTold = false;
-  const lookForStop = (): void => {
-    if (stopTold || tracker.stopRequested?.() !== true) return;
-    stopTold = true;
-    options.onStopRequest?.();
-  };
+  /** Aborts when the run ends. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
 
-  let inTrouble = false;
-  const attempt = async <T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+  /** Aborts, with the error to end with, when the grace after the end is over. */
+  get deadline(): AbortSignal {
+    return this.#deadline.signal;
+  }
+
+  /** Whether the grace is over. */
+  isOver(): boolean {
+    return this.#deadline.signal.aborted;
+  }
+
+  /** The pump has ended: no time runs any more. */
+  dispose(): void {
+    this.#finished.abort();
+  }
+}
+
+/** Calls the tracker until it succeeds, it is of no use, or the time is over. */
+class Retrier {
+  readonly #options: PumpOptions;
+  readonly #clock: Clock;
+  readonly #end: RunEnd;
+  #inTrouble = false;
+
+  constructor(options: PumpOptions, clock: Clock, end: RunEnd) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#end = end;
+  }
+
+  /** @throws TrackerError of the last try, or that the grace is over */
+  async attempt<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const {attempts, name, notice, redact} = this.#options;
+    const {deadline} = this.#end;
     for (let tries = 1; ; tries++) {
       try {
-        const result = await untilAborted(deadline.signal, () => call(deadline.signal));
-        if (inTrouble) notice(`${name}: sending again.`);
-        inTrouble = false;
-        lookForStop();
+        const result = await untilAborted(deadline, () => call(deadline));
+        if (this.#inTrouble) notice(`${name}: sending again.`);
+        this.#inTrouble = false;
         return result;
       } catch (error) {
-        if (!isTransient(error) || tries >= attempts || isOver()) throw error;
-        if (!inTrouble) notice(redact(`${name}: ${error.message}. The journal keeps every row; trying again.`));
-        inTrouble = true;
-        await pause(tries, error.retryAfterMs ?? 0);
-        if (isOver()) throw error;
+        if (!isTransient(error) || tries >= attempts || this.#end.isOver()) throw error;
+        if (!this.#inTrouble) notice(redact(`${name}: ${error.message}. The journal keeps every row; trying again.`));
+        this.#inTrouble = true;
+        await this.#pause(tries, error.retryAfterMs ?? 0);
+        if (this.#end.isOver()) throw error;
       }
     }
-  };
-  /** Grows with every failure; the end of the run cuts it short, but not what the server asked for. */
-  const pause = async (tries: number, retryAfterMs: number): Promise<void> => {
-    const started = clock.now();
-    await clock.wait(Math.max(backoffMs(tries), retryAfterMs), end === undefined ? wake.signal : deadline.signal);
-    const rest = retryAfterMs - (clock.now() - started);
-    if (rest > 0) await clock.wait(rest, deadline.signal);
-  };
+  }
 
-  let regressionTold = false;
-  const push = async (events: readonly Event[], reader: JournalReader): Promise<void> => {
-    const {accepted, change, regressions} = select(events, progress);
-    if (regressions > 0 && !regressionTold) {
+  /** Grows with every failure; the end of the run cuts it short, but not what the server asked for. */
+  async #pause(tries: number, retryAfterMs: number): Promise<void> {
+    const {deadline, ended} = this.#end;
+    const started = this.#clock.now();
+    await this.#clock.wait(Math.max(backoffMs(tries), retryAfterMs), ended.aborted ? deadline : ended);
+    const rest = retryAfterMs - (this.#clock.now() - started);
+    if (rest > 0) await this.#clock.wait(rest, deadline);
+  }
+}
+
+/** How far the tracker is, in memory and in its file. */
+class CursorStore {
+  readonly #options: PumpOptions;
+  #progress: Progress;
+  #inTrouble = false;
+
+  constructor(options: PumpOptions) {
+    const {name, run, tracker} = options;
+    this.#options = options;
+    this.#progress = (tracker.offline === true ? undefined : readProgress(run.directory, name)) ?? noProgress;
+  }
+
+  get progress(): Progress {
+    return this.#progress;
+  }
+
+  /** Changes what is in memory only: what belongs to it is not sent yet. */
+  change(change: Partial<Progress>): void {
+    this.#progress = {...this.#progress, ...change};
+  }
+
+  /** A disk that refuses is told of once; the next process asks the server. */
+  save(change: Partial<Progress>): void {
+    const {name, notice, run, tracker} = this.#options;
+    this.change(change);
+    if (tracker.offline === true) return;
+    try {
+      writeProgress(run.directory, name, this.#progress);
+      this.#inTrouble = false;
+    } catch (error) {
+      if (!(error instanceof SdqError)) throw error;
+      if (!this.#inTrouble)
+        notice(`${name}: ${error.message} Sending goes on; the next process asks the server how far it is.`);
+      this.#inTrouble = true;
+    }
+  }
+}
+
+class Pump {
+  readonly #options: PumpOptions;
+  readonly #clock: Clock;
+  readonly #end: RunEnd;
+  readonly #retrier: Retrier;
+  readonly #cursor: CursorStore;
+  #hasStopRequest = false;
+  #hasRegression = false;
+
+  constructor(options: PumpOptions) {
+    const {clock = systemClock} = options;
+    this.#options = options;
+    this.#clock = clock;
+    this.#end = new RunEnd(options);
+    this.#retrier = new Retrier(options, clock, this.#end);
+    this.#cursor = new CursorStore(options);
+  }
+
+  async run(): Promise<PumpOutcome> {
+    const {journal, name, notice, redact, run, tracker} = this.#options;
+    const cursor = this.#cursor;
+    let reader: JournalReader | undefined;
+    try {
+      reader = followJournal(journal, cursor.progress.place);
+      await this.#open();
+      const end = await this.#follow(reader);
+      await this.#call((signal) => tracker.close(cursor.progress.end ?? end, signal));
+      cursor.save({closed: true});
+      if (tracker.offline === true) return {name, complete: false, message: 'it is offline: local files only'};
+      return {name, complete: true, message: null};
+    } catch (error) {
+      const message = redact(error instanceof Error ? error.message : String(error));
+      notice(`${name}: ${message}. The rest is in the journal: ${syncCommand(run.directory)}`);
+      cursor.save({failure: message});
+      return {name, complete: false, message};
+    } finally {
+      this.#end.dispose();
+      reader?.close();
+      await tracker.dispose?.();
+    }
+  }
+
+  async #open(): Promise<void> {
+    const {run, tracker} = this.#options;
+    const {remote: before, seq, state: stateBefore} = this.#cursor.progress;
+    const cursor = before === null ? undefined : {seq, state: stateBefore};
+    const {state, ...remote} = await this.#call((signal) => tracker.open(run, cursor, signal));
+    this.#cursor.save({state, remote, closed: false, failure: null});
+  }
+
+  /** Sends what the journal has until the run has ended and nothing is left. @returns how it ended */
+  async #follow(reader: JournalReader): Promise<End> {
+    const {tracker} = this.#options;
+    const heartbeatMs = tracker.heartbeatMs ?? 30_000;
+    let lastCall = this.#clock.now();
+    for (;;) {
+      // Before reading: what is written until the end is read once more after it.
+      const end = this.#end.value;
+      const lines = reader.read(batchLimit);
+      if (lines.length > 0) {
+        await this.#push(
+          lines.filter(({seq}) => seq > this.#cursor.progress.seq),
+          reader,
+        );
+        lastCall = this.#clock.now();
+        continue;
+      }
+      if (end !== undefined) return end;
+      if (tracker.heartbeat !== undefined && this.#clock.now() - lastCall >= heartbeatMs) {
+        await this.#call((signal) => tracker.heartbeat!(signal));
+        lastCall = this.#clock.now();
+      }
+      await this.#clock.wait(pollMs, this.#end.ended);
+    }
+  }
+
+  async #push(events: readonly Event[], reader: JournalReader): Promise<void> {
+    const {name, notice, redact, tracker} = this.#options;
+    const cursor = this.#cursor;
+    const {accepted, change, regressions} = select(events, cursor.progress);
+    if (regressions > 0 && !this.#hasRegression) {
       notice(`${name}: a row's step is below the one before it; such rows stay in the journal and are not sent.`);
-      regressionTold = true;
+      this.#hasRegression = true;
     }
     for (let rest = accepted; rest.length > 0;) {
       const batch = rest;
-      const {refused = [], seq, state} = await attempt((signal) => tracker.push(batch, signal));
+      const {refused = [], seq, state} = await this.#call((signal) => tracker.push(batch, signal));
       if (seq < batch[0]!.seq) throw new TrackerError('the tracker took nothing', {kind: 'permanent'});
-      if (refused.length > 0) {
+      const [first] = refused;
+      if (first !== undefined) {
         const more = refused.length === 1 ? '' : ` (and ${refused.length - 1} more)`;
-        notice(redact(`${name}: event ${refused[0]!.seq} is not sent: ${refused[0]!.reason}${more}`));
+        notice(redact(`${name}: event ${first.seq} is not sent: ${first.reason}${more}`));
       }
-      progress = {...progress, state, refused: progress.refused + refused.length, closed: false};
+      cursor.change({state, refused: cursor.progress.refused + refused.length, closed: false});
       rest = batch.filter((event) => event.seq > seq);
-      if (rest.length > 0) save({seq});
+      if (rest.length > 0) cursor.save({seq});
     }
     const place = reader.place();
-    save({...change, seq: place.seq, place, closed: false, refused: progress.refused + regressions});
-  };
+    cursor.save({...change, seq: place.seq, place, closed: false, refused: cursor.progress.refused + regressions});
+  }
 
-  let reader: JournalReader | undefined;
-  try {
-    reader = followJournal(options.journal, progress.place);
-    const cursor = progress.remote === null ? undefined : {seq: progress.seq, state: progress.state};
-    const {state, ...remote} = await attempt((signal) => tracker.open(run, cursor, signal));
-    save({state, remote, closed: false, failure: null});
-    let lastCall = clock.now();
-    for (;;) {
-      const isLast = end !== undefined;
-      const lines = reader.read(batchLimit);
-      if (lines.length > 0) {
-        await push(
-          lines.filter(({seq}) => seq > progress.seq),
-          reader,
-        );
-        lastCall = clock.now();
-        continue;
-      }
-      if (isLast) break;
-      if (tracker.heartbeat !== undefined && clock.now() - lastCall >= (tracker.heartbeatMs ?? 30_000)) {
-        await attempt((signal) => tracker.heartbeat!(signal));
-        lastCall = clock.now();
-      }
-      await clock.wait(pollMs, wake.signal);
+  /** A call of the tracker; afterwards it is asked whether the server wants the run to stop. */
+  async #call<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const {onStopRequest, tracker} = this.#options;
+    const result = await this.#retrier.attempt(call);
+    if (!this.#hasStopRequest && tracker.stopRequested?.() === true) {
+      this.#hasStopRequest = true;
+      onStopRequest?.();
     }
-    await attempt((signal) => tracker.close(progress.end ?? end!, signal));
-    save({closed: true});
-    if (tracker.offline === true) return {name, complete: false, message: 'it is offline: local files only'};
-    return {name, complete: true, message: null};
-  } catch (error) {
-    const message = redact(error instanceof Error ? error.message : String(error));
-    notice(`${name}: ${message}. The rest is in the journal: ${syncCommand(run.directory)}`);
-    save({failure: message});
-    return {name, complete: false, message};
-  } finally {
-    finished.abort();
-    reader?.close();
-    await tracker.dispose?.();
+    return result;
   }
 }
 
