@@ -1,10 +1,11 @@
-// Prints the ```sh blocks of README.md as one shell script, so that CI runs every command that the README shows, from top to bottom.
+// Prints the ```sh blocks of README.md and then of docs/first-run.md as one shell script, so that CI runs every command they show.
 // `--installed` leaves out `npm ci`, where it was done already: it builds everything anew, which takes a minute each time.
 // The script comes to bash by a pipe, which is stdin: the commands get another one, or they would read the rest of it.
 import {readFileSync} from 'node:fs';
 import path from 'node:path';
 
-const readme = readFileSync(path.resolve(import.meta.dirname, '../README.md'), 'utf8');
+const root = path.resolve(import.meta.dirname, '..');
+const readme = ['README.md', 'docs/first-run.md'].map((page) => readFileSync(path.join(root, page), 'utf8')).join('\n');
 const installed = process.argv.includes('--installed');
 const blocks = [...readme.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block]) =>
   installed ? block.replaceAll('npm ci && ', '') : block,
