@@ -97,6 +97,12 @@ export abstract class SdqCommand extends Command {
     return {config: config as Settings<Required>['config'], file, registry};
   }
 
+  /** Refuses what a resumed run cannot be given by `--set`, before the run is opened. @throws SdqError (exit 2) */
+  protected async refuseOtherSettings(): Promise<void> {
+    const {refuseOtherSettings} = await import('../config/load-config.ts');
+    refuseOtherSettings(this.#flags?.set ?? [], process.cwd());
+  }
+
   /**
    * The settings that a resumed run stored, checked as those of a file are.
    * @param stored.name how errors name them

@@ -69,16 +69,7 @@ function errorReport(error: unknown, {flags = [], hints = []}: CommandContext): 
       );
     const unknown = 'flags' in error && Array.isArray(error.flags) ? (error.flags as string[]) : [];
     const near = unknown.flatMap((flag) => didYouMean(flag, flags));
-    const isFixed = message.endsWith('cannot also be provided when using --resume');
-    const from = isFixed
-      ? ['A resumed run keeps its settings. To begin a new run with changes: --from RUN in place of --resume.']
-      : [];
-    const suggestions = [
-      ...near,
-      ...(near.length === 0 ? hints : []),
-      ...from,
-      'List the arguments and flags with `--help`.',
-    ];
+    const suggestions = [...near, ...(near.length === 0 ? hints : []), 'List the arguments and flags with `--help`.'];
     // oclif gives some of its parser's errors the exit code of a bug.
     const exit = error.oclif.exit === ExitCode.bug ? ExitCode.usage : error.oclif.exit;
     return {error: {code: 'usage', message, exit, suggestions}};

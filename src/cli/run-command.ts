@@ -85,6 +85,7 @@ export abstract class RunCommand extends SdqCommand {
     readonly output: string | undefined;
   }> {
     const environment = {env: process.env, cwd: process.cwd()};
+    if (resume !== undefined) await this.refuseOtherSettings();
     const origin = from === undefined ? undefined : await this.#originOf(from);
     const settings =
       resume === undefined ? await this.settings({require: ['model', 'data'], kinds, origin, tried}) : undefined;

@@ -81,6 +81,24 @@ export async function loadStoredConfig(
   return {...resolved, isMoved: places.length > 0};
 }
 
+/**
+ * Of a resumed run, before it is opened: refuses every `--set` of a key that is no place. What stands in the options of a model or
+ * data set is known only with the run's own config; `loadStoredConfig` checks it.
+ * @throws SdqError (exit 2)
+ */
+export function refuseOtherSettings(set: readonly string[], cwd: string): void {
+  const isOther = (node: JsonSchema, value: unknown): boolean => {
+    if (Array.isArray(value)) return value.some((item) => isOther((node['items'] ?? {}) as JsonSchema, item));
+    if (!isMapping(value))
+      return typeof value !== 'string' || !(node['format'] === 'path' || isProfileFile(node, value));
+    const properties = propertiesOf(node);
+    if (properties.size === 0 && node['type'] === 'object') return false;
+    return Object.entries(value).some(([key, child]) => isOther(properties.get(key) ?? {}, child));
+  };
+  const other = settingsOfFlags(set, cwd).find(({values}) => isOther(configSchema, values));
+  if (other !== undefined) throw notAPlace(other.name, configSchema);
+}
+
 /** Whether values only say where files are. */
 function isPlace(schema: JsonSchema, values: unknown): boolean {
   const leaves = (node: JsonSchema, value: unknown): boolean[] => {
@@ -114,7 +132,10 @@ function notAPlace(name: string, schema: JsonSchema): SdqError {
   return new SdqError(`${name}: a resumed run keeps its settings; only where its files are can be set anew.`, {
     code: 'resume-setting',
     exit: ExitCode.usage,
-    suggestions: [`Keys that can be set: ${keys.join(', ')}.`, 'For other settings start a new run.'],
+    suggestions: [
+      `Keys that can be set: ${keys.join(', ')}.`,
+      'To begin a new run with other settings: --from RUN in place of --resume.',
+    ],
   });
 }
 

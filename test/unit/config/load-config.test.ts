@@ -4,7 +4,12 @@ import path from 'node:path';
 import {describe, expect, test} from '@jest/globals';
 import fc from 'fast-check';
 
-import {loadConfig, loadStoredConfig, type ConfigRequest} from '../../../src/config/load-config.ts';
+import {
+  loadConfig,
+  loadStoredConfig,
+  refuseOtherSettings,
+  type ConfigRequest,
+} from '../../../src/config/load-config.ts';
 import {SdqError} from '../../../src/errors.ts';
 import {models} from '../../../src/plugins/models/index.ts';
 import {Registry} from '../../../src/plugins/registry.ts';
@@ -446,4 +451,20 @@ describe('random input ends in a config or an SdqError', () => {
     );
     expect(({} as {polluted?: unknown}).polluted).toBeUndefined();
   });
+});
+
+test.each([
+  ['data.directory=elsewhere', true],
+  ['model.options.file=net.onnx', true],
+  ['model={weights: a.safetensors}', true],
+  ['hardware=[own.json]', true],
+  ['seed=1', false],
+  ['search.epochs=40', false],
+  ['search.epohcs=40', false],
+  ['model.name=resnet20', false],
+  ['data={directory: a, batchSize: 3}', false],
+])('a resumed run may be told by --set only where its files are: %s', (set, isAllowed) => {
+  const check = (): void => refuseOtherSettings([set], base);
+  if (isAllowed) expect(check).not.toThrow();
+  else expect(check).toThrow('a resumed run keeps its settings');
 });
