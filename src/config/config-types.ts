@@ -161,7 +161,7 @@ export interface Config {
    */
   search: {
     /**
-     * How a layer between two bitwidths is seen: `sdq` draws one of them, `interpolation` mixes them, `uniform` gives all layers the same.
+     * The search method. A layer between two bitwidths: `sdq` draws one of them, `interpolation` mixes them. `sensitivity` measures the loss of each bitwidth, without training. `uniform` gives all layers the same.
      */
     method: string;
     /**

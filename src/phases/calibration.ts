@@ -4,11 +4,25 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
-import {openBatches} from '../data/batches.ts';
+import {openBatches, type BatchSource} from '../data/batches.ts';
 import {partRange} from '../data/splits.ts';
 import type {Network} from '../graph/network.ts';
 import {sampleInputs, type InputSample} from '../training/calibration.ts';
 import type {Session} from './session.ts';
+
+/** The sample's images in a fixed random order, without augmentation; the caller closes the source. */
+export function openSample({config, dataset, normalization}: Session): BatchSource {
+  const {batchSize, validation} = config.data;
+  return openBatches(dataset, {
+    part: 'train',
+    mode: 'sample',
+    validation,
+    batchSize: Math.min(batchSize, imagesAtOnce),
+    augment: false,
+    normalization,
+    seed: 0,
+  });
+}
 
 /** Images in the sample, where the train part has so many. */
 const calibrationImages = 256;
@@ -26,20 +40,11 @@ export async function sampleTrainingInputs(
 ): Promise<InputSample> {
   const names = [...layers];
   if (names.length === 0) return new Map();
-  const {config, dataset, normalization} = session;
+  const {config, dataset} = session;
   const {channels, height, width} = dataset;
-  const {batchSize, validation} = config.data;
-  const {start, end} = partRange(dataset, 'train', validation);
+  const {start, end} = partRange(dataset, 'train', config.data.validation);
   const total = Math.min(calibrationImages, end - start);
-  const source = openBatches(dataset, {
-    part: 'train',
-    mode: 'sample',
-    validation,
-    batchSize: Math.min(batchSize, imagesAtOnce),
-    augment: false,
-    normalization,
-    seed: 0,
-  });
+  const source = openSample(session);
   const parts = new Map<string, Float32Array[]>(names.map((name) => [name, []]));
   try {
     for (let index = 0, first = 0; first < total; index++) {

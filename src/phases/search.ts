@@ -1,4 +1,5 @@
 /** Phase 1: the search method of the config finds the bitwidths of every layer. */
+import type {BatchSource} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import type {Network} from '../graph/network.ts';
@@ -11,8 +12,9 @@ import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {calibrateInputs} from '../training/calibration.ts';
 import {quantize, type Quantizers} from '../training/quantized-network.ts';
+import {evaluate} from '../training/evaluate.ts';
 import {createTrainStep} from '../training/train-step.ts';
-import {sampleTrainingInputs} from './calibration.ts';
+import {openSample, sampleTrainingInputs} from './calibration.ts';
 import {evaluateOn} from './evaluate.ts';
 import {loadQuantizers} from './load-quantizers.ts';
 import {writeModelFile} from './model-file.ts';
@@ -46,13 +48,20 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
     const definition = registry.get('searcher', config.search.method);
     const [searcher, quantizers] = await Promise.all([definition.load(), loadQuantizers(registry, config.quantizers)]);
     const host = new SearchHost(context, network, setup, quantizers);
-    const outcome = await searcher.search(host);
-    checkOutcome(outcome, setup.problem, config.search.method);
-    return writeResult(context, network, setup, outcome, host.steps);
+    try {
+      const outcome = await searcher.search(host);
+      checkOutcome(outcome, setup.problem, config.search.method);
+      return writeResult(context, network, setup, outcome, host.steps);
+    } finally {
+      await host.close();
+    }
   } finally {
     network.dispose();
   }
 }
+
+/** Images that a sample loss is the mean of, where the train part has so many. */
+const judgedImages = 1024;
 
 /** What a searcher works with, on a run. */
 class SearchHost implements SearchContext {
@@ -63,6 +72,7 @@ class SearchHost implements SearchContext {
   readonly problem: SearchProblem;
   readonly settings: SearchContext['settings'];
   readonly #phase: PhaseContext;
+  #sample: BatchSource | undefined;
 
   constructor(phase: PhaseContext, network: Network, {problem, settings}: Search, quantizers: Quantizers) {
     this.#phase = phase;
@@ -88,6 +98,29 @@ class SearchHost implements SearchContext {
       quantization.dispose();
     }
   };
+
+  readonly sampleLoss: SearchContext['sampleLoss'] = async (forward) => {
+    const {session, stop} = this.#phase;
+    this.#sample ??= openSample(session);
+    const source = this.#sample;
+    const perBatch = source.samples / source.batchesPerEpoch;
+    const batchesPerEpoch = Math.min(source.batchesPerEpoch, Math.ceil(judgedImages / perBatch));
+    const {loss} = await evaluate(this.network, source, forward, undefined, stop.signal, batchesPerEpoch);
+    if (Number.isFinite(loss)) return loss;
+    throw new SdqError(`The loss on a sample of the training images is ${loss}.`, {
+      code: 'loss-not-finite',
+      exit: ExitCode.targetNotReached,
+      suggestions: ['Check the weights that the search starts from: sdq evaluate --checkpoint FILE'],
+    });
+  };
+
+  readonly progress: SearchContext['progress'] = (label, done, total) =>
+    this.#phase.session.reporter.update(label, done, total);
+
+  /** Ends what the searcher asked for. */
+  async close(): Promise<void> {
+    await this.#sample?.close();
+  }
 
   readonly log: SearchContext['log'] = (metrics) => {
     const {run, stepOffset} = this.#phase;

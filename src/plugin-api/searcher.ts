@@ -80,6 +80,12 @@ export interface SearchContext {
   /** The same at bitwidths a layer, in the order of `problem.layers`: steps from statistics, ranges from `sampleInputs`. */
   readonly evaluateAt: (bits: readonly Precision[]) => Promise<Judgement | null>;
   /**
+   * Mean cross-entropy in nats on a fixed sample of training images, without augmentation.
+   * @param forward full precision where it is left out
+   * @throws SdqError (exit 5) when it is not finite; the reason of a signal to stop
+   */
+  readonly sampleLoss: (forward?: Forward) => Promise<number>;
+  /**
    * Trains until `isDone`, or to the end of the epochs, from the run's checkpoint where there is one.
    * @throws SdqError (exit 130 or 143) after a signal, with the state saved; (exit 5) when the loss is not finite
    */
@@ -88,6 +94,8 @@ export interface SearchContext {
   readonly log: (metrics: Readonly<Record<string, number>>) => void;
   /** One line for the user. */
   readonly line: (text: string) => void;
+  /** How much of something long is done. */
+  readonly progress: (label: string, done: number, total: number) => void;
 }
 
 export interface SearchOutcome {

@@ -19,6 +19,7 @@ export interface Evaluation {
  * @param options how weights and activations are quantized; nothing for full precision
  * @param onProgress batches done, and of how many
  * @param signal ends it before the next batch
+ * @param batches how many of the source's batches; left out: all
  * @throws the signal's reason
  */
 export async function evaluate(
@@ -27,10 +28,11 @@ export async function evaluate(
   options: Pick<ForwardOptions, 'weight' | 'activation'> = {},
   onProgress?: (done: number, total: number) => void,
   signal?: AbortSignal,
+  batches = source.batchesPerEpoch,
 ): Promise<Evaluation> {
   const [channels, height, width] = network.graph.input.shape as [number, number, number];
   let [top1, top5, loss, samples] = [0, 0, 0, 0];
-  for (let index = 0; index < source.batchesPerEpoch; index++) {
+  for (let index = 0; index < batches; index++) {
     const batch = await source.batch(0, index);
     signal?.throwIfAborted();
     const logits = tf.tidy(() => {
@@ -47,7 +49,7 @@ export async function evaluate(
       loss += crossEntropy;
     }
     samples += batch.size;
-    onProgress?.(index + 1, source.batchesPerEpoch);
+    onProgress?.(index + 1, batches);
   }
   return {accuracy: top1 / samples, top5: top5 / samples, loss: loss / samples, samples};
 }

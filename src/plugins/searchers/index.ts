@@ -1,5 +1,6 @@
 import {interpolation} from './interpolation.ts';
 import {sdq} from './sdq.ts';
+import {sensitivity} from './sensitivity/index.ts';
 import {uniform} from './uniform.ts';
 
-export const searchers = [sdq, interpolation, uniform];
+export const searchers = [sdq, interpolation, sensitivity, uniform];

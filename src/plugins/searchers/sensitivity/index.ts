@@ -1,0 +1,13 @@
+/** Bitwidths from the loss that each costs alone: no training. */
+import type {SearcherDefinition} from '../../registry.ts';
+
+export const sensitivity: SearcherDefinition = {
+  kind: 'searcher',
+  name: 'sensitivity',
+  summary: 'Measures what each bitwidth of each layer costs in loss, then solves for the best that keeps every target.',
+  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
+  async load() {
+    const {sensitivitySearcher} = await import('./search.ts');
+    return sensitivitySearcher;
+  },
+};
