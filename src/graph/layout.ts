@@ -54,13 +54,6 @@ export function memoryShape(shape: Shape, layout: Layout): number[] {
     .map((axis) => shape[axis - 1]!);
 }
 
-/** The ONNX shape of a tensor, both without the batch. @param sizes of the tensor, the batch included */
-export function onnxShape(sizes: readonly number[], layout: Layout): number[] {
-  return inverse(memoryOrder(sizes.length, layout))
-    .slice(1)
-    .map((axis) => sizes[axis]!);
-}
-
 /** `tf.transpose`'s argument that brings a tensor from one layout into another. */
 export function conversionAxes(rank: number, from: Layout, to: Layout): number[] {
   const held = memoryOrder(rank, from);

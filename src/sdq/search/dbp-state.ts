@@ -44,7 +44,7 @@ export interface SearchState {
   readonly descents: readonly Descent[];
 }
 
-export interface Descent {
+interface Descent {
   readonly decision: number;
   readonly from: number;
   readonly to: number;
