@@ -16,8 +16,8 @@ export function sigmoid(x: number): number {
  * A pure function of its arguments: a resumed run draws the same.
  */
 export function drawIndicator(theta: number, tau: number, seed: number, step: number, layer: number): number {
-  // Half a unit of the draw's resolution keeps u inside the open interval.
-  const u = uniform(seed, 'gumbel', step, layer)() + 2 ** -33;
+  // u may be 0, never 1: c is 0 then, and so is its slope.
+  const u = uniform(seed, 'gumbel', step, layer)();
   return sigmoid((theta + Math.log(u) - Math.log(1 - u)) / tau);
 }
 

@@ -69,6 +69,22 @@ test('each prints one object that fits its schema, and nothing on stderr', async
   expect(resultProblems('runs-compare', stdout)).toEqual([]);
 }, 300_000);
 
+test('evaluate measures the split that it is asked for', async () => {
+  const images = async (...flags: string[]): Promise<[split: string, images: number]> => {
+    const {stdout} = await sdq(['evaluate', '--checkpoint', 'fp.safetensors', ...flags, '--json'], {cwd});
+    const result = JSON.parse(stdout) as {split: string; samples: number};
+    return [result.split, result.samples];
+  };
+  // 192 images, of which 32 are held out, and 64 others.
+  expect(await images()).toEqual(['test', 64]);
+  for (const [split, count] of [
+    ['train', 160],
+    ['validation', 32],
+    ['test', 64],
+  ] as const)
+    expect(await images('--split', split)).toEqual([split, count]);
+});
+
 test('there is a schema for every command', () => {
   const manifest = JSON.parse(readFileSync(path.join(root, 'oclif.manifest.json'), 'utf8')) as {commands: object};
   const commands = Object.keys(manifest.commands).map((id) => id.replaceAll(':', '-'));

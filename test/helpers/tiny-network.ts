@@ -1,4 +1,5 @@
 import {graphBuilder} from '../../src/graph/builder.ts';
+import type {Graph} from '../../src/graph/graph.ts';
 import {initialWeights} from '../../src/graph/initialize.ts';
 import {createNetwork, type Network} from '../../src/graph/network.ts';
 import {normal, uniform} from '../../src/random.ts';
@@ -9,7 +10,7 @@ export const tinyShape = [2, 6, 5] as const;
 export const tinyClasses = 3;
 
 /** Two convolutions with batch-norm and a classifier, on [2, 6, 5] images of three classes. */
-export function tinyNetwork(seed = 1): Network {
+export function tinyGraph(): Graph {
   const g = graphBuilder('tiny', tinyShape);
   let x = g.input;
   for (const [i, channels] of [4, 5].entries()) {
@@ -17,7 +18,11 @@ export function tinyNetwork(seed = 1): Network {
     x = g.node('Relu', `relu${i + 1}`, [g.batchNorm(`bn${i + 1}`, x)]);
   }
   x = g.node('Flatten', 'flatten', [g.node('GlobalAveragePool', 'pool', [x])]);
-  const graph = g.build(g.linear('fc', x, {features: tinyClasses}));
+  return g.build(g.linear('fc', x, {features: tinyClasses}));
+}
+
+export function tinyNetwork(seed = 1): Network {
+  const graph = tinyGraph();
   return createNetwork(graph, initialWeights(graph, seed));
 }
 

@@ -193,6 +193,26 @@ describe('one step, by hand', () => {
     expect(transitions).toEqual([]);
   });
 
+  test('after the ramp λ above 1 grows in proportion to itself, during the ramp it does not', () => {
+    const state = {step: 85, lambdas: [3], decisions: [layerAt(1, 1), layerAt(2, 0)], descents: []};
+    const lambdaAfter = (at: typeof state): number =>
+      advanceSearch(tiny, at, planStep(tiny, at), {shares: [0, 0]}).state.lambdas[0]!;
+    // The gap is 1, as above.
+    expect(lambdaAfter(state)).toBeCloseTo(3 + 0.5 * 3 * 1, 12);
+    const gap = 1 + sigmoid(1) + 0.5 - (2.5 - 40 / 85);
+    expect(lambdaAfter({...state, step: 40})).toBeCloseTo(3 + 0.5 * gap, 12);
+  });
+
+  test('the next lower candidate saves at least half of what the best one saves a bit; exactly half is enough', () => {
+    // From 4 bits: 1 a bit to 2 bits, 2 a bit to 1 bit. A little less than 1, and 2 bits are passed over.
+    const next = (costOfTwo: number): number | undefined => {
+      const layers = [{name: 'a', candidates: [1, 2, 4], costs: [4, costOfTwo, 10], pinned: false}];
+      const problem = problemOf({layers, target: 5});
+      return planStep(problem, initSearch(problem))[0]!.low?.weightBits;
+    };
+    expect([next(8), next(8.001)]).toEqual([2, 1]);
+  });
+
   test('during the ramp λ follows the expected cost, and never falls below 0', () => {
     const state = {step: 40, lambdas: [0.2], decisions: [layerAt(1, 1), layerAt(2, 0)], descents: []};
     const gap = 1 + sigmoid(1) + 0.5 - (2.5 - 40 / 85);

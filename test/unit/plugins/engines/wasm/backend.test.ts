@@ -3,7 +3,7 @@ import {spawn} from 'node:child_process';
 import {readFile} from 'node:fs/promises';
 import path from 'node:path';
 
-import {afterEach, beforeAll, describe, expect, test} from '@jest/globals';
+import {afterEach, beforeAll, describe, expect, jest, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../../../../../src/errors.ts';
@@ -206,6 +206,21 @@ describe('a worker', () => {
     expect((thrown(() => backend.run('copyStrided', block, [], 2)) as SdqError).message).toContain(
       'no answer for 0.3 s',
     );
+  });
+
+  test('is given twenty times what the share of the main thread took, beside the grace', async () => {
+    const backend = await bare({graceMs: 100});
+    const block = ints(backend, 1000);
+    void backend.workers[0]!.terminate();
+    // The main thread's share takes 50 ms by this clock.
+    let now = 0;
+    const clock = jest.spyOn(performance, 'now').mockImplementation(() => (now += 50));
+    try {
+      const error = thrown(() => backend.run('copyStrided', block, [], 2)) as SdqError;
+      expect(error.message).toContain('no answer for 1.1 s');
+    } finally {
+      clock.mockRestore();
+    }
   });
 });
 

@@ -1,0 +1,170 @@
+/** The real phases in this process, on a network of three layers and 64 made images: about a second a phase. */
+import path from 'node:path';
+
+import {loadStoredConfig} from '../../src/config/load-config.ts';
+import type {Dataset} from '../../src/data/dataset.ts';
+import register from '../../src/hooks/register.ts';
+import type {PhaseContext} from '../../src/phases/phase.ts';
+import {openSession, type JobConfig, type Session} from '../../src/phases/session.ts';
+import {Registry, type Kind} from '../../src/plugins/registry.ts';
+import {normal, uniform} from '../../src/random.ts';
+import {readJournal} from '../../src/runs/journal.ts';
+import {createRun, resumeRun, type Run} from '../../src/runs/run-directory.ts';
+import {listenForStop, type StopSignal} from '../../src/runs/signals.ts';
+import {memorySplit} from './made-dataset.ts';
+import {tinyClasses, tinyGraph, tinyShape} from './tiny-network.ts';
+
+const kinds: readonly Kind[] = [
+  'engine',
+  'dataset',
+  'model',
+  'weight-quantizer',
+  'activation-quantizer',
+  'searcher',
+  'cost-model',
+];
+
+/** Noise with a bright patch whose place and channel tell the class, which is the image's number modulo the classes. */
+function images(count: number, seed: number): Dataset['train'] {
+  const [channels, height, width] = tinyShape;
+  const draw = uniform(seed, 'bench');
+  return memorySplit(count, [height, width, channels], tinyClasses, (image, row, _, channel) => {
+    const label = image % tinyClasses;
+    const patch =
+      label === 0 ? channel === 0 && row < 3 : label === 1 ? channel === 1 && row >= 3 : channel === 1 && row < 2;
+    return Math.round(Math.min(255, Math.max(0, 100 + 30 * normal(draw) + (patch ? 80 : 0))));
+  });
+}
+
+export function madeImages(): Dataset {
+  const [channels, height, width] = tinyShape;
+  return {
+    name: 'made',
+    classes: ['a', 'b', 'c'],
+    height,
+    width,
+    channels,
+    mean: [0.4, 0.4],
+    std: [0.2, 0.2],
+    augmentation: {pad: 1, flip: true},
+    // 64 to train on, 33 held out, 30 to test on.
+    train: images(97, 1),
+    test: images(30, 2),
+  };
+}
+
+const noOptions = {type: 'object', properties: {}, additionalProperties: false} as const;
+
+/** The built-ins, the network `tiny` and the data set `made`. */
+export async function tinyRegistry(dataset: Dataset = madeImages()): Promise<Registry> {
+  const registry = new Registry(kinds);
+  await registry.from('sdq', () => register.call({} as never, {registry} as never));
+  registry.add({
+    kind: 'model',
+    name: 'tiny',
+    summary: 'Three layers.',
+    optionsSchema: noOptions,
+    defaults: {classes: tinyClasses, inputShape: tinyShape},
+    build: () => tinyGraph(),
+  });
+  registry.add({
+    kind: 'dataset',
+    name: 'made',
+    summary: 'Patches in noise.',
+    optionsSchema: noOptions,
+    sources: [],
+    fetch: () => Promise.resolve(),
+    verify: () => Promise.resolve([]),
+    open: () => Promise.resolve(dataset),
+  });
+  return registry;
+}
+
+type Settings = Readonly<Record<string, unknown>>;
+
+const job: Settings = {
+  model: {name: 'tiny'},
+  data: {name: 'made', batchSize: 8, validation: 33},
+  engine: {name: 'wasm', threads: 1},
+  runs: {checkpointSeconds: 0, logEverySteps: 1},
+};
+
+/** The job with other settings, whole sections merged one level deep. */
+export async function tinySettings(
+  changes: Readonly<Record<string, Settings>>,
+  dataset?: Dataset,
+): Promise<{readonly config: JobConfig; readonly registry: Registry}> {
+  const registry = await tinyRegistry(dataset);
+  const sections = Object.keys({...job, ...changes});
+  const values = Object.fromEntries(sections.map((name) => [name, {...(job[name] as Settings), ...changes[name]}]));
+  const stored = {name: 'the test', base: import.meta.dirname, values};
+  const {config} = await loadStoredConfig(stored, {
+    cwd: import.meta.dirname,
+    env: {},
+    set: [],
+    require: ['model', 'data'],
+    loadRegistry: () => Promise.resolve(registry),
+  });
+  return {config: config as JobConfig, registry};
+}
+
+export interface TinyRun {
+  readonly context: PhaseContext;
+  readonly session: Session;
+  readonly run: Run;
+  /** What the reporter was told. */
+  readonly lines: readonly string[];
+  /** Data of the journal's metric rows, in order. */
+  metrics(): Readonly<Record<string, number>>[];
+  close(): Promise<void>;
+}
+
+export interface TinyOptions {
+  /** Folder of the runs. */
+  readonly root: string;
+  readonly changes?: Readonly<Record<string, Settings>>;
+  readonly dataset?: Dataset;
+  /** Stops the phase after so many steps from now, as SIGTERM does. */
+  readonly stopAfter?: number;
+  /** Continues this run. */
+  readonly resume?: string;
+}
+
+/** A run with its session, as `withRun` gives it to a phase. */
+export async function tinyRun({root, changes = {}, dataset, stopAfter, resume}: TinyOptions): Promise<TinyRun> {
+  const {config, registry} = await tinySettings(changes, dataset);
+  const lines: string[] = [];
+  const stop: StopSignal = listenForStop(() => undefined);
+  let steps = 0;
+  const session = await openSession(config, registry, {
+    line: (text) => lines.push(text),
+    update(label) {
+      if (!label.startsWith('evaluating') && (steps += 1) === stopAfter) stop.request('the test');
+    },
+  });
+  const notice = (text: string): void => void lines.push(text);
+  const run =
+    resume === undefined
+      ? createRun(
+          root,
+          {id: undefined, command: 'run', config, seed: config.seed, versions: {sdq: '0'}},
+          new Date(),
+          notice,
+        )
+      : resumeRun(root, resume, 'run', new Date(), notice);
+  return {
+    context: {session, run, stop, stepOffset: 0},
+    session,
+    run,
+    lines,
+    metrics: () =>
+      [...readJournal(path.join(run.directory, 'events.jsonl'))].flatMap(({kind, data}) =>
+        kind === 'metric' ? [data as Record<string, number>] : [],
+      ),
+    async close() {
+      stop.dispose();
+      if (run.record().status === 'running') run.end(stop.received() === undefined ? 'finished' : 'interrupted', 0);
+      await session.close();
+    },
+  };
+}
