@@ -56,7 +56,7 @@ export function madeImages(): Dataset {
 const noOptions = {type: 'object', properties: {}, additionalProperties: false} as const;
 
 /** The built-ins, the network `tiny` and the data set `made`. */
-export async function tinyRegistry(dataset: Dataset = madeImages()): Promise<Registry> {
+async function tinyRegistry(dataset: Dataset = madeImages()): Promise<Registry> {
   const registry = new Registry(kinds);
   await registry.from('sdq', () => register.call({} as never, {registry} as never));
   registry.add({
@@ -90,7 +90,7 @@ const job: Settings = {
 };
 
 /** The job with other settings, whole sections merged one level deep. */
-export async function tinySettings(
+async function tinySettings(
   changes: Readonly<Record<string, Settings>>,
   dataset?: Dataset,
 ): Promise<{readonly config: JobConfig; readonly registry: Registry}> {
