@@ -24,17 +24,24 @@ export type Initializer =
   /** N(0, 2 / fan) (He et al., 2015); `fan` counts inputs or outputs of one unit. */
   | {readonly kind: 'kaiming-normal'; readonly fan: number}
   /** U(−bound, bound). */
-  | {readonly kind: 'uniform'; readonly bound: number};
+  | {readonly kind: 'uniform'; readonly bound: number}
+  /** Nothing is drawn: what is part of the architecture. Row-major. */
+  | {readonly kind: 'fixed'; readonly values: Float32Array};
 
 /** A weight, bias, batch-norm scale or running statistic, under its PyTorch name (`layer1.0.conv1.weight`). */
 export interface Parameter {
   readonly name: string;
   /** ONNX / PyTorch layout: Conv OIHW, Gemm [out, in] (transB = 1). */
   readonly shape: Shape;
-  /** `statistic` (running mean and variance) is saved but not trained; weight decay applies to `weight` alone. */
-  readonly role: 'weight' | 'bias' | 'norm' | 'statistic';
+  /**
+   * `statistic` (running mean and variance) and `constant` (a number that the architecture fixes) are saved but not trained;
+   * weight decay applies to `weight` alone.
+   */
+  readonly role: 'weight' | 'bias' | 'norm' | 'statistic' | 'constant';
   readonly initializer: Initializer;
 }
+
+export const isTrained = ({role}: Pick<Parameter, 'role'>): boolean => role !== 'statistic' && role !== 'constant';
 
 export interface Graph {
   readonly name: string;

@@ -21,6 +21,9 @@ export function initialWeights(graph: Graph, seed: number): Weights {
         case 'uniform':
           for (let i = 0; i < data.length; i++) data[i] = initializer.bound * (2 * draw() - 1);
           break;
+        case 'fixed':
+          data.set(initializer.values);
+          break;
       }
       return [name, {shape, data}];
     }),

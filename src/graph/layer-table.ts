@@ -1,5 +1,5 @@
 /** The layers that quantization is about, with their cost; and the cost of the whole network. */
-import type {Graph, Node, Shape} from './graph.ts';
+import {isTrained, type Graph, type Node, type Shape} from './graph.ts';
 import {elements, type Operand} from './ops/operator.ts';
 import {inferShapes, operatorOf} from './shape.ts';
 
@@ -74,8 +74,6 @@ export function layerTable(graph: Graph): LayerTable {
       });
     }
   }
-  const parameters = graph.parameters
-    .filter(({role}) => role !== 'statistic')
-    .reduce((sum, {shape}) => sum + elements(shape), 0);
+  const parameters = graph.parameters.filter(isTrained).reduce((sum, {shape}) => sum + elements(shape), 0);
   return {layers, parameters, macs};
 }

@@ -13,7 +13,7 @@ import {addAct} from '../tensor/add-act.ts';
 import {batchNormAct} from '../tensor/batch-norm.ts';
 import {fakeQuantize} from '../tensor/fake-quantize.ts';
 import type {ActivationRange, GradientRule, Grid} from '../tensor/kernels.ts';
-import type {Array32, Graph, Node, Weights} from './graph.ts';
+import {isTrained, type Array32, type Graph, type Node, type Weights} from './graph.ts';
 import {layerTable, type QuantizedLayer} from './layer-table.ts';
 import {layOut, type LaidOutGraph} from './lay-out.ts';
 import {conversionAxes, inputLayout, inverse, memoryShape, transposed} from './layout.ts';
@@ -67,7 +67,7 @@ export interface Network {
   readonly layers: readonly QuantizedLayer[];
   /** Everything that is trained, by name, in the executor's layout. */
   readonly parameters: ReadonlyMap<string, tf.Variable>;
-  /** Running means and variances, by name. */
+  /** What is not trained: running means and variances, and constants of the architecture, by name. */
   readonly statistics: ReadonlyMap<string, tf.Variable>;
   /** The running statistics of each batch-norm, by the node's name. */
   readonly norms: ReadonlyMap<string, RunningStatistics>;
@@ -159,7 +159,7 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
     const values = checked(graph, weights);
     return graph.parameters.map(({name, role}) => {
       const {shape, data} = runLayout(name, values.get(name)!);
-      return [name, tf.variable(tf.tensor(data, [...shape]), role !== 'statistic')] as const;
+      return [name, tf.variable(tf.tensor(data, [...shape]), isTrained({role}))] as const;
     });
   })) {
     (variable.trainable ? parameters : statistics).set(name, variable);

@@ -1,161 +1,16 @@
 /** A float network of an ONNX file, of any exporter, as a graph with its weights. */
-import path from 'node:path';
-
 import {ExitCode, SdqError} from '../../errors.ts';
-import {readFileBounded} from '../../files.ts';
-import type {Array32, Attribute, Graph, Initializer, Node, Parameter, Shape, Weights} from '../graph.ts';
-import {operators} from '../ops/index.ts';
-import {elements} from '../ops/operator.ts';
-import {leadingTo} from '../reachable.ts';
+import type {Array32, Graph, Initializer, Node, Parameter, Weights} from '../graph.ts';
+import {elements, nodeError} from '../ops/operator.ts';
 import {inferShapes} from '../shape.ts';
-import {
-  attributeTypes,
-  decodeOnnx,
-  type AttributeMessage,
-  type Long,
-  type ModelMessage,
-  type NodeMessage,
-  type TensorMessage,
-} from './proto.ts';
-
-const toNumber = (value: Long): number => (typeof value === 'number' ? value : value.toNumber());
+import {externalFiles, toNumber, typeHint, typeName, type Refuse} from './constants.ts';
+import {lowered, type Constant, type Lowered} from './lower.ts';
+import {decodeOnnx, type DimensionMessage, type ModelMessage, type ValueMessage} from './proto.ts';
 
 const refusal = 'onnx-import';
-/** Bytes of a model's other files and of the constants in them. */
-const externalLimit = 2 ** 32;
 
-/** A message for the file, `what` without a full stop. */
-type Refuse = (what: string) => SdqError;
-
-/** `TensorProto.DataType` → bytes an element and how they are read. */
-const readers: Readonly<Record<number, {readonly size: number; read(buffer: ArrayBuffer): ArrayLike<number>}>> = {
-  1: {size: 4, read: (buffer) => new Float32Array(buffer)},
-  6: {size: 4, read: (buffer) => new Int32Array(buffer)},
-  7: {size: 8, read: (buffer) => Array.from(new BigInt64Array(buffer), Number)},
-  11: {size: 8, read: (buffer) => new Float64Array(buffer)},
-};
-
-/** The bytes of a constant that is kept outside of the model's file. */
-type External = (tensor: TensorMessage) => Uint8Array;
-
-/** Reads the files beside a model, each once, and none outside of its folder. */
-function externalFiles(model: string, refuse: Refuse): External {
-  const files = new Map<string, Uint8Array>();
-  let left = externalLimit;
-  return ({externalData, name}) => {
-    const {location = '', ...range} = Object.fromEntries(externalData.map(({key, value}) => [key, value]));
-    if (location === '' || path.isAbsolute(location) || location.split(/[\\/]/).includes('..')) {
-      throw refuse(`the constant "${name}" is kept in "${location}", which is no file in the folder of the model`);
-    }
-    let bytes = files.get(location);
-    if (bytes === undefined) {
-      bytes = readFileBounded(path.join(path.dirname(model), location), left);
-      files.set(location, bytes);
-      left -= bytes.length;
-    }
-    const offset = Number(range['offset'] ?? 0);
-    const length = Number(range['length'] ?? bytes.length - offset);
-    if (![offset, length].every((n) => Number.isSafeInteger(n) && n >= 0) || offset + length > bytes.length) {
-      throw refuse(
-        `the constant "${name}" has ${length} bytes from byte ${offset} of ${location}, which has ${bytes.length}`,
-      );
-    }
-    // Constants may share their bytes, but each is a copy.
-    left -= length;
-    if (left < 0) throw refuse(`its constants have more than ${externalLimit} bytes with their files`);
-    return bytes.subarray(offset, offset + length);
-  };
-}
-
-function constantOf(tensor: TensorMessage, external: External, refuse: Refuse): Array32 {
-  const {dataLocation, dataType, dims, doubleData, floatData, int32Data, int64Data, name} = tensor;
-  const shape = dims.map(toNumber);
-  const reader = readers[dataType];
-  if (reader === undefined) {
-    throw refuse(`the constant "${name}" has the data type ${dataType}; float, double, int32 and int64 are read`);
-  }
-  const rawData = dataLocation === 1 ? external(tensor) : tensor.rawData;
-  const listed: readonly Long[] = [floatData, doubleData, int32Data, int64Data].find(({length}) => length > 0) ?? [];
-  const count = elements(shape);
-  const found = rawData.length > 0 ? rawData.length / reader.size : listed.length;
-  if (found !== count) throw refuse(`the constant "${name}" of shape [${shape.join(', ')}] holds ${found} values`);
-  const values = rawData.length > 0 ? reader.read(new Uint8Array(rawData).buffer) : listed.map(toNumber);
-  return {shape, data: Float32Array.from(values)};
-}
-
-function attributeOf({f, floats, i, ints, name, s, type}: AttributeMessage, refuse: Refuse): Attribute {
-  switch (type) {
-    case attributeTypes.float:
-      return f;
-    case attributeTypes.int:
-      return toNumber(i);
-    case attributeTypes.string:
-      return Buffer.from(s).toString('utf8');
-    case attributeTypes.floats:
-      return [...floats];
-    case attributeTypes.ints:
-      return ints.map(toNumber);
-    default:
-      throw refuse(`its attribute "${name}" is neither a number nor a string nor a list of numbers`);
-  }
-}
-
-/** Attributes that say, with this value, what sdq does anyway. */
-const usual: Readonly<Record<string, Attribute>> = {auto_pad: 'NOTSET', training_mode: 0, spatial: 1, allowzero: 0};
-
-/** `/layer1/layer1.0/conv1/Conv` → `layer1.layer1.0.conv1`. */
-function readable(name: string, op: string): string {
-  const path = name.split('/').filter((part) => part !== '');
-  if (path.length > 1 && path.at(-1)!.startsWith(op)) path.pop();
-  return path.join('.');
-}
-
-/**
- * Names as a user knows them: layers after their weights (`conv1.weight` → `conv1`), other nodes after their ONNX names; where
- * that is taken or empty, with a number.
- */
-function nodeName(
-  {inputs, name, op}: Node,
-  constants: ReadonlyMap<string, Array32>,
-  taken: Map<string, number>,
-): string {
-  const weight = inputs.find((input) => constants.has(input));
-  const own = weight?.endsWith('.weight') === true ? weight.slice(0, -'.weight'.length) : readable(name, op);
-  const base = own === '' ? op.toLowerCase() : own;
-  // Counted on from the last node of this base: thousands of nodes may have no name.
-  let number = taken.get(base) ?? 0;
-  let unique = base;
-  while (taken.has(unique)) unique = `${base}_${++number}`;
-  taken.set(base, Math.max(number, 1));
-  if (unique !== base) taken.set(unique, 1);
-  return unique;
-}
-
-/** How a parameter would be drawn anew, and what the optimizer does with it. */
-function roleOf(op: string, index: number, shape: Shape): {role: Parameter['role']; initializer: Initializer} {
-  const fixed = (value: number): Initializer => ({kind: 'constant', value});
-  if (op === 'BatchNormalization') {
-    return {role: index > 2 ? 'statistic' : 'norm', initializer: fixed(index === 1 || index === 4 ? 1 : 0)};
-  }
-  if (index !== 1 || !['Conv', 'Gemm', 'MatMul'].includes(op)) return {role: 'bias', initializer: fixed(0)};
-  const taps = elements(shape.slice(2));
-  return {role: 'weight', initializer: {kind: 'kaiming-normal', fan: shape[0]! * taps}};
-}
-
-/** The one value at an edge of the graph that is no constant, without the batch axis. */
-function edge(
-  values: ModelMessage['graph']['input'],
-  side: 'input' | 'output',
-  constants: ReadonlyMap<string, Array32>,
-  refuse: Refuse,
-): {readonly name: string; /** 0 where it is not fixed. */ readonly shape: Shape} {
-  const own = values.filter(({name}) => !constants.has(name));
-  const [value] = own;
-  if (value === undefined || own.length > 1) throw refuse(`it has ${own.length} ${side}s; sdq takes networks with 1`);
-  const dim = value.type?.tensorType?.shape?.dim ?? [];
-  const [, ...shape] = dim.map(({dimValue}) => toNumber(dimValue));
-  return {name: value.name, shape};
-}
+/** Operator sets of ONNX itself whose operators are known here. */
+const newestOpset = 28;
 
 /**
  * @param file where the bytes are from: constants may be in files beside it
@@ -167,128 +22,254 @@ export function fromOnnx(bytes: Uint8Array, file: string): {readonly graph: Grap
   const model = decodeOnnx(bytes);
   if (model === undefined) throw refuse('it is not an ONNX model');
   try {
-    const {graph, constants} = graphOf(model, externalFiles(file, refuse), refuse);
-    inferShapes(graph);
-    return {graph, weights: new Map(graph.parameters.map(({name}) => [name, constants.get(name)!]))};
+    const opset = opsetOf(model, refuse);
+    const initializers = new Set(model.graph.initializer.map(({name}) => name));
+    const [input, ...more] = model.graph.input.filter(({name}) => !initializers.has(name));
+    if (input === undefined || more.length > 0) {
+      throw refuse(`it has ${input === undefined ? 0 : more.length + 1} inputs; sdq takes networks with 1`);
+    }
+    const [output, ...others] = model.graph.output;
+    if (output === undefined || others.length > 0) {
+      throw refuse(`it has ${output === undefined ? 0 : others.length + 1} outputs; sdq takes networks with 1`);
+    }
+    const shape = imageShape(input, refuse);
+    const found = lowered({
+      graph: model.graph,
+      input: {name: input.name, shape},
+      output: output.name,
+      batch: Math.max(1, toNumber(input.type?.tensorType?.shape?.dim[0]?.dimValue ?? 1)),
+      opset,
+      external: externalFiles(file, refuse),
+      refuse,
+    });
+    checkOrders(found);
+    const result = named(found, {name: input.name, shape}, model.graph.name === '' ? 'onnx' : model.graph.name);
+    inferShapes(result.graph);
+    return result;
   } catch (error) {
     if (!(error instanceof SdqError) || error.code === refusal) throw error;
     throw refuse(error.message.replace(/\.$/, ''));
   }
 }
 
-function graphOf(
-  model: ModelMessage,
-  external: External,
-  refuse: Refuse,
-): {readonly graph: Graph; readonly constants: ReadonlyMap<string, Array32>} {
-  const constants = new Map(
-    model.graph.initializer.map((tensor) => [tensor.name, constantOf(tensor, external, refuse)]),
-  );
-  const messages: NodeMessage[] = [];
-  for (const message of model.graph.node) {
-    const [output = ''] = message.output;
-    // PyTorch writes one of several equal parameters, and an Identity for each other one.
-    const same = message.opType === 'Identity' ? constants.get(message.input[0] ?? '') : undefined;
-    if (message.opType === 'Constant') constants.set(output, constantValue(message, external, refuse));
-    else if (same !== undefined) constants.set(output, same);
-    else messages.push(message);
+function opsetOf({opsetImport}: ModelMessage, refuse: Refuse): number {
+  const own = opsetImport.find(({domain}) => domain === '' || domain === 'ai.onnx');
+  if (own === undefined) throw refuse("it does not name the version of ONNX's operators (opset_import)");
+  const version = toNumber(own.version);
+  if (version < 1 || version > newestOpset) {
+    throw refuse(`it is of version ${version} of ONNX's operators; 1 to ${newestOpset} are read`);
   }
-  const input = edge(model.graph.input, 'input', constants, refuse);
-  const output = edge(model.graph.output, 'output', constants, refuse);
-  // What does not lead to the output, e.g. an auxiliary head, would be computed, priced and exported for nothing.
-  const wired = messages.map((message) => ({message, inputs: message.input, outputs: message.output}));
-  const computed = leadingTo(wired, output.name)
-    .map(({message}) => nodeOf(message, refuse))
-    .flatMap((node) => (node.op === 'ReduceMean' ? meanOverImage(node, constants) : [node]))
-    .map((node) => (node.op === 'Sum' && node.inputs.length === 2 ? {...node, op: 'Add'} : node));
-  const read = new Set([output.name, ...computed.flatMap(({inputs}) => inputs)]);
-  if (input.shape.length === 0 || input.shape.some((size) => size < 1)) {
-    const shown = ['N', ...input.shape.map((size) => (size === 0 ? '?' : size))].join(', ');
-    throw refuse(`the input "${input.name}" has the shape [${shown}]; all sizes but the batch's must be fixed`);
-  }
-
-  const taken = new Map<string, number>();
-  const renamed = new Map<string, string>();
-  const parameters = new Map<string, Parameter>();
-  const nodes: Node[] = [];
-  // Losses and teachers want logits, and the first class is the same.
-  const softmax = computed.find(
-    ({op, outputs}) => ['Softmax', 'LogSoftmax'].includes(op) && outputs[0] === output.name,
-  );
-  for (const node of computed) {
-    if (node === softmax) continue;
-    const own = operators.get(node.op)?.fromOnnx?.(node, (name) => constants.get(name)) ?? node;
-    const name = nodeName(node, constants, taken);
-    const inputs = own.inputs.map((value) => renamed.get(value) ?? value);
-    inputs.forEach((value, index) => {
-      const constant = constants.get(value);
-      if (constant === undefined || parameters.has(value)) return;
-      parameters.set(value, {name: value, shape: constant.shape, ...roleOf(own.op, index, constant.shape)});
-    });
-    node.outputs.slice(0, 1).forEach((value) => renamed.set(value, name));
-    // The mask of a Dropout and the like, which nothing reads.
-    const others = own.outputs.slice(1).filter((value) => read.has(value));
-    nodes.push({...own, name, inputs, outputs: [name, ...others]});
-  }
-  const last = softmax?.inputs[0] ?? output.name;
-  const graph: Graph = {
-    name: model.graph.name === '' ? 'onnx' : model.graph.name,
-    input: {name: input.name, shape: input.shape},
-    output: renamed.get(last) ?? last,
-    nodes,
-    parameters: [...parameters.values()],
-  };
-  return {graph, constants};
+  return version;
 }
 
-function nodeOf({attribute, domain, input, name, opType: op, output}: NodeMessage, refuse: Refuse): Node {
-  const ofNode: Refuse = (what) => refuse(`node "${name}" (${op}): ${what}`);
-  if (domain !== '' && domain !== 'ai.onnx')
-    throw ofNode(`it is of the domain ${domain}; sdq takes ONNX's own operators`);
-  const attributes = attribute
-    .map((each) => [each.name, attributeOf(each, ofNode)] as const)
-    .filter(([key, value]) => usual[key] !== value);
-  return {
-    name,
-    op,
-    inputs: input.at(-1) === '' ? input.slice(0, -1) : input,
-    outputs: output,
-    attributes: Object.fromEntries(attributes),
-  };
+/** The shape of the network's input, without the batch. */
+function imageShape({name, type}: ValueMessage, refuse: Refuse): readonly number[] {
+  const tensor = type?.tensorType;
+  if (!tensor) throw refuse(`the input "${name}" is no tensor, or has no type`);
+  const element = typeName(tensor.elemType);
+  if (element !== 'float32')
+    throw refuse(`the input "${name}" has the type ${element}; it must be float32${typeHint(element)}`);
+  if (!tensor.shape) throw refuse(`the input "${name}" has no shape; it must say all sizes but the batch's`);
+  const {dim} = tensor.shape;
+  const shown = (batch: string): string =>
+    `[${dim.map((each, axis) => (axis === 0 ? batch : (sizeText(each) ?? '?'))).join(', ')}]`;
+  if (dim.length < 2) {
+    throw refuse(`the input "${name}" has the shape ${shown('N')}; it takes a batch of images or of rows`);
+  }
+  const [, ...image] = dim;
+  if (image.some((each) => sizeText(each) === undefined)) {
+    throw refuse(`the input "${name}" has the shape ${shown('N')}; all sizes but the batch's must be fixed`);
+  }
+  const shape = image.map(({dimValue}) => toNumber(dimValue));
+  if (shape.some((size) => size < 1 || size >= 2 ** 31)) {
+    throw refuse(`the input "${name}" has the shape ${shown('N')}; sizes are whole numbers from 1 to ${2 ** 31 - 1}`);
+  }
+  return shape;
 }
 
-/** The value of a node `Constant`. */
-function constantValue({attribute: [value], name}: NodeMessage, external: External, refuse: Refuse): Array32 {
-  const ofNode: Refuse = (what) => refuse(`node "${name}" (Constant): ${what}`);
-  if (value === undefined) throw ofNode('it has no value');
-  if (value.t !== null) return constantOf(value.t, external, ofNode);
-  const found = attributeOf(value, ofNode);
-  if (typeof found === 'string') throw ofNode('its value is a string');
-  return typeof found === 'number'
-    ? {shape: [], data: Float32Array.of(found)}
-    : {shape: [found.length], data: Float32Array.from(found)};
+/** The digits of a size; undefined where it has a name, or nothing, in their place. */
+function sizeText(dim: DimensionMessage): string | undefined {
+  return Object.hasOwn(dim, 'dimValue') ? dim.dimValue.toString() : undefined;
+}
+
+/** `/layer1/layer1.0/conv1/Conv` → `layer1.layer1.0.conv1`. */
+function readable(name: string, op: string): string {
+  const path = name.split('/').filter((part) => part !== '');
+  if (path.length > 1 && path.at(-1)?.startsWith(op) === true) path.pop();
+  return path.join('.');
 }
 
 /**
- * The mean over height and width as PyTorch's `x.mean([2, 3])` writes it.
- * @returns the node itself where it is another mean: no operator of sdq
+ * A name that nothing else has yet: where it is taken, with a number.
+ * @param taken the names that there are, each with the last number of those that begin with it: thousands may have no name
  */
-function meanOverImage(node: Node, constants: ReadonlyMap<string, Array32>): readonly Node[] {
-  const {attributes, inputs, name, outputs} = node;
-  const axes = attributes['axes'] ?? [...(constants.get(inputs[1] ?? '')?.data ?? [])];
-  if (
-    !Array.isArray(axes) ||
-    ![
-      [2, 3],
-      [-2, -1],
-    ].some((image) => image.join() === axes.toSorted((a, b) => a - b).join())
-  )
-    return [node];
-  const pool: Node = {name, op: 'GlobalAveragePool', inputs: inputs.slice(0, 1), outputs, attributes: {}};
-  if (attributes['keepdims'] !== 0) return [pool];
-  const pooled = `${outputs[0]!}.pooled`;
-  return [
-    {...pool, name: '', outputs: [pooled]},
-    {name, op: 'Flatten', inputs: [pooled], outputs, attributes: {axis: 1}},
-  ];
+function unique(wanted: string, taken: Map<string, number>): string {
+  let number = taken.get(wanted) ?? 0;
+  let name = wanted;
+  while (taken.has(name)) name = `${wanted}_${++number}`;
+  taken.set(wanted, Math.max(number, 1));
+  if (name !== wanted) taken.set(name, 1);
+  return name;
+}
+
+const layers: ReadonlySet<string> = new Set(['Conv', 'ConvTranspose', 'Gemm', 'MatMul']);
+const norms: ReadonlySet<string> = new Set([
+  'BatchNormalization',
+  'GroupNormalization',
+  'InstanceNormalization',
+  'LayerNormalization',
+]);
+
+/** How a parameter would be drawn anew, and what the optimizer does with it. */
+function roleOf(op: string, index: number, {array, trained}: Constant): Pick<Parameter, 'role' | 'initializer'> {
+  const filled = (value: number): Initializer => ({kind: 'constant', value});
+  if (norms.has(op)) {
+    return {role: index > 2 ? 'statistic' : 'norm', initializer: filled(index === 1 || index === 4 ? 1 : 0)};
+  }
+  if (layers.has(op) && index === 1) {
+    const taps = elements(array.shape.slice(2));
+    return {role: 'weight', initializer: {kind: 'kaiming-normal', fan: array.shape[0]! * taps}};
+  }
+  if (!trained && !layers.has(op)) {
+    return {role: 'constant', initializer: {kind: 'fixed', values: Float32Array.from(array.data)}};
+  }
+  return {role: 'bias', initializer: filled(op === 'Mul' || op === 'Div' ? 1 : 0)};
+}
+
+/** A constant that a node reads, with the index of the input. */
+interface Read {
+  readonly name: string;
+  readonly index: number;
+  readonly constant: Constant;
+}
+
+function readsOf({inputs}: Node, constants: Lowered['constants']): readonly Read[] {
+  return inputs.flatMap((name, index) => {
+    const constant = constants.get(name);
+    return constant === undefined ? [] : [{name, index, constant}];
+  });
+}
+
+const isFilled = ({array: {data}}: Constant): boolean => data.every((value) => value === data[0]);
+
+/**
+ * What the node is a use of: nodes that read the same tensors are one module, used twice. Where a tensor is there twice, or all
+ * are filled with one value, the exporter may have merged tensors of several modules; then each node is one of its own. (The
+ * scale and the variance of a batch-norm would be merged too: it is one module where they are not.)
+ */
+function moduleOf(node: Node, reads: readonly Read[]): string {
+  const names = reads.map(({name}) => name);
+  const isDistinct = new Set(names).size === names.length;
+  const isOne = isDistinct && (node.op === 'BatchNormalization' || !reads.every(({constant}) => isFilled(constant)));
+  return isOne ? JSON.stringify([node.op, ...names]) : node.outputs[0]!;
+}
+
+/**
+ * The tensors that an exporter has made one of several equal ones (PyTorch does, where nothing has trained them yet): a node
+ * reads it twice, or it is filled with one value and read by several modules.
+ */
+function mergedTensors(nodes: readonly Node[], constants: Lowered['constants']): ReadonlySet<string> {
+  const modules = new Map<string, Set<string>>();
+  const merged = new Set<string>();
+  for (const node of nodes) {
+    const reads = readsOf(node, constants).filter(({constant}) => constant.trained);
+    for (const {constant, name} of reads) {
+      const users = (modules.get(name) ?? new Set()).add(moduleOf(node, reads));
+      modules.set(name, users);
+      const isTwice = reads.filter((other) => other.name === name).length > 1;
+      if (isTwice || (users.size > 1 && isFilled(constant))) merged.add(name);
+    }
+  }
+  return merged;
+}
+
+/** @throws SdqError where a weight is read as [in, out] by one Gemm and as [out, in] by another: it is kept in one order */
+function checkOrders({constants, nodes}: Lowered): void {
+  const orders = new Map<string, unknown>();
+  for (const node of nodes.filter(({op}) => op === 'Gemm')) {
+    const [, weight = ''] = node.inputs;
+    const order = node.attributes['transB'] ?? 0;
+    if (constants.has(weight) && (orders.get(weight) ?? order) !== order) {
+      throw nodeError(node, `it reads the parameter "${weight}" transposed, and another node does not.`);
+    }
+    orders.set(weight, order);
+  }
+}
+
+/**
+ * Layers under the names that a user knows: after their weights (`conv1.weight` → `conv1`), other nodes after their ONNX names;
+ * every value after the node that computes it. Where a name is taken or empty, with a number.
+ */
+function named(
+  {constants, nodes, output}: Lowered,
+  input: Graph['input'],
+  name: string,
+): {readonly graph: Graph; readonly weights: Weights} {
+  const merged = mergedTensors(nodes, constants);
+  /** The name that a constant has in the file; undefined where it is to have another. */
+  const storedName = ({constant: {array, origin}, name: value}: Read): string | undefined => {
+    if (merged.has(value)) return undefined;
+    if (origin === undefined || origin === value) return value;
+    const original = constants.get(origin)?.array;
+    return original?.data === array.data && original.shape.join() === array.shape.join() ? origin : undefined;
+  };
+  const stored = nodes.flatMap((node) => readsOf(node, constants).flatMap((read) => storedName(read) ?? []));
+  const taken = new Map([input.name, ...stored].map((each) => [each, 1]));
+  const renamed = new Map<string, string>();
+  const parameters = new Map<string, Parameter>();
+  const weights = new Map<string, Array32>();
+  /** Names of parameters that are in the file under none: by module and input, or by the value they are computed as. */
+  const added = new Map<string, string>();
+
+  const parameterName = (node: Node, module: string, read: Read): string => {
+    const own = storedName(read);
+    if (own !== undefined) return own;
+    const key = merged.has(read.name) ? JSON.stringify([module, read.index]) : read.name;
+    const suffixes =
+      node.op === 'BatchNormalization' ? ['', 'weight', 'bias', 'running_mean', 'running_var'] : ['', 'weight', 'bias'];
+    const wanted = merged.has(read.name)
+      ? `${node.name}.${suffixes[read.index] ?? `input${read.index}`}`
+      : `${read.constant.origin ?? read.name}.folded`;
+    const parameter = added.get(key) ?? unique(wanted, taken);
+    added.set(key, parameter);
+    return parameter;
+  };
+
+  const renamedNodes = nodes.map((node): Node => {
+    const reads = readsOf(node, constants);
+    const module = moduleOf(
+      node,
+      reads.filter(({constant}) => constant.trained),
+    );
+    const nodeName = unique(baseName(node, reads[0], taken), taken);
+    const inputs = node.inputs.map((value) => renamed.get(value) ?? value);
+    for (const read of reads) {
+      const parameter = parameterName({...node, name: nodeName}, module, read);
+      inputs[read.index] = parameter;
+      if (parameters.has(parameter)) continue;
+      const {data, shape} = read.constant.array;
+      parameters.set(parameter, {name: parameter, shape, ...roleOf(node.op, read.index, read.constant)});
+      weights.set(parameter, {shape, data: data instanceof Float32Array ? data : Float32Array.from(data)});
+    }
+    const outputs = node.outputs.map((_, index) => (index === 0 ? nodeName : unique(`${nodeName}.${index}`, taken)));
+    node.outputs.forEach((value, index) => renamed.set(value, outputs[index]!));
+    return {...node, name: nodeName, inputs, outputs};
+  });
+  return {
+    graph: {
+      name,
+      input,
+      output: renamed.get(output) ?? output,
+      nodes: renamedNodes,
+      parameters: [...parameters.values()],
+    },
+    weights,
+  };
+}
+
+function baseName(node: Node, first: Read | undefined, taken: ReadonlyMap<string, number>): string {
+  const weight = first?.constant.origin ?? first?.name ?? '';
+  const layer = weight.endsWith('.weight') ? weight.slice(0, -'.weight'.length) : '';
+  if (layer !== '' && !taken.has(layer)) return layer;
+  return readable(node.name, node.op) || layer || node.op.toLowerCase();
 }

@@ -9,7 +9,7 @@ const dataTypes = {float: 1, uint8: 2, int8: 3, int16: 5, int64: 7, int4: 22, in
 export type DataType = keyof typeof dataTypes;
 
 /** `AttributeProto.AttributeType`. */
-export const attributeTypes = {float: 1, int: 2, string: 3, floats: 6, ints: 7} as const;
+export const attributeTypes = {float: 1, int: 2, string: 3, tensor: 4, graph: 5, floats: 6, ints: 7} as const;
 
 export type OnnxAttribute =
   | {readonly name: string; readonly kind: 'float' | 'int'; readonly value: number}
@@ -102,8 +102,10 @@ const modelType = protobuf.Root.fromJSON({
         initializer: many('TensorProto', 5),
         input: many('ValueInfoProto', 11),
         output: many('ValueInfoProto', 12),
+        sparseInitializer: many('SparseTensorProto', 15),
       },
     },
+    SparseTensorProto: {fields: {values: one('TensorProto', 1)}},
     FunctionProto: {
       fields: {
         name: one('string', 1),
@@ -132,6 +134,7 @@ const modelType = protobuf.Root.fromJSON({
         i: explicit('int64', 3),
         s: one('bytes', 4),
         t: one('TensorProto', 5),
+        g: one('GraphProto', 6),
         floats: unpacked('float', 7),
         ints: unpacked('int64', 8),
         type: one('int32', 20),
@@ -256,7 +259,7 @@ export interface TensorMessage {
 }
 
 /** int64 as protobuf gives it: a number, or an object of two halves. */
-export type Long = number | {toNumber(): number};
+export type Long = number | {toNumber(): number; toString(): string};
 
 export interface AttributeMessage {
   readonly name: string;
@@ -265,6 +268,7 @@ export interface AttributeMessage {
   readonly i: Long;
   readonly s: Uint8Array;
   readonly t: TensorMessage | null;
+  readonly g: GraphMessage | null;
   readonly floats: readonly number[];
   readonly ints: readonly Long[];
 }
@@ -278,27 +282,40 @@ export interface NodeMessage {
   readonly attribute: readonly AttributeMessage[];
 }
 
-interface ValueMessage {
+export interface DimensionMessage {
+  /** Not an own property, and 0, where it has a name or nothing in its place. */
+  readonly dimValue: Long;
+}
+
+export interface ValueMessage {
   readonly name: string;
   readonly type: {
     readonly tensorType: {
       readonly elemType: number;
       readonly shape: {
-        readonly dim: readonly {/** 0 where it has a name in its place. */ readonly dimValue: Long}[];
+        readonly dim: readonly DimensionMessage[];
       } | null;
     } | null;
   } | null;
 }
 
+export interface GraphMessage {
+  readonly name: string;
+  readonly node: readonly NodeMessage[];
+  readonly initializer: readonly TensorMessage[];
+  /** Named by their values. */
+  readonly sparseInitializer: readonly {readonly values: TensorMessage | null}[];
+  readonly input: readonly ValueMessage[];
+  readonly output: readonly ValueMessage[];
+}
+
 export interface ModelMessage {
+  readonly opsetImport: readonly {
+    /** '' and `ai.onnx` are ONNX's own. */ readonly domain: string;
+    readonly version: Long;
+  }[];
   readonly metadataProps: readonly {readonly key: string; readonly value: string}[];
-  readonly graph: {
-    readonly name: string;
-    readonly node: readonly NodeMessage[];
-    readonly initializer: readonly TensorMessage[];
-    readonly input: readonly ValueMessage[];
-    readonly output: readonly ValueMessage[];
-  };
+  readonly graph: GraphMessage;
 }
 
 /** The messages of an `.onnx` file; undefined when it is none. */

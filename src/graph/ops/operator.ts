@@ -3,7 +3,7 @@ import type * as tfjs from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Uniform} from '../../random.ts';
-import type {Array32, Attribute, Node, Shape} from '../graph.ts';
+import type {Attribute, Node, Shape} from '../graph.ts';
 import type {Layout} from '../layout.ts';
 import type {OnnxTensor} from '../onnx/proto.ts';
 
@@ -80,6 +80,9 @@ export const eitherLayout: LayoutRule = (_node, inputs, layouts) => {
   return {inputs: layout, output: layout};
 };
 
+/** The numbers of a constant of a file, in ONNX's order; undefined where the value is computed. */
+export type ConstantLookup = (name: string) => {readonly shape: Shape; readonly data: Iterable<number>} | undefined;
+
 /** A node in ONNX's opset 21. */
 interface OnnxForm {
   readonly op: string;
@@ -135,7 +138,7 @@ export interface Operator {
    * The node of a file in sdq's form: constant inputs as attributes. Left out: as it is.
    * @param constant the value of an input, where the file fixes it
    */
-  fromOnnx?(node: Node, constant: (name: string) => Array32 | undefined): Node;
+  fromOnnx?(node: Node, constant: ConstantLookup): Node;
 }
 
 /** Cost of an operator that has neither weights nor multiply-accumulates. */
@@ -251,11 +254,7 @@ export function expectValue(node: Node, operand: Operand): void {
  * The numbers of a constant input; undefined where it is left out.
  * @throws SdqError (exit 3) where it is computed
  */
-export function constantInput(
-  node: Node,
-  index: number,
-  constant: (name: string) => Array32 | undefined,
-): readonly number[] | undefined {
+export function constantInput(node: Node, index: number, constant: ConstantLookup): readonly number[] | undefined {
   const name = node.inputs[index] ?? '';
   if (name === '') return undefined;
   const found = constant(name);

@@ -1,7 +1,7 @@
 /** Axes of size 1 taken out or put in. */
-import type {Array32, Node} from '../graph.ts';
+import type {Node} from '../graph.ts';
 import {integerTensor} from '../onnx/tensors.ts';
-import {constantInput, integers, nodeError, type Operator} from './operator.ts';
+import {constantInput, integers, nodeError, type ConstantLookup, type Operator} from './operator.ts';
 import {regrouping} from './reshape.ts';
 import {axisIn, showSizes, type Sizes} from './sizes.ts';
 
@@ -33,7 +33,7 @@ const form: Pick<Operator, 'toOnnx' | 'fromOnnx'> = {
     const constants = axes === undefined ? [] : [integerTensor(`${node.name}.axes`, 'int64', [axes.length], axes)];
     return {op: node.op, attributes: {}, constants};
   },
-  fromOnnx(node, constant: (name: string) => Array32 | undefined) {
+  fromOnnx(node, constant: ConstantLookup) {
     const axes = constantInput(node, 1, constant);
     return {
       ...node,

@@ -6,11 +6,17 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
 import {SdqError} from '../../../src/errors.ts';
+import {initialWeights} from '../../../src/graph/initialize.ts';
 import {layerTable} from '../../../src/graph/layer-table.ts';
 import {createNetwork} from '../../../src/graph/network.ts';
 import {fromOnnx} from '../../../src/graph/onnx/from-onnx.ts';
-import {encodeOnnx, type OnnxModel, type OnnxNode} from '../../../src/graph/onnx/proto.ts';
+import {encodeOnnx, type OnnxAttribute, type OnnxModel, type OnnxNode} from '../../../src/graph/onnx/proto.ts';
 import {floatTensor, integerTensor} from '../../../src/graph/onnx/tensors.ts';
+import {elements} from '../../../src/graph/ops/operator.ts';
+import {loadOnnxRuntime} from '../../../src/phases/onnx-runtime.ts';
+import {normal, uniform} from '../../../src/random.ts';
+import {batchStatistics} from '../../../src/training/batch-norm-statistics.ts';
+import {networkParameters} from '../../../src/training/optimizers.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 
@@ -138,6 +144,316 @@ describe('a file of PyTorch (test/fixtures/make_torch_onnx.py)', () => {
   });
 });
 
+/** Logits of three images of noise, [3, classes], flat: of the imported network at once, and of ONNX Runtime one by one. */
+async function bothLogits(bytes: Uint8Array): Promise<[ours: Float32Array, theirs: Float32Array]> {
+  const images = 3;
+  const {graph, weights} = fromOnnx(bytes, 'network.onnx');
+  const shape = [images, ...graph.input.shape];
+  const draw = uniform(5, 'bench');
+  const planar = Float32Array.from({length: elements(shape)}, () => normal(draw));
+  const network = createNetwork(graph, weights);
+  const x = tf.tensor(planar, shape);
+  const input = shape.length === 4 ? tf.transpose(x, [0, 2, 3, 1]) : x;
+  const ours = network.forward(input, {training: false}).dataSync<'float32'>();
+  network.dispose();
+  const runtime = await (await loadOnnxRuntime()).open(bytes, 'network.onnx');
+  const theirs: number[] = [];
+  for (let i = 0; i < images; i++) {
+    const size = planar.length / images;
+    theirs.push(...(await runtime.run(planar.subarray(i * size, (i + 1) * size), [1, ...graph.input.shape])));
+  }
+  await runtime.release();
+  return [ours, Float32Array.from(theirs)];
+}
+
+function expectClose([ours, theirs]: readonly [Float32Array, Float32Array]): void {
+  expect(ours).toHaveLength(theirs.length);
+  const largest = theirs.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  expect(largest).toBeGreaterThan(0);
+  ours.forEach((value, i) => expect(Math.abs(value - theirs[i]!)).toBeLessThanOrEqual(1e-5 * largest));
+}
+
+describe('what a file computes of its shapes and constants (test/fixtures/make_import_onnx.py)', () => {
+  const fixtureOf = (name: string): Buffer =>
+    readFileSync(path.join(import.meta.dirname, `../../fixtures/import/${name}.onnx`));
+
+  test.each([
+    ['view', 'a view of as many rows as the batch has, which is open', ['conv', 'fc']],
+    ['padded', 'pads in the order of PyTorch', ['conv', 'fc']],
+    ['condition', 'an If that the shape decides, and constants of other types that nothing reads', ['fc']],
+  ])('%s: %s', async (name, _, layers) => {
+    expectClose(await bothLogits(fixtureOf(name)));
+    const {graph} = fromOnnx(fixtureOf(name), 'network.onnx');
+    expect(layerTable(graph).layers.map((layer) => layer.name)).toEqual(layers);
+    expect(graph.nodes.map(({op}) => op)).not.toContain('Shape');
+  });
+
+  test('batch-norms whose equal tensors PyTorch has merged have tensors of their own, and can be trained', async () => {
+    expectClose(await bothLogits(fixtureOf('merged')));
+    const {graph, weights} = fromOnnx(fixtureOf('merged'), 'network.onnx');
+    // sum(p.numel() for p in PreActivation().parameters())
+    expect(layerTable(graph).parameters).toBe(247);
+    const norms = graph.nodes.filter(({op}) => op === 'BatchNormalization');
+    const read = norms.flatMap(({inputs}) => inputs.slice(1));
+    expect(new Set(read).size).toBe(8);
+    expect(read.slice(0, 4)).toEqual(['bn1.weight', 'bn1.bias', 'bn1.running_mean', 'bn1.running_var']);
+    const roles = new Map(graph.parameters.map((parameter) => [parameter.name, parameter.role]));
+    expect(read.map((name) => roles.get(name))).toEqual([0, 1].flatMap(() => ['norm', 'norm', 'statistic', 'statistic'])); // prettier-ignore
+    const network = createNetwork(graph, weights);
+    const statistics = batchStatistics(network);
+    const x = tf.randomNormal([4, 7, 5, 2], 0, 1, 'float32', 1);
+    network.forward(x, {training: true, onBatchStatistics: statistics.collect});
+    statistics.settle(true);
+    for (const name of read.filter((each) => roles.get(each) === 'statistic')) {
+      expect(new Set(network.statistics.get(name)!.dataSync()).size).toBeGreaterThan(1);
+    }
+    network.dispose();
+  });
+});
+
+describe('names and forms of others', () => {
+  const values = (length: number, low = -1): Float32Array => {
+    const draw = uniform(length, 'bench', low + 2);
+    return Float32Array.from({length}, () => low + draw());
+  };
+  const file = (
+    nodes: readonly OnnxNode[],
+    initializers: OnnxModel['graph']['initializers'],
+    input: OnnxModel['graph']['inputs'][number] = {name: 'x', shape: ['N', 2, 6, 5]},
+    opset = 17,
+  ): Uint8Array => {
+    const read = new Set(nodes.flatMap(({inputs}) => inputs));
+    const graph = {
+      name: 'g',
+      nodes,
+      initializers: initializers.filter(({name}) => read.has(name)),
+      inputs: [input],
+      outputs: [{name: 'y', shape: ['N', 3]}],
+    };
+    return encodeOnnx({graph, irVersion: 8, opsets: {'': opset}, producerVersion: '', metadata: {}});
+  };
+  const node = (op: string, inputs: string[], output: string, attributes: OnnxNode['attributes'] = [], name = `/${output}/${op}`): OnnxNode => ({name, op, inputs, outputs: [output], attributes}); // prettier-ignore
+  const weight = (name: string, ...shape: number[]) => floatTensor(name, {shape, data: values(elements(shape))});
+  const head = [node('GlobalAveragePool', ['c'], 'p'), node('Flatten', ['p'], 'y')];
+  const same = (value: string): OnnxAttribute[] => [
+    {name: 'auto_pad', kind: 'string', value},
+    {name: 'strides', kind: 'ints', value: [2, 3]},
+    {name: 'dilations', kind: 'ints', value: [2, 1]},
+  ];
+  const kernel: OnnxAttribute[] = [{name: 'kernel_shape', kind: 'ints', value: [3, 2]}];
+
+  test.each<[string, Uint8Array]>([
+    ...['SAME_UPPER', 'SAME_LOWER', 'VALID'].flatMap((rule): [string, Uint8Array][] => [
+      [
+        `Conv, auto_pad ${rule}`,
+        file(
+          [node('Conv', ['x', 'w'], 'c', same(rule).slice(0, rule === 'VALID' ? 3 : 2)), ...head],
+          [weight('w', 3, 2, 3, 2)],
+        ),
+      ],
+      ...['MaxPool', 'AveragePool'].map((op): [string, Uint8Array] => [
+        `${op}, auto_pad ${rule}`,
+        file(
+          [node('Conv', ['x', 'w'], 'k'), node(op, ['k'], 'c', [...kernel, ...same(rule).slice(0, 2)]), ...head],
+          [weight('w', 3, 2, 1, 1)],
+        ),
+      ]),
+    ]),
+    [
+      'Gemm with alpha, beta and a bias of one row',
+      file(
+        [
+          node('Flatten', ['x'], 'f', [{name: 'axis', kind: 'int', value: -3}]),
+          node('Gemm', ['f', 'w', 'b'], 'y', [
+            {name: 'alpha', kind: 'float', value: 0.5},
+            {name: 'beta', kind: 'float', value: -2},
+            {name: 'transB', kind: 'int', value: 1},
+          ]),
+        ],
+        [weight('w', 3, 60), weight('b', 1, 3)],
+      ),
+    ],
+    [
+      'Gemm with one number as its bias',
+      file([node('Flatten', ['x'], 'f'), node('Gemm', ['f', 'w', 'b'], 'y')], [weight('w', 60, 3), weight('b')]),
+    ],
+    [
+      'a mean over axes of either sign',
+      file(
+        [
+          node('Conv', ['x', 'w'], 'c'),
+          node('ReduceMean', ['c'], 'y', [
+            {name: 'axes', kind: 'ints', value: [2, -1]},
+            {name: 'keepdims', kind: 'int', value: 0},
+          ]),
+        ],
+        [weight('w', 3, 2, 1, 1)],
+      ),
+    ],
+    [
+      'a sum of three, and of one',
+      file(
+        [
+          node('Conv', ['x', 'w'], 'k'),
+          node('Relu', ['k'], 'r'),
+          node('Sum', ['k', 'r', 'k'], 's'),
+          node('Sum', ['s'], 'c'),
+          ...head,
+        ],
+        [weight('w', 3, 2, 1, 1)],
+      ),
+    ],
+    [
+      'parts of a Split, as even as they can be, and one that nothing reads',
+      file(
+        [
+          node('Conv', ['x', 'w'], 'k'),
+          {
+            name: 'split',
+            op: 'Split',
+            inputs: ['k'],
+            outputs: ['a', 'unread', 'b'],
+            attributes: [
+              {name: 'axis', kind: 'int', value: -1},
+              {name: 'num_outputs', kind: 'int', value: 3},
+            ],
+          },
+          node('GlobalAveragePool', ['a'], 'pa'),
+          node('GlobalAveragePool', ['b'], 'pb'),
+          node('Add', ['pa', 'pb'], 'p'),
+          node('Flatten', ['p'], 'y'),
+        ],
+        [weight('w', 3, 2, 1, 1)],
+        undefined,
+        18,
+      ),
+    ],
+    [
+      'channels and pixels that change places by reshapes with numbers for one image',
+      file(
+        [
+          node('Conv', ['x', 'w'], 'k'),
+          node('Reshape', ['k', 'rows'], 'r'),
+          node('Transpose', ['r'], 't', [{name: 'perm', kind: 'ints', value: [1, 0, 2]}]),
+          node('Reshape', ['t', 'merged'], 'm'),
+          node('Relu', ['m'], 'u'),
+          node('Reshape', ['u', 'parted'], 'd'),
+          node('Transpose', ['d'], 'e', [{name: 'perm', kind: 'ints', value: [1, 0, 2]}]),
+          node('ReduceMean', ['e'], 'y', [
+            {name: 'axes', kind: 'ints', value: [2]},
+            {name: 'keepdims', kind: 'int', value: 0},
+          ]),
+        ],
+        [
+          weight('w', 3, 2, 1, 1),
+          integerTensor('rows', 'int64', [3], [1, 3, 30]),
+          // [channels, batch, pixels] to [channels, batch · 5, 6], and back.
+          integerTensor('merged', 'int64', [3], [3, 5, 6]),
+          integerTensor('parted', 'int64', [3], [3, 1, 30]),
+        ],
+        {name: 'x', shape: [1, 2, 6, 5]},
+      ),
+    ],
+    [
+      'weights that are transposed on the way',
+      file(
+        [node('Flatten', ['x'], 'f'), node('Transpose', ['w'], 'wt'), node('MatMul', ['f', 'wt'], 'y')],
+        [weight('w', 3, 60)],
+      ),
+    ],
+  ])('%s', async (_, bytes) => {
+    expectClose(await bothLogits(bytes));
+  });
+
+  test('a transposed weight keeps the name of its layer, and has one of its own', () => {
+    const {graph} = fromOnnx(
+      file(
+        [node('Flatten', ['x'], 'f'), node('Transpose', ['head.weight'], 'wt'), node('MatMul', ['f', 'wt'], 'y')],
+        [weight('head.weight', 3, 60)],
+      ),
+      'a.onnx',
+    );
+    expect(layerTable(graph).layers).toMatchObject([{name: 'head', weight: 'head.weight.folded'}]);
+  });
+
+  test.each<[string, readonly OnnxNode[], string[]]>([
+    [
+      'layers that are named like the input',
+      [node('Conv', ['x', 'x.weight'], 'a', [], '/x/Conv'), node('Relu', ['a'], 'c')],
+      ['x_2'],
+    ],
+    ['like a weight', [node('Conv', ['x', 'w'], 'c', [], '/w/Conv')], ['w_2']],
+    ['like the value of another node', [node('Conv', ['x', 'w'], 'r', [], 'c'), node('Relu', ['r'], 'c', [], 'r')], ['c']], // prettier-ignore
+  ])('%s', async (_, nodes, layers) => {
+    const bytes = file([...nodes, ...head], [weight('w', 3, 2, 1, 1), weight('x.weight', 3, 2, 1, 1)]);
+    expectClose(await bothLogits(bytes));
+    expect(layerTable(fromOnnx(bytes, 'a.onnx').graph).layers.map(({name}) => name)).toEqual(layers);
+  });
+
+  test('constants are no parameters: they are not trained, not counted, and not drawn anew', async () => {
+    const bytes = file(
+      [
+        node('Conv', ['x', 'w'], 'k'),
+        node('Shape', ['k'], 's'),
+        node('Cast', ['s'], 'f', [{name: 'to', kind: 'int', value: 1}]),
+        node('Gather', ['f', 'one'], 'three'),
+        node('Mul', ['k', 'three'], 'm'),
+        node('Mul', ['m', 'scale'], 'c'),
+        ...head,
+      ],
+      [weight('w', 3, 2, 1, 1), integerTensor('one', 'int64', [], [1]), weight('scale', 3, 1, 1)],
+    );
+    expectClose(await bothLogits(bytes));
+    const {graph} = fromOnnx(bytes, 'a.onnx');
+    expect(graph.parameters.map(({name, role}) => [name, role])).toEqual([
+      ['w', 'weight'],
+      ['three', 'constant'],
+      ['scale', 'bias'],
+    ]);
+    expect(layerTable(graph).parameters).toBe(9);
+    expect(initialWeights(graph, 1).get('three')!.data).toEqual(Float32Array.of(3));
+    const network = createNetwork(graph, initialWeights(graph, 1));
+    expect(networkParameters(network).map(({name}) => name)).toEqual(['w', 'scale']);
+    network.dispose();
+  });
+
+  test.each<[string, OnnxNode[], boolean]>([
+    [
+      'a Softmax over the classes, at the end',
+      [node('Softmax', ['l'], 'y', [{name: 'axis', kind: 'int', value: -1}])],
+      true,
+    ],
+    ['with an Identity behind it', [node('LogSoftmax', ['l'], 's'), node('Identity', ['s'], 'y')], true],
+    ['that a node reads which nothing needs', [node('Softmax', ['l'], 'y'), node('Unheard', ['y'], 'z')], true],
+    ['that another one reads', [node('Softmax', ['l'], 's'), node('Add', ['s', 'l'], 'y')], false],
+  ])('%s', (_, nodes, isLeftOut) => {
+    const all = [
+      node('Conv', ['x', 'w'], 'k'),
+      node('GlobalAveragePool', ['k'], 'p'),
+      node('Flatten', ['p'], 'l'),
+      ...nodes,
+    ];
+    const names = (): string[] =>
+      fromOnnx(file(all, [weight('w', 3, 2, 1, 1)]), 'a.onnx').graph.nodes.map(({op}) => op);
+    expect(names().includes('Softmax')).toBe(!isLeftOut);
+  });
+
+  test('modules that are used twice stay one; zeros that were merged do not', () => {
+    const convs = (first: string, second: string): OnnxNode[] => [
+      node('Conv', ['x', first, 'zeros'], 'a'),
+      node('Conv', ['a', second, 'zeros'], 'c'),
+      ...head,
+    ];
+    const zeros = floatTensor('zeros', {shape: [2], data: new Float32Array(2)});
+    const parameters = (nodes: OnnxNode[]): string[] =>
+      fromOnnx(file(nodes, [weight('v', 2, 2, 1, 1), weight('w', 2, 2, 1, 1), zeros]), 'a.onnx').graph.parameters.map(
+        ({name}) => name,
+      );
+    expect(parameters(convs('v', 'v'))).toEqual(['v', 'zeros']);
+    expect(parameters(convs('v', 'w'))).toEqual(['v', 'a.bias', 'w', 'c.bias']);
+  });
+});
+
 describe('what cannot be imported is said', () => {
   const conv: OnnxNode = {name: 'conv', op: 'Conv', inputs: ['x', 'w'], outputs: ['y']};
   const w = floatTensor('w', {shape: [2, 3, 1, 1], data: new Float32Array(6)});
@@ -177,15 +493,19 @@ describe('what cannot be imported is said', () => {
       {inputs: [{name: 'x', shape: ['N', 3, 'H', 4]}]},
       'the input "x" has the shape [N, 3, ?, 4]; all sizes but the batch\'s must be fixed',
     ],
-    ['an operator that sdq has not', {nodes: [{...conv, op: 'Convv'}]}, 'the operator Convv is not supported'],
+    [
+      'an operator that sdq has not',
+      {nodes: [{...conv, op: 'Convv'}]},
+      'node "conv" (Convv): the operator is not supported; docs/import.md lists those that are',
+    ],
     [
       'an operator of somebody else',
       {nodes: [{...conv, domain: 'com.microsoft'}]},
       'node "conv" (Conv): it is of the domain com.microsoft',
     ],
     [
-      'padding by rule',
-      {nodes: [{...conv, attributes: [{name: 'auto_pad', kind: 'string', value: 'SAME_UPPER'}]}]},
+      'padding by an unknown rule',
+      {nodes: [{...conv, attributes: [{name: 'auto_pad', kind: 'string', value: 'SAME_MIDDLE'}]}]},
       'the attribute "auto_pad" is not supported',
     ],
     [
@@ -196,7 +516,93 @@ describe('what cannot be imported is said', () => {
     [
       'quantized weights',
       {initializers: [integerTensor('w', 'int8', [2, 3, 1, 1], [1, 2, 3, 4, 5, 6])]},
-      'the constant "w" has the data type 3; float, double, int32 and int64 are read',
+      'Node "conv" (Conv): the constant "w" has the type int8; it must be float32; a file that is quantized already',
+    ],
+    [
+      'a network that is quantized already',
+      {nodes: [{name: 'q', op: 'QuantizeLinear', inputs: ['x', 's'], outputs: ['y']}]},
+      'node "q" (QuantizeLinear): the file is quantized already; sdq takes the network in float32',
+    ],
+    [
+      'a batch-norm in training mode',
+      {
+        nodes: [
+          {
+            name: 'n',
+            op: 'BatchNormalization',
+            inputs: ['x', 'b', 'b', 'b', 'b'],
+            outputs: ['y'],
+            attributes: [{name: 'training_mode', kind: 'int', value: 1}],
+          },
+        ],
+        initializers: [floatTensor('b', {shape: [3], data: new Float32Array(3)})],
+      },
+      'Node "n" (BatchNormalization): it was exported in training mode; call model.eval() before the export',
+    ],
+    [
+      'a Dropout in training mode',
+      {
+        nodes: [{name: 'd', op: 'Dropout', inputs: ['x', '', 'on'], outputs: ['y']}],
+        initializers: [integerTensor('on', 'int64', [], [1])],
+      },
+      'Node "d" (Dropout): it was exported in training mode',
+    ],
+    [
+      'one value that two nodes write',
+      {
+        nodes: [
+          {...conv, outputs: ['y']},
+          {...relu(['x']), outputs: ['y']},
+        ],
+      },
+      'two nodes write the value "y"',
+    ],
+    ['two initializers of one name', {initializers: [w, w]}, 'two initializers have the name "w"'],
+    [
+      'nodes in another order',
+      {
+        nodes: [
+          {...relu(['c']), outputs: ['y']},
+          {...conv, outputs: ['c']},
+        ],
+      },
+      'Node "low" (Relu): input "c" is the output of a later node',
+    ],
+    [
+      'an output that does not depend on the image',
+      {outputs: [{name: 'w', shape: [2]}]},
+      'its output "w" does not depend on the image',
+    ],
+    ['an output that is the input', {outputs: [{name: 'x', shape: ['N', 3, 4, 4]}]}, 'its output "x" is its input'],
+    ['no channels', {inputs: [{name: 'x', shape: ['N', 0, 4, 4]}]}, 'the input "x" has the shape [N, 0, 4, 4]; sizes are whole'], // prettier-ignore
+    ['rows without length', {inputs: [{name: 'x', shape: ['N']}]}, 'the input "x" has the shape [N]; it takes a batch'],
+    [
+      'control flow by the image',
+      {nodes: [{name: 'if', op: 'If', inputs: ['x'], outputs: ['y']}]},
+      'node "if" (If): the operator is not supported where its condition depends on the image',
+    ],
+    [
+      'weights that two nodes read in different orders',
+      {
+        nodes: [
+          {name: 'f', op: 'Flatten', inputs: ['x'], outputs: ['f']},
+          {name: 'a', op: 'Gemm', inputs: ['f', 'w'], outputs: ['a']},
+          {name: 'b', op: 'Gemm', inputs: ['a', 'w'], outputs: ['y'], attributes: [{name: 'transB', kind: 'int', value: 1}]}, // prettier-ignore
+        ],
+        initializers: [floatTensor('w', {shape: [48, 2], data: new Float32Array(96)})],
+      },
+      'Node "b" (Gemm): it reads the parameter "w" transposed, and another node does not',
+    ],
+    [
+      'a constant that would not fit into memory',
+      {
+        nodes: [
+          {name: 'e', op: 'Expand', inputs: ['w', 'size'], outputs: ['v']},
+          {...conv, inputs: ['x', 'v']},
+        ],
+        initializers: [w, integerTensor('size', 'int64', [4], [2 ** 20, 2 ** 20, 1, 1])],
+      },
+      'node "e" (Expand): its inputs are constants of which it makes none',
     ],
     [
       'a bound that is computed',
@@ -212,9 +618,9 @@ describe('what cannot be imported is said', () => {
       'it pads axes of its own choice',
     ],
     [
-      'weights that are computed',
-      {nodes: [relu(['w']), {...conv, inputs: ['x', 'low']}]},
-      'it must be a computed value',
+      'weights that are computed of the image',
+      {nodes: [relu(['x']), {...conv, inputs: ['x', 'low']}]},
+      'Node "conv" (Conv): input "low" has the shape [3, 4, 4]; it must be a parameter',
     ],
   ])('%s', (_, graph, message) => {
     expect(() => imported(graph)).toThrow(SdqError);

@@ -1,0 +1,179 @@
+/** Nodes as files have them, in the form that the operators of sdq take. */
+import type {Node} from '../graph.ts';
+import {elements, integer, nodeError, type Operand} from '../ops/operator.ts';
+import {axisIn, showSizes, sizesOf} from '../ops/sizes.ts';
+import {hostArray, type HostArray} from './host-array.ts';
+import type {Constant} from './lower.ts';
+
+export interface RewriteContext {
+  /** The number of images that the shapes in the file are for. */
+  readonly batch: number;
+  /** What is known of an input. @throws SdqError where there is none of the name */
+  readonly operand: (name: string) => Operand;
+  readonly constant: (name: string) => Constant | undefined;
+  /** A new constant. */
+  readonly define: (name: string, constant: Constant) => void;
+}
+
+type Rewrite = (node: Node, context: RewriteContext) => readonly Node[];
+
+const trainingMode = 'it was exported in training mode; call model.eval() before the export';
+
+/** @returns one node or several, the last with the outputs of the node */
+export function rewritten(node: Node, context: RewriteContext): readonly Node[] {
+  return rewrites.get(node.op)?.(node, context) ?? [node];
+}
+
+/** The mean over height and width, as PyTorch's `x.mean([2, 3])` writes it, is one of the pools that have a kernel. */
+function reduceMean(node: Node, {constant, operand}: RewriteContext): readonly Node[] {
+  const {attributes, inputs, name, outputs} = node;
+  const sizes = sizesOf(operand(inputs[0]!));
+  const named = attributes['axes'] ?? [...(constant(inputs[1] ?? '')?.array.data ?? [])];
+  const axes = Array.isArray(named) ? named.map((axis: number) => (axis < 0 ? axis + sizes.length : axis)) : [];
+  if (axes.length === 0 && attributes['noop_with_empty_axes'] === 1) {
+    return [{...node, op: 'Identity', inputs: inputs.slice(0, 1), attributes: {}}];
+  }
+  if (sizes.length !== 4 || sizes[0] !== -1 || axes.toSorted((a, b) => a - b).join() !== '2,3') return [node];
+  const pool: Node = {name, op: 'GlobalAveragePool', inputs: inputs.slice(0, 1), outputs, attributes: {}};
+  if (attributes['keepdims'] !== 0) return [pool];
+  const pooled = `${outputs[0]!}.pooled`;
+  return [
+    {...pool, name: '', outputs: [pooled]},
+    {name, op: 'Flatten', inputs: [pooled], outputs, attributes: {axis: 1}},
+  ];
+}
+
+/**
+ * The shape of a Reshape with −1 for the batch and numbers for all others. Where the file has numbers for the batch too, it is the
+ * axis before which there are as many elements as before the input's batch.
+ */
+function reshape(node: Node, {batch, constant, operand}: RewriteContext): readonly Node[] {
+  const [x = '', shape = ''] = node.inputs;
+  const array = constant(shape)?.array;
+  if (array === undefined) return [node];
+  const {allowzero, ...attributes} = node.attributes;
+  const from = sizesOf(operand(x));
+  const whole = from.map((size) => (size < 0 ? -size * batch : size));
+  const slopes = array.batch ?? new Float64Array(array.data.length);
+  const sizes = Array.from(array.data, (size, axis) => {
+    const wanted = size + slopes[axis]! * batch;
+    return wanted === 0 && allowzero === undefined ? (whole[axis] ?? 0) : wanted;
+  });
+  const known = elements(sizes.filter((size) => size !== -1));
+  const to = sizes.map((size) => (size === -1 ? elements(whole) / known : size));
+  const before = (axis: number, own: readonly number[]): number => elements(own.slice(0, axis));
+  const images = before(
+    from.findIndex((size) => size < 0),
+    whole,
+  );
+  const axis = to.findIndex((size, i) => size % batch === 0 && before(i, to) === images);
+  if (elements(to) !== elements(whole) || to.some((size) => !Number.isInteger(size) || size < 1) || axis < 0) {
+    throw nodeError(node, `${showSizes(from)} cannot become [${array.data.join(', ')}] for every size of the batch.`);
+  }
+  return [{...node, inputs: [x], attributes: {...attributes, shape: to.with(axis, -1)}}];
+}
+
+/** Each part of a Split as a slice of its own. */
+function split(node: Node, {constant, operand}: RewriteContext): readonly Node[] {
+  const {attributes, inputs, name, outputs} = node;
+  const sizes = sizesOf(operand(inputs[0]!));
+  const axis = axisIn(node, integer(node, 'axis', 0, -sizes.length), sizes.length);
+  const lengths = attributes['split'] ?? (inputs[1] === undefined ? undefined : constant(inputs[1])?.array.data);
+  const even = Math.ceil(sizes[axis]! / outputs.length);
+  let start = 0;
+  return outputs.flatMap((output, index) => {
+    const length = typeof lengths === 'object' ? lengths[index] : Math.min(even, sizes[axis]! - start);
+    if (length === undefined || !(length > 0)) throw nodeError(node, `part ${index + 1} has no size.`);
+    const bounds = {starts: [start], ends: [start + length], axes: [axis], steps: [1]};
+    start += length;
+    return output === ''
+      ? []
+      : [{name, op: 'Slice', inputs: inputs.slice(0, 1), outputs: [output], attributes: bounds}];
+  });
+}
+
+/** A sum of several as additions, from the left. */
+function sum(node: Node): readonly Node[] {
+  const {inputs, name, outputs} = node;
+  const [first, ...others] = inputs;
+  if (others.length === 0) return [{...node, op: 'Identity'}];
+  let left = first!;
+  return others.map((right, index) => {
+    const last = index === others.length - 1;
+    const output = last ? outputs : [`${outputs[0]!}.sum${index + 1}`];
+    const add: Node = {name: last ? name : '', op: 'Add', inputs: [left, right], outputs: output, attributes: {}};
+    left = output[0]!;
+    return add;
+  });
+}
+
+/** `alpha` and `beta` become part of weights and bias, and a bias that is broadcast gets a value for every feature. */
+function gemm(node: Node, {constant, define}: RewriteContext): readonly Node[] {
+  const {alpha = 1, beta = 1, ...attributes} = node.attributes;
+  if (typeof alpha !== 'number' || typeof beta !== 'number') return [node];
+  const [x, w = '', b = ''] = node.inputs;
+  const [weights, bias] = [constant(w), constant(b)];
+  if (weights === undefined) return [node];
+  const scaled = (name: string, own: Constant, factor: number, shape: readonly number[]): string => {
+    const {data, type} = own.array;
+    if (factor === 1 && shape.join() === own.array.shape.join()) return name;
+    const size = shape.reduce((product, each) => product * each, 1);
+    const values = Float64Array.from({length: size}, (_, i) => factor * data[i % data.length]!);
+    const scaledName = `${name}.of.${node.outputs[0]!}`;
+    define(scaledName, {...own, array: hostArray(type, shape, values)});
+    return scaledName;
+  };
+  const inputs = [x!, scaled(w, weights, alpha, weights.array.shape)];
+  const features = weights.array.shape[attributes['transB'] === 1 ? 0 : 1] ?? 0;
+  if (bias === undefined) return [{...node, inputs: b === '' ? inputs : [...inputs, b], attributes}];
+  const broadcasts = bias.array.shape.every(
+    (size, axis, {length}) => size === 1 || (axis === length - 1 && size === features),
+  );
+  const shape = broadcasts ? [features] : bias.array.shape;
+  return [{...node, inputs: [...inputs, scaled(b, bias, beta, shape)], attributes}];
+}
+
+/** `auto_pad` as the pads that it means for an input of this size. */
+function explicitPads(node: Node, {constant, operand}: RewriteContext): readonly Node[] {
+  const {auto_pad: rule, ...attributes} = node.attributes;
+  if (rule === undefined) return [node];
+  const [, ...sizes] = operand(node.inputs[0]!).shape;
+  const kernel = attributes['kernel_shape'] ?? constant(node.inputs[1] ?? '')?.array.shape.slice(2);
+  if (rule === 'VALID') return [{...node, attributes}];
+  if ((rule !== 'SAME_UPPER' && rule !== 'SAME_LOWER') || !Array.isArray(kernel)) return [node];
+  const list = (name: string): readonly number[] => {
+    const value = attributes[name];
+    return Array.isArray(value) ? (value as readonly number[]) : sizes.map(() => 1);
+  };
+  const [strides, dilations] = [list('strides'), list('dilations')];
+  const totals = sizes.map((size, axis) => {
+    const extent = dilations[axis]! * ((kernel as readonly number[])[axis]! - 1) + 1;
+    return Math.max(0, (Math.ceil(size / strides[axis]!) - 1) * strides[axis]! + extent - size);
+  });
+  const less = totals.map((total) => Math.floor(total / 2));
+  const more = totals.map((total) => Math.ceil(total / 2));
+  const pads = rule === 'SAME_UPPER' ? [...less, ...more] : [...more, ...less];
+  return [{...node, attributes: {...attributes, pads}}];
+}
+
+function batchNormalization(node: Node): readonly Node[] {
+  if (node.attributes['training_mode'] !== undefined) throw nodeError(node, `${trainingMode}.`);
+  return [node];
+}
+
+function dropout(node: Node, {constant}: RewriteContext): readonly Node[] {
+  const mode: HostArray | undefined = constant(node.inputs[2] ?? '')?.array;
+  if (mode !== undefined && mode.data[0] !== 0) throw nodeError(node, `${trainingMode}.`);
+  return [node];
+}
+
+const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
+  ['ReduceMean', reduceMean],
+  ['Reshape', reshape],
+  ['Split', split],
+  ['Sum', sum],
+  ['Gemm', gemm],
+  ['BatchNormalization', batchNormalization],
+  ['Dropout', dropout],
+  ...['Conv', 'MaxPool', 'AveragePool'].map((op) => [op, explicitPads] as const),
+]);
