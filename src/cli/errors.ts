@@ -6,6 +6,7 @@ import {stripVTControlCharacters} from 'node:util';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {didYouMean} from '../nearest.ts';
+import {withoutControls} from './output.ts';
 
 /** What `--json` prints instead of a result (`schemas/results/error.schema.json`). */
 interface ErrorReport {
@@ -96,11 +97,6 @@ export function renderError(error: unknown, context: CommandContext = {}): strin
     '',
   ].join('\n');
   return withoutControls(text);
-}
-
-/** A message may quote a file, and a file may hold anything: escape sequences must not reach the terminal. */
-function withoutControls(text: string): string {
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
 }
 
 /** `b  The other run.` of each missing argument as `B: The other run.` */

@@ -7,6 +7,13 @@ import {readFileBounded, writeFileAtomic} from '../files.ts';
 
 const limitBytes = 2 ** 32;
 
+/**
+ * Text that quotes a file, without what a terminal obeys: a file may hold escape sequences. Tabs and line feeds stay.
+ */
+export function withoutControls(text: string): string {
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
+}
+
 /** Copies a run's file to where the user wants it. @returns the path to tell: the copy's, or the file's own */
 export function copyOutput(file: string, output: string | undefined): string {
   if (output === undefined) return file;

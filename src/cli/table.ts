@@ -1,6 +1,8 @@
 /** Tables and bars for people; `--json` has the figures. */
 import Table, {type CellOptions} from 'cli-table3';
 
+import {withoutControls} from './output.ts';
+
 export interface Column {
   readonly head: string;
   readonly align?: 'left' | 'right';
@@ -34,6 +36,9 @@ const none = {
 const terminalWidth = (): number | undefined => (process.stdout.isTTY ? process.stdout.columns : undefined);
 
 const longestWord = (text: string): number => Math.max(...text.split(' ').map(({length}) => length));
+
+/** The name of a layer is a file's: whatever it holds, it is a part of one line. */
+const oneLine = (text: string): string => withoutControls(text).replaceAll(/[\t\n]/g, '\ufffd');
 
 /** Letters that a column keeps at least, and those of the longest word that one keeps whole if it wraps. */
 const leastWidth = 8;
@@ -94,7 +99,7 @@ export function table(
       width,
     );
   }
-  const cells = rows.map((row) => row.map((cell) => (cell === null ? '-' : String(cell))));
+  const cells = rows.map((row) => row.map((cell) => (cell === null ? '-' : oneLine(String(cell)))));
   const widths = columns.map(({head}, i) => Math.max(head.length, ...cells.map((row) => row[i]?.length ?? 0)));
   shrink(widths, width - 2 * (columns.length - 1), columns, (i) =>
     Math.max(0, ...cells.map((row) => longestWord(row[i]!))),
@@ -124,7 +129,8 @@ export function bitBars(
   const names = Math.min(Math.max(0, ...layers.map(({name}) => name.length)), Math.floor(width / 2));
   const room = Math.max(8, Math.min(40, width - names - 12));
   return layers
-    .map(({name, bits}) => {
+    .map(({name: text, bits}) => {
+      const name = oneLine(text);
       const label = name.length > names ? `${name.slice(0, names - 1)}…` : name.padEnd(names);
       return `${label}  ${'█'.repeat(Math.round((bits / most) * room)).padEnd(room)} ${bits} ${bits === 1 ? 'bit' : 'bits'}`;
     })

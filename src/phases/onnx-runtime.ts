@@ -28,6 +28,12 @@ export interface OnnxRuntime {
   open(bytes: Uint8Array, file: string, level?: OptimizationLevel): Promise<RuntimeNetwork>;
 }
 
+/** The number of images that a file wants at once; undefined where it takes any. */
+function fixedBatch({inputMetadata: [input]}: OnnxRuntimeWeb.InferenceSession): number | undefined {
+  const [batch] = input?.isTensor === true ? input.shape : [];
+  return typeof batch === 'number' && batch > 0 ? batch : undefined;
+}
+
 /** Whether it is installed, and how to get it. */
 export function probeOnnxRuntime(): {readonly name: string; readonly available: boolean; readonly reason: string} {
   const name = 'onnxruntime-web';
@@ -76,15 +82,25 @@ export async function loadOnnxRuntime(): Promise<OnnxRuntime> {
         throw refused(file, error);
       }
       return {
-        async run(images, shape) {
+        async run(images, [count = 0, ...shape]) {
           const [input] = session.inputNames as [string];
           const [output] = session.outputNames as [string];
+          const size = images.length / count;
+          const batch = fixedBatch(session) ?? count;
+          const parts: Float32Array[] = [];
           try {
-            const results = await session.run({[input]: new ort.Tensor('float32', images, shape)});
-            return results[output]!.data as Float32Array;
+            for (let start = 0; start < count; start += batch) {
+              // The last part may have fewer images; the file takes whole batches.
+              const part = new Float32Array(batch * size);
+              part.set(images.subarray(start * size, Math.min(start + batch, count) * size));
+              const results = await session.run({[input]: new ort.Tensor('float32', part, [batch, ...shape])});
+              const values = results[output]!.data as Float32Array;
+              parts.push(values.subarray(0, (values.length / batch) * Math.min(batch, count - start)));
+            }
           } catch (error) {
             throw refused(file, error);
           }
+          return Float32Array.from(parts.flatMap((part) => [...part]));
         },
         release: () => session.release(),
       };

@@ -22,8 +22,10 @@ const frame: Frame = {width: 520, height: 240, left: 52, right: 508, top: 26, bo
 const pointLimit = 400;
 const palette = 6;
 
+/** Text for HTML and XML, which has no place for control characters. */
 export function escaped(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+  const shown = text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
+  return shown.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
 }
 
 const round = (value: number): string => String(Math.round(value * 100) / 100);

@@ -7,6 +7,7 @@ import {SdqCommand} from '../../cli/base-command.ts';
 import {table} from '../../cli/table.ts';
 import type {Graph} from '../../graph/graph.ts';
 import {layerTable} from '../../graph/layer-table.ts';
+import {inferShapes} from '../../graph/shape.ts';
 import {readModelFile} from '../../phases/model-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
 import {readNetwork} from '../../plugins/models/onnx.ts';
@@ -47,7 +48,16 @@ export default class ModelShow extends SdqCommand {
   async run(): Promise<ShownModel | ShownFile> {
     const {args} = await this.parse(ModelShow);
     if (args.model.endsWith('.onnx')) {
-      return this.#showGraph(args.model, readNetwork(path.resolve(args.model)).graph);
+      const {graph} = readNetwork(path.resolve(args.model));
+      const shown = this.#showGraph(args.model, graph);
+      const {shape} = inferShapes(graph).get(graph.output)!;
+      if (shape.length !== 1) {
+        this.notice(
+          `Its output for one image is [${shape.join(', ')}]; the commands that train or run it need [classes].`,
+        );
+      }
+      if (shown.layers.length === 0) this.notice('It has no layer to quantize.');
+      return shown;
     }
     if (args.model.endsWith('.safetensors') || existsSync(args.model)) return this.#showFile(path.resolve(args.model));
     const {config, registry} = await this.settings({kinds: ['model', 'dataset']});

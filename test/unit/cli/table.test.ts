@@ -29,6 +29,12 @@ describe('table', () => {
     expect(text.replace('wasm', '').replaceAll(/\s+/g, ' ')).toContain(why);
   });
 
+  test('shows no control character of a name, nor a line that it would begin', () => {
+    const name = 'conv\u001b[31m\n\tfake\u009b1m';
+    expect(table(columns, [[name, 8]], 80).split('\n')[1]).toMatch(/^conv�\[31m��fake�1m +8$/);
+    expect(bitBars([{name, bits: 8}], 80)).toMatch(/^conv�\[31m��fake�1m {2}█+ 8 bits$/);
+  });
+
   test('cuts other columns before a word of a wrapped one', () => {
     const text = table(
       [{head: 'name'}, {head: 'why', wrap: true}],

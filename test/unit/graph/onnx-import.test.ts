@@ -365,6 +365,22 @@ describe('names and forms of others', () => {
     expectClose(await bothLogits(bytes));
   });
 
+  test('ONNX Runtime runs a file of two images at a time on three', async () => {
+    const nodes = [node('Conv', ['x', 'w'], 'c'), ...head];
+    const [any, two] = ['N', 2].map((batch) =>
+      file(nodes, [weight('w', 3, 2, 1, 1)], {name: 'x', shape: [batch, 2, 6, 5]}),
+    );
+    const images = values(180);
+    const logits = await Promise.all(
+      [any!, two!].map(async (bytes) => {
+        const runtime = await (await loadOnnxRuntime()).open(bytes, 'a.onnx');
+        return runtime.run(images, [3, 2, 6, 5]).finally(() => runtime.release());
+      }),
+    );
+    expect(logits[0]).toHaveLength(9);
+    expect(logits[1]).toEqual(logits[0]);
+  });
+
   test('a transposed weight keeps the name of its layer, and has one of its own', () => {
     const {graph} = fromOnnx(
       file(

@@ -103,7 +103,7 @@ describe('lineChart', () => {
   });
 
   test('names that are markup are text', async () => {
-    const svg = lineChart('a "title" & <more>', [{name: '<b>&"', points: line(3, (i) => i)}])!;
+    const svg = lineChart('a "title" & <more>', [{name: '<b>&"\u001b', points: line(3, (i) => i)}])!;
     expect(svg).not.toContain('<b>');
     expect(await size(svg)).toEqual({width: 520, height: 240});
   });
