@@ -27,6 +27,13 @@ interface LinearOptions {
   readonly bias?: Initializer;
 }
 
+interface BatchNormOptions {
+  /** Default 1e-5. */
+  readonly epsilon?: number;
+  /** ONNX's, of the old running statistic: 1 − PyTorch's. Default 0.9. */
+  readonly momentum?: number;
+}
+
 interface PoolOptions {
   readonly kernel: number;
   readonly stride: number;
@@ -43,8 +50,10 @@ export interface GraphBuilder {
   /** Shape of a value, without the batch. */
   shape(value: string): Shape;
   conv(name: string, x: string, options: ConvOptions): string;
-  batchNorm(name: string, x: string): string;
-  /** A fully connected layer with bias. */
+  batchNorm(name: string, x: string, options?: BatchNormOptions): string;
+  /** Layer normalisation of the last axis. */
+  layerNorm(name: string, x: string, epsilon: number): string;
+  /** A fully connected layer with bias, on the last axis. */
   linear(name: string, x: string, options: LinearOptions): string;
   maxPool(name: string, x: string, options: PoolOptions): string;
   /** Any operator without parameters, e.g. `node('Relu', 'relu', [x])`. */
@@ -108,7 +117,7 @@ export function graphBuilder(name: string, inputShape: Shape): GraphBuilder {
       });
     },
 
-    batchNorm(nodeName, x) {
+    batchNorm(nodeName, x, {epsilon = 1e-5, momentum = 0.9} = {}) {
       const channels = [shape(x)[0]!];
       const add = (suffix: string, role: Parameter['role'], value: number) =>
         parameter({name: `${nodeName}.${suffix}`, shape: channels, role, initializer: {kind: 'constant', value}});
@@ -122,18 +131,27 @@ export function graphBuilder(name: string, inputShape: Shape): GraphBuilder {
           add('running_mean', 'statistic', 0),
           add('running_var', 'statistic', 1),
         ],
-        {epsilon: 1e-5, momentum: 0.9},
+        {epsilon, momentum},
       );
     },
 
+    layerNorm(nodeName, x, epsilon) {
+      const width = [shape(x).at(-1)!];
+      const add = (suffix: string, value: number) =>
+        parameter({name: `${nodeName}.${suffix}`, shape: width, role: 'norm', initializer: {kind: 'constant', value}});
+      return node('LayerNormalization', nodeName, [x, add('weight', 1), add('bias', 0)], {axis: -1, epsilon});
+    },
+
     linear(nodeName, x, {features, weight, bias}) {
-      const inputs = shape(x)[0]!;
+      const rows = shape(x).slice(0, -1);
+      const inputs = shape(x).at(-1)!;
       const drawn: Initializer = {kind: 'uniform', bound: 1 / Math.sqrt(inputs)};
-      return node(
+      const flat = rows.length === 0 ? x : node('Reshape', `${nodeName}.rows`, [x], {shape: [-1, inputs]});
+      const y = node(
         'Gemm',
         nodeName,
         [
-          x,
+          flat,
           parameter({
             name: `${nodeName}.weight`,
             shape: [features, inputs],
@@ -144,6 +162,7 @@ export function graphBuilder(name: string, inputShape: Shape): GraphBuilder {
         ],
         {transB: 1},
       );
+      return rows.length === 0 ? y : node('Reshape', `${nodeName}.tokens`, [y], {shape: [-1, ...rows, features]});
     },
 
     maxPool: (nodeName, x, {kernel, stride, padding = 0}) =>

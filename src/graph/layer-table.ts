@@ -38,6 +38,9 @@ function isQuantized(op: string): op is QuantizedOperator {
   return op === 'Conv' || op === 'Gemm' || op === 'MatMul';
 }
 
+/** Whether an operand can be a layer's weights. The products of attention are of two values: they stay in full precision. */
+const isWeight = ({parameter, shape}: Operand): boolean => parameter && shape.length >= 2;
+
 function isDepthwise({op, attributes}: Node, [channels]: Shape): boolean {
   return op === 'Conv' && channels !== 1 && attributes['group'] === channels;
 }
@@ -58,8 +61,8 @@ export function layerTable(graph: Graph): LayerTable {
     const cost = operatorOf(node).cost(node, inputs, output);
     const work = cost.macs * (output.perImage ?? 1);
     macs += work;
-    if (isQuantized(node.op)) {
-      const [x, w] = inputs;
+    const [x, w] = inputs;
+    if (isQuantized(node.op) && isWeight(w!) && !x!.parameter) {
       layers.push({
         name: node.name,
         op: node.op,

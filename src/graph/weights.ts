@@ -1,11 +1,12 @@
 /** Finds a graph's parameters among the tensors of a file by their PyTorch names. */
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Array32, Graph, Weights} from './graph.ts';
+import {initialWeights} from './initialize.ts';
 
 export interface MatchedWeights {
   /** By the graph's names. */
   readonly weights: Weights;
-  /** Parameters of the graph that the file has not. */
+  /** Parameters of the graph that the file has not; those that the architecture fixes are in `weights` all the same. */
   readonly missing: readonly string[];
   /** Tensors of the file, by its names, that the graph has no use for. */
   readonly unexpected: readonly string[];
@@ -23,18 +24,32 @@ function commonName(name: string): string {
 }
 
 /** Counts batches for PyTorch's cumulative average; nothing depends on it. */
-const ignored = /(^|\.)num_batches_tracked$/;
+const uncounted = /(^|\.)num_batches_tracked$/;
 
 /** The first five, and how many more there are. */
 export const listed = (items: readonly string[]): string =>
   `${items.slice(0, 5).join('; ')}${items.length > 5 ? `; and ${items.length - 5} more` : ''}`;
 
+/** The names of the last layer's parameters: those whose shapes depend on the number of classes. */
+export function headParameters(graph: Graph): ReadonlySet<string> {
+  const layers = new Set(graph.parameters.filter(({role}) => role === 'weight').map(({name}) => name));
+  const last = graph.nodes.findLastIndex(({inputs}) => inputs.some((input) => layers.has(input)));
+  const names = new Set(graph.parameters.map(({name}) => name));
+  return new Set(graph.nodes.slice(last).flatMap(({inputs}) => inputs.filter((input) => names.has(input))));
+}
+
 /**
  * @param file named in errors
+ * @param ignored parameters that the file's tensors are not taken for; they count as missing
  * @throws SdqError (exit 3) when a tensor has another shape than its parameter, holds NaN or infinity, or two tensors
  * stand for one parameter
  */
-export function matchWeights(graph: Graph, {tensors}: {readonly tensors: Weights}, file: string): MatchedWeights {
+export function matchWeights(
+  graph: Graph,
+  {tensors}: {readonly tensors: Weights},
+  file: string,
+  ignored: ReadonlySet<string> = new Set(),
+): MatchedWeights {
   const broken = (code: string, what: string, suggestions: readonly string[] = []): SdqError =>
     new SdqError(`${file} does not fit ${graph.name}: ${what}.`, {code, exit: ExitCode.invalidInput, suggestions});
   const exact = new Map(graph.parameters.map((parameter) => [parameter.name, parameter]));
@@ -50,9 +65,10 @@ export function matchWeights(graph: Graph, {tensors}: {readonly tensors: Weights
   for (const [name, {shape, data}] of tensors) {
     const parameter = exact.get(name) ?? common.get(commonName(name));
     if (parameter === undefined) {
-      if (!ignored.test(name)) unexpected.push(name);
+      if (!uncounted.test(name)) unexpected.push(name);
       continue;
     }
+    if (ignored.has(parameter.name)) continue;
     const other = sources.get(parameter.name);
     if (other !== undefined) {
       throw broken('weights-ambiguous', `"${other}" and "${name}" both stand for "${parameter.name}"`);
@@ -70,6 +86,9 @@ export function matchWeights(graph: Graph, {tensors}: {readonly tensors: Weights
   if (wrong.length > 0) throw broken('weights-shape', listed(wrong), otherClasses(graph, tensors));
   if (notFinite.length > 0) throw broken('weights-not-finite', `${listed(notFinite)}; weights must be finite`);
   if (negative.length > 0) throw broken('weights-variance', `${listed(negative)}; a variance is at least 0`);
+  // What the architecture fixes need not be in the file.
+  const fixed = initialWeights({...graph, parameters: graph.parameters.filter(({role}) => role === 'constant')}, 0);
+  for (const [name, value] of fixed) if (!weights.has(name)) weights.set(name, value);
   const missing = graph.parameters.map(({name}) => name).filter((name) => !weights.has(name));
   return {weights, missing, unexpected};
 }
@@ -81,13 +100,11 @@ function otherClasses(graph: Graph, tensors: Weights): readonly string[] {
       tensors.get(name)?.shape ?? [...tensors].find(([other]) => commonName(other) === commonName(name))?.[1].shape;
     return found === undefined || found.join() === shape.join() ? [] : [{name, shape, found}];
   });
-  const last = graph.nodes.findLast(({inputs}) => inputs.some((input) => differing.some(({name}) => name === input)));
-  const isHead =
-    last === graph.nodes.findLast(({op}) => op === 'Conv' || op === 'Gemm' || op === 'MatMul') &&
-    differing.every(({name, shape, found}) => last?.inputs.includes(name) === true && shape.length === found.length);
+  const head = headParameters(graph);
+  const isHead = differing.every(({name, shape, found}) => head.has(name) && shape.length === found.length);
   const [first] = differing;
   if (!isHead || first === undefined) return [];
   return [
-    `The file is of a network with other classes: ${first.found[0]!} in place of ${first.shape[0]!}. Train for your own with \`sdq pretrain\`, or choose the data set of the file's classes (data.name).`,
+    `The file is of a network with other classes: ${first.found[0]!} in place of ${first.shape[0]!}. Start with a fresh last layer: --set model.head=reset.`,
   ];
 }

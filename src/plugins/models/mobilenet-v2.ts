@@ -24,7 +24,7 @@ const stages = [
 ] as const;
 
 /** The multiple of 8 nearest to the value, but not more than a tenth below it: the authors' rounding. */
-function divisible(value: number): number {
+export function divisible(value: number): number {
   const rounded = Math.max(8, Math.floor((value + 4) / 8) * 8);
   return rounded < 0.9 * value ? rounded + 8 : rounded;
 }

@@ -22,6 +22,16 @@ describe('parameters and multiply-accumulates are the published ones', () => {
     ['resnet34', {}, 21_797_672, 3_663_761_408],
     ['resnet50', {}, 25_557_032, 4_089_184_256],
     ['mobilenet-v2', {}, 3_504_872, 300_774_272],
+    ['mobilenet-v3-large', {}, 5_483_032, 216_589_760],
+    ['mobilenet-v3-small', {}, 2_542_856, 56_510_400],
+    ['efficientnet-b0', {}, 5_288_548, 385_814_752],
+    ['vgg11', {batchNorm: false}, 132_863_336, 7_609_090_048],
+    ['vgg16', {batchNorm: false}, 138_357_544, 15_470_264_320],
+    ['vgg16', {}, 138_365_992, 15_470_264_320],
+    // timm's vit_tiny, deit_small and vit_base_patch16_224.
+    ['vit', {}, 5_717_416, 1_253_683_200],
+    ['vit', {width: 384, heads: 6}, 22_050_664, 4_598_882_304],
+    ['vit', {width: 768, heads: 12}, 86_567_656, 17_563_828_224],
   ])('%s %j', (name, options, parameters, macs) => {
     const {parameters: found, macs: work} = table(name, options);
     expect({parameters: found, macs: work}).toEqual({parameters, macs});
