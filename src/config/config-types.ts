@@ -21,6 +21,10 @@ export interface Config {
      */
     weights?: string;
     /**
+     * `reset`: the weights are those of a network with other classes; its last layer starts fresh and `sdq run` pretrains. `keep`: the file's last layer is used.
+     */
+    head: 'keep' | 'reset';
+    /**
      * Options of the model itself, as the model defines them.
      */
     options: {
@@ -155,6 +159,10 @@ export interface Config {
        */
       factor: number;
     };
+    /**
+     * Epochs at the beginning in which only the last layer is trained.
+     */
+    headEpochs: number;
   };
   /**
    * Phase 1: learns the bitwidth of each layer.

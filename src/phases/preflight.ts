@@ -7,7 +7,7 @@ import {hardwareError, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
 import {checkPareto} from './search.ts';
 import {searchProblem} from './search-problem.ts';
-import {buildGraph, readWeights, type Session} from './session.ts';
+import {buildGraph, pretrains, readWeights, startWeights, type Session} from './session.ts';
 import {readStrategy} from './strategy-file.ts';
 import {checkTeacher, matchModel} from './train.ts';
 
@@ -23,7 +23,15 @@ export function preflight(session: Session, command: 'pretrain' | 'search' | 'tr
   const batches = epochBatches(dataset, config.data);
   const graph = buildGraph(session, config.model);
   checkMemory(session, graph);
-  if (command !== 'train' && config.model.weights !== undefined) readWeights(graph, config.model.weights);
+  if (command !== 'train' && config.model.weights !== undefined) {
+    if (command === 'search') readWeights(graph, config.model.weights);
+    else startWeights(session, graph);
+    if (command !== 'search' && config.model.head === 'reset') {
+      session.reporter.line(
+        `The last layer starts fresh for ${dataset.classes.length} classes (model.head); the others come from ${config.model.weights}.`,
+      );
+    }
+  }
   if (command === 'run' || command === 'train') checkTeacher(session);
   if (command === 'search' || command === 'run') checkSearch(session, command, graph, batches);
 }
@@ -43,7 +51,7 @@ function checkSearch(session: Session, command: string, graph: Graph, batches: n
     `${answer === 'no' ? 'too few' : 'perhaps too few'} to come down to ${names.join(', ')}.`;
   const flags = needed === undefined ? '--set search.dualRate=2' : `--set search.epochs=${needed}`;
   // A search by itself costs no more than it has epochs; a run would train in full precision first.
-  if (answer === 'doubtful' || command === 'search' || config.model.weights !== undefined) {
+  if (answer === 'doubtful' || command === 'search' || !pretrains(config)) {
     reporter.line(`${message} With enough: ${flags}.`);
     return;
   }

@@ -1,19 +1,25 @@
 /** Full-precision training: cross-entropy with the labels. */
+import {createNetwork} from '../graph/network.ts';
+import {headParameters} from '../graph/weights.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {learningRateFactor} from '../training/schedules.ts';
 import {createTrainStep} from '../training/train-step.ts';
 import {evaluateOn} from './evaluate.ts';
+import {keptStart} from './kept-weights.ts';
 import {writeModelFile} from './model-file.ts';
 import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
 import type {PretrainResult} from './results.ts';
-import {createModel, readWeights} from './session.ts';
+import {buildGraph, readWeights} from './session.ts';
 
 /** @returns the kept checkpoint: the best validation epoch's, or the last one's without a validation split */
 export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
   const {session, run, stop} = context;
   const {config, dataset} = session;
-  const network = createModel(session, config.model.weights);
+  const graph = buildGraph(session, config.model);
+  const network = createNetwork(graph, keptStart(session, run, graph));
+  const head = headParameters(graph);
+  const body = new Set(graph.parameters.map(({name}) => name).filter((name) => !head.has(name)));
   const checkpoint = run.path('full-precision.safetensors');
   const parameters = networkParameters(network);
   const optimizer = createOptimizer(config.pretrain.optimizer);
@@ -34,6 +40,7 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
           step: state.step,
           optimizerState,
           rate: factor,
+          ...(state.step < config.pretrain.headEpochs * stepsPerEpoch ? {frozen: body} : {}),
           objective: (logits) => ({
             loss: softCrossEntropy(logits, oneHot(labels, dataset.classes.length)),
             reported: {accuracy: topOneAccuracy(logits, labels)},

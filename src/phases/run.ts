@@ -22,7 +22,15 @@ import {digits, inUnits, type Results, type SearchResult} from './results.ts';
 import {epochsToReach, preflight} from './preflight.ts';
 import {search} from './search.ts';
 import {writeReport} from './run-report.ts';
-import {buildGraph, createModel, openSession, type JobConfig, type Reporter, type Session} from './session.ts';
+import {
+  buildGraph,
+  createModel,
+  openSession,
+  pretrains,
+  type JobConfig,
+  type Reporter,
+  type Session,
+} from './session.ts';
 import {readStrategy} from './strategy-file.ts';
 import {keepTeacher, train} from './train.ts';
 
@@ -346,15 +354,13 @@ export async function runAll({session, run, stop, context, phase}: RunContext): 
   const {weights} = config.model;
   const batches = epochBatches(dataset, config.data);
   reporter.plan?.(
-    (weights === undefined ? (['pretrain', 'search', 'train'] as const) : (['search', 'train'] as const)).map(
-      (name) => ({
-        name,
-        steps: config[name].epochs * batches,
-      }),
-    ),
+    (pretrains(config) ? (['pretrain', 'search', 'train'] as const) : (['search', 'train'] as const)).map((name) => ({
+      name,
+      steps: config[name].epochs * batches,
+    })),
   );
   const fullPrecisionFile =
-    weights === undefined
+    weights === undefined || pretrains(config)
       ? (await phase('pretrain', async () => pretrain(context(resultsOf(run))))).checkpoint
       : keepWeights(session, run, keptFiles.fullPrecision, weights);
   const found = await phase('search', async () => search(context(resultsOf(run)), fullPrecisionFile));

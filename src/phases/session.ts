@@ -13,7 +13,7 @@ import type {Graph, Weights} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
 import {parseTensorFile} from '../graph/tensor-file.ts';
-import {listed, matchWeights} from '../graph/weights.ts';
+import {headParameters, listed, matchWeights} from '../graph/weights.ts';
 import type {Engine, Registry} from '../plugins/registry.ts';
 import {registerGradients} from '../tensor/gradients.ts';
 
@@ -101,9 +101,16 @@ export function readWeights(graph: Graph, file: string): Weights {
   return fittingWeights(graph, parseTensorFile(readFileBounded(file, weightsLimitBytes), file), file);
 }
 
-/** The same of a file that was read. */
-export function fittingWeights(graph: Graph, found: {readonly tensors: Weights}, file: string): Weights {
-  const {weights, missing} = matchWeights(graph, found, file);
+/** The same of a file that was read. @param fresh parameters that the file is not asked for, with their values */
+export function fittingWeights(
+  graph: Graph,
+  found: {readonly tensors: Weights},
+  file: string,
+  fresh: Weights = new Map(),
+): Weights {
+  const matched = matchWeights(graph, found, file, new Set(fresh.keys()));
+  const weights = new Map([...matched.weights, ...fresh]);
+  const missing = matched.missing.filter((name) => !fresh.has(name));
   if (missing.length === 0) return weights;
   throw new SdqError(
     `${file} lacks ${missing.length} of the ${graph.parameters.length} tensors of ${graph.name}: ${listed(missing)}.`,
@@ -114,6 +121,22 @@ export function fittingWeights(graph: Graph, found: {readonly tensors: Weights},
     },
   );
 }
+
+/**
+ * What full-precision training starts from: fresh weights, or those of `model.weights`, with `model.head: reset` but for
+ * the last layer.
+ */
+export function startWeights({config}: Session, graph: Graph): Weights {
+  const {head, weights: file} = config.model;
+  const fresh = initialWeights(graph, config.seed);
+  if (file === undefined) return fresh;
+  const last = head === 'reset' ? headParameters(graph) : new Set<string>();
+  const found = parseTensorFile(readFileBounded(file, weightsLimitBytes), file);
+  return fittingWeights(graph, found, file, new Map([...fresh].filter(([name]) => last.has(name))));
+}
+
+/** Whether a run begins with full-precision training. */
+export const pretrains = ({model}: JobConfig): boolean => model.weights === undefined || model.head === 'reset';
 
 /** The session's model with the weights of a file, or freshly initialised from the seed. */
 export function createModel(session: Session, weights?: string): Network {

@@ -27,6 +27,8 @@ export interface TrainStepInput {
   readonly optimizerState: OptimizerState;
   /** Times the learning rate. */
   readonly rate: number;
+  /** Names of parameters that this step leaves as they are. */
+  readonly frozen?: ReadonlySet<string>;
   /** How weights and inputs are quantized; nothing for full precision. */
   readonly forward?: Pick<ForwardOptions, 'weight' | 'activation' | 'input'>;
   /** From the network's output to the loss. Runs on the gradient tape. */
@@ -50,10 +52,11 @@ export function createTrainStep({
 }: TrainStepOptions): (input: TrainStepInput) => Promise<TrainStepResult> {
   const statistics = batchStatistics(network);
   const positive = parameters.filter(({isPositive}) => isPositive === true).map(({variable}) => variable);
-  return async ({images, step, optimizerState, rate, forward = {}, objective}) => {
+  return async ({images, step, optimizerState, rate, frozen, forward = {}, objective}) => {
+    const moved = frozen === undefined ? parameters : parameters.filter(({name}) => !frozen.has(name));
     let next = optimizerState;
     const descent = await descend(
-      parameters,
+      moved,
       () =>
         objective(
           network.forward(images, {
@@ -64,7 +67,7 @@ export function createTrainStep({
           }),
         ),
       (gradients) => {
-        next = optimizer.update(parameters, gradients, optimizerState, rate);
+        next = optimizer.update(moved, gradients, optimizerState, rate);
         keepPositive(positive);
       },
       followed,
