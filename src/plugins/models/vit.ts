@@ -74,7 +74,7 @@ export const vit: ModelDefinition<Options> = {
   defaults: {classes: 1000, inputShape: [3, 224, 224]},
 
   build({classes, inputShape}, {patch = 16, width = 192, depth = 12, heads = 3, mlpRatio = 4}) {
-    const [, height, columns] = inputShape as readonly [number, number, number];
+    const [, height, columns] = inputShape;
     const refuse = (message: string): SdqError =>
       new SdqError(message, {code: 'model-options', exit: ExitCode.invalidInput});
     if (width % heads !== 0) throw refuse(`model.options.heads is ${heads}; it must divide the width, ${width}.`);
