@@ -39,7 +39,9 @@ function implied(edges, from, to) {
 
 const edges = imports();
 const arrows = [...edges]
-  .flatMap(([from, targets]) => [...targets].filter((to) => !implied(edges, from, to)).map((to) => `  ${from} --> ${to}`))
+  .flatMap(([from, targets]) =>
+    [...targets].filter((to) => !implied(edges, from, to)).map((to) => `  ${from} --> ${to}`),
+  )
   .toSorted();
 const picture = ['```mermaid', 'flowchart TD', ...arrows, '```'].join('\n');
 const text = readFileSync(file, 'utf8');
