@@ -28,21 +28,9 @@ import {artifactOf, clientIdOf, digestOf, manifestDigest, type ArtifactFile} fro
 import {fileHeader, frameRecord, readFrames} from './framing.ts';
 import type {Media} from './media.ts';
 import {encodeRecord, fileTypeMedia, readRecordHead, type LogRecord} from './records.ts';
-import {addEvents, emptyState, type RowState} from './rows.ts';
+import {addEvents, emptyState, type Row, type RowState} from './rows.ts';
 import type {WandbSettings} from './settings.ts';
 import {description, type RunDescription} from './description.ts';
-
-export interface OfflineLog {
-  /** Writes what the journal has and the log has not. @throws SdqError (exit 6) when the disk refuses it */
-  catchUp(): void;
-  /** Says how the run ended, should the journal not. */
-  end(end: End): void;
-  /** The files of the run that `wandb sync` has not sent yet, oldest first. */
-  files(): readonly string[];
-  /** Tells `wandb sync --sync-all` that all of it is at the server. */
-  markSynced(): void;
-  close(): void;
-}
 
 /** Versions of the format's writer and of the oldest server that can read it, as wandb 0.30 writes them. */
 const versionInfo = {producer: '0.30.0', minConsumer: '0.40.0'};
@@ -55,32 +43,169 @@ interface OpenFile {
   size: number;
 }
 
-/** Opens nothing yet: the first `catchUp` that has something to write makes the file. */
-export function openOfflineLog(run: TrackedRun, runId: string, settings: WandbSettings): OfflineLog {
-  const parent = path.join(settings.directory ?? run.directory, 'wandb');
-  const name = `run-${runId}.wandb`;
-  const earlier = earlierFiles(parent, name);
-  let {seq: logged, isEnded} = lastRecord(earlier);
-  const reader = followRun(run);
-  let state: RowState = emptyState;
-  let told: RunDescription = description(run, settings, []);
-  let file: OpenFile | undefined;
-  let isRunTold = false;
-  let lastSync = -Infinity;
+interface Chunk {
+  readonly record: LogRecord;
+  readonly num: number;
+}
 
-  const write = (chunks: readonly {readonly record: LogRecord; readonly num?: number}[]): void => {
-    const target = (file ??= createFile(parent, runId, name));
+/** What the log stands for so far; changed only when all of it is on the disk. */
+interface LogState {
+  readonly rows: RowState;
+  readonly description: RunDescription;
+  /** `seq` of the last event in the log. */
+  readonly logged: number;
+  readonly isEnded: boolean;
+}
+
+/** Makes no file yet: the first `catchUp` that has something to write does. */
+export class OfflineLog {
+  readonly #run: TrackedRun;
+  readonly #runId: string;
+  readonly #settings: WandbSettings;
+  readonly #parent: string;
+  readonly #name: string;
+  /** An earlier process has written files of this run. */
+  readonly #isResumed: boolean;
+  readonly #reader: ReturnType<typeof followRun>;
+  #state: LogState;
+  #file: OpenFile | undefined;
+  #hasRunRecord = false;
+  #lastSync = -Infinity;
+  /** What the disk refused comes first. */
+  #waiting: readonly Event[] = [];
+
+  constructor(run: TrackedRun, runId: string, settings: WandbSettings) {
+    this.#run = run;
+    this.#runId = runId;
+    this.#settings = settings;
+    this.#parent = path.join(settings.directory ?? run.directory, 'wandb');
+    this.#name = `run-${runId}.wandb`;
+    const earlier = earlierFiles(this.#parent, this.#name);
+    this.#isResumed = earlier.length > 0;
+    const {isEnded, seq} = lastRecord(earlier);
+    this.#reader = followRun(run);
+    this.#state = {rows: emptyState, description: description(run, settings, []), logged: seq, isEnded};
+  }
+
+  /** Writes what the journal has and the log has not. @throws SdqError (exit 6) when the disk refuses it */
+  catchUp(): void {
+    for (;;) {
+      if (this.#waiting.length === 0) this.#waiting = this.#reader.read(batch);
+      if (this.#waiting.length === 0) return;
+      this.#take(this.#waiting);
+      this.#waiting = [];
+    }
+  }
+
+  /** Says how the run ended, should the journal not. @throws SdqError (exit 6) when the disk refuses it */
+  end(end: End): void {
+    if (this.#state.isEnded) return;
+    this.#write(this.#exitRecords(end, this.#state), this.#state);
+    this.#state = {...this.#state, isEnded: true};
+  }
+
+  /** The files of the run that `wandb sync` has not sent yet, oldest first. */
+  files(): readonly string[] {
+    return earlierFiles(this.#parent, this.#name).filter((each) => !existsSync(`${each}.synced`));
+  }
+
+  /** Tells `wandb sync --sync-all` that all of it is at the server. */
+  markSynced(): void {
+    for (const each of earlierFiles(this.#parent, this.#name)) writeFileSync(`${each}.synced`, '');
+  }
+
+  close(): void {
+    this.#reader.close();
+    if (this.#file === undefined) return;
+    try {
+      fsyncSync(this.#file.fd);
+    } finally {
+      closeSync(this.#file.fd);
+    }
+  }
+
+  #take(events: readonly Event[]): void {
+    const {description: before, isEnded, logged} = this.#state;
+    const added = addEvents(this.#state.rows, events, this.#run.startedAt, this.#settings.artifacts);
+    const fresh = events.filter(({seq}) => seq > logged);
+    const last = fresh.at(-1);
+    const after: LogState = {
+      rows: added.state,
+      description: description(this.#run, this.#settings, events, before),
+      logged: last?.seq ?? logged,
+      isEnded: last === undefined ? isEnded : last.kind === 'end',
+    };
+    if (last !== undefined) {
+      const rows = new Map(added.rows.map((row) => [row.seq, row]));
+      const chunks = fresh.flatMap((event) => this.#chunksOf(event, rows.get(event.seq), after));
+      this.#write([...chunks, ...this.#changes(before, after)], after);
+    }
+    this.#state = after;
+  }
+
+  /** Records of one event, whose files are copied. @throws SdqError (exit 6) when the disk refuses them */
+  #chunksOf(event: Event, row: Row | undefined, state: LogState): readonly Chunk[] {
+    const num = event.seq;
+    const chunks: Chunk[] = [];
+    if (row?.media !== undefined) {
+      chunks.push({record: {files: {files: [{path: row.media.path, type: fileTypeMedia}]}}, num});
+      writeMedia(path.join(this.#open().folder, 'files', row.media.path), row.media, this.#run.directory);
+    }
+    if (row !== undefined) chunks.push({record: {history: {item: itemsOf(row.values), step: {num: row.step}}}, num});
+    const artifact = artifactOf(event, this.#run, this.#runId, this.#settings.artifacts);
+    const place = artifact === undefined ? undefined : copyArtifact(artifact, this.#open().folder);
+    if (artifact !== undefined && place !== undefined) {
+      chunks.push({record: {artifact: artifactRecord(artifact, place, this.#runId, this.#settings)}, num});
+    }
+    if (event.kind === 'end') {
+      const {exitCode} = event.data as {exitCode: number};
+      chunks.push(...this.#exitRecords({status: 'finished', exitCode, ts: event.ts}, {...state, logged: num}));
+    }
+    return chunks;
+  }
+
+  /** What events change beside rows: config, tags, summary. */
+  #changes(before: RunDescription, after: LogState): readonly Chunk[] {
+    const {description: now, isEnded, logged: num, rows} = after;
+    const chunks: Chunk[] = [];
+    if (now.config !== before.config && this.#hasRunRecord) {
+      chunks.push({record: {config: {update: configItems(now)}}, num});
+    }
+    if (now.tags.length !== before.tags.length && this.#hasRunRecord) {
+      chunks.push({record: {run: this.#runRecord(after)}, num});
+    }
+    if (!isEnded) chunks.push({record: {summary: {update: itemsOf(rows.summary)}}, num});
+    return chunks;
+  }
+
+  #exitRecords({exitCode, ts}: End, {logged: num, rows}: LogState): readonly Chunk[] {
+    const runtime = Math.max(0, Math.round((ts - this.#run.startedAt) / 1000));
+    return [
+      {record: {summary: {update: itemsOf(rows.summary)}}, num},
+      {record: {exit: {exitCode, runtime}}, num},
+      {record: {final: {}}, num},
+    ];
+  }
+
+  #runRecord({description: shown, rows}: LogState): NonNullable<LogRecord['run']> {
+    return runRecord(shown, this.#runId, this.#settings, this.#isResumed, rows.lastStep + 1);
+  }
+
+  /** Appends all of these records or none. */
+  #write(chunks: readonly Chunk[], state: LogState): void {
+    const target = this.#open();
     const parts: Uint8Array[] = [];
     let size = target.size;
     const put = (bytes: Uint8Array): void => {
       parts.push(bytes);
       size += bytes.length;
     };
-    const head: readonly LogRecord[] = isRunTold
-      ? []
-      : [{header: {versionInfo}}, {run: runRecord(told, runId, settings, earlier.length > 0, state.lastStep + 1)}];
     if (target.size === 0) put(fileHeader);
-    for (const record of head) put(frameRecord(encodeRecord(record), size));
+    if (!this.#hasRunRecord) {
+      for (const record of [{header: {versionInfo}}, {run: this.#runRecord(state)}]) {
+        put(frameRecord(encodeRecord(record), size));
+      }
+    }
     for (const {record, num} of chunks) put(frameRecord(encodeRecord(record, num), size));
     try {
       const bytes = Buffer.concat(parts);
@@ -88,109 +213,21 @@ export function openOfflineLog(run: TrackedRun, runId: string, settings: WandbSe
       for (let written = 0; written < bytes.length;) {
         written += writeSync(target.fd, bytes, written, bytes.length - written, target.size + written);
       }
-      if (performance.now() - lastSync >= syncIntervalMs) {
+      if (performance.now() - this.#lastSync >= syncIntervalMs) {
         fsyncSync(target.fd);
-        lastSync = performance.now();
+        this.#lastSync = performance.now();
       }
     } catch (error) {
       ftruncateSync(target.fd, target.size);
-      throw fileError(error, 'write', path.join(target.folder, name));
+      throw fileError(error, 'write', path.join(target.folder, this.#name));
     }
     target.size = size;
-    isRunTold = true;
-  };
+    this.#hasRunRecord = true;
+  }
 
-  const exitRecords = ({exitCode, ts}: End, num: number): {record: LogRecord; num: number}[] => [
-    {record: {summary: {update: itemsOf(state.summary)}}, num},
-    {record: {exit: {exitCode, runtime: Math.max(0, Math.round((ts - run.startedAt) / 1000))}}, num},
-    {record: {final: {}}, num},
-  ];
-
-  const take = (events: readonly Event[]): void => {
-    const before = told;
-    const added = addEvents(state, events, run.startedAt, settings.artifacts);
-    told = description(run, settings, events, told);
-    const fresh = events.filter(({seq}) => seq > logged);
-    if (fresh.length === 0) {
-      state = added.state;
-      return;
-    }
-    const rows = new Map(added.rows.map((row) => [row.seq, row]));
-    const chunks: {record: LogRecord; num: number}[] = [];
-    let ended = isEnded;
-    const previous = state;
-    state = added.state;
-    for (const event of fresh) {
-      const num = event.seq;
-      const row = rows.get(num);
-      ended = event.kind === 'end';
-      if (row?.media !== undefined) {
-        chunks.push({record: {files: {files: [{path: row.media.path, type: fileTypeMedia}]}}, num});
-        file ??= createFile(parent, runId, name);
-        writeMedia(path.join(file.folder, 'files', row.media.path), row.media, run.directory);
-      }
-      if (row !== undefined) chunks.push({record: {history: {item: itemsOf(row.values), step: {num: row.step}}}, num});
-      const artifact = artifactOf(event, run, runId, settings.artifacts);
-      if (artifact !== undefined) {
-        file ??= createFile(parent, runId, name);
-        const place = copyArtifact(artifact, file.folder);
-        if (place !== undefined)
-          chunks.push({record: {artifact: artifactRecord(artifact, place, runId, settings)}, num});
-      }
-      if (event.kind === 'end') {
-        const {exitCode} = event.data as {exitCode: number};
-        chunks.push(...exitRecords({status: 'finished', exitCode, ts: event.ts}, num));
-      }
-    }
-    const num = fresh.at(-1)!.seq;
-    if (told.config !== before.config && isRunTold) {
-      chunks.push({record: {config: {update: configItems(told)}}, num});
-    }
-    if (told.tags.length !== before.tags.length && isRunTold) {
-      chunks.push({record: {run: runRecord(told, runId, settings, earlier.length > 0, state.lastStep + 1)}, num});
-    }
-    if (!ended) chunks.push({record: {summary: {update: itemsOf(state.summary)}}, num});
-    try {
-      write(chunks);
-    } catch (error) {
-      state = previous;
-      told = before;
-      throw error;
-    }
-    logged = num;
-    isEnded = ended;
-  };
-
-  let waiting: readonly Event[] = [];
-  return {
-    catchUp() {
-      for (;;) {
-        // What the disk refused comes first.
-        if (waiting.length === 0) waiting = reader.read(batch);
-        if (waiting.length === 0) return;
-        take(waiting);
-        waiting = [];
-      }
-    },
-    end(end) {
-      if (isEnded) return;
-      write(exitRecords(end, logged));
-      isEnded = true;
-    },
-    files: () => earlierFiles(parent, name).filter((each) => !existsSync(`${each}.synced`)),
-    markSynced() {
-      for (const each of earlierFiles(parent, name)) writeFileSync(`${each}.synced`, '');
-    },
-    close() {
-      reader.close();
-      if (file === undefined) return;
-      try {
-        fsyncSync(file.fd);
-      } finally {
-        closeSync(file.fd);
-      }
-    },
-  };
+  #open(): OpenFile {
+    return (this.#file ??= createFile(this.#parent, this.#runId, this.#name));
+  }
 }
 
 /** The run's files so far, oldest first. */

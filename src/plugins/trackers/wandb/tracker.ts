@@ -165,8 +165,8 @@ export function createWandbTracker({
       const runId = earlier?.runId ?? settings.runId ?? idOf(run.uid);
       if (log === undefined) {
         // It brings protobuf along.
-        const {openOfflineLog} = await import('./offline-log.ts');
-        log = openOfflineLog(run, runId, settings);
+        const {OfflineLog} = await import('./offline-log.ts');
+        log = new OfflineLog(run, runId, settings);
       }
       writeLog();
       told = description(run, settings, []);
