@@ -1,8 +1,8 @@
 /** Tracker `wandb`: Weights & Biases. */
 import type {TrackerDefinition} from '../../registry.ts';
-import {connect} from './server.ts';
+import {WandbServer} from './server.ts';
 import {limits, modes, resolveSettings, type WandbOptions} from './settings.ts';
-import {createWandbTracker} from './tracker.ts';
+import {WandbTracker} from './tracker.ts';
 
 const text = (description: string): Readonly<Record<string, unknown>> => ({type: 'string', minLength: 1, description});
 
@@ -60,7 +60,7 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
       if (mode !== 'online') {
         return {available: true, reason: `${mode}${offlineReason === undefined ? '' : `: ${offlineReason}`}.`};
       }
-      const entity = await connect(settings, env, timeoutMs).defaultEntity(signal);
+      const entity = await new WandbServer(settings, env, timeoutMs).defaultEntity(signal);
       return {available: true, reason: `${settings.baseUrl} answers as ${entity}.`};
     } catch (error) {
       return {available: false, reason: (error as Error).message};
@@ -68,7 +68,7 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
   },
 
   check({cwd, env, options}) {
-    connect(resolveSettings(options, env, cwd), env, timeoutMs);
+    new WandbServer(resolveSettings(options, env, cwd), env, timeoutMs);
   },
 
   create(context) {
@@ -79,7 +79,7 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
     if (settings.offlineReason !== undefined) {
       notice(`wandb: kept offline, because ${settings.offlineReason}. Later: sdq track sync, or wandb sync.`);
     }
-    return createWandbTracker({cwd, env, notice, settings, timeoutMs});
+    return new WandbTracker({cwd, env, notice, settings, timeoutMs});
   },
 });
 

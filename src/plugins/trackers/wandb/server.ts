@@ -35,235 +35,228 @@ export interface StreamRequest {
   readonly exitcode?: number;
 }
 
-export interface WandbServer {
-  /** The entity that the key belongs to. */
-  defaultEntity(signal: AbortSignal): Promise<string>;
-  /** Undefined when there is no such run. */
-  find(where: RunPath, signal: AbortSignal): Promise<RemoteState | undefined>;
-  /** Makes or updates the run. @returns its path by the server's names */
-  upsert(where: RunPath, told: RunDescription, signal: AbortSignal): Promise<RunPath>;
-  /** @returns whether the server asks the run to stop */
-  stream(where: RunPath, request: StreamRequest, signal: AbortSignal): Promise<boolean>;
-  /** Sends a file of the run, e.g. a table. */
-  upload(where: RunPath, name: string, body: NonNullable<HttpRequest['body']>, signal: AbortSignal): Promise<void>;
-  /** Sends a file as a version of an artifact; one that is there already is left as it is. */
-  sendArtifact(where: RunPath, artifact: ArtifactFile, signal: AbortSignal): Promise<void>;
-}
-
 /** An upload may stay silent so long. */
 const uploadTimeoutMs = 120_000;
 
 type Fields = Readonly<Record<string, unknown>>;
+type Body = NonNullable<HttpRequest['body']>;
 
-/**
- * @param env proxies and certificates
- * @param timeoutMs longest wait for one answer
- * @throws SdqError (exit 3) for a proxy or a certificate that cannot be used
- */
-export function connect(settings: WandbSettings, env: Environment, timeoutMs: number): WandbServer {
-  const {baseUrl, key = '', verifyTls} = settings;
-  const client = new HttpClient(env, {verify: verifyTls});
-  const headers = {
-    authorization: `Basic ${Buffer.from(`api:${key}`).toString('base64')}`,
-    'content-type': 'application/json',
-    'user-agent': 'sdq',
-  };
+export class WandbServer {
+  readonly #settings: WandbSettings;
+  readonly #client: HttpClient;
+  readonly #timeoutMs: number;
+  readonly #authorization: string;
 
-  const query = async (name: string, text: string, variables: Fields, signal: AbortSignal): Promise<Fields> => {
-    const request: HttpRequest = {
-      method: 'POST',
-      url: `${baseUrl}/graphql`,
-      headers,
-      body: JSON.stringify({operationName: name, query: text, variables}),
-      signal,
-      timeoutMs,
+  /**
+   * @param env proxies and certificates
+   * @param timeoutMs longest wait for one answer
+   * @throws SdqError (exit 3) for a proxy or a certificate that cannot be used
+   */
+  constructor(settings: WandbSettings, env: Environment, timeoutMs: number) {
+    this.#settings = settings;
+    this.#client = new HttpClient(env, {verify: settings.verifyTls});
+    this.#timeoutMs = timeoutMs;
+    this.#authorization = `Basic ${Buffer.from(`api:${settings.key ?? ''}`).toString('base64')}`;
+  }
+
+  /** The entity that the key belongs to. */
+  async defaultEntity(signal: AbortSignal): Promise<string> {
+    const data = await this.#query('Viewer', viewerQuery, {}, signal);
+    return String(at('Viewer', data, 'viewer', 'entity'));
+  }
+
+  /** Undefined when there is no such run. */
+  async find({entity, project, runId}: RunPath, signal: AbortSignal): Promise<RemoteState | undefined> {
+    const data = await this.#query('RunResumeStatus', resumeQuery, {entity, project, name: runId}, signal);
+    const bucket = (data['model'] as {bucket?: Fields | null} | null | undefined)?.bucket;
+    if (bucket === undefined || bucket === null) return undefined;
+    const tail = parsed(bucket['historyTail']);
+    const lastLine = Array.isArray(tail) ? parsed(tail.at(-1)) : undefined;
+    const lastStep = isFields(lastLine) ? Number(lastLine['_step'] ?? -1) : -1;
+    const config = parsed(bucket['config']);
+    return {
+      lines: Number(bucket['historyLineCount'] ?? 0),
+      lastStep,
+      config: isFields(config) ? (config as RemoteState['config']) : {},
     };
-    const {data, errors} = jsonOf(await sendRequest(client, request), `W&B ${name}`);
+  }
+
+  /** Makes or updates the run. @returns its path by the server's names */
+  async upsert({entity, project, runId}: RunPath, shown: RunDescription, signal: AbortSignal): Promise<RunPath> {
+    const {group, jobType, notes, sweepId} = this.#settings;
+    const orNull = (text: string): string | null => (text === '' ? null : text);
+    const config = Object.fromEntries(Object.entries(shown.config).map(([name, value]) => [name, {value}]));
+    const variables = {
+      name: runId,
+      project,
+      entity,
+      groupName: orNull(group),
+      jobType: orNull(jobType),
+      displayName: shown.name,
+      notes: orNull(notes),
+      commit: shown.commit ?? null,
+      config: JSON.stringify(config),
+      program: 'sdq',
+      sweep: sweepId ?? null,
+      tags: shown.tags,
+    };
+    const data = await this.#query('UpsertBucket', upsertMutation, variables, signal).catch((error: unknown) => {
+      // Two clients that make a project at the same moment.
+      if (!(error instanceof TrackerError) || error.status !== 409) throw error;
+      throw new TrackerError(error.message, {kind: 'transient', status: 409});
+    });
+    const bucket = at('UpsertBucket', data, 'upsertBucket', 'bucket');
+    const owner = (bucket as {project?: {name?: string; entity?: {name?: string} | null} | null}).project;
+    return {
+      entity: owner?.entity?.name ?? entity,
+      project: owner?.name ?? project,
+      runId: String(at('UpsertBucket', bucket, 'name')),
+    };
+  }
+
+  /** @returns whether the server asks the run to stop */
+  async stream({entity, project, runId}: RunPath, request: StreamRequest, signal: AbortSignal): Promise<boolean> {
+    const place = [entity, project, runId].map(encodeURIComponent).join('/');
+    const answer = await this.#post(`/files/${place}/file_stream`, request, 'W&B file stream', signal);
+    return answer['stopped'] === true;
+  }
+
+  /** Sends a file of the run, e.g. a table. */
+  async upload({entity, project, runId}: RunPath, name: string, body: Body, signal: AbortSignal): Promise<void> {
+    const variables = {entity, project, run: runId, files: [name]};
+    const answer = await this.#query('CreateRunFiles', runFilesMutation, variables, signal);
+    const created = at('CreateRunFiles', answer, 'createRunFiles');
+    const url = at('CreateRunFiles', created, 'files', 0, 'uploadUrl');
+    await this.#put(url, (created as Fields)['uploadHeaders'], body, signal);
+  }
+
+  /** Sends a file as a version of an artifact; one that is there already is left as it is. */
+  async sendArtifact(where: RunPath, {file, name, type}: ArtifactFile, signal: AbortSignal): Promise<void> {
+    const entry = path.basename(file);
+    const {digest, size} = digestOf(file);
+    const whole = manifestDigest([[entry, digest]]);
+    const input = {
+      entityName: where.entity,
+      projectName: where.project,
+      artifactTypeName: type,
+      artifactCollectionName: name,
+      runName: where.runId,
+      digest: whole,
+      digestAlgorithm: 'MANIFEST_MD5',
+      aliases: [{artifactCollectionName: name, alias: 'latest'}],
+      enableDigestDeduplication: true,
+      clientID: clientIdOf(name, whole),
+      sequenceClientID: clientIdOf(name, ''),
+    };
+    const made = await this.#query('CreateArtifact', createArtifactMutation, {input}, signal);
+    const artifact = at('CreateArtifact', made, 'createArtifact', 'artifact') as Fields;
+    if (artifact['state'] === 'COMMITTED') return;
+    const artifactID = String(at('CreateArtifact', artifact, 'id'));
+    const latest = (artifact['artifactSequence'] as {latestArtifact?: {id?: string} | null} | null | undefined)
+      ?.latestArtifact;
+    const createManifest = (md5: string, includeUpload: boolean): Promise<Fields> =>
+      this.#createManifest(where, {artifactID, base: latest?.id ?? null, md5, includeUpload}, signal);
+
+    const artifactManifestID = (await createManifest('', false))['id'];
+    const variables = {
+      artifactFiles: [{artifactID, name: entry, md5: digest, artifactManifestID}],
+      storageLayout: 'V2',
+    };
+    const files = await this.#query('CreateArtifactFiles', createArtifactFilesMutation, variables, signal);
+    const node = at('CreateArtifactFiles', files, 'createArtifactFiles', 'files', 'edges', 0, 'node') as Fields;
+    // No address: the server has this content already.
+    if (typeof node['uploadUrl'] === 'string')
+      await this.#put(node['uploadUrl'], node['uploadHeaders'], {file, size}, signal);
+
+    const birthArtifactID = (node['artifact'] as {id?: string} | null | undefined)?.id ?? artifactID;
+    const manifest = JSON.stringify({
+      version: 1,
+      storagePolicy: 'wandb-storage-policy-v1',
+      storagePolicyConfig: {storageLayout: 'V2'},
+      contents: {[entry]: {digest, size, birthArtifactID}},
+    });
+    const created = await createManifest(createHash('md5').update(manifest).digest('base64'), true);
+    const target = created['file'] as Fields;
+    await this.#put(at('CreateArtifactManifest', target, 'uploadUrl'), target['uploadHeaders'], manifest, signal);
+    await this.#query('CommitArtifact', commitMutation, {artifactID}, signal);
+  }
+
+  /** @param manifest.md5 of the manifest, base64; empty before it is known */
+  async #createManifest(
+    {entity, project, runId}: RunPath,
+    manifest: {
+      readonly artifactID: string;
+      readonly base: string | null;
+      readonly md5: string;
+      readonly includeUpload: boolean;
+    },
+    signal: AbortSignal,
+  ): Promise<Fields> {
+    const {artifactID, base, includeUpload, md5} = manifest;
+    const variables = {
+      artifactID,
+      baseArtifactID: base,
+      name: 'wandb_manifest.json',
+      digest: md5,
+      entityName: entity,
+      projectName: project,
+      runName: runId,
+      manifestType: 'FULL',
+      includeUpload,
+    };
+    const data = await this.#query('CreateArtifactManifest', createManifestMutation, variables, signal);
+    return at('CreateArtifactManifest', data, 'createArtifactManifest', 'artifactManifest') as Fields;
+  }
+
+  async #query(name: string, query: string, variables: Fields, signal: AbortSignal): Promise<Fields> {
+    const body = {operationName: name, query, variables};
+    const {data, errors} = await this.#post('/graphql', body, `W&B ${name}`, signal);
     if (isFields(data) && (errors === undefined || errors === null)) return data;
     const message = Array.isArray(errors) && isFields(errors[0]) ? String(errors[0]['message']) : undefined;
     throw new TrackerError(`W&B ${name}: ${message ?? 'the answer holds no data'}`, {
       kind: message === undefined ? 'transient' : 'permanent',
     });
-  };
+  }
 
-  /** Goes down the names. @throws TrackerError (transient) when the answer does not hold them */
-  const at = (operation: string, data: unknown, ...names: readonly (string | number)[]): unknown => {
-    let value = data;
-    for (const name of names) value = (value as Record<string | number, unknown> | null | undefined)?.[name];
-    if (value !== undefined && value !== null) return value;
-    throw new TrackerError(`W&B ${operation}: the answer lacks ${names.join('.')}`, {kind: 'transient'});
-  };
-
-  const put = async (
-    url: unknown,
-    uploadHeaders: unknown,
-    body: NonNullable<HttpRequest['body']>,
-    signal: AbortSignal,
-  ): Promise<void> => {
-    const pairs = (Array.isArray(uploadHeaders) ? uploadHeaders : []).map((line) => {
-      const [name, ...value] = String(line).split(':');
-      return [name!, value.join(':').trim()] as const;
+  async #post(place: string, body: unknown, what: string, signal: AbortSignal): Promise<Fields> {
+    const response = await sendRequest(this.#client, {
+      method: 'POST',
+      url: `${this.#settings.baseUrl}${place}`,
+      headers: {authorization: this.#authorization, 'content-type': 'application/json', 'user-agent': 'sdq'},
+      body: JSON.stringify(body),
+      signal,
+      timeoutMs: this.#timeoutMs,
     });
+    return jsonOf(response, what);
+  }
+
+  /** @param uploadHeaders lines like `name: value` that the server gave with the address */
+  async #put(url: unknown, uploadHeaders: unknown, body: Body, signal: AbortSignal): Promise<void> {
+    const pairs = (Array.isArray(uploadHeaders) ? uploadHeaders : []).map((line) => {
+      const [name = '', ...value] = String(line).split(':');
+      return [name, value.join(':').trim()] as const;
+    });
+    const {baseUrl} = this.#settings;
     const target = new URL(String(url), `${baseUrl}/`);
     // A server that keeps the files itself wants the key; signed addresses of a storage must not get it.
-    const own = target.origin === new URL(baseUrl).origin ? {authorization: headers.authorization} : {};
-    await sendRequest(client, {
+    const authorization = target.origin === new URL(baseUrl).origin ? {authorization: this.#authorization} : {};
+    await sendRequest(this.#client, {
       method: 'PUT',
       url: target.href,
-      headers: {...own, ...Object.fromEntries(pairs)},
+      headers: {...authorization, ...Object.fromEntries(pairs)},
       body,
       signal,
       timeoutMs: uploadTimeoutMs,
     });
-  };
+  }
+}
 
-  return {
-    async defaultEntity(signal) {
-      const data = await query('Viewer', viewerQuery, {}, signal);
-      return String(at('Viewer', data, 'viewer', 'entity'));
-    },
-
-    async find({entity, project, runId}, signal) {
-      const data = await query('RunResumeStatus', resumeQuery, {entity, project, name: runId}, signal);
-      const bucket = (data['model'] as {bucket?: Fields | null} | null | undefined)?.bucket;
-      if (bucket === undefined || bucket === null) return undefined;
-      const tail = parsed(bucket['historyTail']);
-      const lastLine = Array.isArray(tail) ? parsed(tail.at(-1)) : undefined;
-      const lastStep = isFields(lastLine) ? Number(lastLine['_step'] ?? -1) : -1;
-      const config = parsed(bucket['config']);
-      return {
-        lines: Number(bucket['historyLineCount'] ?? 0),
-        lastStep,
-        config: isFields(config) ? (config as RemoteState['config']) : {},
-      };
-    },
-
-    async upsert({entity, project, runId}, told, signal) {
-      const variables = {
-        name: runId,
-        project,
-        entity,
-        groupName: settings.group === '' ? null : settings.group,
-        jobType: settings.jobType === '' ? null : settings.jobType,
-        displayName: told.name,
-        notes: settings.notes === '' ? null : settings.notes,
-        commit: told.commit ?? null,
-        config: JSON.stringify(Object.fromEntries(Object.entries(told.config).map(([name, value]) => [name, {value}]))),
-        program: 'sdq',
-        sweep: settings.sweepId ?? null,
-        tags: told.tags,
-      };
-      let data: Fields;
-      try {
-        data = await query('UpsertBucket', upsertMutation, variables, signal);
-      } catch (error) {
-        // Two clients that make a project at the same moment.
-        if (!(error instanceof TrackerError) || error.status !== 409) throw error;
-        throw new TrackerError(error.message, {kind: 'transient', status: 409});
-      }
-      const bucket = at('UpsertBucket', data, 'upsertBucket', 'bucket');
-      const owner = (bucket as {project?: {name?: string; entity?: {name?: string} | null} | null}).project;
-      return {
-        entity: owner?.entity?.name ?? entity,
-        project: owner?.name ?? project,
-        runId: String(at('UpsertBucket', bucket, 'name')),
-      };
-    },
-
-    async stream({entity, project, runId}, request, signal) {
-      const place = [entity, project, runId].map(encodeURIComponent).join('/');
-      const response = await sendRequest(client, {
-        method: 'POST',
-        url: `${baseUrl}/files/${place}/file_stream`,
-        headers,
-        body: JSON.stringify(request),
-        signal,
-        timeoutMs,
-      });
-      return jsonOf(response, 'W&B file stream')['stopped'] === true;
-    },
-
-    async upload({entity, project, runId}, name, body, signal) {
-      const variables = {entity, project, run: runId, files: [name]};
-      const created = at(
-        'CreateRunFiles',
-        await query('CreateRunFiles', runFilesMutation, variables, signal),
-        'createRunFiles',
-      );
-      const url = at('CreateRunFiles', created, 'files', 0, 'uploadUrl');
-      await put(url, (created as Fields)['uploadHeaders'], body, signal);
-    },
-
-    async sendArtifact({entity, project, runId}, {file, name, type}, signal) {
-      const entry = path.basename(file);
-      const {digest, size} = digestOf(file);
-      const whole = manifestDigest([[entry, digest]]);
-      const input = {
-        entityName: entity,
-        projectName: project,
-        artifactTypeName: type,
-        artifactCollectionName: name,
-        runName: runId,
-        digest: whole,
-        digestAlgorithm: 'MANIFEST_MD5',
-        aliases: [{artifactCollectionName: name, alias: 'latest'}],
-        enableDigestDeduplication: true,
-        clientID: clientIdOf(name, whole),
-        sequenceClientID: clientIdOf(name, ''),
-      };
-      const made = await query('CreateArtifact', createArtifactMutation, {input}, signal);
-      const artifact = at('CreateArtifact', made, 'createArtifact', 'artifact') as Fields;
-      if (artifact['state'] === 'COMMITTED') return;
-      const artifactID = String(at('CreateArtifact', artifact, 'id'));
-      const latest = (artifact['artifactSequence'] as {latestArtifact?: {id?: string} | null} | null | undefined)
-        ?.latestArtifact;
-
-      const manifestOf = async (manifest: string, includeUpload: boolean): Promise<Fields> => {
-        const variables = {
-          artifactID,
-          baseArtifactID: latest?.id ?? null,
-          name: 'wandb_manifest.json',
-          digest: manifest,
-          entityName: entity,
-          projectName: project,
-          runName: runId,
-          manifestType: 'FULL',
-          includeUpload,
-        };
-        const data = await query('CreateArtifactManifest', createManifestMutation, variables, signal);
-        return at('CreateArtifactManifest', data, 'createArtifactManifest', 'artifactManifest') as Fields;
-      };
-      const artifactManifestID = (await manifestOf('', false))['id'];
-
-      const variables = {
-        artifactFiles: [{artifactID, name: entry, md5: digest, artifactManifestID}],
-        storageLayout: 'V2',
-      };
-      const files = await query('CreateArtifactFiles', createArtifactFilesMutation, variables, signal);
-      const node = at('CreateArtifactFiles', files, 'createArtifactFiles', 'files', 'edges', 0, 'node') as Fields;
-      // No address: the server has this content already.
-      if (typeof node['uploadUrl'] === 'string')
-        await put(node['uploadUrl'], node['uploadHeaders'], {file, size}, signal);
-
-      const birthArtifactID = (node['artifact'] as {id?: string} | null | undefined)?.id ?? artifactID;
-      const manifest = JSON.stringify({
-        version: 1,
-        storagePolicy: 'wandb-storage-policy-v1',
-        storagePolicyConfig: {storageLayout: 'V2'},
-        contents: {[entry]: {digest, size, birthArtifactID}},
-      });
-      const manifestFile = (await manifestOf(createHash('md5').update(manifest).digest('base64'), true))[
-        'file'
-      ] as Fields;
-      await put(
-        at('CreateArtifactManifest', manifestFile, 'uploadUrl'),
-        manifestFile['uploadHeaders'],
-        manifest,
-        signal,
-      );
-      await query('CommitArtifact', commitMutation, {artifactID}, signal);
-    },
-  };
+/** Goes down the names. @throws TrackerError (transient) when the answer does not hold them */
+function at(operation: string, data: unknown, ...names: readonly (string | number)[]): unknown {
+  let value = data;
+  for (const name of names) value = (value as Record<string | number, unknown> | null | undefined)?.[name];
+  if (value !== undefined && value !== null) return value;
+  throw new TrackerError(`W&B ${operation}: the answer lacks ${names.join('.')}`, {kind: 'transient'});
 }
 
 function isFields(value: unknown): value is Fields {

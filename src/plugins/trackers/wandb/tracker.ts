@@ -12,19 +12,22 @@ import {
   TrackerError,
   type Cursor,
   type End,
+  type Event,
   type Json,
+  type Pushed,
   type Refusal,
+  type RemoteRun,
   type TrackedRun,
   type Tracker,
 } from '../../../tracking/tracker.ts';
-import {artifactOf} from './artifacts.ts';
+import {artifactOf, type ArtifactFile} from './artifacts.ts';
 import {runCli} from './cli.ts';
 import {description, longTags, type RunDescription} from './description.ts';
 import type {OfflineLog} from './offline-log.ts';
 import type {Media} from './media.ts';
 import {addEvents, emptyState, objectOf, type Row, type RowState} from './rows.ts';
 import {startSdk, type SdkRun} from './sdk.ts';
-import {connect, type RemoteState, type RunPath, type StreamRequest} from './server.ts';
+import {WandbServer, type RemoteState, type RunPath, type StreamRequest} from './server.ts';
 import {idOf, limits, type WandbSettings} from './settings.ts';
 
 /** Kept in the run's folder. */
@@ -48,227 +51,269 @@ export interface TrackerParts {
   readonly countPausesMs?: readonly number[];
 }
 
-const heartbeatMs = 30_000;
 const historyFile = 'wandb-history.jsonl';
 const summaryFile = 'wandb-summary.json';
 /** Of one request; W&B takes 10 MB. */
 const requestLimitBytes = 8 << 20;
 
-export function createWandbTracker({
-  countPausesMs = [500, 2000],
-  cwd,
-  env,
-  notice,
-  settings,
-  timeoutMs,
-}: TrackerParts): Tracker {
-  const server = connect(settings, env, timeoutMs);
-  const isOnline = settings.mode === 'online';
-  const sendsRows = isOnline && settings.transport !== 'cli';
-  let run: TrackedRun;
-  let log: OfflineLog | undefined;
-  let where: RunPath;
-  let kept: State;
-  let told: RunDescription;
-  let rows: RowState = emptyState;
-  let sdk: SdkRun | undefined;
-  let isStopRequested = false;
-  let isLogTrouble = false;
+/** The run at W&B that rows go to. */
+interface Remote {
+  readonly run: TrackedRun;
+  readonly where: RunPath;
+  readonly state: State;
+  /** What the server shows beside the rows. */
+  description: RunDescription;
+  /** Of the rows that are sent. */
+  rows: RowState;
+}
+
+export class WandbTracker implements Tracker {
+  readonly heartbeatMs = 30_000;
+  readonly offline: boolean;
+  readonly #parts: TrackerParts;
+  readonly #server: WandbServer;
+  readonly #sendsRows: boolean;
+  #log: OfflineLog | undefined;
+  #isLogInTrouble = false;
+  #remote: Remote | undefined;
+  #sdk: SdkRun | undefined;
+  #lastSeq = 0;
+  #isStopRequested = false;
+
+  constructor(parts: TrackerParts) {
+    const {env, settings, timeoutMs} = parts;
+    this.#parts = parts;
+    this.#server = new WandbServer(settings, env, timeoutMs);
+    this.offline = settings.mode !== 'online';
+    this.#sendsRows = !this.offline && settings.transport !== 'cli';
+  }
+
+  async open(
+    run: TrackedRun,
+    cursor: Cursor | undefined,
+    signal: AbortSignal,
+  ): Promise<RemoteRun & {readonly state: Json}> {
+    const {settings} = this.#parts;
+    const earlier = stateOf(cursor);
+    const runId = earlier?.runId ?? settings.runId ?? idOf(run.uid);
+    if (this.#log === undefined) {
+      // It brings protobuf along.
+      const {OfflineLog} = await import('./offline-log.ts');
+      this.#log = new OfflineLog(run, runId, settings);
+    }
+    this.#writeLog();
+    this.#lastSeq = cursor?.seq ?? 0;
+    const project = earlier?.project ?? settings.project;
+    if (this.offline) {
+      const state: State = {runId, entity: settings.entity ?? null, project, firstLine: 0, firstStep: 0};
+      const where = {entity: settings.entity ?? '', project, runId};
+      this.#remote = {run, where, state, description: description(run, settings, []), rows: emptyState};
+      return {id: runId, state: asJson(state)};
+    }
+    const entity = earlier?.entity ?? settings.entity ?? (await this.#server.defaultEntity(signal));
+    const before = await this.#server.find({entity, project, runId}, signal);
+    const begin = beginning(run, runId, {earlier, remote: before, resume: settings.resume});
+    const remote = await this.#upsert(run, {entity, project, runId}, begin, signal);
+    this.#remote = remote;
+    const lines = before?.lines ?? 0;
+    if (this.#sendsRows && remote.rows.count > 0 && lines < begin.firstLine + remote.rows.count) {
+      await this.#fill(remote, lines, signal);
+    }
+    await this.#startSdk(remote);
+    return {id: runId, url: pageOf(settings.baseUrl, remote.where), state: asJson(remote.state)};
+  }
+
+  async push(batch: readonly Event[], signal: AbortSignal): Promise<Pushed> {
+    this.#writeLog();
+    const remote = this.#opened();
+    const {settings} = this.#parts;
+    const artifactIn = (event: Event): ArtifactFile | undefined =>
+      artifactOf(event, remote.run, remote.state.runId, settings.artifacts);
+    // A file goes alone: what stands before it in the batch is sent first.
+    const position = this.offline ? -1 : batch.findIndex((event) => artifactIn(event) !== undefined);
+    const events = position === 0 ? batch.slice(0, 1) : position < 0 ? batch : batch.slice(0, position);
+    const seq = events.at(-1)?.seq ?? this.#lastSeq;
+    const state = asJson(remote.state);
+    this.#lastSeq = seq;
+    if (!this.#sendsRows) return {seq, state};
+    const artifact = position === 0 && batch[0] !== undefined ? artifactIn(batch[0]) : undefined;
+    if (artifact === undefined) return {seq, state, refused: await this.#sendEvents(remote, events, signal)};
+    if (!existsSync(artifact.file)) return {seq, state, refused: [{seq, reason: `${artifact.file} is not there`}]};
+    await this.#server.sendArtifact(remote.where, artifact, signal);
+    return {seq, state};
+  }
+
+  async close(end: End, signal: AbortSignal): Promise<void> {
+    const {env, settings} = this.#parts;
+    this.#writeLog(end);
+    if (this.offline) return;
+    if (settings.transport === 'cli') {
+      await runCli(this.#log?.files() ?? [], {settings, env, signal});
+      return;
+    }
+    const remote = this.#opened();
+    if (this.#sdk !== undefined) {
+      await this.#sdk.finish(signal);
+      this.#sdk = undefined;
+      // The package has overwritten the config, without W&B's `{value: …}` around each key.
+      await this.#server.upsert(remote.where, remote.description, signal);
+      await this.#checkCount(remote, signal);
+      await this.#sendRows(remote, {rows: [], first: remote.rows.count, summary: remote.rows}, signal);
+    }
+    await this.#stream(remote, {complete: true, exitcode: end.exitCode}, signal);
+    await this.#checkCount(remote, signal);
+    if (!this.#isLogInTrouble) this.#log?.markSynced();
+  }
+
+  async heartbeat(signal: AbortSignal): Promise<void> {
+    this.#writeLog();
+    if (this.#sendsRows) await this.#stream(this.#opened(), {}, signal);
+  }
+
+  stopRequested(): boolean {
+    return this.#isStopRequested;
+  }
+
+  async dispose(): Promise<void> {
+    this.#writeLog();
+    try {
+      this.#log?.close();
+    } catch (error) {
+      this.#parts.notice(`wandb: ${(error as Error).message}`);
+    }
+    await this.#sdk?.kill();
+  }
+
+  #opened(): Remote {
+    if (this.#remote === undefined) throw new Error('the tracker is not open');
+    return this.#remote;
+  }
 
   /** What the disk refuses now is written at the next call. */
-  const writeLog = (end?: End): void => {
+  #writeLog(end?: End): void {
     try {
-      log?.catchUp();
-      if (end !== undefined) log?.end(end);
-      isLogTrouble = false;
+      this.#log?.catchUp();
+      if (end !== undefined) this.#log?.end(end);
+      this.#isLogInTrouble = false;
     } catch (error) {
-      if (!isLogTrouble)
-        notice(`wandb: ${(error as Error).message} The log for \`wandb sync\` waits; the journal has all.`);
-      isLogTrouble = true;
+      if (!this.#isLogInTrouble)
+        this.#parts.notice(`wandb: ${(error as Error).message} The log for \`wandb sync\` waits; the journal has all.`);
+      this.#isLogInTrouble = true;
     }
-  };
+  }
 
-  const stream = async (request: StreamRequest, signal: AbortSignal): Promise<void> => {
-    if (await server.stream(where, request, signal)) isStopRequested = true;
-  };
+  /** Makes or updates the run, as it is after the events that an earlier process sent. */
+  async #upsert(
+    run: TrackedRun,
+    wanted: RunPath,
+    begin: Pick<State, 'firstLine' | 'firstStep'>,
+    signal: AbortSignal,
+  ): Promise<Remote> {
+    const {settings} = this.#parts;
+    let rows: RowState = {...emptyState, lastStep: begin.firstStep - 1};
+    let shown = description(run, settings, []);
+    for (const events of eventsUpTo(run, this.#lastSeq)) {
+      rows = addEvents(rows, events, run.startedAt, settings.artifacts).state;
+      shown = description(run, settings, events, shown);
+    }
+    shown = {...shown, config: {...shown.config, sdq: {...(shown.config['sdq'] as object), ...begin}}};
+    const where = await this.#server.upsert(wanted, shown, signal);
+    const {entity, project} = where;
+    return {run, where, state: {runId: wanted.runId, entity, project, ...begin}, description: shown, rows};
+  }
+
+  async #startSdk({description: shown, rows, where}: Remote): Promise<void> {
+    const {cwd, env, notice, settings} = this.#parts;
+    if (settings.transport !== 'sdk' || this.#sdk !== undefined || rows.count > 0) return;
+    this.#sdk = await startSdk({cwd, settings, where, config: shown.config, name: shown.name, env, notice});
+  }
+
+  async #stream({where}: Remote, request: StreamRequest, signal: AbortSignal): Promise<void> {
+    if (await this.#server.stream(where, request, signal)) this.#isStopRequested = true;
+  }
+
+  /** Sends the rows, files, config and tags of events. @returns what W&B will never take */
+  async #sendEvents(remote: Remote, events: readonly Event[], signal: AbortSignal): Promise<readonly Refusal[]> {
+    const {notice, settings} = this.#parts;
+    const added = addEvents(remote.rows, events, remote.run.startedAt, settings.artifacts);
+    const next = description(remote.run, settings, events, remote.description);
+    if (next.config !== remote.description.config || next.tags !== remote.description.tags) {
+      await this.#server.upsert(remote.where, next, signal);
+      remote.description = next;
+      for (const tag of longTags(events)) notice(`wandb: the tag ${tag} is cut: W&B takes ${limits.tag} characters.`);
+    }
+    const gone = await this.#sendMedia(remote, added.rows, signal);
+    if (this.#sdk !== undefined) await this.#sdk.log(added.rows);
+    else await this.#sendRows(remote, {rows: added.rows, first: remote.rows.count, summary: added.state}, signal);
+    remote.rows = added.state;
+    const reason = 'its row is longer than the 10 MB that W&B takes';
+    return [...added.refused.map((seq) => ({seq, reason})), ...gone];
+  }
 
   /** The files that rows point to. @returns refusals of those that are not there any more */
-  const sendMedia = async (lines: readonly Row[], signal: AbortSignal): Promise<readonly Refusal[]> => {
+  async #sendMedia({run, where}: Remote, rows: readonly Row[], signal: AbortSignal): Promise<readonly Refusal[]> {
     const refused: Refusal[] = [];
-    for (const {media, seq} of lines) {
+    for (const {media, seq} of rows) {
       if (media === undefined) continue;
       const body = bodyOf(media, run.directory);
-      if (body !== undefined) await server.upload(where, media.path, body, signal);
+      if (body !== undefined) await this.#server.upload(where, media.path, body, signal);
       else refused.push({seq, reason: `the file of ${media.name} is not there`});
     }
     return refused;
-  };
+  }
 
-  /** @param first number of the first of these rows in the run */
-  const sendRows = async (
-    lines: readonly Row[],
-    first: number,
+  /** @param sent.first number of the first of these rows in the run */
+  async #sendRows(
+    remote: Remote,
+    {first, rows, summary}: {readonly rows: readonly Row[]; readonly first: number; readonly summary: RowState},
     signal: AbortSignal,
-    summary?: RowState,
-  ): Promise<void> => {
-    let offset = kept.firstLine + first;
-    const requests = portions(lines);
+  ): Promise<void> {
+    let offset = remote.state.firstLine + first;
+    const requests = portions(rows);
     for (const [i, content] of requests.entries()) {
       const history = content.length === 0 ? {} : {[historyFile]: {offset, content}};
       const isLast = i === requests.length - 1;
-      const whole =
-        isLast && summary !== undefined ? {[summaryFile]: {offset: 0, content: [objectOf(summary.summary)]}} : {};
-      const files = {...history, ...whole};
-      if (Object.keys(files).length > 0) await stream({files}, signal);
+      const whole = isLast ? {[summaryFile]: {offset: 0, content: [objectOf(summary.summary)]}} : {};
+      await this.#stream(remote, {files: {...history, ...whole}}, signal);
       offset += content.length;
     }
-  };
+  }
 
-  /** Sends again what the server lacks of the rows up to event `seq`. */
-  const fill = async (serverLines: number, seq: number, signal: AbortSignal): Promise<void> => {
-    let state: RowState = {...emptyState, lastStep: kept.firstStep - 1};
-    const missing = Math.max(0, serverLines - kept.firstLine);
-    for (const events of eventsUpTo(run, seq)) {
-      const added = addEvents(state, events, run.startedAt, settings.artifacts);
-      const lacking = added.rows.slice(Math.max(0, missing - state.count));
+  /** Sends again what the server lacks of the rows so far. */
+  async #fill(remote: Remote, serverLines: number, signal: AbortSignal): Promise<void> {
+    const {run, state: begin} = remote;
+    let state: RowState = {...emptyState, lastStep: begin.firstStep - 1};
+    const there = Math.max(0, serverLines - begin.firstLine);
+    for (const events of eventsUpTo(run, this.#lastSeq)) {
+      const added = addEvents(state, events, run.startedAt, this.#parts.settings.artifacts);
+      const lacking = added.rows.slice(Math.max(0, there - state.count));
       if (lacking.length > 0) {
-        await sendMedia(lacking, signal);
-        await sendRows(lacking, added.state.count - lacking.length, signal, added.state);
+        const first = added.state.count - lacking.length;
+        await this.#sendMedia(remote, lacking, signal);
+        await this.#sendRows(remote, {rows: lacking, first, summary: added.state}, signal);
       }
       state = added.state;
     }
-  };
+  }
 
-  const checkCount = async (seq: number, signal: AbortSignal): Promise<void> => {
-    const wanted = kept.firstLine + rows.count;
+  /** Compares the server's count of rows with ours. @throws TrackerError (permanent) when it stays too small */
+  async #checkCount(remote: Remote, signal: AbortSignal): Promise<void> {
+    const wanted = remote.state.firstLine + remote.rows.count;
+    const count = async (): Promise<number> => (await this.#server.find(remote.where, signal))?.lines ?? 0;
     let lines = 0;
-    for (const pause of [0, ...countPausesMs]) {
+    for (const pause of [0, ...(this.#parts.countPausesMs ?? [500, 2000])]) {
       await sleep(pause, undefined, {signal});
-      lines = (await server.find(where, signal))?.lines ?? 0;
+      lines = await count();
       if (lines >= wanted) return;
     }
-    await fill(lines, seq, signal);
-    const after = (await server.find(where, signal))?.lines ?? 0;
+    await this.#fill(remote, lines, signal);
+    const after = await count();
     if (after >= wanted) return;
     throw new TrackerError(`the server says that it has ${after} of ${wanted} rows`, {kind: 'permanent'});
-  };
-
-  let lastSeq = 0;
-
-  return {
-    heartbeatMs,
-    offline: !isOnline,
-
-    async open(tracked, cursor, signal) {
-      run = tracked;
-      const earlier = stateOf(cursor);
-      const runId = earlier?.runId ?? settings.runId ?? idOf(run.uid);
-      if (log === undefined) {
-        // It brings protobuf along.
-        const {OfflineLog} = await import('./offline-log.ts');
-        log = new OfflineLog(run, runId, settings);
-      }
-      writeLog();
-      told = description(run, settings, []);
-      lastSeq = cursor?.seq ?? 0;
-      if (!isOnline) {
-        kept = {runId, entity: settings.entity ?? null, project: settings.project, firstLine: 0, firstStep: 0};
-        return {id: runId, state: kept as unknown as Json};
-      }
-      const project = earlier?.project ?? settings.project;
-      const entity = earlier?.entity ?? settings.entity ?? (await server.defaultEntity(signal));
-      const remote = await server.find({entity, project, runId}, signal);
-      const begin = beginning(run, runId, {earlier, remote, resume: settings.resume});
-      const {firstLine, firstStep} = begin;
-      kept = {runId, entity, project, ...begin};
-
-      rows = {...emptyState, lastStep: firstStep - 1};
-      for (const events of eventsUpTo(run, lastSeq)) {
-        rows = addEvents(rows, events, run.startedAt, settings.artifacts).state;
-        told = description(run, settings, events, told);
-      }
-      told = {...told, config: {...told.config, sdq: {...(told.config['sdq'] as object), ...begin}}};
-      where = await server.upsert({entity, project, runId}, told, signal);
-      kept = {...kept, entity: where.entity, project: where.project};
-      if (sendsRows && rows.count > 0 && (remote?.lines ?? 0) < firstLine + rows.count) {
-        await fill(remote?.lines ?? 0, lastSeq, signal);
-      }
-      if (settings.transport === 'sdk' && sdk === undefined && rows.count === 0) {
-        sdk = await startSdk({cwd, settings, where, config: told.config, name: told.name, env, notice});
-      }
-      return {id: runId, url: pageOf(settings.baseUrl, where), state: kept as unknown as Json};
-    },
-
-    async push(batch, signal) {
-      writeLog();
-      const state = kept as unknown as Json;
-      // A file goes alone: what stands before it in the batch is sent first.
-      const position = batch.findIndex(
-        (event) => isOnline && artifactOf(event, run, kept.runId, settings.artifacts) !== undefined,
-      );
-      const events = position === 0 ? batch.slice(0, 1) : position < 0 ? batch : batch.slice(0, position);
-      const {seq} = events.at(-1)!;
-      lastSeq = seq;
-      if (!sendsRows) return {seq, state};
-      if (position === 0) {
-        const artifact = artifactOf(events[0]!, run, kept.runId, settings.artifacts)!;
-        if (!existsSync(artifact.file)) return {seq, state, refused: [{seq, reason: `${artifact.file} is not there`}]};
-        await server.sendArtifact(where, artifact, signal);
-        return {seq, state};
-      }
-      const added = addEvents(rows, events, run.startedAt, settings.artifacts);
-      const next = description(run, settings, events, told);
-      if (next.config !== told.config || next.tags !== told.tags) {
-        await server.upsert(where, next, signal);
-        told = next;
-        for (const tag of longTags(events)) notice(`wandb: the tag ${tag} is cut: W&B takes ${limits.tag} characters.`);
-      }
-      const gone = await sendMedia(added.rows, signal);
-      if (sdk === undefined) await sendRows(added.rows, rows.count, signal, added.state);
-      else await sdk.log(added.rows);
-      rows = added.state;
-      const reason = 'its row is longer than the 10 MB that W&B takes';
-      return {seq, state, refused: [...added.refused.map((each) => ({seq: each, reason})), ...gone]};
-    },
-
-    async close(end, signal) {
-      writeLog(end);
-      if (!isOnline) return;
-      if (settings.transport === 'cli') {
-        await runCli(log!.files(), {settings, env, signal});
-        return;
-      }
-      if (sdk !== undefined) {
-        await sdk.finish(signal);
-        sdk = undefined;
-        // The package has overwritten the config, without W&B's `{value: …}` around each key.
-        await server.upsert(where, told, signal);
-        await checkCount(lastSeq, signal);
-        await sendRows([], rows.count, signal, rows);
-      }
-      await stream({complete: true, exitcode: end.exitCode}, signal);
-      await checkCount(lastSeq, signal);
-      if (!isLogTrouble) log?.markSynced();
-    },
-
-    async heartbeat(signal) {
-      writeLog();
-      if (sendsRows) await stream({}, signal);
-    },
-
-    stopRequested: () => isStopRequested,
-
-    async dispose() {
-      writeLog();
-      try {
-        log?.close();
-      } catch (error) {
-        notice(`wandb: ${(error as Error).message}`);
-      }
-      await sdk?.kill();
-    },
-  };
+  }
 }
+
+const asJson = (state: State): Json => state as unknown as Json;
 
 function stateOf(cursor: Cursor | undefined): State | undefined {
   const state = cursor?.state as unknown as Partial<State> | null | undefined;
