@@ -97,6 +97,19 @@ export default tseslint.config(
   },
   ...importRules,
   {
+    files: ['src/**/*.ts'],
+    ignores: ['src/plugins/engines/**'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: 'MemberExpression[property.name=/^(dataSync|arraySync)$/]',
+          message: 'Reads are awaited (data(), array()): an engine on a device cannot answer at once.',
+        },
+      ],
+    },
+  },
+  {
     files: ['test/**/*.ts'],
     extends: [jestPlugin.configs['flat/recommended']],
     rules: {

@@ -78,7 +78,7 @@ export interface Network {
    */
   forward(x: tf.Tensor, options: ForwardOptions): tf.Tensor;
   /** A copy of all parameters and statistics in ONNX layout. */
-  weights(): Weights;
+  weights(): Promise<Weights>;
   /** A parameter's values, in the executor's layout, in ONNX's. */
   stored(name: string, values: Float32Array): Array32;
   /** @throws SdqError (exit 3) where one is missing or has another shape; nothing is changed then */
@@ -327,12 +327,14 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
       return tf.tidy(() => run(x, options));
     },
 
-    weights() {
+    async weights() {
       return new Map(
-        graph.parameters.map(({name}): [string, Array32] => {
-          const variable = parameters.get(name) ?? statistics.get(name)!;
-          return [name, stored(name, variable.dataSync<'float32'>().slice())];
-        }),
+        await Promise.all(
+          graph.parameters.map(async ({name}): Promise<[string, Array32]> => {
+            const variable = parameters.get(name) ?? statistics.get(name)!;
+            return [name, stored(name, (await variable.data<'float32'>()).slice())];
+          }),
+        ),
       );
     },
 

@@ -51,7 +51,7 @@ export async function exportNetwork(session: Session, request: ExportRequest): P
   const print = await session.registry.get('exporter', format).load();
   const {dispose, network, quantization, strategy} = await openCheckpoint(session, checkpoint, request.strategy);
   try {
-    const model = print(integerNetwork(network, quantization));
+    const model = print(await integerNetwork(network, quantization));
     const bytes = encodeOnnx({
       ...model,
       producerVersion: sdqVersion,

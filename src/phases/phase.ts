@@ -232,7 +232,7 @@ async function encode(
 ): Promise<Uint8Array> {
   const {state, arrays} = await phase.exportState();
   return encodeCheckpoint({
-    weights: phase.network.weights(),
+    weights: await phase.network.weights(),
     groups: {optimizer: await exportMoments(phase.optimizer, optimizerState), method: arrays},
     state: {
       phase: phase.name,

@@ -51,7 +51,7 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
     try {
       const outcome = await searcher.search(host);
       checkOutcome(outcome, setup.problem, config.search.method);
-      return writeResult(context, network, setup, outcome, host.steps);
+      return await writeResult(context, network, setup, outcome, host.steps);
     } finally {
       await host.close();
     }
@@ -205,13 +205,13 @@ function checkOutcome({bits}: SearchOutcome, {decisions, layers}: SearchProblem,
 }
 
 /** Writes the outcome into the run's folder: the strategy, the weights as the search left them, and the strategies on the way. */
-function writeResult(
+async function writeResult(
   {session: {config, reporter}, run}: PhaseContext,
   network: Network,
   {keepsTargets, problem, targets, hardware, strategyOf}: Search,
   {bits, budgets, details: {collapsed, points}}: SearchOutcome,
   steps: number,
-): SearchResult {
+): Promise<SearchResult> {
   if (collapsed) {
     reporter.line('More than half of the searched layers ended at their lowest candidate: the strategy has collapsed.');
   }
@@ -234,7 +234,7 @@ function writeResult(
   };
   const strategy = strategyOf(bits, {...provenance, ...(missed === undefined ? {target: targets} : {})});
   const checkpoint = run.path('searched.safetensors');
-  writeModelFile(checkpoint, network.weights());
+  writeModelFile(checkpoint, await network.weights());
   return {
     strategy: write('strategy.json', strategy),
     checkpoint,

@@ -129,11 +129,11 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
       intervalMetrics: () => ({}),
       validate: async () =>
         (await evaluateOn(session, network, 'validation', quantization.forward, stop.signal))?.accuracy ?? null,
-      saveBest: () => {
-        writeModelFile(checkpoint, network.weights(), {strategy, learned: learnedValues(quantization)});
-        return Promise.resolve();
+      saveBest: async () => {
+        const learned = await learnedValues(quantization);
+        writeModelFile(checkpoint, await network.weights(), {strategy, learned});
       },
-      exportState: () => Promise.resolve({state: null, arrays: learnedValues(quantization)}),
+      exportState: async () => ({state: null, arrays: await learnedValues(quantization)}),
       importState: (_, arrays, file) => restoreLearnedValues(quantization, arrays, file),
       isDone: () => false,
     });

@@ -67,11 +67,13 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
     for (let index = 0; plain.samples < samples; index++) {
       const {images, labels, size} = await source.batch(0, index);
       const count = Math.min(size, samples - plain.samples);
-      const [logits, planar] = tf.tidy(() => {
+      const tensors = tf.tidy(() => {
         const x = tf.tensor4d(images.slice(0, count * height * width * channels), [count, height, width, channels]);
         const y = network.forward(x, {training: false, ...quantization?.forward});
-        return [y.dataSync<'float32'>(), tf.transpose(x, [0, 3, 1, 2]).dataSync<'float32'>()];
+        return {y, planar: tf.transpose(x, [0, 3, 1, 2])};
       });
+      const [logits, planar] = await Promise.all([tensors.y.data<'float32'>(), tensors.planar.data<'float32'>()]);
+      tf.dispose(tensors);
       const shape = [count, channels, height, width];
       const own = labels.slice(0, count);
       compare(plain, logits, await exported.run(planar, shape), own, file);

@@ -55,40 +55,42 @@ export interface NetworkQuantizers {
 }
 
 /** @param quantizers undefined for a network in full precision */
-export function integerNetwork(network: Network, quantizers: NetworkQuantizers | undefined): IntegerNetwork {
+export async function integerNetwork(
+  network: Network,
+  quantizers: NetworkQuantizers | undefined,
+): Promise<IntegerNetwork> {
+  const layers = network.layers.map(async (layer): Promise<[string, IntegerLayer]> => [
+    layer.name,
+    {
+      weights: quantizers === undefined ? null : await weightsOf(network, layer, quantizers),
+      input: quantizers === undefined ? null : await inputOf(quantizers.inputs.get(layer.name)),
+    },
+  ]);
   return {
     graph: network.graph,
-    parameters: network.weights(),
-    layers: new Map(
-      network.layers.map((layer): [string, IntegerLayer] => [
-        layer.name,
-        {
-          weights: quantizers === undefined ? null : weightsOf(network, layer, quantizers),
-          input: quantizers === undefined ? null : inputOf(quantizers.inputs.get(layer.name)),
-        },
-      ]),
-    ),
+    parameters: await network.weights(),
+    layers: new Map(await Promise.all(layers)),
   };
 }
 
-function weightsOf(
+async function weightsOf(
   network: Network,
   layer: QuantizedLayer,
   {precision, steps, weights: quantizer}: NetworkQuantizers,
-): LayerWeights | null {
+): Promise<LayerWeights | null> {
   const bits = precision(layer).weightBits;
   if (bits === fullPrecision) return null;
   const w = network.parameters.get(layer.weight)!;
   const channels = outputChannels(layer);
-  const {grid, indices, scale} = integerWeights(w, quantizer, bits, channels, steps.get(layer.name));
+  const {grid, indices, scale} = await integerWeights(w, quantizer, bits, channels, steps.get(layer.name));
   const {data, shape} = network.stored(layer.weight, Float32Array.from(indices));
   const {transB} = network.graph.nodes.find(({name}) => name === layer.name)!.attributes;
   return {bits, grid, scale, shape, indices: data, axis: layer.op === 'Conv' || transB === 1 ? 0 : 1};
 }
 
-function inputOf(quantizer: InputQuantizer | undefined): LayerInput | null {
+async function inputOf(quantizer: InputQuantizer | undefined): Promise<LayerInput | null> {
   if (quantizer === undefined) return null;
   const {grid, scale} = inputGrid(quantizer);
-  const [value] = scale.dataSync();
+  const [value] = await scale.data();
   return {bits: quantizer.bits, grid, scale: value!};
 }

@@ -141,22 +141,25 @@ export interface IntegerWeights {
  * The integers behind `quantizeWeights`: what a file stores, and the proof that b bits mean at most 2^b levels.
  * @param bits 1 to 8
  */
-export function integerWeights(
+export async function integerWeights(
   w: tf.Tensor,
   quantizer: WeightQuantizer,
   bits: number,
   channels: number,
   scale?: tf.Tensor,
-): IntegerWeights {
+): Promise<IntegerWeights> {
   const grid = quantizer.grid(bits);
   const [indices, step] = tf.tidy(() => {
     const t = quantizer.transform(asMatrix(w, channels));
     const step = scale ?? statisticScale(t, quantizer, bits);
     return [gridIndex(t, step, grid), tf.clone(step)] as [tf.Tensor, tf.Tensor];
   });
-  const result = {indices: Int32Array.from(indices.dataSync()), scale: Float32Array.from(step.dataSync()), grid};
-  tf.dispose([indices, step]);
-  return result;
+  try {
+    const [whole, steps] = await Promise.all([indices.data(), step.data()]);
+    return {indices: Int32Array.from(whole), scale: Float32Array.from(steps), grid};
+  } finally {
+    tf.dispose([indices, step]);
+  }
 }
 
 /**

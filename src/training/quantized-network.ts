@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import type {Weights} from '../graph/graph.ts';
+import type {Array32, Weights} from '../graph/graph.ts';
 import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '../graph/network.ts';
 import type {QuantizedLayer} from '../graph/layer-table.ts';
 import {listed} from '../graph/weights.ts';
@@ -94,9 +94,14 @@ export function inputForward(
 }
 
 /** The learned values as arrays for a file. */
-export function learnedValues({parameters}: Pick<Quantization, 'parameters'>): Weights {
+export async function learnedValues({parameters}: Pick<Quantization, 'parameters'>): Promise<Weights> {
   return new Map(
-    parameters.map(({name, variable}) => [name, {shape: variable.shape, data: Float32Array.from(variable.dataSync())}]),
+    await Promise.all(
+      parameters.map(async ({name, variable}): Promise<[string, Array32]> => [
+        name,
+        {shape: variable.shape, data: Float32Array.from(await variable.data())},
+      ]),
+    ),
   );
 }
 

@@ -322,14 +322,14 @@ describe('forward', () => {
 });
 
 describe('weights', () => {
-  test('come back as they went in, and load puts others in place', () => {
+  test('come back as they went in, and load puts others in place', async () => {
     const graph = mixed();
     const [first, second] = [initialWeights(graph, 1), initialWeights(graph, 2)];
     const network = createNetwork(graph, first);
-    expect(network.weights()).toEqual(first);
+    expect(await network.weights()).toEqual(first);
     const before = tf.memory().numTensors;
     network.load(second);
-    expect(network.weights()).toEqual(second);
+    expect(await network.weights()).toEqual(second);
     expect(tf.memory().numTensors).toBe(before);
   });
 
@@ -344,7 +344,7 @@ describe('weights', () => {
     ]);
   });
 
-  test('that are missing or of another shape are refused, and nothing changes', () => {
+  test('that are missing or of another shape are refused, and nothing changes', async () => {
     const graph = mixed();
     const weights = initialWeights(graph, 1);
     const network = createNetwork(graph, weights);
@@ -352,7 +352,7 @@ describe('weights', () => {
     expect(() => network.load(without)).toThrow('Weights for "mixed": "fc.bias" is missing; it must be [3].');
     const wrong = new Map([...initialWeights(graph, 2), ['fc.bias', {shape: [4], data: new Float32Array(4)}]] as const);
     expect(() => network.load(wrong)).toThrow('"fc.bias" has the shape [4]; it must be [3].');
-    expect(network.weights()).toEqual(weights);
+    expect(await network.weights()).toEqual(weights);
   });
 });
 

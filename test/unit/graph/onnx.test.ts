@@ -237,7 +237,7 @@ test.each(cases)('%s: ONNX Runtime computes what the network computes', async (_
     if (name.includes('running')) data.forEach((_, i) => (data[i] = Math.abs(normal(draw)) + 0.1));
   }
   const network = createNetwork(graph, weights);
-  const exported = toOnnx(graph, network.weights(), ({inputs}) => inputs);
+  const exported = toOnnx(graph, await network.weights(), ({inputs}) => inputs);
   await expectSameInRuntime(network, {graph: exported, irVersion: 10, opsets: {'': 21}});
   network.dispose();
 });
@@ -245,12 +245,12 @@ test.each(cases)('%s: ONNX Runtime computes what the network computes', async (_
 // The shape that a class token is expanded to is computed in the file.
 const imported = cases.filter(([name]) => !name.endsWith('a class token'));
 
-test.each(imported)('%s: what is written can be imported, and computes the same', (_, build) => {
+test.each(imported)('%s: what is written can be imported, and computes the same', async (_, build) => {
   const g = graphBuilder('case', [3, 7, 5]);
   const graph = g.build(build(g));
   const network = createNetwork(graph, initialWeights(graph, 1));
   const bytes = encodeOnnx({
-    graph: toOnnx(graph, network.weights(), ({inputs}) => inputs),
+    graph: toOnnx(graph, await network.weights(), ({inputs}) => inputs),
     irVersion: 10,
     opsets: {'': 21},
     producerVersion: '0',

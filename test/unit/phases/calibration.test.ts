@@ -140,9 +140,9 @@ describe('a checkpoint under another strategy', () => {
     const quantizers = await loadQuantizers(session().registry, {weights: 'symmetric', activations: 'lsq'});
     const quantization = quantize(network, quantizers, () => ({weightBits: 8, activationBits: 8}), {learnSteps: true});
     for (const {variable} of quantization.parameters) variable.assign(tf.fill(variable.shape, 123));
-    const learned = new Map([...learnedValues(quantization)].filter(([name]) => !without.includes(name)));
-    if (own === undefined) writeModelFile(checkpoint, new Map([...network.weights(), ...learned]));
-    else writeModelFile(checkpoint, network.weights(), {strategy: own, learned});
+    const learned = new Map([...(await learnedValues(quantization))].filter(([name]) => !without.includes(name)));
+    if (own === undefined) writeModelFile(checkpoint, new Map([...(await network.weights()), ...learned]));
+    else writeModelFile(checkpoint, await network.weights(), {strategy: own, learned});
     quantization.dispose();
     network.dispose();
   }

@@ -114,9 +114,9 @@ class DbpSearch implements SearchTraining {
     return snapshotMetrics(this.#problem, this.#state);
   }
 
-  exportState(): Promise<{readonly state: Json; readonly arrays: Weights}> {
+  async exportState(): Promise<{readonly state: Json; readonly arrays: Weights}> {
     const state = {search: this.#state, pareto: this.#points} as unknown as Json;
-    return Promise.resolve({state, arrays: learnedValues(this)});
+    return {state, arrays: await learnedValues(this)};
   }
 
   importState(saved: Json, arrays: Weights, file: string): void {

@@ -50,7 +50,7 @@ async function quantized(
 
 async function exported(format: string, network: Network, quantization: Quantization | undefined) {
   const print = await find(exporters, format).load();
-  return print(integerNetwork(network, quantization));
+  return print(await integerNetwork(network, quantization));
 }
 
 const bits = [1, 2, 3, 4, 5, 6, 7, 8];

@@ -134,11 +134,11 @@ const loaded = await Promise.all(
 describe.each(loaded)('%s', (_, quantizer) => {
   test.each(everyBits)(
     '%i bits: at most 2^b levels a step; integers times the step are the fake-quantized weights',
-    (bits) => {
+    async (bits) => {
       const x = randomTensor([3, 3, 7, 5], bits);
       const y = quantizeWeights(x, quantizer, bits, 5);
       expect(y.shape).toEqual(x.shape);
-      const {indices, scale, grid} = integerWeights(x, quantizer, bits, 5);
+      const {indices, scale, grid} = await integerWeights(x, quantizer, bits, 5);
       expect(grid.qmax - grid.qmin + 1).toBeLessThanOrEqual(2 ** bits);
       expect(Math.min(...indices)).toBeGreaterThanOrEqual(grid.qmin);
       expect(Math.max(...indices)).toBeLessThanOrEqual(grid.qmax);
