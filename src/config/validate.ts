@@ -138,6 +138,8 @@ function ajv(options: {readonly validateSchema: boolean}): Ajv2020 {
 function telling(errors: readonly ErrorObject[]): readonly ErrorObject[] {
   const choices = errors.filter(({keyword}) => keyword === 'anyOf');
   const candidates = errors.filter((error) => {
+    // What is wrong in its branch is an error of its own.
+    if (error.keyword === 'if') return false;
     if (error.keyword === 'anyOf') return !isMapping(error.data) || !takesMapping(error.schema as JsonSchema[]);
     const choice = choices.find(({schemaPath}) => error.schemaPath.startsWith(`${schemaPath}/`));
     if (choice === undefined) return true;

@@ -11,8 +11,10 @@ export interface QuantizedLayer {
   readonly op: QuantizedOperator;
   /** Name of the parameter that is quantized. */
   readonly weight: string;
-  /** Weights only: the n_l of the method. */
+  /** Weights only: the n_l of the method; 0 with `sharedWith`, so that a sum counts each tensor once. */
   readonly params: number;
+  /** Name of the first layer that reads the same weights, on every later one: they have one bitwidth and one step. */
+  readonly sharedWith?: string;
   /** Multiply-accumulates for one image. */
   readonly macs: number;
   /** A Conv whose groups have one input channel each. */
@@ -55,6 +57,8 @@ export function layerTable(graph: Graph): LayerTable {
   const known = inferShapes(graph);
   let macs = 0;
   const layers: QuantizedLayer[] = [];
+  /** Weights → the first layer that reads them. */
+  const readers = new Map<string, string>();
   for (const node of graph.nodes) {
     const inputs = node.inputs.filter((name) => name !== '').map((name) => known.get(name)!);
     const output = known.get(node.outputs[0]!)!;
@@ -63,11 +67,14 @@ export function layerTable(graph: Graph): LayerTable {
     macs += work;
     const [x, w] = inputs;
     if (isQuantized(node.op) && isWeight(w!) && !x!.parameter) {
+      const sharedWith = readers.get(w!.name);
+      if (sharedWith === undefined) readers.set(w!.name, node.name);
       layers.push({
         name: node.name,
         op: node.op,
         weight: w!.name,
-        params: elements(w!.shape),
+        params: sharedWith === undefined ? elements(w!.shape) : 0,
+        ...(sharedWith === undefined ? {} : {sharedWith}),
         macs: work,
         ...(isDepthwise(node, x!.shape) ? {depthwise: true as const} : {}),
         inputSigned: x!.signed,
@@ -79,4 +86,13 @@ export function layerTable(graph: Graph): LayerTable {
   }
   const parameters = graph.parameters.filter(isTrained).reduce((sum, {shape}) => sum + elements(shape), 0);
   return {layers, parameters, macs};
+}
+
+/** Layer → the first layer with the same weights, for the later ones. */
+export function sharedWeights(
+  layers: readonly Pick<QuantizedLayer, 'name' | 'sharedWith'>[],
+): ReadonlyMap<string, string> {
+  return new Map(
+    layers.flatMap(({name, sharedWith}) => (sharedWith === undefined ? [] : [[name, sharedWith] as const])),
+  );
 }

@@ -211,7 +211,7 @@ export function prepareCosts(profile: HardwareProfile, model: CostModel, batch: 
       ...figures,
       source: 'modelled',
       executedAs: work.executedAs,
-      weightMemoryKiB: kib(geometry.params * storedWeightBits),
+      weightMemoryKiB: geometry.sharesWeights ? 0 : kib(geometry.params * storedWeightBits),
       activationMemoryKiB: kib(batch * (inputValues(geometry) + outputValues(geometry)) * storedActivationBits),
       bops: batch * geometry.macs * weightBits * activationBits,
     };

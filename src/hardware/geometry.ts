@@ -1,7 +1,7 @@
 /** What a cost model has to know of a layer: sizes alone, no tensors. */
 import type {Graph} from '../graph/graph.ts';
 import {layerTable} from '../graph/layer-table.ts';
-import {integer} from '../graph/ops/operator.ts';
+import {elements, integer} from '../graph/ops/operator.ts';
 import {asImages} from '../graph/ops/conv.ts';
 import {slidingWindow} from '../graph/ops/window.ts';
 
@@ -23,8 +23,10 @@ export interface LayerGeometry {
   /** Without padding; [rows, 1] for MatMul. */
   readonly inputSize: Pair;
   readonly outputSize: Pair;
-  /** Number of weights. */
+  /** Number of weights, those of another layer included. */
   readonly params: number;
+  /** Whether an earlier layer has the same weights: they take memory once. */
+  readonly sharesWeights: boolean;
   /** Multiply-accumulates for one sample. */
   readonly macs: number;
   /** Whether a value of the input can be negative. */
@@ -55,7 +57,8 @@ export function layerGeometries(graph: Graph): LayerGeometry[] {
       name: layer.name,
       op: layer.op,
       depthwise: layer.depthwise === true,
-      params: layer.params,
+      params: elements(shapes.get(layer.weight)!),
+      sharesWeights: layer.sharedWith !== undefined,
       macs: layer.macs,
       inputSigned: layer.inputSigned,
       first: l === 0,

@@ -69,12 +69,21 @@ export function moveToHardware(
 
 const bitsOf = ({weightBits, activationBits}: Bits): Bits => ({weightBits, activationBits});
 
-/** Every layer of a group reads the group's most bits. */
+/** Every layer of a group reads the group's most bits; layers of the same weights have the most bits of them. */
 function unify(layers: readonly LayerPrecision[], joined: readonly (readonly string[])[]): LayerPrecision[] {
   const most = new Map<string, number>();
   for (const names of joined) {
     const bits = layers.filter(({name}) => names.includes(name)).map(({activationBits}) => activationBits);
     for (const name of names) most.set(name, Math.max(...bits));
   }
-  return layers.map((layer) => ({...layer, activationBits: most.get(layer.name) ?? layer.activationBits}));
+  const first = ({name, sharedWith}: LayerPrecision): string => sharedWith ?? name;
+  const weights = new Map<string, number>();
+  for (const layer of layers) {
+    weights.set(first(layer), Math.max(layer.weightBits, weights.get(first(layer)) ?? 0));
+  }
+  return layers.map((layer) => ({
+    ...layer,
+    weightBits: weights.get(first(layer))!,
+    activationBits: most.get(layer.name) ?? layer.activationBits,
+  }));
 }

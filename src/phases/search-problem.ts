@@ -3,7 +3,7 @@ import type {Config} from '../config/config-types.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph} from '../graph/graph.ts';
-import {layerTable} from '../graph/layer-table.ts';
+import {layerTable, sharedWeights} from '../graph/layer-table.ts';
 import {prepareCosts, type PreparedCosts} from '../hardware/cost-model.ts';
 import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
@@ -74,7 +74,8 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
   const settings = definition.prepare?.(asked) ?? asked;
   checkCandidates(search.candidates);
   if (typeof search.activationBits !== 'number') checkCandidates(search.activationBits, '/search/activationBits');
-  const pinned = pinnedBits(names, search.pin);
+  const shared = sharedWeights(layers);
+  const pinned = pinnedBits(names, search.pin, shared);
   const {hardware: reference} = search.target;
   const profiles = readProfiles([...(reference === undefined ? [] : [reference]), ...config.hardware]);
   // The device of a latency or an energy: the one named with it, else the only one there is.
@@ -83,6 +84,7 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
     candidates: settings.candidates,
     activationBits: search.activationBits,
     pinned,
+    shared,
     ...(profiles.length === 0 ? {} : rulesOf(profiles, graph)),
   });
   const costs = costFunctions(registry, graph, device);

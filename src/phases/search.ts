@@ -6,7 +6,7 @@ import type {Network} from '../graph/network.ts';
 import type {Judgement, SearchContext, SearchOutcome, SearchTraining} from '../plugin-api/searcher.ts';
 import {costOf} from '../sdq/search/costs.ts';
 import {isDominated} from '../sdq/search/pareto.ts';
-import type {Precision, SearchProblem} from '../sdq/search/problem.ts';
+import type {Candidate, Precision, SearchProblem} from '../sdq/search/problem.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
@@ -181,23 +181,20 @@ class SearchHost implements SearchContext {
 
 /** @throws SdqError (exit 3) for a method whose result is not one of the problem: a mistake of its plugin */
 function checkOutcome({bits}: SearchOutcome, {decisions, layers}: SearchProblem, method: string): void {
-  const misfit = layers.findIndex((_, l) =>
-    decisions.some(
-      ({layers: about, candidates}) =>
-        about.includes(l) &&
-        !candidates.some(({weightBits, activationBits}) =>
-          [
-            [weightBits, bits[l]?.weightBits],
-            [activationBits, bits[l]?.activationBits],
-          ].every(([allowed, chosen]) => allowed === undefined || allowed === chosen),
-        ),
-    ),
+  const fits = ({weightBits, activationBits}: Candidate, own: Precision | undefined): boolean =>
+    (weightBits === undefined || weightBits === own?.weightBits) &&
+    (activationBits === undefined || activationBits === own?.activationBits);
+  const misfit = decisions.find(
+    ({layers: about, candidates}) => !candidates.some((candidate) => about.every((l) => fits(candidate, bits[l]))),
   );
-  if (misfit === -1 && bits.length === layers.length) return;
+  if (misfit === undefined && bits.length === layers.length) return;
   const place =
-    misfit === -1
+    misfit === undefined
       ? `${bits.length} layers; the network has ${layers.length}`
-      : `${JSON.stringify(bits[misfit] ?? null)} for layer "${layers[misfit]!.name}", which is none of its candidates`;
+      : misfit.layers
+          .map((l) => `${JSON.stringify(bits[l] ?? null)} for layer "${layers[l]!.name}"`)
+          .join(' and ')
+          .concat(', which is none of its candidates');
   throw new SdqError(`The search method ${method} came to ${place}.`, {
     code: 'plugin-failed',
     exit: ExitCode.invalidInput,

@@ -6,14 +6,21 @@ import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded} from '../files.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
-import {layerTable} from '../graph/layer-table.ts';
+import {layerTable, sharedWeights} from '../graph/layer-table.ts';
 import {listed} from '../graph/weights.ts';
 import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
 import {moveToHardware, type Move} from '../hardware/move.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import type {Registry} from '../plugins/registry.ts';
-import {buildStrategy, sameQuantization, weightsKiB, type LayerPrecision, type Strategy} from '../sdq/strategy.ts';
+import {
+  buildStrategy,
+  checkSharedBits,
+  sameQuantization,
+  weightsKiB,
+  type LayerPrecision,
+  type Strategy,
+} from '../sdq/strategy.ts';
 import {strategyFormats} from '../strategy-formats/index.ts';
 import type {ExportContext, StrategyFormat} from '../strategy-formats/format.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
@@ -124,6 +131,11 @@ async function importStrategy(
   const names = layers.map(({name}) => name);
   const text = Buffer.from(readFileBounded(file, limitBytes)).toString('utf8');
   const bits = format.parse!(text, names, file);
+  checkSharedBits(
+    names.map((name) => ({name, weightBits: bits.get(name)!.weightBits})),
+    sharedWeights(layers),
+    file,
+  );
   const activationBits = Math.max(...[search.activationBits].flat());
   const strategy = buildStrategy({
     model: {name: model.name, digest: graphDigest(graph)},

@@ -66,15 +66,17 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
   /** L_EBR over the quantized layers. */
   const binLoss = (): tf.Tensor =>
     binRegularization(
-      network.layers.map((layer) => {
-        const scale = quantization.steps.get(layer.name);
-        return {
-          w: network.parameters.get(layer.weight)!,
-          channels: outputChannels(layer),
-          bits: quantization.precision(layer).weightBits,
-          ...(scale === undefined ? {} : {scale: scale}),
-        };
-      }),
+      network.layers
+        .filter(({sharedWith}) => sharedWith === undefined)
+        .map((layer) => {
+          const scale = quantization.steps.get(layer.name);
+          return {
+            w: network.parameters.get(layer.weight)!,
+            channels: outputChannels(layer),
+            bits: quantization.precision(layer).weightBits,
+            ...(scale === undefined ? {} : {scale: scale}),
+          };
+        }),
       quantization.weights,
     );
 

@@ -9,7 +9,7 @@ import {fullPrecision} from './strategy.ts';
 import {asMatrix, outputChannels, statisticScale, type WeightQuantizer} from './weight-quantizer.ts';
 
 /**
- * Steps by layer name for the layers with fewer than 32 weight bits; empty when the quantizer takes its step from the
+ * Steps by layer name for the layers with fewer than 32 weight bits, layers of the same weights having the same one; empty when the quantizer takes its step from the
  * statistics throughout.
  * @param weights a layer's weights in run layout
  */
@@ -24,6 +24,11 @@ export function createLearnedSteps(
   for (const layer of layers) {
     const bits = weightBits(layer);
     if (bits === fullPrecision) continue;
+    const shared = layer.sharedWith === undefined ? undefined : steps.get(layer.sharedWith);
+    if (shared !== undefined) {
+      steps.set(layer.name, shared);
+      continue;
+    }
     const step = tf.tidy(() => {
       const t = quantizer.transform(asMatrix(weights(layer), outputChannels(layer)));
       return statisticScale(t, quantizer, bits);

@@ -9,9 +9,33 @@ const defaultBits = 8;
  * Bitwidths of the pinned layers by name; where two patterns fit a layer the later one counts.
  * @param names of the quantized layers, in network order
  * @param pin pattern → bits, `*` standing for any text; without it the first and the last layer have 8
- * @throws SdqError (exit 3) for a pattern that fits no layer
+ * @param shared layer → the first layer with the same weights: a pin of one holds for all of them
+ * @throws SdqError (exit 3) for a pattern that fits no layer, or pins of one tensor that differ
  */
-export function pinnedBits(names: readonly string[], pin?: Readonly<Record<string, number>>): Map<string, number> {
+export function pinnedBits(
+  names: readonly string[],
+  pin?: Readonly<Record<string, number>>,
+  shared: ReadonlyMap<string, string> = new Map(),
+): Map<string, number> {
+  const own = ownPins(names, pin);
+  const first = (name: string): string => shared.get(name) ?? name;
+  const ofWeights = new Map<string, {readonly name: string; readonly bits: number}>();
+  for (const [name, bits] of own) {
+    const other = ofWeights.get(first(name));
+    if (other !== undefined && other.bits !== bits) {
+      throw new SdqError(
+        `/search/pin: layers "${other.name}" (${other.bits} bits) and "${name}" (${bits} bits) read the same weights: one tensor has one bitwidth.`,
+        {code: 'pin-shared-weights', exit: ExitCode.invalidInput},
+      );
+    }
+    ofWeights.set(first(name), {name, bits});
+  }
+  const pinned = names.filter((name) => ofWeights.has(first(name)));
+  return new Map(pinned.map((name) => [name, ofWeights.get(first(name))!.bits]));
+}
+
+/** The pins by name alone. */
+function ownPins(names: readonly string[], pin?: Readonly<Record<string, number>>): Map<string, number> {
   const pinned = new Map<string, number>();
   if (pin === undefined) {
     for (const name of [names[0], names.at(-1)]) if (name !== undefined) pinned.set(name, defaultBits);

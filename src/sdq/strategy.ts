@@ -3,7 +3,7 @@
  * (schemas/strategy.schema.json); what it says in sum is recomputed and checked when it is read.
  */
 import {ExitCode, SdqError} from '../errors.ts';
-import type {QuantizedLayer} from '../graph/layer-table.ts';
+import {sharedWeights, type QuantizedLayer} from '../graph/layer-table.ts';
 import {didYouMean} from '../nearest.ts';
 
 /** The bitwidth that leaves weights or activations in full precision. */
@@ -16,8 +16,10 @@ export interface LayerPrecision {
   readonly weightBits: number;
   /** Of the layer's input; 1 to 8, or 32. */
   readonly activationBits: number;
-  /** Weights only. */
+  /** Weights only; 0 with `sharedWith`. */
   readonly params: number;
+  /** Name of the first layer with the same weights, on every later one: their weight bits are equal. */
+  readonly sharedWith?: string;
   /** Multiply-accumulates for one sample. */
   readonly macs: number;
   /** A Conv whose groups have one input channel each. */
@@ -108,7 +110,7 @@ export function summarize(layers: readonly LayerPrecision[]): StrategySummary {
 export interface StrategyParts {
   readonly model: ModelIdentity;
   readonly quantizers: Strategy['quantizers'];
-  readonly layers: readonly Pick<QuantizedLayer, 'name' | 'op' | 'params' | 'macs' | 'depthwise'>[];
+  readonly layers: readonly Pick<QuantizedLayer, 'name' | 'op' | 'params' | 'macs' | 'depthwise' | 'sharedWith'>[];
   /** A bitwidth a layer, in the order of `layers`: `searchResult(…).bits`. */
   readonly weightBits: readonly number[];
   /** The same of the layers' inputs. */
@@ -127,7 +129,7 @@ export function inputBits(activationBits: number, pin: number | undefined): numb
 
 /** The strategy of a search, or of bitwidths chosen by hand. */
 export function buildStrategy(parts: StrategyParts): Strategy {
-  const layers = parts.layers.map(({name, op, params, macs, depthwise}, l): LayerPrecision => {
+  const layers = parts.layers.map(({name, op, params, macs, depthwise, sharedWith}, l): LayerPrecision => {
     const pin = parts.pinned.get(name);
     return {
       name,
@@ -136,6 +138,7 @@ export function buildStrategy(parts: StrategyParts): Strategy {
       activationBits: parts.activationBits[l]!,
       params,
       macs,
+      ...(sharedWith === undefined ? {} : {sharedWith}),
       ...(depthwise === true ? {depthwise} : {}),
       ...(pin === undefined ? {} : {pinned: true as const}),
     };
@@ -173,8 +176,26 @@ function invalid(code: string, message: string, suggestions: readonly string[] =
   return new SdqError(message, {code, exit: ExitCode.invalidInput, suggestions});
 }
 
+/** @throws SdqError (exit 3) for a layer that has other weight bits than the one whose weights it shares */
+export function checkSharedBits(
+  layers: readonly Pick<LayerPrecision, 'name' | 'weightBits'>[],
+  shared: ReadonlyMap<string, string>,
+  file: string,
+): void {
+  const bits = new Map(layers.map(({name, weightBits}) => [name, weightBits]));
+  layers.forEach(({name, weightBits}, l) => {
+    const first = shared.get(name);
+    if (first === undefined || bits.get(first) === weightBits) return;
+    throw invalid(
+      'strategy-shared-weights',
+      `${file}: /layers/${l}/weightBits is ${weightBits}, but layer "${name}" reads the same weights as "${first}", which has ${bits.get(first)!} bits: one tensor has one bitwidth.`,
+      [`Give "${name}" and "${first}" the same weightBits.`],
+    );
+  });
+}
+
 /**
- * Checks what the schema cannot say: no layer twice, and a summary that is the layers' own. A summary that was left out is
+ * Checks what the schema cannot say: no layer twice, the same bits for layers of the same weights, and a summary that is the layers' own. A summary that was left out is
  * filled in.
  * @param strategy valid by schemas/strategy.schema.json
  * @param file its name, for messages
@@ -189,6 +210,17 @@ export function checkStrategy(strategy: StrategyFile, file: string): Strategy {
     }
     seen.set(name, l);
   });
+  strategy.layers.forEach(({name, sharedWith}, l) => {
+    const first = strategy.layers.find((layer) => layer.name === sharedWith);
+    if (sharedWith === undefined || (first !== undefined && first.name !== name && first.sharedWith === undefined))
+      return;
+    throw invalid(
+      'strategy-shared-weights',
+      `${file}: /layers/${l}/sharedWith is "${sharedWith}"; it must name the first layer that has these weights.`,
+      didYouMean(sharedWith, seen.keys()),
+    );
+  });
+  checkSharedBits(strategy.layers, sharedWeights(strategy.layers), file);
   const summary = summarize(strategy.layers);
   if (strategy.summary !== undefined) {
     for (const key of Object.keys(summary) as (keyof StrategySummary)[]) {
@@ -224,6 +256,11 @@ export function matchStrategy(
   file: string,
 ): void {
   const known = new Map(layers.map((layer) => [layer.name, layer]));
+  checkSharedBits(
+    strategy.layers.filter(({name}) => known.has(name)),
+    sharedWeights(layers.filter(({sharedWith}) => strategy.layers.some(({name}) => name === sharedWith))),
+    file,
+  );
   strategy.layers.forEach((found, l) => {
     const layer = known.get(found.name);
     if (layer === undefined) {
@@ -233,7 +270,16 @@ export function matchStrategy(
         didYouMean(found.name, known.keys()),
       );
     }
-    for (const key of ['op', 'params', 'macs', 'depthwise'] as const) {
+    if (layer.sharedWith !== undefined && found.sharedWith === undefined) {
+      throw invalid(
+        'strategy-layer-differs',
+        `${file}: /layers/${l}: layer "${found.name}" of ${model.name} reads the weights of "${layer.sharedWith}", which count once.`,
+        [
+          `Add "sharedWith": "${layer.sharedWith}" and "params": 0 there and leave out \`summary\`, or make the strategy again.`,
+        ],
+      );
+    }
+    for (const key of ['op', 'sharedWith', 'params', 'macs', 'depthwise'] as const) {
       if (found[key] !== layer[key]) {
         throw invalid(
           'strategy-layer-differs',

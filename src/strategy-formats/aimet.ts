@@ -44,8 +44,8 @@ export const aimet: StrategyFormat = {
     const notes = new Set<string>();
     const weights = layers.flatMap(({name, weightBits}, l) => {
       if (weightBits === 32) return [];
-      const {weight, op} = table[l]!;
-      const steps = [...tensor(`${name}.weight_step`)];
+      const {weight, op, sharedWith} = table[l]!;
+      const steps = [...tensor(`${sharedWith ?? name}.weight_step`)];
       if (container(weightBits) !== weightBits)
         notes.add('Widths that the format has not stand in the next type: int2, int4, int8.');
       return [

@@ -31,7 +31,7 @@ export interface Quantization {
   dispose(): void;
 }
 
-/** Names of the learned values in files: `<layer>.weight_step`, `<layer>.input_range`. */
+/** Names of the learned values in files: `<layer>.weight_step` (of shared weights: of the first layer), `<layer>.input_range`. */
 const stepName = (layer: string): string => `${layer}.weight_step`;
 export const rangeName = (layer: string): string => `${layer}.input_range`;
 
@@ -65,7 +65,9 @@ export function quantize(
     signedActivations,
   );
   const variables = [
-    ...[...steps].map(([layer, variable]) => ({name: stepName(layer), variable})),
+    ...[...steps]
+      .filter(([layer]) => byName.get(layer)!.sharedWith === undefined)
+      .map(([layer, variable]) => ({name: stepName(layer), variable})),
     ...[...inputs].map(([layer, {parameter}]) => ({name: rangeName(layer), variable: parameter})),
   ];
   return {

@@ -27,6 +27,7 @@ export function convolution(
     inputSize: [size, size],
     outputSize: [size, size],
     params,
+    sharesWeights: false,
     macs: params * size * size,
     inputSigned: false,
     first: false,

@@ -17,7 +17,9 @@ interface ShownModel {
   readonly layers: readonly {
     readonly name: string;
     readonly op: string;
+    /** 0 where an earlier layer, `sharedWith`, has the same weights. */
     readonly params: number;
+    readonly sharedWith?: string;
     readonly macs: number;
     readonly inputShape: readonly number[];
     readonly outputShape: readonly number[];
@@ -69,8 +71,16 @@ export default class ModelShow extends SdqCommand {
 
   #showGraph(name: string, graph: Graph): ShownModel {
     const found = layerTable(graph);
-    const layers = found.layers.map(({name: layer, op, params, macs, inputShape, outputShape}) => {
-      return {name: layer, op, params, macs, inputShape, outputShape};
+    const layers = found.layers.map(({name: layer, op, params, macs, inputShape, outputShape, sharedWith}) => {
+      return {
+        name: layer,
+        op,
+        params,
+        macs,
+        inputShape,
+        outputShape,
+        ...(sharedWith === undefined ? {} : {sharedWith}),
+      };
     });
     const result = {name, layers, params: found.parameters, macs: found.macs};
     this.log(
@@ -86,7 +96,7 @@ export default class ModelShow extends SdqCommand {
         layers.map((layer) => [
           layer.name,
           layer.op,
-          grouped(layer.params),
+          layer.sharedWith === undefined ? grouped(layer.params) : `those of ${layer.sharedWith}`,
           grouped(layer.macs),
           layer.inputShape.join('×'),
           layer.outputShape.join('×'),

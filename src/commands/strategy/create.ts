@@ -5,7 +5,7 @@ import {outputPath} from '../../cli/output.ts';
 import {showStrategy} from '../../cli/strategy-view.ts';
 import {writeFileAtomic} from '../../files.ts';
 import {graphDigest} from '../../graph/digest.ts';
-import {layerTable} from '../../graph/layer-table.ts';
+import {layerTable, sharedWeights} from '../../graph/layer-table.ts';
 import {hardwareError, violationsOf} from '../../phases/hardware-check.ts';
 import {readProfiles} from '../../phases/hardware-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
@@ -45,7 +45,7 @@ export default class StrategyCreate extends SdqCommand {
     const {layers} = layerTable(graph);
     const profiles = readProfiles(flags.hardware ?? config.hardware);
     const names = layers.map(({name}) => name);
-    const pinned = pinnedBits(names, config.search.pin);
+    const pinned = pinnedBits(names, config.search.pin, sharedWeights(layers));
     const strategy = buildStrategy({
       model: {name: config.model.name, digest: graphDigest(graph)},
       quantizers: config.quantizers,

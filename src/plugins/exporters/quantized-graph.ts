@@ -11,14 +11,15 @@ interface Writer {
 
 /** The network as ONNX, its layers reading what the format makes of their inputs and weights. */
 export function quantizedGraph({graph, layers, parameters}: IntegerNetwork, write: Writer): OnnxModel['graph'] {
+  /** Weights → what the first layer that reads them has written. */
+  const written = new Map<string, string>();
   return toOnnx(graph, parameters, (node, parts) => {
     const own = layers.get(node.name);
     if (own === undefined) return node.inputs;
     const [x, w, ...bias] = node.inputs as [string, string, ...string[]];
-    return [
-      own.input === null ? x : write.input(parts, node.name, x, own.input),
-      own.weights === null ? w : write.weights(parts, node.name, own.weights),
-      ...bias,
-    ];
+    const input = own.input === null ? x : write.input(parts, node.name, x, own.input);
+    const weights = own.weights === null ? w : (written.get(w) ?? write.weights(parts, node.name, own.weights));
+    written.set(w, weights);
+    return [input, weights, ...bias];
   });
 }

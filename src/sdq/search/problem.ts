@@ -16,7 +16,7 @@ export type Candidate = Partial<Precision>;
 
 /** One thing to decide: the bits of a layer's weights, of its input, or of both together. */
 export interface Decision {
-  /** Indices of the layers that it is about; several where their inputs must have the same bits. */
+  /** Indices of the layers that it is about; several that have the same weights, or whose inputs must have the same bits. */
   readonly layers: readonly number[];
   /** From few bits to many: each has more than the one before in some part and fewer in none. */
   readonly candidates: readonly Candidate[];
@@ -111,4 +111,11 @@ export function inputCandidates({decisions}: Pick<SearchProblem, 'decisions'>, l
     .filter(({layers}) => layers.includes(layer))
     .flatMap(({candidates}) => candidates.flatMap(({activationBits}) => activationBits ?? []));
   return [...new Set(bits)];
+}
+
+/** The index of each layer's decision about its weights. */
+export function weightDecisions({layers, decisions}: Pick<SearchProblem, 'layers' | 'decisions'>): number[] {
+  return layers.map((_, l) =>
+    decisions.findIndex((decision) => decision.layers.includes(l) && decision.candidates[0]!.weightBits !== undefined),
+  );
 }

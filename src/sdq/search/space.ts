@@ -14,6 +14,8 @@ export interface SpaceOptions {
   readonly pinned: ReadonlyMap<string, number>;
   /** What a device lets each layer have; left out: everything. */
   readonly allowed?: {readonly device: string; readonly pairs: readonly (readonly Precision[])[]};
+  /** Layer → the first layer with the same weights, for the later ones. */
+  readonly shared?: ReadonlyMap<string, string>;
   /** Names of layers whose inputs must have the same bits where they are learned. */
   readonly joined?: readonly (readonly string[])[];
 }
@@ -23,41 +25,84 @@ const distinct = (values: readonly number[]): number[] => [...new Set(values)].s
 /**
  * The decisions of a network. The weights of a layer are one and, where activation bits are learned, its input is another; where the
  * device does not allow every combination of the two they are decided together, along the longest chain of combinations of which
- * each has at least as many bits in both as the one before. Decision l is about the weights of layer l.
+ * each has at least as many bits in both as the one before. Layers of the same weights have one decision about them.
  * @param names of the quantized layers, in network order
  * @throws SdqError (exit 4) where a device allows none of the candidates
  */
 export function searchSpace(names: readonly string[], options: SpaceOptions): SearchSpace {
   const pairs = names.map((name, l) => pairsOf(name, l, options));
   const groups = (options.joined ?? []).map((group) => group.map((name) => names.indexOf(name)));
+  const tied = weightGroups(names, options.shared ?? new Map<string, string>());
+  for (const group of tied) tieWeights(names, pairs, group, groups.flat());
   for (const group of groups) joinInputs(names, pairs, group);
   const weights: Decision[] = [];
   const inputs: Decision[] = [];
   const grouped = new Set<number>();
-  pairs.forEach((own, l) => {
-    const activationBits = distinct(own.map((pair) => pair.activationBits));
+  for (const group of tied) {
+    const all = group.map((l) => pairs[l]!);
+    const [own] = all as [Precision[]];
+    const bits = distinct(all.flat().map((pair) => pair.activationBits));
     const weightBits = distinct(own.map((pair) => pair.weightBits));
-    if (activationBits.length === 1) {
-      weights.push({
-        layers: [l],
-        candidates: weightBits.map((bits) => ({weightBits: bits, activationBits: activationBits[0]!})),
-      });
-      return;
-    }
-    if (!isProduct(own)) {
-      weights.push({layers: [l], candidates: longestChain(own)});
-      return;
-    }
-    weights.push({layers: [l], candidates: weightBits.map((bits) => ({weightBits: bits}))});
-    if (grouped.has(l)) return;
-    const layers = groups.find((group) => group.includes(l)) ?? [l];
-    for (const other of layers) grouped.add(other);
-    inputs.push({layers, candidates: activationBits.map((bits) => ({activationBits: bits}))});
-  });
+    if (bits.length === 1) {
+      weights.push({layers: group, candidates: weightBits.map((w) => ({weightBits: w, activationBits: bits[0]!}))});
+    } else if (all.every(isProduct)) {
+      weights.push({layers: group, candidates: weightBits.map((w) => ({weightBits: w}))});
+      for (const l of group) if (!grouped.has(l)) inputs.push(inputDecision(l));
+    } else weights.push({layers: group, candidates: longestChain(own)});
+  }
   return {
     layers: names.map((name) => ({name, pinned: options.pinned.has(name)})),
-    decisions: [...weights, ...inputs],
+    decisions: [...weights, ...inputs.toSorted((a, b) => a.layers[0]! - b.layers[0]!)],
   };
+
+  /** About the input of a layer and of those that are joined with it. */
+  function inputDecision(l: number): Decision {
+    const layers = groups.find((group) => group.includes(l)) ?? [l];
+    for (const other of layers) grouped.add(other);
+    return {
+      layers,
+      candidates: distinct(pairs[l]!.map((pair) => pair.activationBits)).map((activationBits) => ({activationBits})),
+    };
+  }
+}
+
+/** The layers by the weights that they read: mostly one each. */
+function weightGroups(names: readonly string[], shared: ReadonlyMap<string, string>): number[][] {
+  const groups = new Map<string, number[]>();
+  names.forEach((name, l) => {
+    const first = shared.get(name) ?? name;
+    groups.set(first, [...(groups.get(first) ?? []), l]);
+  });
+  return [...groups.values()];
+}
+
+/**
+ * Leaves layers of the same weights the combinations that all of them may have; those with the most activation bits alone where the
+ * bits do not go with each other freely and one of the layers has its input joined with others'.
+ */
+function tieWeights(
+  names: readonly string[],
+  pairs: Precision[][],
+  group: readonly number[],
+  joined: readonly number[],
+): void {
+  if (group.length === 1) return;
+  const common = pairs[group[0]!]!.filter((pair) =>
+    group.every((l) => pairs[l]!.some((other) => isEqual(other, pair))),
+  );
+  if (common.length === 0) {
+    throw new SdqError(
+      `Layers ${group.map((l) => `"${names[l]!}"`).join(', ')} read the same weights, and have no bits in common.`,
+      {
+        code: 'search-hardware-forbids',
+        exit: ExitCode.hardwareViolated,
+        suggestions: ['Give search.candidates or search.activationBits more bits.'],
+      },
+    );
+  }
+  const most = Math.max(...common.map(({activationBits}) => activationBits));
+  const isFree = isProduct(common) || !group.some((l) => joined.includes(l));
+  for (const l of group) pairs[l] = isFree ? common : common.filter(({activationBits}) => activationBits === most);
 }
 
 /** The combinations a layer may have, by weight bits and then activation bits. */

@@ -16,7 +16,7 @@ import {
 import {advanceSearch, planStep, type Choice} from '../../../sdq/search/dbp-step.ts';
 import {bitsOf, outcomeOf} from '../../../sdq/search/outcome.ts';
 import {dueLevel, keepPoint, parsePoints, type KeptPoint} from '../../../sdq/search/pareto.ts';
-import {inputCandidates, type Candidate, type Selection} from '../../../sdq/search/problem.ts';
+import {inputCandidates, weightDecisions, type Candidate, type Selection} from '../../../sdq/search/problem.ts';
 import {searchWeights} from '../../../sdq/stochastic.ts';
 import {fullPrecision} from '../../../sdq/strategy.ts';
 import {outputChannels, quantizationErrors, quantizeWeights} from '../../../sdq/weight-quantizer.ts';
@@ -138,11 +138,12 @@ class DbpSearch implements SearchTraining {
 
   /** Weights by the plan, with an indicator a decision that carries ∂L/∂share. */
   #plannedWeights(plan: readonly Choice[]): NonNullable<ForwardOptions['weight']> {
-    const index = new Map(this.#context.network.layers.map(({name}, l) => [name, l]));
+    const decisions = weightDecisions(this.#problem);
+    const index = new Map(this.#context.network.layers.map(({name}, l) => [name, decisions[l]!]));
     return (layer, w) => {
-      const l = index.get(layer.name)!;
-      const choice = weightChoice(plan[l]!);
-      return searchWeights(w, this.#quantization.weights, choice, this.followed[l]!, outputChannels(layer));
+      const d = index.get(layer.name)!;
+      const choice = weightChoice(plan[d]!);
+      return searchWeights(w, this.#quantization.weights, choice, this.followed[d]!, outputChannels(layer));
     };
   }
 
@@ -150,9 +151,11 @@ class DbpSearch implements SearchTraining {
   async #errors(plan: readonly Choice[]): Promise<{high: number; low: number}[]> {
     const {layers, parameters} = this.#context.network;
     const errors = plan.map(() => ({high: 0, low: 0}));
-    const open = layers.flatMap((layer, d) => {
+    const decisions = weightDecisions(this.#problem);
+    const open = layers.flatMap((layer, l) => {
+      const d = decisions[l]!;
       const {high, low} = weightChoice(plan[d]!);
-      return low === null ? [] : [{layer, d, bits: [high, low]}];
+      return low === null || layer.sharedWith !== undefined ? [] : [{layer, d, bits: [high, low]}];
     });
     if (open.length === 0) return errors;
     const pairs = tf.tidy(() =>
