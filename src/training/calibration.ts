@@ -22,11 +22,12 @@ export async function sampleInputs(
   const names = new Set(layers);
   const taken = new Map<string, tf.Tensor>();
   if (names.size === 0) return new Map();
+  const count = images.shape[0];
   const logits = network.forward(images, {
     training: false,
     onActivation({name}, x) {
       if (!names.has(name)) return;
-      const count = x.shape[0];
+      // A tensor may hold several entries of an image along its first axis.
       const positions = samplePositions(count, x.size / count, first);
       taken.set(name, tf.keep(tf.gather(tf.reshape(x, [-1]), tf.tensor1d(positions, 'int32'))));
     },
