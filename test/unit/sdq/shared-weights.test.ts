@@ -220,7 +220,7 @@ describe('quantized', () => {
     ]);
     expect(steps.get('s_3')).toBe(steps.get('s'));
     const print = await exporters.find(({name}) => name === format)!.load();
-    const exported = print(integerNetwork(network, quantization));
+    const exported = print(await integerNetwork(network, quantization));
     const copies = exported.graph.initializers.filter(({name}) => /weight_(integers|values)$/.test(name));
     expect(copies.map(({name}) => name.split('.')[0])).toEqual(['stem', 's', 'fc']);
     await expectSameInRuntime(network, exported, quantization.forward);
