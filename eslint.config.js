@@ -4,7 +4,7 @@ import tseslint from 'typescript-eslint';
 
 /**
  * Imports point downwards only:
- *   commands -> cli, config, phases -> runs, report, plugins -> training, hardware -> sdq -> graph -> tensor
+ *   commands -> cli, config, phases -> report, plugins, tracking -> plugin-api -> runs, training, hardware -> sdq -> graph -> tensor
  * Each row lists what a folder may import beside itself. The files of `src/` itself are leaves that any folder may use; `hooks` and
  * `commands` may use everything.
  */
@@ -18,11 +18,11 @@ const mayImport = {
   hardware: ['graph', 'sdq'],
   'strategy-formats': ['graph', 'hardware', 'sdq'],
   training: ['data', 'graph', 'sdq', 'tensor'],
-  tracking: ['plugins', 'runs'],
-  'plugin-api': ['graph', 'sdq', 'training'],
+  'plugin-api': ['data', 'graph', 'hardware', 'runs', 'sdq', 'training'],
+  tracking: ['plugin-api', 'runs'],
   plugins: ['data', 'graph', 'hardware', 'plugin-api', 'sdq', 'tensor', 'tracking', 'training'],
-  config: ['plugins', 'tracking'],
-  sweeps: ['config', 'runs', 'tracking'],
+  config: ['plugin-api'],
+  sweeps: ['config', 'plugin-api', 'runs', 'tracking'],
   phases: [
     'config',
     'data',
@@ -39,7 +39,18 @@ const mayImport = {
     'training',
   ],
   // A strategy is data that the command line shows.
-  cli: ['config', 'hardware', 'hooks', 'phases', 'plugins', 'runs', 'sdq(?=/strategy\\.ts)', 'sweeps', 'tracking'],
+  cli: [
+    'config',
+    'hardware',
+    'hooks',
+    'phases',
+    'plugin-api',
+    'plugins',
+    'runs',
+    'sdq(?=/strategy\\.ts)',
+    'sweeps',
+    'tracking',
+  ],
 };
 const folders = [...Object.keys(mayImport), 'commands', 'hooks'];
 const pure = ['tensor', 'graph', 'sdq', 'hardware', 'strategy-formats', 'report'];

@@ -12,7 +12,7 @@ import {cpuEngine} from '../src/plugins/engines/cpu/index.ts';
 import {wasmEngine} from '../src/plugins/engines/wasm/index.ts';
 import {models} from '../src/plugins/models/index.ts';
 import {activationQuantizers, weightQuantizers} from '../src/plugins/quantizers/index.ts';
-import {Registry} from '../src/plugins/registry.ts';
+import {Registry} from '../src/plugin-api/registry.ts';
 import {timeSteps, type StepBenchmark} from '../src/phases/step-benchmark.ts';
 import {registerGradients} from '../src/tensor/gradients.ts';
 

@@ -23,7 +23,7 @@ import {startTracking} from '../src/cli/tracking.ts';
 import {wasmEngine} from '../src/plugins/engines/wasm/index.ts';
 import {models} from '../src/plugins/models/index.ts';
 import {activationQuantizers, weightQuantizers} from '../src/plugins/quantizers/index.ts';
-import {Registry} from '../src/plugins/registry.ts';
+import {Registry} from '../src/plugin-api/registry.ts';
 import {timeSteps} from '../src/phases/step-benchmark.ts';
 import {openJournal} from '../src/runs/journal.ts';
 import {registerGradients} from '../src/tensor/gradients.ts';

@@ -41,7 +41,7 @@ export {
   type SearcherDefinition,
   type TrackerDefinition,
   type WeightQuantizerDefinition,
-} from './plugins/registry.ts';
+} from './plugin-api/registry.ts';
 export type {
   Judgement,
   SearchContext,
@@ -65,4 +65,4 @@ export {
   type Tracker,
   type TrackerContext,
   type TrackerProbe,
-} from './tracking/tracker.ts';
+} from './plugin-api/tracker.ts';

@@ -4,7 +4,7 @@ import path from 'node:path';
 
 import type {Source} from '../config/overrides.ts';
 import {SdqError} from '../errors.ts';
-import type {Kind, Registry} from '../plugins/registry.ts';
+import type {Kind, Registry} from '../plugin-api/registry.ts';
 import type {Session} from '../phases/session.ts';
 import {findRun} from '../runs/run-directory.ts';
 import {SdqCommand} from './base-command.ts';

@@ -2,7 +2,7 @@
 import {ModuleLoader, type Config as OclifConfig} from '@oclif/core';
 
 import {checkDefinition} from '../config/check-definition.ts';
-import {Registry, type Kind} from '../plugins/registry.ts';
+import {Registry, type Kind} from '../plugin-api/registry.ts';
 import {event, fillRegistry, namedPlugin} from './plugin-hooks.ts';
 
 /**

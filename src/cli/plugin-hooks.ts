@@ -5,7 +5,7 @@ import path from 'node:path';
 import {pathToFileURL} from 'node:url';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {Registry, type Kind, type RegisterHook} from '../plugins/registry.ts';
+import {Registry, type Kind, type RegisterHook} from '../plugin-api/registry.ts';
 
 export const event = 'sdq:register';
 

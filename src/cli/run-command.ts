@@ -12,7 +12,7 @@ import {findRun, type Run} from '../runs/run-directory.ts';
 import {checkTrackers} from '../tracking/sync.ts';
 import type {RunContext} from '../phases/run.ts';
 import type {JobConfig, Session} from '../phases/session.ts';
-import type {Kind} from '../plugins/registry.ts';
+import type {Kind} from '../plugin-api/registry.ts';
 import {SdqCommand, sweepFlags} from './base-command.ts';
 
 export const runFlags = {

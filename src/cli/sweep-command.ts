@@ -1,7 +1,7 @@
 /** What the commands of sweeps share: everything that can be wrong with a sweep file, found before a trial starts. */
 import type {Problem} from '../config/validate.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import type {Kind} from '../plugins/registry.ts';
+import type {Kind} from '../plugin-api/registry.ts';
 import {isOfValidation} from '../sweeps/metric-names.ts';
 import {parseSweep, probeSources, type Sweep} from '../sweeps/sweep-file.ts';
 import {SdqCommand, type Settings} from './base-command.ts';

@@ -5,7 +5,7 @@ import {Flags} from '@oclif/core';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {didYouMean} from '../nearest.ts';
-import type {Registry} from '../plugins/registry.ts';
+import type {Registry} from '../plugin-api/registry.ts';
 import {findRun, type RunRecord} from '../runs/run-directory.ts';
 import {trackersOf, trackerStatus, type TrackerSettings, type TrackerStatus} from '../tracking/sync.ts';
 import {SdqCommand} from './base-command.ts';

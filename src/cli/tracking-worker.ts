@@ -8,7 +8,7 @@ import register from '../hooks/register.ts';
 import {runPump, type PumpOutcome} from '../tracking/pump.ts';
 import {redactor} from '../redact.ts';
 import {createTracker, journalOf, type TrackerSettings} from '../tracking/sync.ts';
-import type {End, TrackedRun} from '../tracking/tracker.ts';
+import type {End, TrackedRun} from '../plugin-api/tracker.ts';
 import {fillRegistry, namedPlugin} from './plugin-hooks.ts';
 
 export interface TrackingWork {

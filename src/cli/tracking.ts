@@ -5,7 +5,7 @@ import type {RunTracking} from '../phases/run.ts';
 import {syncCommand} from '../runs/run-directory.ts';
 import {startThread} from '../start-thread.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
-import type {End} from '../tracking/tracker.ts';
+import type {End} from '../plugin-api/tracker.ts';
 import type {TrackingMessage, TrackingWork} from './tracking-worker.ts';
 
 /** What is left at the end of a run may take so long; a sweep's agent kills after 30 s. */

@@ -1,6 +1,6 @@
 /** What a plugin registers, checked before anything uses it: a mistake in it is its author's, and is not reported as one of sdq. */
 import {ExitCode, SdqError} from '../errors.ts';
-import type {Definitions, Kind} from '../plugins/registry.ts';
+import type {Definitions, Kind} from '../plugin-api/registry.ts';
 import {isMapping, type JsonSchema} from './schema.ts';
 import {firstProblem, schemaProblem} from './validate.ts';
 

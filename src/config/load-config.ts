@@ -5,7 +5,7 @@
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import type {Kind, OptionsSchema, Registry} from '../plugins/registry.ts';
+import type {Kind, OptionsSchema, Registry} from '../plugin-api/registry.ts';
 import {readConfigFile} from './config-file.ts';
 import type {Config} from './config-types.ts';
 import {settingsOfEnvironment, settingsOfFlags, settingsOfSweep, type Source} from './overrides.ts';

@@ -1,5 +1,5 @@
 /** The built-ins enter by the same hook as a plugin does. A kind is loaded only when the command at hand wants it. */
-import type {RegisterHook} from '../plugins/registry.ts';
+import type {RegisterHook} from '../plugin-api/registry.ts';
 
 const register: RegisterHook = async ({registry}) => {
   if (registry.wants('engine')) {

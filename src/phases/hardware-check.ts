@@ -8,7 +8,7 @@ import {joinedLayers} from '../hardware/joined-layers.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {fittingQuantizers, hardwareViolations, violationText, type Violation} from '../hardware/rules.ts';
 import {strategySchema} from '../hardware/strategy-schema.ts';
-import type {Registry} from '../plugins/registry.ts';
+import type {Registry} from '../plugin-api/registry.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 
 const require = createRequire(import.meta.url);

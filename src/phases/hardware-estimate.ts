@@ -12,7 +12,7 @@ import {layerGeometries, type LayerGeometry} from '../hardware/geometry.ts';
 import {checkLatencyTable, withMeasured, type LatencyTable} from '../hardware/latency-table.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {readJsonFile} from '../json-file.ts';
-import type {Registry} from '../plugins/registry.ts';
+import type {Registry} from '../plugin-api/registry.ts';
 import {matchStrategy, type Strategy} from '../sdq/strategy.ts';
 import {modelGraph} from './model-graph.ts';
 import {readStrategy} from './strategy-file.ts';

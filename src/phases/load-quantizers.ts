@@ -1,4 +1,4 @@
-import type {Registry} from '../plugins/registry.ts';
+import type {Registry} from '../plugin-api/registry.ts';
 import type {Quantizers} from '../training/quantized-network.ts';
 
 /** The quantizers of a strategy or config, with their arithmetic. @throws SdqError (exit 3) for an unknown name */

@@ -3,7 +3,7 @@ import type {Config} from '../config/config-types.ts';
 import {SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
 import {selectDataset} from '../plugins/datasets/inspect-dataset.ts';
-import type {ModelContext, Registry} from '../plugins/registry.ts';
+import type {ModelContext, Registry} from '../plugin-api/registry.ts';
 
 /**
  * @param name of the model; the config's options count where it is the config's model

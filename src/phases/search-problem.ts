@@ -10,7 +10,7 @@ import {joinedLayers} from '../hardware/joined-layers.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {commonPairs, violationText} from '../hardware/rules.ts';
 import type {SearchSettings} from '../plugin-api/searcher.ts';
-import type {Registry} from '../plugins/registry.ts';
+import type {Registry} from '../plugin-api/registry.ts';
 import {pinnedBits} from '../sdq/pins.ts';
 import {highestSelection} from '../sdq/search/costs.ts';
 import {bitsOf} from '../sdq/search/outcome.ts';

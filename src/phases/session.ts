@@ -14,7 +14,7 @@ import {initialWeights} from '../graph/initialize.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
 import {parseTensorFile} from '../graph/tensor-file.ts';
 import {headParameters, listed, matchWeights} from '../graph/weights.ts';
-import type {Engine, Registry} from '../plugins/registry.ts';
+import type {Engine, Registry} from '../plugin-api/registry.ts';
 import {registerGradients} from '../tensor/gradients.ts';
 
 /** A config that names a model and a data set. */

@@ -10,7 +10,7 @@ import type {Graph} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
 import type {QuantizedLayer} from '../graph/layer-table.ts';
 import {createNetwork} from '../graph/network.ts';
-import type {Registry} from '../plugins/registry.ts';
+import type {Registry} from '../plugin-api/registry.ts';
 import {normal, uniform} from '../random.ts';
 import {searchWeights} from '../sdq/stochastic.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';

@@ -12,7 +12,7 @@ import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
 import {moveToHardware, type Move} from '../hardware/move.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
-import type {Registry} from '../plugins/registry.ts';
+import type {Registry} from '../plugin-api/registry.ts';
 import {
   buildStrategy,
   checkSharedBits,

@@ -6,7 +6,7 @@ import {validateSettings} from '../config/validate.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {readJsonFile} from '../json-file.ts';
 import {didYouMean} from '../nearest.ts';
-import type {Registry} from '../plugins/registry.ts';
+import type {Registry} from '../plugin-api/registry.ts';
 import {checkStrategy, type Strategy, type StrategyFile} from '../sdq/strategy.ts';
 
 const require = createRequire(import.meta.url);

@@ -3,7 +3,7 @@ import type {Config} from '../config/config-types.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph} from '../graph/graph.ts';
 import {layerTable} from '../graph/layer-table.ts';
-import type {Registry} from '../plugins/registry.ts';
+import type {Registry} from '../plugin-api/registry.ts';
 import {matchStrategy, type Strategy} from '../sdq/strategy.ts';
 import {modelGraph} from './model-graph.ts';
 

@@ -5,7 +5,7 @@ import path from 'node:path';
 import {SdqError} from '../errors.ts';
 import {readFileBounded, writeFileAtomic} from '../files.ts';
 import type {JournalPlace} from '../runs/journal.ts';
-import type {End, Json, RemoteRun} from './tracker.ts';
+import type {End, Json, RemoteRun} from '../plugin-api/tracker.ts';
 
 export interface Progress {
   readonly version: 1;

@@ -1,6 +1,6 @@
 /** HTTP as a tracker needs it: failures as `TrackerError`s, answers as JSON. */
 import {detail, HttpError, type HttpClient, type HttpRequest, type HttpResponse} from '../http.ts';
-import {TrackerError} from './tracker.ts';
+import {TrackerError} from '../plugin-api/tracker.ts';
 
 /**
  * @returns the answer, of a 2xx status and complete

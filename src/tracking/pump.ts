@@ -7,7 +7,7 @@ import {backoffMs, systemClock, untilAborted, type Clock} from '../retry.ts';
 import {followJournal, type Event, type JournalReader} from '../runs/journal.ts';
 import {syncCommand} from '../runs/run-directory.ts';
 import {noProgress, readProgress, writeProgress, type Progress} from './cursor.ts';
-import {TrackerError, type End, type FinalStatus, type TrackedRun, type Tracker} from './tracker.ts';
+import {TrackerError, type End, type FinalStatus, type TrackedRun, type Tracker} from '../plugin-api/tracker.ts';
 
 export interface PumpOptions {
   readonly name: string;

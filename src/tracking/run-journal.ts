@@ -2,7 +2,7 @@
 import path from 'node:path';
 
 import {followJournal, readJournal, type Event, type JournalReader} from '../runs/journal.ts';
-import type {TrackedRun} from './tracker.ts';
+import type {TrackedRun} from '../plugin-api/tracker.ts';
 
 const chunkEvents = 1000;
 

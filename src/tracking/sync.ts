@@ -2,14 +2,14 @@
 import path from 'node:path';
 
 import {acquireLock} from '../lock.ts';
-import type {Registry, TrackerDefinition} from '../plugins/registry.ts';
+import type {Registry, TrackerDefinition} from '../plugin-api/registry.ts';
 import {redactor} from '../redact.ts';
 import type {Clock} from '../retry.ts';
 import {followJournal} from '../runs/journal.ts';
 import type {RunRecord} from '../runs/run-directory.ts';
 import {noProgress, readProgress} from './cursor.ts';
 import {runPump, type PumpOutcome} from './pump.ts';
-import type {TrackedRun, Tracker, TrackerContext} from './tracker.ts';
+import type {TrackedRun, Tracker, TrackerContext} from '../plugin-api/tracker.ts';
 
 /** One entry of `tracking` in the config: the options stand beside the name. */
 export interface TrackerSettings {

@@ -13,7 +13,7 @@ import {trackers} from '../../src/plugins/trackers/index.ts';
 import {uniform} from '../../src/random.ts';
 import {readJournal} from '../../src/runs/journal.ts';
 import {runPump} from '../../src/tracking/pump.ts';
-import type {TrackedRun} from '../../src/tracking/tracker.ts';
+import type {TrackedRun} from '../../src/plugin-api/tracker.ts';
 import {fakeMlflow} from '../helpers/fake-mlflow.ts';
 import {fakeWandb} from '../helpers/fake-wandb.ts';
 import {faultyServer} from '../helpers/faulty-server.ts';

@@ -3,7 +3,7 @@ import {expect} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
 import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
-import type {Engine} from '../../src/plugins/registry.ts';
+import type {Engine} from '../../src/plugin-api/registry.ts';
 
 /** Starts the wasm engine next to the cpu backend; the result's `dispose` belongs in `afterAll`. */
 export async function startBackends(threads = 2): Promise<Engine> {

@@ -5,7 +5,7 @@ import type {ForwardOptions, Network} from '../../src/graph/network.ts';
 import {elements} from '../../src/graph/ops/operator.ts';
 import {encodeOnnx} from '../../src/graph/onnx/proto.ts';
 import {loadOnnxRuntime} from '../../src/phases/onnx-runtime.ts';
-import type {Exporter} from '../../src/plugins/registry.ts';
+import type {Exporter} from '../../src/plugin-api/registry.ts';
 import {normal, uniform} from '../../src/random.ts';
 
 /** The model in ONNX Runtime must give what the network gives, on images of noise. */

@@ -6,7 +6,7 @@ import type {Dataset} from '../../src/data/dataset.ts';
 import register from '../../src/hooks/register.ts';
 import type {PhaseContext} from '../../src/phases/phase.ts';
 import {openSession, type JobConfig, type Session} from '../../src/phases/session.ts';
-import {Registry, type Kind} from '../../src/plugins/registry.ts';
+import {Registry, type Kind} from '../../src/plugin-api/registry.ts';
 import {normal, uniform} from '../../src/random.ts';
 import {readJournal} from '../../src/runs/journal.ts';
 import {createRun, resumeRun, type Run} from '../../src/runs/run-directory.ts';

@@ -8,12 +8,12 @@ import {setTimeout as sleep} from 'node:timers/promises';
 
 import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
 
-import type {TrackerDefinition} from '../../src/plugins/registry.ts';
+import type {TrackerDefinition} from '../../src/plugin-api/registry.ts';
 import {openJournal, type Journal} from '../../src/runs/journal.ts';
 import {runPump, type PumpOutcome} from '../../src/tracking/pump.ts';
 import {redactor} from '../../src/redact.ts';
 import type {Clock} from '../../src/retry.ts';
-import type {End, TrackedRun} from '../../src/tracking/tracker.ts';
+import type {End, TrackedRun} from '../../src/plugin-api/tracker.ts';
 import {faultyServer, type Fault, type FaultyServer, type Reply, type Request} from './faulty-server.ts';
 import {temporaryFolder} from './temporary-folder.ts';
 

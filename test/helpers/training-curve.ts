@@ -21,7 +21,7 @@ import {tensorflowEngine} from '../../src/plugins/engines/tensorflow/index.ts';
 import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
 import {smallImageResnet} from '../../src/plugins/models/resnet-cifar.ts';
 import {activationQuantizers, weightQuantizers} from '../../src/plugins/quantizers/index.ts';
-import {Registry} from '../../src/plugins/registry.ts';
+import {Registry} from '../../src/plugin-api/registry.ts';
 import {softCrossEntropy} from '../../src/tensor/cross-entropy.ts';
 import {registerGradients} from '../../src/tensor/gradients.ts';
 import {calibrateInputs, sampleInputs} from '../../src/training/calibration.ts';

@@ -8,7 +8,7 @@ import {afterAll, beforeAll, expect, test} from '@jest/globals';
 
 import {bitsChart} from '../../src/phases/bits-chart.ts';
 import {wandbTracker} from '../../src/plugins/trackers/wandb/index.ts';
-import type {TrackerDefinition} from '../../src/plugins/registry.ts';
+import type {TrackerDefinition} from '../../src/plugin-api/registry.ts';
 import {fakeWandb, parseLine, type StoredRun} from '../helpers/fake-wandb.ts';
 import {faultyServer} from '../helpers/faulty-server.ts';
 import {describeWith, pythonProgram} from '../helpers/python-service.ts';

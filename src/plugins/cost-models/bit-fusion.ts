@@ -7,7 +7,7 @@
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Device, LayerFigures, LayerWork} from '../../hardware/cost-model.ts';
 import type {LayerGeometry} from '../../hardware/geometry.ts';
-import type {CostModelDefinition} from '../registry.ts';
+import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 
 const constants = [
   'arrayRows',

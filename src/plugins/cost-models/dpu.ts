@@ -5,7 +5,7 @@
  */
 import type {LayerGeometry} from '../../hardware/geometry.ts';
 import {inputValues, outputValues} from '../../hardware/geometry.ts';
-import type {CostModelDefinition} from '../registry.ts';
+import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 
 const constants = ['clockMHz', 'pixelParallelism', 'inputParallelism', 'outputParallelism', 'memoryGBps'] as const;
 

@@ -6,7 +6,7 @@
  */
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Device, LayerFigures, LayerWork} from '../../hardware/cost-model.ts';
-import type {CostModelDefinition} from '../registry.ts';
+import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 
 /** The streams between and into the units are at most this wide, bits (arbitrary-precision integers of Vitis HLS). */
 const widestStream = 8191;

@@ -1,5 +1,5 @@
 /** Bit operations alone: Σ MACs · weight bits · activation bits, which every cost row carries. No device, so no time and no energy. */
-import type {CostModelDefinition} from '../registry.ts';
+import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 
 export const genericBops: CostModelDefinition = {
   kind: 'cost-model',

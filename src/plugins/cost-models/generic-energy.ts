@@ -3,7 +3,7 @@
  * (qkeras/qtools). [ours]: an integer product is added to a sum of `accumulatorBits`; weights, input and output cross DRAM once.
  */
 import {inputValues, outputValues} from '../../hardware/geometry.ts';
-import type {CostModelDefinition} from '../registry.ts';
+import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 
 const constants = [
   'addPjPerBit',

@@ -5,7 +5,7 @@
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Device} from '../../hardware/cost-model.ts';
 import {inputValues, outputValues} from '../../hardware/geometry.ts';
-import type {CostModelDefinition} from '../registry.ts';
+import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 
 /** Widths of operands that a profile can have a peak rate for: `peakTops4`, … */
 const operandBits = [1, 4, 8, 32] as const;

@@ -1,5 +1,5 @@
 /** The built-in cost models, by family of devices. */
-import type {CostModelDefinition} from '../registry.ts';
+import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 import {bitFusion} from './bit-fusion.ts';
 import {dpu} from './dpu.ts';
 import {finnDataflow} from './finn-dataflow.ts';

@@ -12,7 +12,7 @@ import {digestOf, faultsOf, readDatasetFile, type PinnedFile} from '../../data/p
 import {extractEntries} from '../../data/tarball.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import {readFileBounded, writeFileAtomic} from '../../files.ts';
-import type {DatasetDefinition, FetchContext} from '../registry.ts';
+import type {DatasetDefinition, FetchContext} from '../../plugin-api/registry.ts';
 import {fetchFiles, type Source} from './fetch-files.ts';
 
 const recordsPerFile = 10_000;

@@ -3,7 +3,7 @@ import {existsSync} from 'node:fs';
 
 import {faultsOf} from '../../data/pinned-files.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
-import type {DatasetDefinition} from '../registry.ts';
+import type {DatasetDefinition} from '../../plugin-api/registry.ts';
 import {fetchFiles, type Source} from './fetch-files.ts';
 import {copyIdxFiles, idxFiles, openIdxFiles} from './idx-files.ts';
 

@@ -11,7 +11,7 @@ import {faultsOf, type PinnedFile} from '../../data/pinned-files.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import {fileError, removeLeftover, syncFolder} from '../../files.ts';
 import {acquireLock, type Lock} from '../../lock.ts';
-import type {FetchContext} from '../registry.ts';
+import type {FetchContext} from '../../plugin-api/registry.ts';
 
 export interface Source {
   readonly name: string;

@@ -8,7 +8,7 @@ import {decodeImage} from '../../data/decode-image.ts';
 import {imagenetNormalization} from '../../data/normalization.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import {fileError} from '../../files.ts';
-import type {DatasetDefinition} from '../registry.ts';
+import type {DatasetDefinition} from '../../plugin-api/registry.ts';
 
 interface ImageFolderOptions {
   /** Height and width of the images as the network sees them. */

@@ -1,4 +1,4 @@
-import type {DatasetDefinition} from '../registry.ts';
+import type {DatasetDefinition} from '../../plugin-api/registry.ts';
 import {cifar10} from './cifar10.ts';
 import {fashionMnist} from './fashion-mnist.ts';
 import {imageFolder} from './image-folder.ts';

@@ -2,7 +2,7 @@
 import path from 'node:path';
 
 import {dataCache} from '../../data/cache.ts';
-import type {DatasetDefinition, Registry} from '../registry.ts';
+import type {DatasetDefinition, Registry} from '../../plugin-api/registry.ts';
 
 /** The part of the config that is about the data. */
 interface DataConfig {

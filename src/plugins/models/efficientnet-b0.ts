@@ -3,7 +3,7 @@
  * torchvision's, whose weights load as they are. Its stochastic depth is left out: it only acts in training.
  */
 import {graphBuilder} from '../../graph/builder.ts';
-import type {ModelDefinition} from '../registry.ts';
+import type {ModelDefinition} from '../../plugin-api/registry.ts';
 import {silu, squeezeExcitation} from './squeeze-excitation.ts';
 
 interface Options {

@@ -1,5 +1,5 @@
 /** The built-in models. */
-import type {ModelDefinition} from '../registry.ts';
+import type {ModelDefinition} from '../../plugin-api/registry.ts';
 import {cnnSmall} from './cnn-small.ts';
 import {efficientnetB0} from './efficientnet-b0.ts';
 import {mobilenetV2} from './mobilenet-v2.ts';

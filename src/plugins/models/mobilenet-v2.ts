@@ -3,7 +3,7 @@
  * parameters are torchvision's, whose weights load as they are.
  */
 import {graphBuilder} from '../../graph/builder.ts';
-import type {ModelDefinition} from '../registry.ts';
+import type {ModelDefinition} from '../../plugin-api/registry.ts';
 
 interface Options {
   /** Multiplies every number of channels. Default 1. */

@@ -3,7 +3,7 @@
  * torchvision's, whose weights load as they are.
  */
 import {graphBuilder} from '../../graph/builder.ts';
-import type {ModelDefinition} from '../registry.ts';
+import type {ModelDefinition} from '../../plugin-api/registry.ts';
 import {divisible} from './mobilenet-v2.ts';
 import {squeezeExcitation} from './squeeze-excitation.ts';
 

@@ -3,7 +3,7 @@ import {ExitCode, SdqError} from '../../errors.ts';
 import {readFileBounded} from '../../files.ts';
 import {fromOnnx} from '../../graph/onnx/from-onnx.ts';
 import {inferShapes} from '../../graph/shape.ts';
-import type {ModelDefinition} from '../registry.ts';
+import type {ModelDefinition} from '../../plugin-api/registry.ts';
 
 const limitBytes = 2 ** 31;
 

@@ -3,7 +3,7 @@
  * parameters are those of akamaster/pytorch_resnet_cifar10, whose weights load as they are.
  */
 import {graphBuilder, type GraphBuilder} from '../../graph/builder.ts';
-import type {ModelDefinition} from '../registry.ts';
+import type {ModelDefinition} from '../../plugin-api/registry.ts';
 
 interface Options {
   /** What carries the input past a block that changes its size. Default A. */

@@ -3,7 +3,7 @@
  * ("v1.5"). Names of nodes and parameters are torchvision's, whose weights load as they are.
  */
 import {graphBuilder, type GraphBuilder} from '../../graph/builder.ts';
-import type {ModelDefinition} from '../registry.ts';
+import type {ModelDefinition} from '../../plugin-api/registry.ts';
 
 interface Options {
   /** Default imagenet. */

@@ -5,7 +5,7 @@
  */
 import {ExitCode, SdqError} from '../../errors.ts';
 import {graphBuilder, type GraphBuilder} from '../../graph/builder.ts';
-import type {ModelDefinition} from '../registry.ts';
+import type {ModelDefinition} from '../../plugin-api/registry.ts';
 
 interface Options {
   /** Height and width of a patch, pixels. Default 16. */

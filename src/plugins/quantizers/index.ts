@@ -1,4 +1,4 @@
-import type {ActivationQuantizerDefinition, WeightQuantizerDefinition} from '../registry.ts';
+import type {ActivationQuantizerDefinition, WeightQuantizerDefinition} from '../../plugin-api/registry.ts';
 import {
   dorefaTraits,
   entropyTraits,

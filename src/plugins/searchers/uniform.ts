@@ -2,7 +2,7 @@ import {ExitCode, SdqError} from '../../errors.ts';
 import type {SearchSettings} from '../../plugin-api/searcher.ts';
 import {highestSelection} from '../../sdq/search/costs.ts';
 import {outcomeOf} from '../../sdq/search/outcome.ts';
-import type {SearcherDefinition} from '../registry.ts';
+import type {SearcherDefinition} from '../../plugin-api/registry.ts';
 import {selectionMetrics} from './metrics.ts';
 
 /** Every layer has one candidate: the target's whole bits. */

@@ -1,4 +1,4 @@
-import type {TrackerDefinition} from '../registry.ts';
+import type {TrackerDefinition} from '../../plugin-api/registry.ts';
 import {mlflow} from './mlflow/index.ts';
 import {wandb} from './wandb/index.ts';
 

@@ -3,7 +3,7 @@ import {expect, test} from '@jest/globals';
 
 import {checkDefinition} from '../../../src/config/check-definition.ts';
 import register from '../../../src/hooks/register.ts';
-import {Registry, type Definitions, type Kind} from '../../../src/plugins/registry.ts';
+import {Registry, type Definitions, type Kind} from '../../../src/plugin-api/registry.ts';
 
 const kinds: readonly Kind[] = [
   'engine',

@@ -12,7 +12,7 @@ import {
 } from '../../../src/config/load-config.ts';
 import {SdqError} from '../../../src/errors.ts';
 import {models} from '../../../src/plugins/models/index.ts';
-import {Registry} from '../../../src/plugins/registry.ts';
+import {Registry} from '../../../src/plugin-api/registry.ts';
 import {searchers} from '../../../src/plugins/searchers/index.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 

@@ -12,7 +12,7 @@ import {strategySchemaOf} from '../../../src/phases/hardware-check.ts';
 import {profileNames, readProfile} from '../../../src/phases/hardware-file.ts';
 import {checkedStrategy} from '../../../src/phases/strategy-file.ts';
 import {weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
-import {Registry} from '../../../src/plugins/registry.ts';
+import {Registry} from '../../../src/plugin-api/registry.ts';
 import {generator} from '../../helpers/random-strategy.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 import {thorough} from '../../helpers/thorough.ts';

@@ -19,7 +19,7 @@ import {calibrateInputs} from '../../../src/training/calibration.ts';
 import {learnedValues, quantize} from '../../../src/training/quantized-network.ts';
 import type {Session} from '../../../src/phases/session.ts';
 import {activationQuantizers, weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
-import {Registry} from '../../../src/plugins/registry.ts';
+import {Registry} from '../../../src/plugin-api/registry.ts';
 import {buildStrategy, type Strategy} from '../../../src/sdq/strategy.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {madeDataset, memorySplit} from '../../helpers/made-dataset.ts';

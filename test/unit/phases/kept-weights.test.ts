@@ -6,7 +6,7 @@ import {expect, test} from '@jest/globals';
 import {keepWeights, keptFiles, keptWeightsOf} from '../../../src/phases/kept-weights.ts';
 import {buildGraph, readWeights, type Session} from '../../../src/phases/session.ts';
 import {onnx} from '../../../src/plugins/models/onnx.ts';
-import {Registry} from '../../../src/plugins/registry.ts';
+import {Registry} from '../../../src/plugin-api/registry.ts';
 import type {Run} from '../../../src/runs/run-directory.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 

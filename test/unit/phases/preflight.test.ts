@@ -4,7 +4,7 @@ import {SdqError} from '../../../src/errors.ts';
 import {preflight} from '../../../src/phases/preflight.ts';
 import type {Session} from '../../../src/phases/session.ts';
 import {models} from '../../../src/plugins/models/index.ts';
-import {Registry} from '../../../src/plugins/registry.ts';
+import {Registry} from '../../../src/plugin-api/registry.ts';
 import {madeDataset} from '../../helpers/made-dataset.ts';
 
 /** A session of cnn-small on images of 2048 × 2048, which no test could hold: only the shapes are read. */

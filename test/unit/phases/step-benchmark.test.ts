@@ -4,7 +4,7 @@ import {graphBuilder} from '../../../src/graph/builder.ts';
 import type {Graph} from '../../../src/graph/graph.ts';
 import {timeSteps} from '../../../src/phases/step-benchmark.ts';
 import {activationQuantizers, weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
-import {Registry} from '../../../src/plugins/registry.ts';
+import {Registry} from '../../../src/plugin-api/registry.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 
 useCpuBackend();

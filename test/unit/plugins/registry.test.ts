@@ -1,7 +1,7 @@
 import {expect, test} from '@jest/globals';
 
 import {models} from '../../../src/plugins/models/index.ts';
-import {Registry} from '../../../src/plugins/registry.ts';
+import {Registry} from '../../../src/plugin-api/registry.ts';
 
 test('after a hook that throws, the next definition is not credited to its package', async () => {
   const registry = new Registry(['model']);

@@ -6,7 +6,7 @@ import {afterAll, beforeAll, describe, expect, jest, test} from '@jest/globals';
 import fc from 'fast-check';
 
 import {refuseSecrets} from '../../../src/config/secrets.ts';
-import type {TrackerDefinition} from '../../../src/plugins/registry.ts';
+import type {TrackerDefinition} from '../../../src/plugin-api/registry.ts';
 import {connect} from '../../../src/plugins/trackers/mlflow/connection.ts';
 import {
   batches,
@@ -24,7 +24,7 @@ import {flatten} from '../../../src/tracking/flatten.ts';
 import {runPump} from '../../../src/tracking/pump.ts';
 import {redactor} from '../../../src/redact.ts';
 import {trackerStatus} from '../../../src/tracking/sync.ts';
-import {TrackerError, type End, type Event, type Tracker} from '../../../src/tracking/tracker.ts';
+import {TrackerError, type End, type Event, type Tracker} from '../../../src/plugin-api/tracker.ts';
 import {fakeMlflow} from '../../helpers/fake-mlflow.ts';
 import {faultyServer} from '../../helpers/faulty-server.ts';
 import {logRows, testRun, type Subject} from '../../helpers/tracker-suite.ts';

@@ -2,7 +2,7 @@
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 
-import type {EngineDefinition} from '../../registry.ts';
+import type {EngineDefinition} from '../../../plugin-api/registry.ts';
 
 const device = 'JavaScript, 1 thread';
 

@@ -7,7 +7,7 @@ import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
-import type {EngineDefinition, EngineOptions} from '../../registry.ts';
+import type {EngineDefinition, EngineOptions} from '../../../plugin-api/registry.ts';
 import {threadCount, threadsText} from '../threads.ts';
 import {padBeforeKernels} from './kernels.ts';
 

@@ -1,6 +1,6 @@
 import {canReach, stepsToReach} from '../../../sdq/search/reach.ts';
 import type {DbpProblem} from '../../../sdq/search/dbp-state.ts';
-import type {SearcherDefinition} from '../../registry.ts';
+import type {SearcherDefinition} from '../../../plugin-api/registry.ts';
 
 /**
  * A search by differentiable bitwidth parameters.

@@ -1,5 +1,5 @@
 /** Bitwidths from the loss that each costs alone: no training. */
-import type {SearcherDefinition} from '../../registry.ts';
+import type {SearcherDefinition} from '../../../plugin-api/registry.ts';
 
 export const sensitivity: SearcherDefinition = {
   kind: 'searcher',

@@ -6,7 +6,7 @@ import {ExitCode, SdqError} from '../../../errors.ts';
 import {HttpClient, type Environment, type HttpRequest, type Tls} from '../../../http.ts';
 import {readIni} from '../../../ini.ts';
 import {jsonOf, sendRequest} from '../../../tracking/http.ts';
-import {TrackerError} from '../../../tracking/tracker.ts';
+import {TrackerError} from '../../../plugin-api/tracker.ts';
 
 export interface Connection {
   /** Of the server's pages, without user name and password. */

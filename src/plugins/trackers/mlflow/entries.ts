@@ -1,6 +1,6 @@
 /** Journal events as what MLflow stores: metrics, params, tags and artifacts, within the server's limits. */
 import {flatten} from '../../../tracking/flatten.ts';
-import type {Event} from '../../../tracking/tracker.ts';
+import type {Event} from '../../../plugin-api/tracker.ts';
 
 interface Metric {
   readonly key: string;

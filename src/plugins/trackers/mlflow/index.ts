@@ -1,5 +1,5 @@
 /** The tracker `mlflow`: its options, and whether its server answers. */
-import type {TrackerDefinition} from '../../registry.ts';
+import type {TrackerDefinition} from '../../../plugin-api/registry.ts';
 import {checkConnection, connect} from './connection.ts';
 import {createMlflowTracker, type MlflowOptions} from './tracker.ts';
 

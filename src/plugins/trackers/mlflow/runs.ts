@@ -1,5 +1,5 @@
 /** What is asked of an MLflow server about experiments and runs. */
-import {TrackerError, type Refusal} from '../../../tracking/tracker.ts';
+import {TrackerError, type Refusal} from '../../../plugin-api/tracker.ts';
 import type {Answer, Connection} from './connection.ts';
 import {batches, type Entry} from './entries.ts';
 

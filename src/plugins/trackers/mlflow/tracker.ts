@@ -11,7 +11,7 @@ import type {
   TrackedRun,
   Tracker,
   TrackerContext,
-} from '../../../tracking/tracker.ts';
+} from '../../../plugin-api/tracker.ts';
 import {connect, type Connection} from './connection.ts';
 import {entriesOf, paramEntries, tagEntries} from './entries.ts';
 import {

@@ -3,7 +3,7 @@ import {createHash} from 'node:crypto';
 import {closeSync, openSync, readSync} from 'node:fs';
 import path from 'node:path';
 
-import type {Event, TrackedRun} from '../../../tracking/tracker.ts';
+import type {Event, TrackedRun} from '../../../plugin-api/tracker.ts';
 
 export interface ArtifactFile {
   /** Name of the artifact: unique in its project. */

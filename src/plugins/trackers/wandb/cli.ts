@@ -1,7 +1,7 @@
 /** Transport `cli`: the user's own `wandb sync` sends the logs. */
 import {spawn} from 'node:child_process';
 
-import {TrackerError} from '../../../tracking/tracker.ts';
+import {TrackerError} from '../../../plugin-api/tracker.ts';
 import type {WandbSettings} from './settings.ts';
 
 /** Of the output, in an error. */

@@ -1,5 +1,5 @@
 /** What W&B shows of a run beside its rows: name, tags, config. */
-import type {Event, TrackedRun} from '../../../tracking/tracker.ts';
+import type {Event, TrackedRun} from '../../../plugin-api/tracker.ts';
 import {limits, type WandbSettings} from './settings.ts';
 
 export interface RunDescription {

@@ -1,5 +1,5 @@
 /** Tracker `wandb`: Weights & Biases. */
-import type {TrackerDefinition} from '../../registry.ts';
+import type {TrackerDefinition} from '../../../plugin-api/registry.ts';
 import {WandbServer} from './server.ts';
 import {limits, modes, resolveSettings, type WandbOptions} from './settings.ts';
 import {WandbTracker} from './tracker.ts';

@@ -2,7 +2,7 @@
 import {createHash} from 'node:crypto';
 import path from 'node:path';
 
-import type {Event} from '../../../tracking/tracker.ts';
+import type {Event} from '../../../plugin-api/tracker.ts';
 
 export interface Media {
   /** Column of the history. */

@@ -23,7 +23,7 @@ import path from 'node:path';
 
 import {fileError} from '../../../files.ts';
 import {followRun} from '../../../tracking/run-journal.ts';
-import type {End, Event, TrackedRun} from '../../../tracking/tracker.ts';
+import type {End, Event, TrackedRun} from '../../../plugin-api/tracker.ts';
 import {artifactOf, clientIdOf, digestOf, manifestDigest, type ArtifactFile} from './artifacts.ts';
 import {fileHeader, frameRecord, readFrames} from './framing.ts';
 import type {Media} from './media.ts';

@@ -2,7 +2,7 @@
  * Journal events as W&B history rows and summary. What comes out depends on the order of the events alone, so a second
  * process that reads the journal again makes the same rows: row k of a run is line k of its history at the server.
  */
-import type {Event} from '../../../tracking/tracker.ts';
+import type {Event} from '../../../plugin-api/tracker.ts';
 import {flatten} from '../../../tracking/flatten.ts';
 import {mediaOf, type Media} from './media.ts';
 

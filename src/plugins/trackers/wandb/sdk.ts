@@ -8,7 +8,7 @@ import {createRequire} from 'node:module';
 import {fileURLToPath} from 'node:url';
 import path from 'node:path';
 
-import {TrackerError} from '../../../tracking/tracker.ts';
+import {TrackerError} from '../../../plugin-api/tracker.ts';
 import {objectOf, type Row} from './rows.ts';
 import type {RunPath} from './server.ts';
 import type {WandbSettings} from './settings.ts';

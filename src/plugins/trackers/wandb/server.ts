@@ -7,7 +7,7 @@ import path from 'node:path';
 
 import {HttpClient, type Environment, type HttpRequest} from '../../../http.ts';
 import {jsonOf, sendRequest} from '../../../tracking/http.ts';
-import {TrackerError} from '../../../tracking/tracker.ts';
+import {TrackerError} from '../../../plugin-api/tracker.ts';
 import {clientIdOf, digestOf, manifestDigest, type ArtifactFile} from './artifacts.ts';
 import type {RunDescription} from './description.ts';
 import type {WandbSettings} from './settings.ts';

@@ -19,7 +19,7 @@ import {
   type RemoteRun,
   type TrackedRun,
   type Tracker,
-} from '../../../tracking/tracker.ts';
+} from '../../../plugin-api/tracker.ts';
 import {artifactOf, type ArtifactFile} from './artifacts.ts';
 import {runCli} from './cli.ts';
 import {description, longTags, type RunDescription} from './description.ts';

@@ -9,7 +9,7 @@ import {ExitCode, SdqError} from '../../../../src/errors.ts';
 import {writeFileAtomic} from '../../../../src/files.ts';
 import {acquireLock} from '../../../../src/lock.ts';
 import {fetchFiles, type Source} from '../../../../src/plugins/datasets/fetch-files.ts';
-import type {FetchContext} from '../../../../src/plugins/registry.ts';
+import type {FetchContext} from '../../../../src/plugin-api/registry.ts';
 import {smallDisk} from '../../../helpers/full-disk.ts';
 import {temporaryFolder} from '../../../helpers/temporary-folder.ts';
 

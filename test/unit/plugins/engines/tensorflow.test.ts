@@ -6,7 +6,7 @@ import {startEngine} from '../../../../src/phases/session.ts';
 import {cpuEngine} from '../../../../src/plugins/engines/cpu/index.ts';
 import {createTensorflowEngine} from '../../../../src/plugins/engines/tensorflow/index.ts';
 import {wasmEngine} from '../../../../src/plugins/engines/wasm/index.ts';
-import {Registry} from '../../../../src/plugins/registry.ts';
+import {Registry} from '../../../../src/plugin-api/registry.ts';
 import {outOfMemory, standIn, type StandInBackend} from '../../../helpers/tfjs-node.ts';
 
 const notFound = (name: string): Promise<never> =>

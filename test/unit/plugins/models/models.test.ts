@@ -2,7 +2,7 @@ import {describe, expect, test} from '@jest/globals';
 
 import {layerTable} from '../../../../src/graph/layer-table.ts';
 import {models} from '../../../../src/plugins/models/index.ts';
-import type {ModelContext} from '../../../../src/plugins/registry.ts';
+import type {ModelContext} from '../../../../src/plugin-api/registry.ts';
 
 function table(name: string, options: Record<string, unknown> = {}, context: Partial<ModelContext> = {}) {
   const model = models.find((definition) => definition.name === name)!;

@@ -1,5 +1,5 @@
 import {mlflowTracker} from '../../../../src/plugins/trackers/mlflow/index.ts';
-import type {TrackerDefinition} from '../../../../src/plugins/registry.ts';
+import type {TrackerDefinition} from '../../../../src/plugin-api/registry.ts';
 import {fakeMlflow} from '../../../helpers/fake-mlflow.ts';
 import {trackerFaultSuite} from '../../../helpers/tracker-suite.ts';
 

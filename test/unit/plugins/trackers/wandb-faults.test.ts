@@ -1,5 +1,5 @@
 import {wandbTracker} from '../../../../src/plugins/trackers/wandb/index.ts';
-import type {TrackerDefinition} from '../../../../src/plugins/registry.ts';
+import type {TrackerDefinition} from '../../../../src/plugin-api/registry.ts';
 import {fakeWandb} from '../../../helpers/fake-wandb.ts';
 import {trackerFaultSuite} from '../../../helpers/tracker-suite.ts';
 

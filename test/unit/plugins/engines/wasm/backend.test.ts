@@ -11,7 +11,7 @@ import {withFittingBatch} from '../../../../../src/plugins/engines/out-of-memory
 import {WasmBackend, type WasmBackendOptions} from '../../../../../src/plugins/engines/wasm/backend.ts';
 import {detectFeatures} from '../../../../../src/plugins/engines/wasm/features.ts';
 import {registerBackend, wasmEngine} from '../../../../../src/plugins/engines/wasm/index.ts';
-import type {Engine} from '../../../../../src/plugins/registry.ts';
+import type {Engine} from '../../../../../src/plugin-api/registry.ts';
 import {addAct} from '../../../../../src/tensor/add-act.ts';
 import {batchNormAct} from '../../../../../src/tensor/batch-norm.ts';
 import {softCrossEntropy} from '../../../../../src/tensor/cross-entropy.ts';

@@ -2,7 +2,7 @@ import {afterAll, beforeAll, describe, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
-import type {Engine} from '../../../../../src/plugins/registry.ts';
+import type {Engine} from '../../../../../src/plugin-api/registry.ts';
 import {expectSameOnBothBackends, startBackends} from '../../../../helpers/compare-backends.ts';
 import {randomTensor} from '../../../../helpers/gradient-check.ts';
 

@@ -6,7 +6,7 @@ import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/glo
 import {readFrames} from '../../../../../src/plugins/trackers/wandb/framing.ts';
 import {readRecordHead} from '../../../../../src/plugins/trackers/wandb/records.ts';
 import {wandbTracker} from '../../../../../src/plugins/trackers/wandb/index.ts';
-import type {TrackerDefinition} from '../../../../../src/plugins/registry.ts';
+import type {TrackerDefinition} from '../../../../../src/plugin-api/registry.ts';
 import {fakeWandb, parseLine, type StoredRun} from '../../../../helpers/fake-wandb.ts';
 import {faultyServer} from '../../../../helpers/faulty-server.ts';
 import {temporaryFolder} from '../../../../helpers/temporary-folder.ts';

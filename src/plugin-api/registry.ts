@@ -16,12 +16,12 @@ import type {Graph} from '../graph/graph.ts';
 import type {OnnxModel} from '../graph/onnx/proto.ts';
 import type {CostModel} from '../hardware/cost-model.ts';
 import {didYouMean} from '../nearest.ts';
-import type {Searcher, SearchSettings} from '../plugin-api/searcher.ts';
+import type {Searcher, SearchSettings} from './searcher.ts';
 import type {ActivationQuantizer} from '../sdq/activation-quantizer.ts';
 import type {IntegerNetwork} from '../sdq/integer-network.ts';
 import type {SearchProblem} from '../sdq/search/problem.ts';
 import type {WeightQuantizer, WeightQuantizerTraits} from '../sdq/weight-quantizer.ts';
-import type {Tracker, TrackerContext, TrackerProbe} from '../tracking/tracker.ts';
+import type {Tracker, TrackerContext, TrackerProbe} from './tracker.ts';
 
 /** JSON Schema (2020-12) of a definition's options: `type: object` with `properties`; the config validator applies it. */
 export type OptionsSchema = Readonly<Record<string, unknown>>;
