@@ -11,7 +11,7 @@ import {loadQuantizers} from '../../../src/phases/load-quantizers.ts';
 import {checkedStrategy} from '../../../src/phases/strategy-file.ts';
 import {exporters} from '../../../src/plugins/exporters/index.ts';
 import {activationQuantizers, weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
-import {Registry} from '../../../src/plugins/registry.ts';
+import {Registry} from '../../../src/plugin-api/registry.ts';
 import {integerNetwork} from '../../../src/sdq/integer-network.ts';
 import {pinnedBits} from '../../../src/sdq/pins.ts';
 import {committed, initSearch, searchDone, type DbpProblem} from '../../../src/sdq/search/dbp-state.ts';
