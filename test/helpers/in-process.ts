@@ -106,6 +106,8 @@ function capture(stream: NodeJS.WriteStream, sink: (text: string) => void): () =
     if (typeof done === 'function') process.nextTick(done);
     return true;
   };
+  // Each thread that runs has listeners here.
+  stream.setMaxListeners(0);
   return replaceProperties(stream, {write, isTTY: false});
 }
 

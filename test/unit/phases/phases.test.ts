@@ -97,6 +97,19 @@ describe('pretrain', () => {
     );
   });
 
+  test('after a good epoch a worse one is told of, and not kept', async () => {
+    const optimizer = {name: 'sgd', learningRate: 3, momentum: 0.99} as const;
+    const changes = {pretrain: {epochs: 8, optimizer, schedule: {name: 'constant', warmupEpochs: 0}}};
+    const {result, run} = await done({changes}, pretrain);
+    const accuracies = run
+      .metrics()
+      .flatMap((row) => ('pretrain/validationAccuracy' in row ? [row['pretrain/validationAccuracy']] : []));
+    const best = Math.max(...accuracies);
+    expect(accuracies.slice(accuracies.indexOf(best)).some((accuracy) => accuracy < best)).toBe(true);
+    expect(result.accuracy).toMatchObject({best, last: accuracies.at(-1)});
+    expect(result.epoch).toBe(1 + accuracies.indexOf(best));
+  });
+
   test('of epochs that are equally good the first is kept', async () => {
     const dataset = madeImages();
     for (const split of [dataset.train, dataset.test]) split.labels.fill(0);
@@ -193,6 +206,28 @@ describe('train', () => {
       expect(lambda).toBeCloseTo(0.5 * Math.min(1, (step + 1) / (1.5 * batches)), 2);
     });
     expect(trained.result.accuracy.test).toBeGreaterThan(0.8);
+  });
+
+  test('without a teacher the loss of the task is the cross-entropy with the labels', async () => {
+    const losses = [];
+    for (const teacher of ['none', 'self']) {
+      const changes = {
+        train: {...training.train, epochs: 1, distillation: {teacher}},
+        data: {batchSize: 64, augment: false},
+      };
+      losses.push(
+        await done({changes}, async (context) => {
+          await train(context, input());
+          return context;
+        }),
+      );
+    }
+    const [alone, taught] = losses.map((one) => steps(one, 'train')[0]!['train/taskLoss']!);
+    const [accuracy] = losses.map((one) => steps(one, 'train')[0]!['train/accuracy']!);
+    // A network that is right about nearly all images is close to the labels, and further from a teacher at another temperature.
+    expect(accuracy).toBeGreaterThan(0.8);
+    expect(alone).toBeLessThan(0.6);
+    expect(taught).not.toBeCloseTo(alone!, 2);
   });
 
   test('leaves as many tensors after two epochs as after one', async () => {

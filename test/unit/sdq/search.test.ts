@@ -168,6 +168,10 @@ describe('cost', () => {
 
   test('the schedule falls linearly to the target over the ramp and stays there', () => {
     expect([0, 42.5, 85, 99].map((step) => scheduled(tiny, step))).toEqual([2.5, 2, 1.5, 1.5]);
+    // A target above the highest cost is no way up.
+    const [budget] = tiny.budgets;
+    const loose = {...tiny, budgets: [{...budget!, target: 9}]};
+    expect([0, 42.5, 99].map((step) => scheduled(loose, step))).toEqual([2.5, 2.5, 2.5]);
   });
 });
 
@@ -248,6 +252,20 @@ describe('one step, by hand', () => {
     ]);
     expect(transitions[0]!.beta).toBeCloseTo(sigmoid(-0.05), 6);
     expect(searchDone(tiny, next)).toBe(true);
+  });
+
+  test('of several that are equally sure the first layer goes first', () => {
+    const layers = [0, 1, 2].map((i) => ({name: `l${i}`, candidates: [1, 2], costs: [1, 2], pinned: false}));
+    const problem = problemOf({layers, target: 4, steps: 100});
+    const state = {step: 7, lambdas: [0], decisions: [-1, -1, -1].map((theta) => layerAt(theta, 1)), descents: []};
+    const {transitions} = advanceSearch(problem, state, planStep(problem, state), {shares: [0, 0, 0]});
+    expect(transitions.map(({layer}) => layer)).toEqual(['l0', 'l1']);
+  });
+
+  test('a saving that is rounding is none: nothing is left to decide', () => {
+    const layers = [{name: 'a', candidates: [4, 8], costs: [1, 1 + 1e-12], pinned: false}];
+    const problem = problemOf({layers, target: 0.5});
+    expect(planStep(problem, initSearch(problem))[0]!.low).toBeNull();
   });
 
   test('when several fall at once the surest goes first and the target is not overshot', () => {
