@@ -6,7 +6,7 @@ const perPhase = (phase: string, names: readonly string[]): string[] => names.ma
 
 const interval = ['loss', 'accuracy', 'epoch', 'imagesPerSecond', 'dataWaitFraction', 'epochLoss'];
 
-/** LAYER stands for the name of a layer, BUDGET for a key of `search.target`. */
+/** LAYER stands for the name of a layer, BUDGET for a key of `search.target`, BITS for a number of bits. */
 export const metrics: readonly string[] = [
   ...perPhase('pretrain', [...interval, 'learningRate', 'validationAccuracy']),
   ...perPhase('search', [...interval, 'expectedMeanBits', 'committedMeanBits', 'scheduledMeanBits', 'lambda', 'tau']),
@@ -16,12 +16,15 @@ export const metrics: readonly string[] = [
   ...perPhase('train', [...interval, 'learningRate', 'validationAccuracy', 'taskLoss', 'binRegularizer']),
 ];
 
-/** Logged where the target has other budgets than mean bits, or activation bits are learned. */
+/** Logged where the target has other budgets than mean bits, activation bits are learned, or the method measures sensitivities. */
 export const optionalMetrics: readonly string[] = [
   ...perPhase('search/BUDGET', ['expected', 'committed', 'scheduled', 'lambda']),
   'dbp/LAYER/BUDGET',
   'dbp/LAYER/activationBeta',
   'dbp/LAYER/activationBits',
+  'sensitivity/LAYER/wBITS',
+  'sensitivity/LAYER/aBITS',
+  'sensitivity/LAYER/wBITSaBITS',
 ];
 
 const training = ['accuracy/best', 'accuracy/last', 'accuracy/test', 'epoch', 'steps'];
@@ -35,7 +38,10 @@ export const summaries: readonly string[] = [
 ];
 
 const patterns = [...metrics, ...optionalMetrics].map(
-  (name) => new RegExp(`^${name.replace('LAYER', '.+').replace('BUDGET', '(sizeKiB|bops|latencyMs|energyUj)')}$`),
+  (name) =>
+    new RegExp(
+      `^${name.replace('LAYER', '.+').replace('BUDGET', '(sizeKiB|bops|latencyMs|energyUj)').replaceAll('BITS', '\\d+')}$`,
+    ),
 );
 
 /** Whether a run logs a figure of this name. */
@@ -46,7 +52,7 @@ export function isLogged(name: string): boolean {
 /** Whether a phase of `sdq COMMAND` logs it. */
 export function isLoggedBy(command: string, name: string): boolean {
   const [phase = ''] = name.split('/');
-  return command === 'run' || (phase === 'dbp' ? 'search' : phase) === command;
+  return command === 'run' || (phase === 'dbp' || phase === 'sensitivity' ? 'search' : phase) === command;
 }
 
 /** Whether it is measured on the validation images, so that without any it has no value. */

@@ -211,7 +211,7 @@ describe('what is wrong is said with file, place, value and rule', () => {
     ['search: {candidates: [2, 2]}', '/search/candidates: expected a list of at least 1 different', undefined],
     [
       'search: {method: sdk}',
-      '/search/method: There is no searcher "sdk". Known: sdq, interpolation, uniform.',
+      '/search/method: There is no searcher "sdk". Known: sdq, interpolation, sensitivity, uniform.',
       'Did you mean "sdq"?',
     ],
     ['seed: -1', '/seed: expected a whole number of at least 0 and at most 4294967295, found -1', undefined],
