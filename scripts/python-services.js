@@ -8,11 +8,13 @@ import {existsSync, mkdirSync, writeFileSync} from 'node:fs';
 import {pythonServices, serviceFolder} from './python-service-list.js';
 
 for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(pythonServices)) {
-  const requirement = pythonServices[name];
-  if (requirement === undefined) {
+  const service = pythonServices[name];
+  if (service === undefined) {
     console.error(`There is no service "${name}": ${Object.keys(pythonServices).join(', ')}.`);
     process.exit(2);
   }
+  const {exact = false, requirements} = service;
+  const [requirement] = requirements;
   const folder = serviceFolder(name);
   if (existsSync(`${folder}/ready`)) {
     console.log(`${requirement} is in ${folder}.`);
@@ -20,9 +22,10 @@ for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys
   }
   mkdirSync(folder, {recursive: true});
   const python = process.platform === 'win32' ? 'python' : 'python3';
+  const options = ['--quiet', '--disable-pip-version-check', ...(exact ? ['--no-deps', '--no-compile'] : [])];
   const steps = [
     [python, '-m', 'venv', folder],
-    [`${folder}/bin/python`, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', requirement],
+    [`${folder}/bin/python`, '-m', 'pip', 'install', ...options, ...requirements],
   ];
   const failed = steps.find(
     ([command, ...args]) => spawnSync(command, args, {stdio: 'inherit', timeout: 600_000}).status !== 0,

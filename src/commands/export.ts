@@ -8,22 +8,23 @@ interface Result {
   readonly files: readonly {readonly path: string; readonly bytes: number}[];
   readonly format: string;
   readonly checkpoint: string;
-  /** Of ONNX. */
-  readonly opset: number;
+  /** Of ONNX; null for safetensors. */
+  readonly opset: number | null;
   /** Mean over the quantized layers; null in full precision. */
   readonly meanWeightBits: number | null;
 }
 
 export default class Export extends CheckpointCommand {
-  static override summary = 'Write a trained network as an ONNX file for other tools.';
+  static override summary = 'Write a trained network for other tools: as an ONNX file, or as safetensors for PyTorch.';
   static override description = `Formats: onnx-qdq (ONNX Runtime, TensorRT and most others), onnx-qdq-int2 (2-bit storage, opset 25), \
-qonnx (FINN, hls4ml), and those of plugins. The file carries the strategy, the normalisation of the pixels and the classes in its metadata. \
+qonnx (FINN, hls4ml), those of plugins, and safetensors (PyTorch: the file that \`<%= config.bin %> train\` writes). An ONNX file carries the strategy, the normalisation of the pixels and the classes in its metadata. \
 \`<%= config.bin %> verify\` runs it.`;
 
   static override examples = [
     '<%= config.bin %> export --checkpoint quantized.safetensors --output model.onnx',
     '<%= config.bin %> export --checkpoint quantized.safetensors --format qonnx --output model.qonnx.onnx',
     '<%= config.bin %> export --checkpoint full-precision.safetensors --strategy strategy.json --json',
+    '<%= config.bin %> export --checkpoint full-precision.safetensors --strategy strategy.json --format safetensors',
   ];
 
   static override flags = {
@@ -35,20 +36,24 @@ qonnx (FINN, hls4ml), and those of plugins. The file carries the strategy, the n
 
   async run(): Promise<Result> {
     const {flags} = await this.parse(Export);
+    const isOnnx = flags.format !== 'safetensors';
     const session = await this.openSession(flags.checkpoint, {
       kinds: ['exporter'],
-      check: (registry) => registry.get('exporter', flags.format),
+      check: (registry) => void (isOnnx && registry.get('exporter', flags.format)),
     });
     const {exportNetwork} = await import('../phases/export.ts');
     const {dir, name} = path.parse(path.resolve(flags.checkpoint));
-    const output = path.resolve(flags.output ?? path.join(dir, `${name}.${flags.format}.onnx`));
+    const output = path.resolve(
+      flags.output ?? path.join(dir, `${name}.${isOnnx ? `${flags.format}.onnx` : 'quantized.safetensors'}`),
+    );
     const {bytes, ...exported} = await exportNetwork(session, {
       ...flags,
       strategy: flags.strategy,
       output,
       sdqVersion: this.config.version,
     });
-    this.log(`${output}: ${flags.format}, opset ${exported.opset}, ${(bytes / 1024).toFixed(1)} KiB`);
+    const opset = exported.opset === null ? '' : `, opset ${exported.opset}`;
+    this.log(`${output}: ${flags.format}${opset}, ${(bytes / 1024).toFixed(1)} KiB`);
     return {files: [{path: output, bytes}], format: flags.format, checkpoint: flags.checkpoint, ...exported};
   }
 }

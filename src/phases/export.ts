@@ -4,7 +4,9 @@ import {readFileBounded, sha256Of, writeFileAtomic} from '../files.ts';
 import {encodeOnnx} from '../graph/onnx/proto.ts';
 import {integerNetwork} from '../sdq/integer-network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
+import {writeModelFile} from './model-file.ts';
 import {openCheckpoint} from './open-checkpoint.ts';
+import {quantizationRecord, quantizationValues} from '../training/quantization-record.ts';
 import type {Session} from './session.ts';
 
 export interface ExportRequest {
@@ -17,7 +19,8 @@ export interface ExportRequest {
 }
 
 export interface Exported {
-  readonly opset: number;
+  /** Of ONNX; null for safetensors. */
+  readonly opset: number | null;
   readonly bytes: number;
   /** Null in full precision. */
   readonly meanWeightBits: number | null;
@@ -37,6 +40,9 @@ export const metadataKeys = {
   classes: 'sdq.classes',
 } as const;
 
+/** The format that is no ONNX: the file of `sdq train`, for other weights and strategies. */
+const safetensorsFormat = 'safetensors';
+
 const limitBytes = 2 ** 32;
 
 export const digestOf = (file: string): string => sha256Of(readFileBounded(file, limitBytes));
@@ -48,6 +54,7 @@ export const bitsOf = ({layers}: Strategy): string =>
 /** @throws SdqError (exit 3) for files that are broken or not of this network, (exit 6) when it cannot be written */
 export async function exportNetwork(session: Session, request: ExportRequest): Promise<Exported> {
   const {checkpoint, format, output, sdqVersion} = request;
+  if (format === safetensorsFormat) return exportSafetensors(session, request);
   const print = await session.registry.get('exporter', format).load();
   const {dispose, network, quantization, strategy} = await openCheckpoint(session, checkpoint, request.strategy);
   try {
@@ -70,6 +77,28 @@ export async function exportNetwork(session: Session, request: ExportRequest): P
       bytes: bytes.length,
       meanWeightBits: strategy?.summary.meanWeightBits ?? null,
     };
+  } finally {
+    dispose();
+  }
+}
+
+/** The network with its strategy, steps and ranges, also those that come from statistics and calibration. */
+async function exportSafetensors(
+  session: Session,
+  {checkpoint, output, strategy: strategyFile}: ExportRequest,
+): Promise<Exported> {
+  const {dispose, network, quantization, strategy} = await openCheckpoint(session, checkpoint, strategyFile);
+  try {
+    const quantized =
+      strategy === undefined || quantization === undefined
+        ? undefined
+        : {
+            strategy,
+            record: quantizationRecord(network, quantization),
+            values: await quantizationValues(network, quantization),
+          };
+    const bytes = writeModelFile(output, await network.weights(), quantized);
+    return {opset: null, bytes, meanWeightBits: strategy?.summary.meanWeightBits ?? null};
   } finally {
     dispose();
   }

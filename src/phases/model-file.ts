@@ -8,39 +8,55 @@ import type {Weights} from '../graph/graph.ts';
 import {serializeSafetensors} from '../graph/safetensors.ts';
 import {parseTensorFile, type TensorFile} from '../graph/tensor-file.ts';
 import type {Strategy} from '../sdq/strategy.ts';
+import type {QuantizationRecord} from '../training/quantization-record.ts';
 
 const limitBytes = 2 ** 32;
 const strategyKey = 'sdq.strategy';
+const quantizationKey = 'sdq.quantization';
 
 export interface ModelFile {
   readonly tensors: TensorFile['tensors'];
   /** As found, not yet validated; undefined for a full-precision network. */
   readonly strategy: unknown;
+  /** The same of a `QuantizationRecord`; files of earlier versions have none. */
+  readonly quantization: unknown;
 }
 
-/** @throws SdqError (exit 6) when it cannot be written */
-export function writeModelFile(
-  file: string,
-  weights: Weights,
-  quantized?: {strategy: Strategy; learned: Weights},
-): void {
-  const tensors = quantized === undefined ? weights : new Map([...weights, ...quantized.learned]);
-  const metadata = quantized === undefined ? {} : {[strategyKey]: JSON.stringify(quantized.strategy)};
-  writeFileAtomic(file, serializeSafetensors(tensors, {format: 'pt', ...metadata}));
+/** What a quantized network adds to its weights. */
+interface QuantizedPart {
+  readonly strategy: Strategy;
+  readonly record: QuantizationRecord;
+  /** `quantizationValues` */
+  readonly values: Weights;
+}
+
+/** @returns the file's bytes @throws SdqError (exit 6) when it cannot be written */
+export function writeModelFile(file: string, weights: Weights, quantized?: QuantizedPart): number {
+  const tensors = quantized === undefined ? weights : new Map([...weights, ...quantized.values]);
+  const metadata =
+    quantized === undefined
+      ? {}
+      : {[strategyKey]: JSON.stringify(quantized.strategy), [quantizationKey]: JSON.stringify(quantized.record)};
+  const bytes = serializeSafetensors(tensors, {format: 'pt', ...metadata});
+  writeFileAtomic(file, bytes);
+  return bytes.length;
 }
 
 /** @throws SdqError (exit 3) when it is missing or broken */
 export function readModelFile(file: string): ModelFile {
   const {tensors, metadata} = parseTensorFile(readFileBounded(file, limitBytes), file);
-  const text = metadata[strategyKey];
-  if (text === undefined) return {tensors, strategy: undefined};
-  try {
-    return {tensors, strategy: JSON.parse(text)};
-  } catch (error) {
-    throw new SdqError(`${file}: __metadata__/${strategyKey} is not JSON.`, {
-      code: 'strategy-broken',
-      exit: ExitCode.invalidInput,
-      cause: error,
-    });
-  }
+  const json = (key: string): unknown => {
+    const text = metadata[key];
+    if (text === undefined) return undefined;
+    try {
+      return JSON.parse(text);
+    } catch (error) {
+      throw new SdqError(`${file}: __metadata__/${key} is not JSON.`, {
+        code: 'strategy-broken',
+        exit: ExitCode.invalidInput,
+        cause: error,
+      });
+    }
+  };
+  return {tensors, strategy: json(strategyKey), quantization: json(quantizationKey)};
 }

@@ -2,6 +2,7 @@
 import {createNetwork, type Network} from '../graph/network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 import {calibrateInputs} from '../training/calibration.ts';
+import {checkRecord, quantizationRecord} from '../training/quantization-record.ts';
 import {loadLearnedValues, rangeName, usableLearnedValues, type Quantization} from '../training/quantized-network.ts';
 import {sampleTrainingInputs} from './calibration.ts';
 import {readModelFile} from './model-file.ts';
@@ -44,6 +45,8 @@ export async function openCheckpoint(
       const learned = usableLearnedValues(file.tensors, own, strategy);
       const hasSteps = [...learned.keys()].some((name) => name.endsWith('.weight_step'));
       quantization = await quantizeByStrategy(session, network, strategy, hasSteps);
+      if (strategyFile === undefined)
+        checkRecord(file.quantization, quantizationRecord(network, quantization), checkpoint);
       const missing = new Set(loadLearnedValues(quantization, learned));
       const open = new Map([...quantization.inputs].filter(([layer]) => missing.has(rangeName(layer))));
       const note = calibrateInputs(open, await sampleTrainingInputs(session, network, open.keys()));

@@ -19,6 +19,7 @@ import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {learnedValues, quantize, restoreLearnedValues, type Quantization} from '../training/quantized-network.ts';
 import {learningRateFactor} from '../training/schedules.ts';
 import {createTrainStep} from '../training/train-step.ts';
+import {quantizationRecord, quantizationValues} from '../training/quantization-record.ts';
 import {sampleTrainingInputs} from './calibration.ts';
 import {evaluateOn} from './evaluate.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
@@ -132,8 +133,9 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
       validate: async () =>
         (await evaluateOn(session, network, 'validation', quantization.forward, stop.signal))?.accuracy ?? null,
       saveBest: async () => {
-        const learned = await learnedValues(quantization);
-        writeModelFile(checkpoint, await network.weights(), {strategy, learned});
+        const record = quantizationRecord(network, quantization);
+        const values = await quantizationValues(network, quantization);
+        writeModelFile(checkpoint, await network.weights(), {strategy, record, values});
       },
       exportState: async () => ({state: null, arrays: await learnedValues(quantization)}),
       importState: (_, arrays, file) => restoreLearnedValues(quantization, arrays, file),

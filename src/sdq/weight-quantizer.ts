@@ -38,6 +38,8 @@ export interface WeightQuantizer extends WeightQuantizerTraits {
    * @param w [fan-in, C]
    */
   transform(w: tf.Tensor): tf.Tensor;
+  /** `transform` as a formula in w, for readers of files; left out where `transform` returns `w`. */
+  readonly transformFormula?: string;
   /**
    * The steps of the grids at several bitwidths from one pass over the weights: each [C] per output channel, or [] for
    * the whole layer; at least `minimumStep`. No gradient is meant to pass.

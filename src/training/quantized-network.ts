@@ -32,7 +32,7 @@ export interface Quantization {
 }
 
 /** Names of the learned values in files: `<layer>.weight_step` (of shared weights: of the first layer), `<layer>.input_range`. */
-const stepName = (layer: string): string => `${layer}.weight_step`;
+export const stepName = (layer: string): string => `${layer}.weight_step`;
 export const rangeName = (layer: string): string => `${layer}.input_range`;
 
 /** The quantizers of a network. */

@@ -4,7 +4,7 @@ import path from 'node:path';
 
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
-import {parseSafetensors} from '../../src/graph/safetensors.ts';
+import {parseSafetensors, serializeSafetensors} from '../../src/graph/safetensors.ts';
 import {failure, prepareQuantizedJob, temporaryFiles} from '../helpers/failures.ts';
 import {resultProblems, root} from '../helpers/result-schemas.ts';
 import {sdq, sdqProcess} from '../helpers/sdq.ts';
@@ -47,6 +47,45 @@ test.each(['onnx-qdq', 'onnx-qdq-int2', 'qonnx'])(
   },
   60_000,
 );
+
+test('safetensors: complete by itself, and older files are read and written anew', async () => {
+  const {files, opset} = await done('export', ...quantized, '--format', 'safetensors');
+  const file = inFolder('fp.quantized.safetensors');
+  expect({files, opset}).toEqual({files: [{path: file, bytes: readFileSync(file).length}], opset: null});
+  const own = ['--checkpoint', 'fp.quantized.safetensors'];
+  expect(await done('evaluate', ...own)).toMatchObject({
+    loss: (await done('evaluate', ...quantized))['loss'],
+  });
+  const {metadata, tensors} = parseSafetensors(readFileSync(file), file);
+  const {layers} = JSON.parse(metadata['sdq.quantization']!) as {layers: Record<string, object>};
+  expect(layers['layer1.0.conv1']).toEqual({
+    tensor: 'layer1.0.conv1.weight',
+    weights: {
+      bits: 3,
+      qmin: -4,
+      qmax: 3,
+      offset: 0,
+      of: 'w',
+      gradient: {input: 'identity', scale: 'none', gradientScale: 1},
+    },
+    input: {
+      bits: 4,
+      signed: false,
+      qmin: 0,
+      qmax: 15,
+      offset: 0,
+      gradient: {input: 'clipped', scale: 'clip', gradientScale: 1},
+    },
+  });
+  const value = (name: string): number => tensors.get(`layer1.0.conv1.${name}`)!.data[0]!;
+  expect(15 * value('input_step')).toBeCloseTo(value('input_range'), 6);
+  // As earlier versions wrote it: no record, no steps of inputs.
+  const old = new Map([...tensors].filter(([name]) => !name.endsWith('.input_step')));
+  writeFileSync(inFolder('old.safetensors'), serializeSafetensors(old, {'sdq.strategy': metadata['sdq.strategy']!}));
+  await done('export', '--checkpoint', 'old.safetensors', '--format', 'safetensors', '--output', 'anew.safetensors');
+  const anew = parseSafetensors(readFileSync(inFolder('anew.safetensors')), 'anew');
+  expect(anew.tensors).toEqual(tensors);
+}, 60_000);
 
 test('in full precision, over more than one batch, with part of the last', async () => {
   await done('export', '--checkpoint', 'fp.safetensors', '--output', 'fp.onnx');

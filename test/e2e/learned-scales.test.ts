@@ -5,6 +5,7 @@ import path from 'node:path';
 import {beforeAll, expect, test} from '@jest/globals';
 
 import {parseSafetensors} from '../../src/graph/safetensors.ts';
+import {readModelFile} from '../../src/phases/model-file.ts';
 import {prepareQuantizedJob} from '../helpers/failures.ts';
 import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
@@ -35,8 +36,23 @@ test('steps and ranges stay where they started at a rate of almost nothing, and 
   expect(still.length).toBeLessThan([...one.keys()].filter((name) => name.endsWith('.input_range')).length);
 }, 60_000);
 
-test('no step is learned without learnScales', async () => {
-  expect([...(await scales(1, 'train.learnScales=false')).keys()].filter((n) => n.endsWith('.weight_step'))).toEqual(
-    [],
-  );
-});
+test('without learnScales the steps in the file come from statistics, and it says so', async () => {
+  const [rates, still] = ['train.optimizer.learningRate=1e-12', 'train.optimizer.weightDecay=0'];
+  const statistic = await scales(1, 'train.learnScales=false', rates, still);
+  expect(gradients()).toEqual(new Set(['none']));
+  const learned = await scales(1, 'train.scaleRateFactor=1e-12', rates, still);
+  expect(gradients()).toEqual(new Set(['lsq']));
+  const steps = [...statistic].filter(([name]) => name.endsWith('.weight_step'));
+  expect(steps.length).toBeGreaterThan(5);
+  // Learned steps start from the statistics.
+  for (const [name, values] of steps) {
+    for (const [i, value] of values.entries()) expect(value / (learned.get(name)?.[i] ?? NaN)).toBeCloseTo(1, 5);
+  }
+}, 60_000);
+
+/** How the file of the last training says that the steps of weights are trained. */
+function gradients(): Set<unknown> {
+  const {quantization} = readModelFile(path.join(cwd, 'q.safetensors'));
+  const {layers} = quantization as {layers: Record<string, {weights: {gradient: {scale: string}}}>};
+  return new Set(Object.values(layers).map(({weights}) => weights.gradient.scale));
+}

@@ -35,5 +35,6 @@ function normalizedTanh(w: tf.Tensor): tf.Tensor {
 export const dorefa: WeightQuantizer = {
   ...dorefaTraits,
   transform: normalizedTanh,
+  transformFormula: 'tanh(w) / max(abs(tanh(w)))',
   statisticScales: (_, bits) => bits.map((b) => tf.scalar(2 / (2 ** b - 1))),
 };

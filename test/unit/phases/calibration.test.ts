@@ -16,6 +16,7 @@ import {loadQuantizers} from '../../../src/phases/load-quantizers.ts';
 import {writeModelFile} from '../../../src/phases/model-file.ts';
 import {openCheckpoint} from '../../../src/phases/open-checkpoint.ts';
 import {calibrateInputs} from '../../../src/training/calibration.ts';
+import {quantizationRecord} from '../../../src/training/quantization-record.ts';
 import {learnedValues, quantize} from '../../../src/training/quantized-network.ts';
 import type {Session} from '../../../src/phases/session.ts';
 import {activationQuantizers, weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
@@ -141,8 +142,12 @@ describe('a checkpoint under another strategy', () => {
     const quantization = quantize(network, quantizers, () => ({weightBits: 8, activationBits: 8}), {learnSteps: true});
     for (const {variable} of quantization.parameters) variable.assign(tf.fill(variable.shape, 123));
     const learned = new Map([...(await learnedValues(quantization))].filter(([name]) => !without.includes(name)));
-    if (own === undefined) writeModelFile(checkpoint, new Map([...(await network.weights()), ...learned]));
-    else writeModelFile(checkpoint, await network.weights(), {strategy: own, learned});
+    const weights = await network.weights();
+    if (own === undefined) writeModelFile(checkpoint, new Map([...weights, ...learned]));
+    else {
+      const record = quantizationRecord(network, quantization);
+      writeModelFile(checkpoint, weights, {strategy: own, record, values: learned});
+    }
     quantization.dispose();
     network.dispose();
   }
