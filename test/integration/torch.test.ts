@@ -6,7 +6,7 @@ import {spawnSync} from 'node:child_process';
 import {writeFileSync} from 'node:fs';
 import path from 'node:path';
 
-import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
+import {beforeAll, describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
 import {openBatches} from '../../src/data/batches.ts';
@@ -24,7 +24,7 @@ import {mnist} from '../../src/plugins/datasets/mnist.ts';
 import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
 import {models} from '../../src/plugins/models/index.ts';
 import {activationQuantizers, weightQuantizers} from '../../src/plugins/quantizers/index.ts';
-import {Registry, type Engine} from '../../src/plugins/registry.ts';
+import {Registry} from '../../src/plugins/registry.ts';
 import {normal, uniform} from '../../src/random.ts';
 import {leastErrorStep} from '../../src/sdq/activation-quantizer.ts';
 import {buildStrategy} from '../../src/sdq/strategy.ts';
@@ -155,13 +155,6 @@ async function write(made: Case, name: string): Promise<void> {
 const array = (x: tf.Tensor): Array32 => ({shape: x.shape, data: Float32Array.from(x.dataSync())});
 
 describeWith('torch')('sdq_torch.py in PyTorch', () => {
-  let engine: Engine | undefined;
-  beforeAll(async () => {
-    engine = await wasmEngine.start({threads: 1});
-    registerGradients();
-  });
-  afterAll(() => engine?.dispose());
-
   const mixed = [1, 2, 3, 4, 5, 6, 7, 8];
   const cases: readonly Case[] = [
     ...['resnet20', 'mobilenet-v2'].flatMap((model) =>
@@ -184,7 +177,14 @@ describeWith('torch')('sdq_torch.py in PyTorch', () => {
   ];
 
   test('load_quantized computes the logits of sdq, and save writes what was loaded', async () => {
-    for (const [i, made] of cases.entries()) await write(made, `case${i}`);
+    const engine = await wasmEngine.start({threads: 1});
+    registerGradients();
+    try {
+      for (const [i, made] of cases.entries()) await write(made, `case${i}`);
+    } finally {
+      // The commands below start their own.
+      await engine.dispose();
+    }
     const results = torch<{error: number; largest: number; same: number}>(
       cases.map(({model}, i) => ({
         job: 'logits',
