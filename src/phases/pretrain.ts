@@ -52,7 +52,9 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
       status: () => [],
       intervalMetrics: () => ({}),
       validate: async () => (await evaluateOn(session, network, 'validation', {}, stop.signal))?.accuracy ?? null,
-      saveBest: async () => writeModelFile(checkpoint, await network.weights()),
+      saveBest: async () => {
+        writeModelFile(checkpoint, await network.weights());
+      },
       exportState: () => Promise.resolve({state: null, arrays: new Map()}),
       importState: () => undefined,
       isDone: () => false,

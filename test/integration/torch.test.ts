@@ -24,7 +24,7 @@ import {mnist} from '../../src/plugins/datasets/mnist.ts';
 import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
 import {models} from '../../src/plugins/models/index.ts';
 import {activationQuantizers, weightQuantizers} from '../../src/plugins/quantizers/index.ts';
-import {Registry} from '../../src/plugins/registry.ts';
+import {Registry} from '../../src/plugin-api/registry.ts';
 import {normal, uniform} from '../../src/random.ts';
 import {leastErrorStep} from '../../src/sdq/activation-quantizer.ts';
 import {buildStrategy} from '../../src/sdq/strategy.ts';
@@ -136,10 +136,10 @@ async function write(made: Case, name: string): Promise<void> {
     pinned: new Map(),
     provenance: {method: 'test', sdqVersion: '0.1.0'},
   });
-  writeModelFile(inFolder(`${name}.safetensors`), network.weights(), {
+  writeModelFile(inFolder(`${name}.safetensors`), await network.weights(), {
     strategy,
     record: quantizationRecord(network, quantization),
-    values: quantizationValues(network, quantization),
+    values: await quantizationValues(network, quantization),
   });
   const tensors = new Map<string, Array32>();
   tf.tidy(() => {
