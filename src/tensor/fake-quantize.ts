@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import {withGradient} from './custom-gradient.ts';
-import {runFused, type GradientRule, type Grid} from './kernels.ts';
+import {runFused, tieShift, type GradientRule, type Grid} from './kernels.ts';
 import {sumToShape} from './sum-to-shape.ts';
 
 /**
@@ -18,13 +18,18 @@ function gridPosition(x: tf.Tensor, scale: tf.Tensor, grid: Grid): tf.Tensor {
   return grid.offset === 0 ? u : tf.sub(u, grid.offset);
 }
 
+/** To whole numbers: a tie to the even one, but just above the threshold of a half-integer grid. */
+function roundPosition(z: tf.Tensor, {offset}: Grid): tf.Tensor {
+  return tf.round(offset === 0 ? z : tf.add(z, offset * tieShift));
+}
+
 /**
  * The grid index of every element, a whole number in qmin … qmax (float32). No gradient is meant to pass.
  * @param x [..., C]
  * @param scale [] or [C]
  */
 export function gridIndex(x: tf.Tensor, scale: tf.Tensor, grid: Grid): tf.Tensor {
-  return tf.tidy(() => tf.clipByValue(tf.round(gridPosition(x, scale, grid)), grid.qmin, grid.qmax));
+  return tf.tidy(() => tf.clipByValue(roundPosition(gridPosition(x, scale, grid), grid), grid.qmin, grid.qmax));
 }
 
 /** `SdqFakeQuantize` out of plain operators. */
@@ -48,13 +53,13 @@ export function composedFakeQuantizeGrad(
   const dx = rule.input === 'identity' ? tf.clone(dy) : tf.mul(dy, inside);
   if (rule.scale === 'none') return [dx, tf.zerosLike(scale)];
   let dvalue = tf.add(tf.mul(above, grid.qmax + grid.offset), tf.mul(below, grid.qmin + grid.offset));
-  if (rule.scale === 'lsq') dvalue = tf.add(dvalue, tf.mul(inside, tf.sub(tf.round(z), z)));
+  if (rule.scale === 'lsq') dvalue = tf.add(dvalue, tf.mul(inside, tf.sub(roundPosition(z, grid), z)));
   return [dx, tf.mul(sumToShape(tf.mul(dy, dvalue), scale.shape), rule.gradientScale)];
 }
 
 /**
- * Rounds `x` to the grid: s · (clip(round_half_even(x / s − offset), qmin, qmax) + offset). Differentiable in `x` and
- * `scale` by `rule`.
+ * Rounds `x` to the grid: s · (clip(round_half_even(x / s − offset + offset · tieShift), qmin, qmax) + offset).
+ * Differentiable in `x` and `scale` by `rule`.
  * @param x [..., C]
  * @param scale the step s > 0: [] for the whole tensor or [C] per channel of the last axis
  * @returns like x

@@ -11,7 +11,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * A uniform grid: q = clip(round_half_even(x / s − offset), qmin, qmax), value = s · (q + offset).
+ * The thresholds of a half-integer grid lie 2^-17 of a step below the middle between two levels [ours]. At 1 bit the middle is 0, and
+ * sums that cancel are common there: of as many steps up as down float32 leaves some 1e-7 of a step, its sign by the order of the
+ * additions. With the threshold below them, all engines and all exported files take them to the upper level.
+ */
+export const tieShift = 2 ** -16;
+
+/**
+ * A uniform grid: q = clip(round_half_even(x / s − offset + offset · tieShift), qmin, qmax), value = s · (q + offset).
  * `offset` 0.5 is the half-integer grid (1-bit ±c has s = 2c, qmin −1, qmax 0).
  * PACT is qmin 0, qmax 2^b − 1, s = α / (2^b − 1).
  */

@@ -6,6 +6,7 @@ import type {DataType, OnnxModel} from '../../graph/onnx/proto.ts';
 import {floatTensor, integerTensor, scalar} from '../../graph/onnx/tensors.ts';
 import type {OnnxParts} from '../../graph/onnx/to-onnx.ts';
 import type {IntegerNetwork, LayerInput, LayerWeights} from '../../sdq/integer-network.ts';
+import {tieShift} from '../../tensor/kernels.ts';
 import {quantizedGraph} from './quantized-graph.ts';
 
 type IntegerType = Exclude<DataType, 'float' | 'int64'>;
@@ -77,8 +78,8 @@ function quantizedInput({initializers, nodes}: OnnxParts, layer: string, x: stri
   initializers.push(scalar(name('scale'), scale), integerTensor(name('zero_point'), type, [], [0]));
   let value = x;
   if (grid.offset === 0.5) {
-    initializers.push(scalar(name('half_step'), scale / 2));
-    value = add('Sub', 'shifted', [value, name('half_step')]);
+    initializers.push(scalar(name('half_step'), scale / 2), scalar(name('threshold'), (scale / 2) * (1 - tieShift)));
+    value = add('Sub', 'shifted', [value, name('threshold')]);
   }
   value = add('QuantizeLinear', 'quantized', [value, name('scale'), name('zero_point')]);
   if (grid.qmin > least || grid.qmax < greatest) {

@@ -8,6 +8,7 @@ import {floatTensor, scalar} from '../../graph/onnx/tensors.ts';
 import type {OnnxParts} from '../../graph/onnx/to-onnx.ts';
 import {elements} from '../../graph/ops/operator.ts';
 import type {IntegerNetwork, LayerInput, LayerWeights} from '../../sdq/integer-network.ts';
+import {tieShift, type Grid} from '../../tensor/kernels.ts';
 import {quantizedGraph} from './quantized-graph.ts';
 
 const domain = 'qonnx.custom_op.general';
@@ -35,9 +36,19 @@ function quantizedWeights(parts: OnnxParts, layer: string, weights: LayerWeights
   return quantizerNode(parts, `${layer}.weight`, values.name, weights, {shape: scaleShape, data: scale});
 }
 
+/** `BipolarQuant` has its threshold at 0: an addition moves that of the grid there. */
 function quantizedInput(parts: OnnxParts, layer: string, x: string, input: LayerInput): string {
-  return quantizerNode(parts, `${layer}.input`, x, input, {shape: [], data: Float32Array.of(input.scale)});
+  let value = x;
+  if (isBipolar(input.grid)) {
+    const shift = `${layer}.input_shift`;
+    value = `${layer}.input_shifted`;
+    parts.initializers.push(scalar(shift, (input.scale / 2) * tieShift));
+    parts.nodes.push({name: value, op: 'Add', inputs: [x, shift], outputs: [value]});
+  }
+  return quantizerNode(parts, `${layer}.input`, value, input, {shape: [], data: Float32Array.of(input.scale)});
 }
+
+const isBipolar = ({qmin, qmax}: Grid): boolean => qmin === -1 && qmax === 0;
 
 function quantizerNode(
   {initializers, nodes}: OnnxParts,
@@ -47,10 +58,9 @@ function quantizerNode(
   scale: {readonly shape: readonly number[]; readonly data: Float32Array},
 ): string {
   const output = `${name}_quantized`;
-  const isBipolar = grid.qmin === -1 && grid.qmax === 0;
   const step = `${name}_scale`;
-  initializers.push(floatTensor(step, isBipolar ? {...scale, data: scale.data.map((s) => s / 2)} : scale));
-  if (isBipolar) {
+  initializers.push(floatTensor(step, isBipolar(grid) ? {...scale, data: scale.data.map((s) => s / 2)} : scale));
+  if (isBipolar(grid)) {
     nodes.push({name: output, op: 'BipolarQuant', domain, inputs: [value, step], outputs: [output]});
     return output;
   }

@@ -1,13 +1,13 @@
 /** Bin regularizer (entropy-aware, EBR): loss and gradient, see src/tensor/kernels.ts. Bins are grid indices over a whole tensor. */
-import {clip} from './rows';
+import {gridIndex} from './grid';
 import {float, int, pointer, shareStart} from './task';
 
-/** Grid index clip(round_half_even(u − offset), qmin, qmax). */
+/** Grid index of u = w / s. */
 // @ts-ignore: decorator
 @inline
 function level(u: f32, offset: f32, qmin: f32, qmax: f32): f32 {
-  const rounded = f32x4.nearest(f32x4.splat(u - offset));
-  return f32x4.extract_lane(clip(rounded, f32x4.splat(qmin), f32x4.splat(qmax)), 0);
+  const index = gridIndex(f32x4.splat(u - offset), f32x4.splat(offset), f32x4.splat(qmin), f32x4.splat(qmax));
+  return f32x4.extract_lane(index, 0);
 }
 
 /**
