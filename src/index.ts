@@ -12,14 +12,16 @@
  * export default register;
  * ```
  */
-export type {Dataset, Split} from './data/dataset.ts';
+export type {Augmentation, Dataset, Split} from './data/dataset.ts';
 export {ExitCode, SdqError, type SdqErrorOptions} from './errors.ts';
 export {graphBuilder} from './graph/builder.ts';
-export type {Graph} from './graph/graph.ts';
+export type {Array32, Graph, Shape, Weights} from './graph/graph.ts';
+export type {QuantizedLayer} from './graph/layer-table.ts';
+export type {ForwardOptions, Network} from './graph/network.ts';
 export type {OnnxModel} from './graph/onnx/proto.ts';
 export {floatTensor, integerTensor} from './graph/onnx/tensors.ts';
 export {toOnnx} from './graph/onnx/to-onnx.ts';
-export type {Device, LayerFigures, LayerWork, NetworkFigures} from './hardware/cost-model.ts';
+export type {CostModel, Device, LayerFigures, LayerWork, NetworkFigures} from './hardware/cost-model.ts';
 export {
   Registry,
   type ActivationQuantizerDefinition,
@@ -50,9 +52,16 @@ export type {
   SearchSettings,
   SearchTraining,
 } from './plugin-api/searcher.ts';
+export type {ActivationQuantizer} from './sdq/activation-quantizer.ts';
 export type {IntegerLayer, IntegerNetwork, LayerInput, LayerWeights} from './sdq/integer-network.ts';
 export {outcomeOf, type BudgetResult, type SelectionOutcome} from './sdq/search/outcome.ts';
-export type {Precision, SearchProblem, Selection} from './sdq/search/problem.ts';
+export type {KeptPoint} from './sdq/search/pareto.ts';
+export type {Budget, Candidate, Decision, Precision, SearchProblem, Selection} from './sdq/search/problem.ts';
+export type {WeightQuantizer, WeightQuantizerTraits} from './sdq/weight-quantizer.ts';
+export type {GradientRule, Grid} from './tensor/kernels.ts';
+export type {InputSample} from './training/calibration.ts';
+export type {TrainedParameter} from './training/optimizers.ts';
+export type {Quantizers} from './training/quantized-network.ts';
 export {
   TrackerError,
   type Cursor,

@@ -52,7 +52,6 @@ const common: Readonly<Record<string, JsonSchema>> = {
   kind: {enum: Object.keys(own)},
   name: {type: 'string', pattern: '^[a-z0-9][a-z0-9.-]*$'},
   summary: {type: 'string', minLength: 1},
-  optionsSchema: {type: 'object'},
 };
 
 /**
@@ -73,7 +72,7 @@ export function checkDefinition(definition: unknown, plugin: string): void {
 function definitionProblem(definition: unknown): string | undefined {
   const outline = described(definition, common);
   if (outline !== undefined) return outline;
-  const {kind, optionsSchema} = definition as {kind: Kind; optionsSchema: JsonSchema};
+  const {kind, optionsSchema = {}} = definition as {kind: Kind; optionsSchema?: JsonSchema};
   const {
     functions,
     properties = {},
@@ -82,6 +81,8 @@ function definitionProblem(definition: unknown): string | undefined {
   if (missing !== undefined) return `/${missing}: expected a function.`;
   const unfit = described(definition, properties);
   if (unfit !== undefined) return unfit;
+  const unfitOptions = described({optionsSchema}, {optionsSchema: {type: 'object'}});
+  if (unfitOptions !== undefined) return unfitOptions;
   const broken = schemaProblem(optionsSchema);
   return broken === undefined ? undefined : `/optionsSchema: not a JSON Schema (2020-12): ${broken}.`;
 }

@@ -236,7 +236,7 @@ function withOptionSchemas(settings: unknown, registry: Registry): JsonSchema {
   );
 }
 
-function closedOptions(optionsSchema: OptionsSchema): JsonSchema {
+function closedOptions(optionsSchema: OptionsSchema = {type: 'object', properties: {}}): JsonSchema {
   const own = expand(optionsSchema);
   return own.properties === undefined ? own : {additionalProperties: false, ...own};
 }

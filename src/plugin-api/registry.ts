@@ -31,7 +31,8 @@ interface Definition {
   readonly name: string;
   /** One sentence with a full stop. */
   readonly summary: string;
-  readonly optionsSchema: OptionsSchema;
+  /** Default: no options. */
+  readonly optionsSchema?: OptionsSchema;
 }
 
 // ---------------------------------------------------------------------------------------------------------- engines

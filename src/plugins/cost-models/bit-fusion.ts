@@ -348,7 +348,6 @@ export const bitFusion: CostModelDefinition = {
   kind: 'cost-model',
   name: 'bit-fusion',
   summary: 'Systolic array of fused 2-bit multipliers: cycles of the Bit Fusion simulator.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   constants,
   resources: [],
   energy: 'relative',

@@ -30,7 +30,6 @@ export const dpu: CostModelDefinition = {
   kind: 'cost-model',
   name: 'dpu',
   summary: 'DPUCZDX8G: an INT8 array over pixels, input and output channels.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   constants,
   resources: [],
   energy: 'none',

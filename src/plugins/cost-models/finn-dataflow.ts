@@ -286,7 +286,6 @@ export const finnDataflow: CostModelDefinition = {
   kind: 'cost-model',
   name: 'finn-dataflow',
   summary: 'FINN: a unit for every layer, folded so that the design fits the board.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   constants: ['clockMHz'],
   resources: ['lut', 'bram18', 'dsp'],
   energy: 'none',

@@ -5,7 +5,6 @@ export const genericBops: CostModelDefinition = {
   kind: 'cost-model',
   name: 'generic-bops',
   summary: 'Bit operations: multiply-accumulates times weight bits times activation bits.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   constants: [],
   resources: [],
   energy: 'none',

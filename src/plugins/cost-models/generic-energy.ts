@@ -37,7 +37,6 @@ export const genericEnergy: CostModelDefinition = {
   kind: 'cost-model',
   name: 'generic-energy',
   summary: 'Energy of multiplications, additions and DRAM traffic in a process of the profile.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   constants,
   resources: [],
   energy: 'absolute',

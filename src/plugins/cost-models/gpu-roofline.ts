@@ -28,7 +28,6 @@ export const gpuRoofline: CostModelDefinition = {
   kind: 'cost-model',
   name: 'gpu-roofline',
   summary: 'Roofline of peak rate and memory bandwidth, with a constant for each kernel.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   constants: ['memoryGBps', 'launchUs'],
   resources: [],
   energy: 'none',

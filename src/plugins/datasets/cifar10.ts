@@ -174,7 +174,6 @@ export const cifar10: DatasetDefinition = {
   kind: 'dataset',
   name: 'cifar10',
   summary: '50,000 + 10,000 photographs, 32 × 32 colour, 10 classes.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   sources: [archive.name, npm.name],
   fetch: (context) =>
     fetchFiles('cifar10', files, [archive, npm], (from, staging) => stageFrom(from, staging, context), context),

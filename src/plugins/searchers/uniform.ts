@@ -10,7 +10,6 @@ export const uniform: SearcherDefinition = {
   kind: 'searcher',
   name: 'uniform',
   summary: 'Gives every layer that is not pinned the same bitwidth, without a search.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   // What the pinned layers add is above the target by definition.
   keepsTargets: false,
   prepare(settings) {

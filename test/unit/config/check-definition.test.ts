@@ -53,7 +53,6 @@ test.each([
   [{name: 'My Net'}, '/name: expected text like /^[a-z0-9][a-z0-9.-]*$/, found "My Net".'],
   [{name: undefined}, 'something, which cannot be used: "name" is missing.'],
   [{summary: ''}, '/summary: expected text that is not empty, found "".'],
-  [{optionsSchema: undefined}, 'the model "my-net", which cannot be used: "optionsSchema" is missing.'],
   [{optionsSchema: [1]}, '/optionsSchema: expected a mapping, found [1].'],
   [
     {optionsSchema: {type: 'strin'}},

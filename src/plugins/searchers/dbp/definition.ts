@@ -11,7 +11,6 @@ export function dbpDefinition(name: string, summary: string, forward: DbpProblem
     kind: 'searcher',
     name,
     summary,
-    optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
     canReach: (problem, settings) => canReach({...problem, ...settings, forward}),
     stepsToReach: (problem, settings) => stepsToReach({...problem, ...settings, forward}),
     load: async () => (await import('./search.ts')).dbpSearcher(forward),

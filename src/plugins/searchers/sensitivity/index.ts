@@ -5,7 +5,6 @@ export const sensitivity: SearcherDefinition = {
   kind: 'searcher',
   name: 'sensitivity',
   summary: 'Measures what each bitwidth of each layer costs in loss, then solves for the best that keeps every target.',
-  optionsSchema: {type: 'object', properties: {}, additionalProperties: false},
   async load() {
     const {sensitivitySearcher} = await import('./search.ts');
     return sensitivitySearcher;
