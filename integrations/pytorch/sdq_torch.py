@@ -112,6 +112,15 @@ def _statistic_step(quantizer, w, bits):
     return quantizer.step(w, bits).clamp(min=MINIMUM_STEP)
 
 
+# sdq's half-integer grids have their thresholds 2^-17 of a step below the middle between two levels.
+TIE_SHIFT = 2.0**-16
+
+
+def _grid_index(z, grid):
+    """The level of z = x / step - offset."""
+    return torch.round(z + grid.offset * TIE_SHIFT).clamp(grid.qmin, grid.qmax)
+
+
 class _FakeQuantize(torch.autograd.Function):
     """Rounds x to the grid; `step` broadcasts against x. Gradients: `Gradient`."""
 
@@ -119,7 +128,7 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(ctx, x, step, grid, gradient):
         ctx.save_for_backward(x, step)
         ctx.grid, ctx.gradient = grid, gradient
-        q = torch.round(x / step - grid.offset).clamp(grid.qmin, grid.qmax)
+        q = _grid_index(x / step - grid.offset, grid)
         return step * (q + grid.offset)
 
     @staticmethod
@@ -133,7 +142,7 @@ class _FakeQuantize(torch.autograd.Function):
             return dx, None, None, None
         slope = above * (grid.qmax + grid.offset) + below * (grid.qmin + grid.offset)
         if gradient.scale == "lsq":
-            slope = slope + inside * (torch.round(z) - z)
+            slope = slope + inside * (_grid_index(z, grid) - z)
         return dx, (dy * slope).sum_to_size(step.shape) * gradient.gradientScale, None, None
 
 
@@ -188,7 +197,7 @@ class WeightQuantizer(nn.Module):
         t = self.transform(w)
         step = self.broadcast_step(t).detach()
         with torch.no_grad():
-            q = torch.round(t / step - self.grid.offset).clamp(self.grid.qmin, self.grid.qmax)
+            q = _grid_index(t / step - self.grid.offset, self.grid)
             bins = (q - self.grid.qmin).long().flatten()
             square = step.square().expand_as(t).flatten()
         d = (t / step - (q + self.grid.offset)).flatten()
@@ -264,8 +273,10 @@ def _layers(model, names):
     return found
 
 
-def _attach(module, weights, inputs):
+def _attach(module, weights, inputs, shared):
+    """`shared`: quantizers of the weights so far, by identity of the parameter: tied weights have one."""
     if weights is not None:
+        weights = shared.setdefault(id(module.weight), weights)
         parametrize.register_parametrization(module, "weight", weights.to(module.weight.device), unsafe=True)
     if inputs is not None:
         module.add_module("sdq_input", inputs.to(module.weight.device))
@@ -307,6 +318,7 @@ def apply_strategy(model, strategy, calibration=None, signed=None, learn_steps=T
         _check_bits(layer)
     rounded = {layer["name"]: modules[layer["name"]] for layer in strategy["layers"] if layer["activationBits"] < 32}
     samples = _sample_inputs(inner, rounded, calibration, signed)
+    shared = {}
     for layer in strategy["layers"]:
         name, bits = layer["name"], layer["weightBits"]
         module, weights, inputs = modules[name], None, None
@@ -314,7 +326,7 @@ def apply_strategy(model, strategy, calibration=None, signed=None, learn_steps=T
             weights = _new_weights(quantizer, module.weight.detach(), bits, learn_steps and quantizer.learned)
         if name in samples:
             inputs = _new_input(names["activations"], layer["activationBits"], *samples[name])
-        _attach(module, weights, inputs)
+        _attach(module, weights, inputs, shared)
     inner.sdq_strategy = strategy
     return model
 
@@ -415,6 +427,7 @@ def load_quantized(model, path):
     inner = _unwrapped(model)
     modules = _layers(inner, record["layers"])
     _load_tensors(inner, path, {n: t for n, t in tensors.items() if not n.endswith(_VALUES)})
+    shared = {}
     for name, layer in record["layers"].items():
         weights = inputs = None
         if layer["weights"] is not None:
@@ -429,7 +442,7 @@ def load_quantized(model, path):
             step = _tensor(tensors, f"{name}.input_step", path)
             if not torch.isclose(inputs.step, step, rtol=1e-5):
                 raise SdqError(f"{path}: {name}.input_step is {step.item()}; its range gives {inputs.step.item()}.")
-        _attach(modules[name], weights, inputs)
+        _attach(modules[name], weights, inputs, shared)
         if weights is not None:
             weights.from_file = True
     inner.sdq_strategy = strategy

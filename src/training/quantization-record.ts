@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Weights} from '../graph/graph.ts';
+import type {QuantizedLayer} from '../graph/layer-table.ts';
 import type {Network} from '../graph/network.ts';
 import {inputGrid} from '../sdq/activation-quantizer.ts';
 import {fullPrecision} from '../sdq/strategy.ts';
@@ -74,15 +75,18 @@ export async function quantizationValues(network: Network, quantization: Quantiz
     values.set(name, {shape: step.shape, data: Float32Array.from(await step.data())});
     step.dispose();
   };
+  const stepOf = (layer: QuantizedLayer, bits: number): tf.Tensor => {
+    const learned = steps.get(layer.name);
+    if (learned !== undefined) return tf.clone(learned);
+    const w = network.parameters.get(layer.weight);
+    if (w === undefined) throw new Error(`"${layer.weight}" is no parameter of ${network.graph.name}.`);
+    return statisticScale(quantizer.transform(asMatrix(w, outputChannels(layer))), quantizer, bits);
+  };
   for (const layer of network.layers) {
     const {weightBits} = precision(layer);
-    if (weightBits !== fullPrecision && !steps.has(layer.name)) {
-      const w = network.parameters.get(layer.weight);
-      if (w === undefined) throw new Error(`"${layer.weight}" is no parameter of ${network.graph.name}.`);
-      await add(stepName(layer.name), () =>
-        statisticScale(quantizer.transform(asMatrix(w, outputChannels(layer))), quantizer, weightBits),
-      );
-    }
+    const name = stepName(layer.name);
+    // Layers of the same weights have one learned step, which is in the file under the name of each.
+    if (weightBits !== fullPrecision && !values.has(name)) await add(name, () => stepOf(layer, weightBits));
     const input = inputs.get(layer.name);
     if (input !== undefined) await add(`${layer.name}.input_step`, () => tf.clone(inputGrid(input).scale));
   }
