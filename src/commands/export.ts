@@ -39,7 +39,9 @@ qonnx (FINN, hls4ml), those of plugins, and safetensors (PyTorch: the file that 
     const isOnnx = flags.format !== 'safetensors';
     const session = await this.openSession(flags.checkpoint, {
       kinds: ['exporter'],
-      check: (registry) => void (isOnnx && registry.get('exporter', flags.format)),
+      check(registry) {
+        if (isOnnx) registry.get('exporter', flags.format);
+      },
     });
     const {exportNetwork} = await import('../phases/export.ts');
     const {dir, name} = path.parse(path.resolve(flags.checkpoint));
