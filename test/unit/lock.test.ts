@@ -207,6 +207,26 @@ describe('lock', () => {
     expect(JSON.parse(readFileSync(lockOf(directory), 'utf8'))).toMatchObject({host: 'node18'});
   });
 
+  test('the lock of a process of another user, which may not be signalled, is that of a living one', () => {
+    const directory = newFolder();
+    const lock = acquireLock(directory);
+    const content = readFileSync(lockOf(directory), 'utf8');
+    lock.release();
+    writeFileSync(lockOf(directory), content);
+    const forbidden = jest.spyOn(process, 'kill').mockImplementation(() => {
+      throw Object.assign(new Error('operation not permitted'), {code: 'EPERM'});
+    });
+    try {
+      expect(isLocked(directory)).toBe(true);
+      forbidden.mockImplementation(() => {
+        throw Object.assign(new Error('no such process'), {code: 'ESRCH'});
+      });
+      expect(isLocked(directory)).toBe(false);
+    } finally {
+      forbidden.mockRestore();
+    }
+  });
+
   test('the heartbeat goes on while the main thread is busy, whatever that does', () => {
     const directory = newFolder();
     const lock = acquireLock(directory, {heartbeatMs: 20});

@@ -119,6 +119,34 @@ describe('journal', () => {
     journal.close();
   });
 
+  test('a line of which the disk took a part is finished, and a disk that stays full is reported once', () => {
+    const file = newFile();
+    const troubles: string[] = [];
+    const journal = openJournal(file, {now: () => 1, onTrouble: ({message}) => troubles.push(message)});
+    const full = Object.assign(new Error('no space left on device'), {code: 'ENOSPC'});
+    let writes = 0;
+    fs.during(
+      (name, args, call) => {
+        if (name !== 'writeSync') return call();
+        writes += 1;
+        if (writes <= 2) throw full;
+        // Half of the first line, then all that comes.
+        if (writes > 3) return call();
+        return fs.original.writeSync(args[0] as number, (args[1] as Uint8Array).subarray(0, 9));
+      },
+      () => {
+        for (const step of [1, 2, 3]) journal.log('metric', {loss: step}, step);
+      },
+    );
+    journal.close();
+    expect(troubles).toEqual([expect.stringContaining(file)]);
+    expect([...readJournal(file)].map(({seq, step}) => [seq, step])).toEqual([
+      [1, 1],
+      [2, 2],
+      [3, 3],
+    ]);
+  });
+
   test('a process that has lost its lock writes no line', () => {
     const file = newFile();
     const journal = openJournal(file, {

@@ -1,7 +1,9 @@
 import {describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
-import type {Network} from '../../../../src/graph/network.ts';
+import {graphBuilder} from '../../../../src/graph/builder.ts';
+import {initialWeights} from '../../../../src/graph/initialize.ts';
+import {createNetwork, type Network} from '../../../../src/graph/network.ts';
 import type {OnnxModel} from '../../../../src/graph/onnx/proto.ts';
 import {quantize, type Quantization} from '../../../../src/training/quantized-network.ts';
 import {exporters} from '../../../../src/plugins/exporters/index.ts';
@@ -113,6 +115,22 @@ describe('what is stored', () => {
       // The float weights are left out.
       expect(graph.initializers.filter(({name}) => name.endsWith('conv1.weight'))).toEqual([]);
     }
+  });
+
+  test('qonnx has the steps of a MatMul along its columns', async () => {
+    const builder = graphBuilder('rows', [5, 3]);
+    const w = builder.parameter({
+      name: 'w',
+      shape: [3, 4],
+      role: 'weight',
+      initializer: {kind: 'uniform', bound: 1},
+    });
+    const graph = builder.build(builder.node('MatMul', 'product', [builder.input, w]));
+    const network = createNetwork(graph, initialWeights(graph, 1));
+    const quantization = await quantized(network, {}, {weightBits: 3, activationBits: 32});
+    const {graph: written} = await exported('qonnx', network, quantization);
+    const {inputs} = written.nodes.find(({name}) => name === 'product.weight_quantized')!;
+    expect(written.initializers.find(({name}) => name === inputs[1])!.shape).toEqual([1, 4]);
   });
 
   test('qonnx says bits, sign and range', async () => {

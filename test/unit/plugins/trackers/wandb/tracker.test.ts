@@ -5,8 +5,10 @@ import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/glo
 
 import {readFrames} from '../../../../../src/plugins/trackers/wandb/framing.ts';
 import {readRecordHead} from '../../../../../src/plugins/trackers/wandb/records.ts';
+import {addEvents, emptyState} from '../../../../../src/plugins/trackers/wandb/rows.ts';
 import {wandbTracker} from '../../../../../src/plugins/trackers/wandb/index.ts';
 import type {TrackerDefinition} from '../../../../../src/plugin-api/registry.ts';
+import type {Event} from '../../../../../src/plugin-api/tracker.ts';
 import {fakeWandb, parseLine, type StoredRun} from '../../../../helpers/fake-wandb.ts';
 import {faultyServer} from '../../../../helpers/faulty-server.ts';
 import {temporaryFolder} from '../../../../helpers/temporary-folder.ts';
@@ -47,6 +49,15 @@ function runWith(env: Readonly<Record<string, string>> = {}, options: Readonly<R
 const stored = (id: string): StoredRun => [...service.runs.values()].find(({path: place}) => place.endsWith(`/${id}`))!;
 const ownId = (): string => [...service.runs.values()].at(-1)!.path.split('/').at(-1)!;
 const log = (run: TestRun, from: number, count: number): void => void logRows(run.journal, from, count);
+
+test('a line whose step lies before the last one of the journal makes no row', () => {
+  const row = (seq: number, step: number): Event => ({seq, ts: 1000 * seq, kind: 'metric', step, data: {loss: seq}});
+  const {rows} = addEvents(emptyState, [row(1, 10), row(2, 9), row(3, 11)], 0, new Set());
+  expect(rows.map(({seq, step}) => [seq, step])).toEqual([
+    [1, 10],
+    [3, 11],
+  ]);
+});
 
 describe('the W&B tracker', () => {
   test('the run, its summary, config, tags, group, sweep and exit code', async () => {
