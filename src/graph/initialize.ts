@@ -1,12 +1,21 @@
 /** Weights of a network that has not been trained. */
 import {normal, uniform} from '../random.ts';
-import type {Array32, Graph, Weights} from './graph.ts';
+import type {Array32, Graph, Parameter, Weights} from './graph.ts';
 import {elements} from './ops/operator.ts';
 
-/** Each parameter from its own stream of draws, (seed, 'init', index in the graph), in ONNX layout. */
-export function initialWeights(graph: Graph, seed: number): Weights {
+/**
+ * Each parameter from its own stream of draws, (seed, 'init', index in the graph), in ONNX layout.
+ * @param wanted which parameters; left out: all
+ */
+export function initialWeights(
+  graph: Graph,
+  seed: number,
+  wanted: (parameter: Parameter) => boolean = () => true,
+): Weights {
   return new Map(
-    graph.parameters.map(({name, shape, initializer}, index): [string, Array32] => {
+    graph.parameters.flatMap((parameter, index): [string, Array32][] => {
+      if (!wanted(parameter)) return [];
+      const {initializer, name, shape} = parameter;
       const data = new Float32Array(elements(shape));
       const draw = uniform(seed, 'init', index);
       switch (initializer.kind) {
@@ -25,7 +34,7 @@ export function initialWeights(graph: Graph, seed: number): Weights {
           data.set(initializer.values);
           break;
       }
-      return [name, {shape, data}];
+      return [[name, {shape, data}]];
     }),
   );
 }

@@ -87,7 +87,7 @@ export function matchWeights(
   if (notFinite.length > 0) throw broken('weights-not-finite', `${listed(notFinite)}; weights must be finite`);
   if (negative.length > 0) throw broken('weights-variance', `${listed(negative)}; a variance is at least 0`);
   // What the architecture fixes need not be in the file.
-  const fixed = initialWeights({...graph, parameters: graph.parameters.filter(({role}) => role === 'constant')}, 0);
+  const fixed = initialWeights(graph, 0, ({role}) => role === 'constant');
   for (const [name, value] of fixed) if (!weights.has(name)) weights.set(name, value);
   const missing = graph.parameters.map(({name}) => name).filter((name) => !weights.has(name));
   return {weights, missing, unexpected};

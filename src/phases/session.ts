@@ -128,11 +128,16 @@ export function fittingWeights(
  */
 export function startWeights({config}: Session, graph: Graph): Weights {
   const {head, weights: file} = config.model;
-  const fresh = initialWeights(graph, config.seed);
-  if (file === undefined) return fresh;
-  const last = head === 'reset' ? headParameters(graph) : new Set<string>();
+  if (file === undefined) return initialWeights(graph, config.seed);
+  if (head !== 'reset') return readWeights(graph, file);
+  const last = headParameters(graph);
   const found = parseTensorFile(readFileBounded(file, weightsLimitBytes), file);
-  return fittingWeights(graph, found, file, new Map([...fresh].filter(([name]) => last.has(name))));
+  return fittingWeights(
+    graph,
+    found,
+    file,
+    initialWeights(graph, config.seed, ({name}) => last.has(name)),
+  );
 }
 
 /** Whether a run begins with full-precision training. */

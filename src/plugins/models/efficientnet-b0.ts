@@ -5,11 +5,9 @@
 import {graphBuilder} from '../../graph/builder.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
 import {silu, squeezeExcitation} from './squeeze-excitation.ts';
+import {stemSchema, type StemOption} from './options.ts';
 
-interface Options {
-  /** Default imagenet. */
-  readonly stem?: 'imagenet' | 'cifar';
-}
+type Options = StemOption;
 
 /** Expansion, kernel, stride, output channels and repetitions of each stage. */
 const stages = [
@@ -30,11 +28,7 @@ export const efficientnetB0: ModelDefinition<Options> = {
     type: 'object',
     additionalProperties: false,
     properties: {
-      stem: {
-        enum: ['imagenet', 'cifar'],
-        default: 'imagenet',
-        description: 'imagenet: halves the image five times; cifar: three times, not in the first two places.',
-      },
+      stem: stemSchema('imagenet: halves the image five times; cifar: three times, not in the first two places.'),
     },
   },
   defaults: {classes: 1000, inputShape: [3, 224, 224]},

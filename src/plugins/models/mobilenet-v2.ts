@@ -4,13 +4,9 @@
  */
 import {graphBuilder} from '../../graph/builder.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
+import {stemSchema, widthSchema, type StemOption, type WidthOption} from './options.ts';
 
-interface Options {
-  /** Multiplies every number of channels. Default 1. */
-  readonly width?: number;
-  /** Default imagenet. */
-  readonly stem?: 'imagenet' | 'cifar';
-}
+type Options = StemOption & WidthOption;
 
 /** Expansion, output channels, repetitions and stride of each stage. */
 const stages = [
@@ -37,18 +33,8 @@ export const mobilenetV2: ModelDefinition<Options> = {
     type: 'object',
     additionalProperties: false,
     properties: {
-      width: {
-        type: 'number',
-        exclusiveMinimum: 0,
-        maximum: 4,
-        default: 1,
-        description: 'Multiplies every number of channels.',
-      },
-      stem: {
-        enum: ['imagenet', 'cifar'],
-        default: 'imagenet',
-        description: 'imagenet: halves the image five times; cifar: three times, not in the first two places.',
-      },
+      width: widthSchema,
+      stem: stemSchema('imagenet: halves the image five times; cifar: three times, not in the first two places.'),
     },
   },
   defaults: {classes: 1000, inputShape: [3, 224, 224]},

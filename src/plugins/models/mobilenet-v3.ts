@@ -6,13 +6,9 @@ import {graphBuilder} from '../../graph/builder.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
 import {divisible} from './mobilenet-v2.ts';
 import {squeezeExcitation} from './squeeze-excitation.ts';
+import {stemSchema, widthSchema, type StemOption, type WidthOption} from './options.ts';
 
-interface Options {
-  /** Multiplies every number of channels. Default 1. */
-  readonly width?: number;
-  /** Default imagenet. */
-  readonly stem?: 'imagenet' | 'cifar';
-}
+type Options = StemOption & WidthOption;
 
 /** Kernel, expanded channels, output channels, squeeze-and-excitation, activation, stride. */
 type Block = readonly [number, number, number, boolean, 'Relu' | 'HardSwish', number];
@@ -58,18 +54,8 @@ function mobilenetV3(size: 'large' | 'small', blocks: readonly Block[], hidden: 
       type: 'object',
       additionalProperties: false,
       properties: {
-        width: {
-          type: 'number',
-          exclusiveMinimum: 0,
-          maximum: 4,
-          default: 1,
-          description: 'Multiplies every number of channels.',
-        },
-        stem: {
-          enum: ['imagenet', 'cifar'],
-          default: 'imagenet',
-          description: 'imagenet: halves the image five times; cifar: not in the stem and not in the second stride.',
-        },
+        width: widthSchema,
+        stem: stemSchema('imagenet: halves the image five times; cifar: not in the stem and not in the second stride.'),
       },
     },
     defaults: {classes: 1000, inputShape: [3, 224, 224]},

@@ -4,11 +4,9 @@
  */
 import {graphBuilder, type GraphBuilder} from '../../graph/builder.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
+import {stemSchema, type StemOption} from './options.ts';
 
-interface Options {
-  /** Default imagenet. */
-  readonly stem?: 'imagenet' | 'cifar';
-}
+type Options = StemOption;
 
 type Block = (net: GraphBuilder, name: string, x: string, width: number, stride: number) => string;
 
@@ -54,11 +52,7 @@ const definition = (depth: number, block: Block, blocks: readonly number[]): Mod
     type: 'object',
     additionalProperties: false,
     properties: {
-      stem: {
-        enum: ['imagenet', 'cifar'],
-        default: 'imagenet',
-        description: 'imagenet: 7 × 7 convolution and pooling, a quarter of the size; cifar: 3 × 3 at full size.',
-      },
+      stem: stemSchema('imagenet: 7 × 7 convolution and pooling, a quarter of the size; cifar: 3 × 3 at full size.'),
     },
   },
   defaults: {classes: 1000, inputShape: [3, 224, 224]},

@@ -4,12 +4,11 @@
  */
 import {graphBuilder} from '../../graph/builder.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
+import {stemSchema, type StemOption} from './options.ts';
 
-interface Options {
+interface Options extends StemOption {
   /** Default true. */
   readonly batchNorm?: boolean;
-  /** Default imagenet. */
-  readonly stem?: 'imagenet' | 'cifar';
 }
 
 /** Channels of each convolution, 3 × 3; 0: the image is halved. */
@@ -28,11 +27,7 @@ function vgg(name: string, channelsOf: readonly number[]): ModelDefinition<Optio
       additionalProperties: false,
       properties: {
         batchNorm: {type: 'boolean', default: true, description: 'A batch-norm after each convolution.'},
-        stem: {
-          enum: ['imagenet', 'cifar'],
-          default: 'imagenet',
-          description: 'imagenet: three fully connected layers on 7 × 7 features; cifar: one on their mean.',
-        },
+        stem: stemSchema('imagenet: three fully connected layers on 7 × 7 features; cifar: one on their mean.'),
       },
     },
     defaults: {classes: 1000, inputShape: [3, 224, 224]},
