@@ -12,7 +12,9 @@ import type {Uniform} from '../random.ts';
 import {addAct} from '../tensor/add-act.ts';
 import {batchNormAct} from '../tensor/batch-norm.ts';
 import {fakeQuantize} from '../tensor/fake-quantize.ts';
+import {gelu} from '../tensor/gelu.ts';
 import type {ActivationRange, GradientRule, Grid} from '../tensor/kernels.ts';
+import {layerNorm} from '../tensor/layer-norm.ts';
 import {isTrained, type Array32, type Graph, type Node, type Weights} from './graph.ts';
 import {layerTable, type QuantizedLayer} from './layer-table.ts';
 import {layOut, type LaidOutGraph} from './lay-out.ts';
@@ -86,6 +88,7 @@ export interface Network {
   dispose(): void;
 }
 
+const fusedFunctions = {gelu, layerNorm};
 const noRule: GradientRule = {input: 'identity', scale: 'none', gradientScale: 1};
 const unbounded: ActivationRange = {min: -Infinity, max: Infinity};
 
@@ -145,6 +148,7 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
   };
   const knownOf = (node: Node, images: number): RunOptions => ({
     images,
+    fused: fusedFunctions,
     layout: laidOut.nodeLayouts.get(node.name)!.inputs,
     inputs: node.inputs.filter((name) => name !== '').map((name) => laidOut.operands.get(name)!),
     output: laidOut.operands.get(node.outputs[0]!)!,

@@ -7,6 +7,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import {clipGradient} from './add-act.ts';
+import {runFused} from './kernels.ts';
 import {sumToShape} from './sum-to-shape.ts';
 
 type Shape = readonly number[];
@@ -162,6 +163,12 @@ export function windowOverCovered(
   return tf.tensor4d(factors, [1, info.outHeight, info.outWidth, 1]);
 }
 
+/** y · (dy − Σ y · dy) along `dim`. */
+function softmaxGradient(dy: tf.Tensor, y: tf.Tensor, dim: number): tf.Tensor {
+  const weighted = tf.mul(dy, y);
+  return tf.sub(weighted, tf.mul(tf.sum(weighted, dim, true), y));
+}
+
 const gradients: readonly tf.GradConfig[] = [
   ofConvolution(tf.Conv2D, tf.Conv2DBackpropInput, tf.Conv2DBackpropFilter),
   ofConvolution(
@@ -291,8 +298,11 @@ const gradients: readonly tf.GradConfig[] = [
       const {dim} = attributes as unknown as {dim: number};
       return {
         logits: () => {
-          const weighted = tf.mul(dy as tf.Tensor, y);
-          return tf.sub(weighted, tf.mul(tf.sum(weighted, dim, true), y));
+          if (dim === y.rank - 1 || dim === -1) {
+            const gradient = dy as tf.Tensor;
+            return runFused('SdqSoftmaxGrad', {y, dy: gradient}, {}, () => [softmaxGradient(gradient, y, dim)])[0]!;
+          }
+          return softmaxGradient(dy as tf.Tensor, y, dim);
         },
       };
     },

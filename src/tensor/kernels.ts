@@ -54,6 +54,15 @@ export interface BatchNormActAttributes extends ActivationRange {
   readonly rule: GradientRule;
 }
 
+export interface GeluAttributes {
+  /** By tanh. */
+  readonly approximate: boolean;
+}
+
+export interface LayerNormAttributes {
+  readonly epsilon: number;
+}
+
 export interface SgdAttributes {
   readonly learningRate: number;
   readonly momentum: number;
@@ -82,6 +91,11 @@ export interface AdamAttributes {
  * | SdqBatchNormActGrad | x, gamma, beta, mean, variance, scale [], dy | BatchNormActAttributes | dx, dgamma, dbeta, dscale [] |
  * | SdqAddAct | a, b (same shape) | ActivationRange | clip(a + b, min, max) |
  * | SdqClipGrad | y (the clipped output), dy | ActivationRange | dy where min < y < max, else 0 |
+ * | SdqGelu | x | GeluAttributes | y like x |
+ * | SdqGeluGrad | x, dy | GeluAttributes | dx |
+ * | SdqLayerNorm | x [rows, C], gamma [C], beta [C] | LayerNormAttributes | y like x |
+ * | SdqLayerNormGrad | x, gamma, dy | LayerNormAttributes | dx, dgamma, dbeta |
+ * | SdqSoftmaxGrad | y (the softmax over the last axis), dy | {} | y · (dy − Σ y · dy) |
  * | SdqSoftmaxCrossEntropy | logits [N, C], targets [N, C] (rows sum to 1) | {} | mean loss [], dlogits [N, C] of it |
  * | SdqBinRegularizer | w [..., C], scale [] or [C] | Grid | loss [], dw like w of it |
  * | SdqSgdUpdate | param, grad, velocity | SgdAttributes | param', velocity' |
@@ -104,6 +118,11 @@ export type FusedKernel =
   | 'SdqBatchNormActGrad'
   | 'SdqAddAct'
   | 'SdqClipGrad'
+  | 'SdqGelu'
+  | 'SdqGeluGrad'
+  | 'SdqLayerNorm'
+  | 'SdqLayerNormGrad'
+  | 'SdqSoftmaxGrad'
   | 'SdqSoftmaxCrossEntropy'
   | 'SdqBinRegularizer'
   | 'SdqSgdUpdate'

@@ -12,26 +12,18 @@ const softplus = (tf: Tf, x: tfjs.Tensor): tfjs.Tensor =>
 const exponentialTail = (tf: Tf, x: tfjs.Tensor, alpha: number, width = 1): tfjs.Tensor =>
   tf.mul(tf.sub(tf.exp(tf.neg(tf.relu(tf.div(tf.neg(x), width)))), 1), alpha);
 
-const geluByErf = unary('Gelu', (tf, x) => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1)), {
-  signed: true,
-});
+const negative = unary('Neg', (tf, x) => tf.neg(x), {signed: true});
 
 /** x · Φ(x), or its approximation by tanh (Hendrycks and Gimpel, 2016). */
 const gelu: Operator = {
-  ...geluByErf,
+  ...negative,
+  op: 'Gelu',
   attributes: ['approximate'],
   infer(node, inputs) {
     oneOf(node, 'approximate', 'none', ['none', 'tanh']);
-    return geluByErf.infer(node, inputs);
+    return negative.infer(node, inputs);
   },
-  run(tf, node, inputs, options) {
-    if (oneOf(node, 'approximate', 'none', ['none', 'tanh']) === 'none') {
-      return geluByErf.run(tf, node, inputs, options);
-    }
-    const x = inputs[0]!;
-    const inner = tf.mul(tf.add(x, tf.mul(tf.mul(tf.square(x), x), 0.044715)), Math.sqrt(2 / Math.PI));
-    return tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(inner), 1));
-  },
+  run: (_tf, node, [x], {fused}) => fused.gelu(x!, oneOf(node, 'approximate', 'none', ['none', 'tanh']) === 'tanh'),
 };
 
 /** Every value is float32 here, and so is what a Cast makes of it: importing refuses casts to anything else. */
@@ -61,7 +53,7 @@ export const functions: readonly Operator[] = [
   unary('Log', (tf, x) => tf.log(x), {signed: true}),
   /** x · tanh(ln(1 + e^x)) (Misra, 2019). */
   unary('Mish', (tf, x) => tf.mul(x, tf.tanh(softplus(tf, x)))),
-  unary('Neg', (tf, x) => tf.neg(x), {signed: true}),
+  negative,
   unary('Reciprocal', (tf, x) => tf.div(1, x)),
   /** max(x, 0). */
   unary('Relu', (tf, x) => tf.relu(x), {signed: false}),

@@ -57,11 +57,11 @@ export const layerNormalization: Operator = {
   cost: parameterCost,
   layout: plain,
 
-  run(tf, node, [x, scale, bias], {inputs: [operand]}) {
-    const first = firstAxis(node, operand!);
-    const axes = x!.shape.map((_, axis) => axis).slice(first);
-    const scaled = tf.mul(standardized(tf, x!, axes, float(node, 'epsilon', 1e-5)), scale!);
-    return bias === undefined ? scaled : tf.add(scaled, bias);
+  run(tf, node, [x, scale, bias], {fused, inputs: [operand]}) {
+    const width = elements(x!.shape.slice(firstAxis(node, operand!)));
+    const [gamma, beta] = [scale!, bias ?? tf.zeros([width])].map((parameter) => tf.reshape(parameter, [width]));
+    const rows = tf.reshape(x!, [-1, width]);
+    return tf.reshape(fused.layerNorm(rows, gamma!, beta!, float(node, 'epsilon', 1e-5)), x!.shape);
   },
 };
 

@@ -37,6 +37,13 @@ export interface Cost {
 
 export type FusedActivation = 'linear' | 'relu' | 'relu6';
 
+/** Operators with a kernel of their own (src/tensor/); handed in, so that reading a graph loads no tensor library. */
+interface FusedFunctions {
+  readonly gelu: (x: tfjs.Tensor, approximate: boolean) => tfjs.Tensor;
+  /** Of rows [rows, C] with gamma and beta [C]. */
+  readonly layerNorm: (x: tfjs.Tensor, gamma: tfjs.Tensor, beta: tfjs.Tensor, epsilon: number) => tfjs.Tensor;
+}
+
 export interface RunOptions {
   /** Of the computed inputs. */
   readonly layout: Layout;
@@ -47,6 +54,7 @@ export interface RunOptions {
   readonly output: Operand;
   /** Applied to the output by Conv, Gemm and MatMul in the same kernel. */
   readonly activation?: FusedActivation;
+  readonly fused: FusedFunctions;
   /** Draws for Dropout; without them it passes its input on. */
   readonly draw?: Uniform;
 }

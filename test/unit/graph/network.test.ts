@@ -14,7 +14,9 @@ import {inferShapes, operatorOf} from '../../../src/graph/shape.ts';
 import {models} from '../../../src/plugins/models/index.ts';
 import {normal, uniform} from '../../../src/random.ts';
 import {fakeQuantize} from '../../../src/tensor/fake-quantize.ts';
+import {gelu} from '../../../src/tensor/gelu.ts';
 import type {GradientRule, Grid} from '../../../src/tensor/kernels.ts';
+import {layerNorm} from '../../../src/tensor/layer-norm.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {expectClose, randomTensor} from '../../helpers/gradient-check.ts';
 
@@ -70,6 +72,7 @@ function shaken(graph: Graph, amount = 0.3): Network {
 function optionsOf(graph: Graph, node: Node, images: number): RunOptions {
   const {nodeLayouts, operands} = layOut(graph, inferShapes(graph));
   return {
+    fused: {gelu, layerNorm},
     layout: nodeLayouts.get(node.name)!.inputs,
     images,
     inputs: node.inputs.map((name) => operands.get(name)!),

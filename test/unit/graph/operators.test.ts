@@ -8,6 +8,8 @@ import {conversionAxes, type Layout} from '../../../src/graph/layout.ts';
 import {eitherLayout, type Operand, type RunOptions} from '../../../src/graph/ops/operator.ts';
 import {inferNode, operatorOf} from '../../../src/graph/shape.ts';
 import {uniform} from '../../../src/random.ts';
+import {gelu} from '../../../src/tensor/gelu.ts';
+import {layerNorm} from '../../../src/tensor/layer-norm.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {expectClose, expectGradients, randomTensor, spacedTensor} from '../../helpers/gradient-check.ts';
 import {referenceConv, type Array64} from '../../helpers/reference-operators.ts';
@@ -46,8 +48,10 @@ function infer(
   );
 }
 
+const fused = {gelu, layerNorm};
 /** For operators that need to know no more. */
 const imageOptions: RunOptions = {
+  fused,
   layout: 'channels-last',
   images: 2,
   inputs: [],
@@ -83,7 +87,7 @@ function run(
   });
   const tensors = [...values.map((x) => converted(x, 'plain', inputs)), ...laidOut];
   const images = values[0]!.shape[0];
-  const y = operator.run(tf, node, tensors, {layout: inputs, images, inputs: operands, output: known});
+  const y = operator.run(tf, node, tensors, {fused, layout: inputs, images, inputs: operands, output: known});
   return converted(y, output, 'plain');
 }
 

@@ -1,6 +1,7 @@
 /** Element-wise arithmetic of one and two tensors. Operation numbers are those of ../kernels/elementwise.ts. */
 import {clip, storeUpTo} from './rows';
 import {float, int, pointer, shareStart, shareStartAligned} from './task';
+import {exp4, normalTail4, sigmoid4} from './vector-math';
 
 // @ts-ignore: decorator
 @inline
@@ -103,21 +104,41 @@ export function unary(task: usize, thread: i32, threads: i32): void {
   else unaryVectors(8, task, thread, threads);
 }
 
-/** transcendental: [x, y, length, operation] in float64: 0 exp, 1 log, 2 sigmoid, 3 tanh. */
+// @ts-ignore: decorator
+@inline
+function transcendentalVectors(operation: i32, task: usize, thread: i32, threads: i32): void {
+  const end = <usize>shareStartAligned(int(task, 2), 16, thread + 1, threads) << 2;
+  for (let i = <usize>shareStartAligned(int(task, 2), 16, thread, threads) << 2; i < end; i += 16) {
+    const x = v128.load(pointer(task, 0) + i);
+    let value: v128;
+    if (operation == 0) {
+      value = exp4(x);
+    } else if (operation == 2) {
+      value = sigmoid4(x);
+    } else {
+      // erf(x) = 1 − 2 · (1 − Φ(√2 · x)) where x is positive; it is odd.
+      const scaled = f32x4.mul(x, f32x4.splat(<f32>Math.SQRT2));
+      const tail = normalTail4(scaled, exp4(f32x4.neg(f32x4.mul(x, x))));
+      const magnitude = f32x4.sub(f32x4.splat(1), f32x4.add(tail, tail));
+      value = v128.bitselect(x, magnitude, f32x4.splat(-0.0));
+    }
+    storeUpTo(pointer(task, 1) + i, value, end - i);
+  }
+}
+
+/** transcendental: [x, y, length, operation]: 0 exp, 1 log (float64), 2 sigmoid, 3 tanh (float64), 4 erf. */
 export function transcendental(task: usize, thread: i32, threads: i32): void {
   const length = int(task, 2);
   const operation = int(task, 3);
+  if (operation == 0) return transcendentalVectors(0, task, thread, threads);
+  if (operation == 2) return transcendentalVectors(2, task, thread, threads);
+  if (operation == 4) return transcendentalVectors(4, task, thread, threads);
   const end = <usize>shareStartAligned(length, 16, thread + 1, threads) << 2;
   const inputs = pointer(task, 0);
   const y = pointer(task, 1);
   for (let i = <usize>shareStartAligned(length, 16, thread, threads) << 2; i < end; i += 4) {
     const x = <f64>load<f32>(inputs + i);
-    let value: f64;
-    if (operation == 0) value = Math.exp(x);
-    else if (operation == 1) value = Math.log(x);
-    else if (operation == 2) value = 1 / (1 + Math.exp(-x));
-    else value = Math.tanh(x);
-    store<f32>(y + i, <f32>value);
+    store<f32>(y + i, <f32>(operation == 1 ? Math.log(x) : Math.tanh(x)));
   }
 }
 
@@ -128,4 +149,51 @@ export function repeatRow(task: usize, thread: i32, threads: i32): void {
   const row = pointer(task, 2);
   const end = <usize>int(task, 3) << 2;
   for (let i: usize = 0; i < end; i += bytes) memory.copy(row + i, x, bytes);
+}
+
+// @ts-ignore: decorator
+@inline
+function broadcastRows(operation: i32, task: usize, thread: i32, threads: i32): void {
+  const size1 = int(task, 4), size2 = int(task, 5), width = int(task, 6);
+  const rows = int(task, 3) * size1 * size2;
+  const aStep = int(task, 10), bStep = int(task, 14);
+  const bytes = <usize>width << 2;
+  const end = shareStart(rows, thread + 1, threads);
+  for (let row = shareStart(rows, thread, threads); row < end; row++) {
+    const i2 = row % size2;
+    const i1 = (row / size2) % size1;
+    const i0 = row / size2 / size1;
+    const a = pointer(task, 0) + (<usize>(i0 * int(task, 7) + i1 * int(task, 8) + i2 * int(task, 9)) << 2);
+    const b = pointer(task, 1) + (<usize>(i0 * int(task, 11) + i1 * int(task, 12) + i2 * int(task, 13)) << 2);
+    const y = pointer(task, 2) + <usize>row * bytes;
+    if (aStep == 0) {
+      const one = v128.load32_splat(a);
+      for (let j: usize = 0; j < bytes; j += 16) {
+        storeUpTo(y + j, binaryValue(operation, one, v128.load(b + j)), bytes - j);
+      }
+    } else if (bStep == 0) {
+      const one = v128.load32_splat(b);
+      for (let j: usize = 0; j < bytes; j += 16) {
+        storeUpTo(y + j, binaryValue(operation, v128.load(a + j), one), bytes - j);
+      }
+    } else {
+      for (let j: usize = 0; j < bytes; j += 16) {
+        storeUpTo(y + j, binaryValue(operation, v128.load(a + j), v128.load(b + j)), bytes - j);
+      }
+    }
+  }
+}
+
+/**
+ * broadcast: [a, b, y, size 0 … 3, stride of a 0 … 3, stride of b 0 … 3, operation] of four dimensions, the last one
+ * innermost, where a stride is 0 or 1. Strides are in elements, 0 where an operand is repeated. Operations as in `binary`.
+ */
+export function broadcast(task: usize, thread: i32, threads: i32): void {
+  const operation = int(task, 15);
+  if (operation == 0) broadcastRows(0, task, thread, threads);
+  else if (operation == 1) broadcastRows(1, task, thread, threads);
+  else if (operation == 2) broadcastRows(2, task, thread, threads);
+  else if (operation == 3) broadcastRows(3, task, thread, threads);
+  else if (operation == 4) broadcastRows(4, task, thread, threads);
+  else broadcastRows(5, task, thread, threads);
 }

@@ -3,7 +3,7 @@ import {int, pointer, shareStart} from './task';
 import {tileColumns} from './tiles';
 
 /** Copies `length` steps of 8 columns; columns from `columns` on are 0. Returns the sum of 0 · value: NaN if one is not finite. */
-function packSteps(
+export function packSteps(
   source: usize,
   target: usize,
   length: i32,

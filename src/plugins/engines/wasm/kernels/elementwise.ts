@@ -1,4 +1,4 @@
-/** Element-wise arithmetic of float tensors; other types and other broadcasts are the cpu backend's. */
+/** Element-wise arithmetic of float tensors; other types are the cpu backend's. */
 import * as tf from '@tensorflow/tfjs-core';
 
 import {defineKernel, type WasmBackend} from '../backend.ts';
@@ -26,9 +26,9 @@ const unaryOperation = {
 } as const;
 const clipOperation = 2;
 
-const transcendentalOperation = {[tf.Exp]: 0, [tf.Log]: 1, [tf.Sigmoid]: 2, [tf.Tanh]: 3} as const;
+const transcendentalOperation = {[tf.Exp]: 0, [tf.Log]: 1, [tf.Sigmoid]: 2, [tf.Tanh]: 3, [tf.Erf]: 4} as const;
 /** Cost of a transcendental function in elements moved, for `threadsFor`. */
-const transcendentalCost = 8;
+const transcendentalCost = 4;
 
 function isFloat({dtype}: tf.TensorInfo): boolean {
   return dtype === 'float32';
@@ -71,6 +71,55 @@ function runBinary(
   return y;
 }
 
+/** Both operands' strides along the axes of the output, neighbours that both walk alike joined; the last is innermost. */
+function broadcastWalk(
+  a: tf.TensorInfo,
+  b: tf.TensorInfo,
+  shape: readonly number[],
+): {readonly sizes: number[]; readonly a: number[]; readonly b: number[]} {
+  const strides = ({shape: own}: tf.TensorInfo): number[] => {
+    const padded = [...new Array<number>(shape.length - own.length).fill(1), ...own];
+    return padded.map((size, axis) => (size === 1 ? 0 : padded.slice(axis + 1).reduce((all, next) => all * next, 1)));
+  };
+  const walk = {sizes: [] as number[], a: [] as number[], b: [] as number[]};
+  const [ofA, ofB] = [strides(a), strides(b)];
+  for (const [axis, size] of shape.entries()) {
+    if (size === 1) continue;
+    const [stepA, stepB] = [ofA[axis] ?? 0, ofB[axis] ?? 0];
+    const joins = walk.sizes.length > 0 && walk.a.at(-1) === stepA * size && walk.b.at(-1) === stepB * size;
+    const last = walk.sizes.length - 1;
+    if (joins) walk.sizes.splice(last, 1, (walk.sizes[last] ?? 1) * size);
+    else walk.sizes.push(size);
+    walk.a.splice(joins ? last : last + 1, 1, stepA);
+    walk.b.splice(joins ? last : last + 1, 1, stepB);
+  }
+  return walk;
+}
+
+/** Dimensions of the kernel `broadcast`. */
+const broadcastRank = 4;
+
+/** y = a ∘ b where the shapes broadcast; null where they do so in more ways than the kernel has dimensions. */
+function runBroadcast(
+  backend: WasmBackend,
+  operation: number,
+  a: tf.TensorInfo,
+  b: tf.TensorInfo,
+): tf.TensorInfo | null {
+  const shape = tf.broadcast_util.assertAndGetBroadcastShape(a.shape, b.shape);
+  const walk = broadcastWalk(a, b, shape);
+  if (walk.sizes.length > broadcastRank) return null;
+  const y = backend.output(shape);
+  const filled = (numbers: readonly number[], filler: number): number[] => [
+    ...new Array<number>(broadcastRank - numbers.length).fill(filler),
+    ...numbers,
+  ];
+  const addresses = [a, b, y].map((info) => backend.pointer(info));
+  const ints = [...addresses, ...filled(walk.sizes, 1), ...filled(walk.a, 0), ...filled(walk.b, 0), operation];
+  backend.run('broadcast', ints, [], backend.threadsFor(sizeOf(y)));
+  return y;
+}
+
 function binaryKernel(kernelName: keyof typeof binaryOperation): tf.KernelConfig {
   return defineKernel<{a: tf.TensorInfo; b: tf.TensorInfo}>(kernelName, ({backend, inputs: {a, b}, cpu}) => {
     if (!isFloat(a) || !isFloat(b)) return cpu();
@@ -80,7 +129,7 @@ function binaryKernel(kernelName: keyof typeof binaryOperation): tf.KernelConfig
     }
     if (repeatsInside(b, a)) return runBinary(backend, operation, a, b, 'b', backend.output(a.shape));
     if (repeatsInside(a, b)) return runBinary(backend, operation, a, b, 'a', backend.output(b.shape));
-    return cpu();
+    return runBroadcast(backend, operation, a, b) ?? cpu();
   });
 }
 

@@ -7,6 +7,8 @@ import {convKernels} from './conv.ts';
 import {depthwiseKernels} from './depthwise.ts';
 import {elementwiseKernels} from './elementwise.ts';
 import {fakeQuantizeKernels} from './fake-quantize.ts';
+import {geluKernels} from './gelu.ts';
+import {layerNormKernels} from './layer-norm.ts';
 import {matMulKernels} from './matmul.ts';
 import {memoryKernels} from './memory.ts';
 import {optimizerKernels} from './optimizer.ts';
@@ -23,6 +25,8 @@ export const kernels: readonly tf.KernelConfig[] = [
   ...depthwiseKernels,
   ...elementwiseKernels,
   ...fakeQuantizeKernels,
+  ...geluKernels,
+  ...layerNormKernels,
   ...matMulKernels,
   ...memoryKernels,
   ...optimizerKernels,

@@ -4,6 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {backendName, defineKernel, type WasmBackend} from '../backend.ts';
 import {convolve, convolveFilterGradient, rowsGeometry} from './conv.ts';
 import {activated, clipRange, noClip, type Clip} from './fused-activation.ts';
+import {panelCount} from './panels.ts';
 
 interface Operands {
   readonly a: tf.TensorInfo;
@@ -18,6 +19,33 @@ function transposed(backend: WasmBackend, x: tf.TensorInfo): tf.TensorInfo {
   perm.push(...perm.splice(-2).reverse());
   const {kernelFunc} = tf.getKernel(tf.Transpose, backendName);
   return kernelFunc({inputs: {x}, attrs: {perm}, backend}) as tf.TensorInfo;
+}
+
+interface ProductSizes {
+  readonly count: number;
+  readonly matricesA: number;
+  readonly matricesB: number;
+  readonly rows: number;
+  readonly length: number;
+  readonly columns: number;
+}
+
+/** Many products at once: every thread takes whole ones. */
+function products(
+  backend: WasmBackend,
+  {a, b, y}: {readonly a: tf.TensorInfo; readonly b: tf.TensorInfo; readonly y: tf.TensorInfo},
+  {count, matricesA, matricesB, rows, length, columns}: ProductSizes,
+  transposed: readonly [boolean, boolean],
+): void {
+  const threads = backend.threadsFor(count * rows * length * columns);
+  const entries = 8 * (transposed[0] ? length : rows);
+  const panels = 32 * panelCount(columns) * (length + 1);
+  const bytes = 64 * Math.ceil((256 + entries + panels) / 64);
+  const scratch = backend.allocate(threads * bytes);
+  const addresses = [a, b, y].map((info) => backend.pointer(info));
+  const sizes = [count, matricesA, matricesB, rows, length, columns];
+  backend.run('products', [...addresses, scratch, ...sizes, ...transposed.map(Number), bytes], [], threads);
+  backend.release(scratch);
 }
 
 /** clip(a · b + bias), bias [columns] at an address or 0. Batches are broadcast as tfjs' cpu backend does it. */
@@ -42,10 +70,18 @@ function product(
   const batchShape = tf.broadcast_util.assertAndGetBroadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
   const y = backend.output([...batchShape, rows, columns]);
 
+  const count = tf.util.sizeFromShape(batchShape);
+  if (count >= Math.max(2, backend.threads) && bias === 0 && range === noClip) {
+    products(backend, {a, b, y}, {count, matricesA: batchesA, matricesB: batchesB, rows, length, columns}, [
+      transposeA,
+      transposeB,
+    ]);
+    return y;
+  }
   // aᵀ · b sums outer products of rows, as a filter gradient does.
   const outer = transposeA && !transposeB && bias === 0 && range === noClip;
   const left = transposeA && !outer ? transposed(backend, a) : a;
-  for (let i = 0; i < tf.util.sizeFromShape(batchShape); i++) {
+  for (let i = 0; i < count; i++) {
     const source = backend.pointer(left) + 4 * (i % batchesA) * rows * length;
     const other = backend.pointer(b) + 4 * (i % batchesB) * length * columns;
     const target = backend.pointer(y) + 4 * i * rows * columns;

@@ -5,7 +5,7 @@ import {defineKernel} from '../backend.ts';
 import {sizeOf} from './rows.ts';
 
 /** Cost of an exponential in elements moved, for `threadsFor`. */
-const exponential = 8;
+const exponential = 4;
 
 export const softmaxKernels: readonly tf.KernelConfig[] = [
   defineKernel<{logits: tf.TensorInfo}, tf.SoftmaxAttrs>(tf.Softmax, ({backend, inputs: {logits}, attrs, cpu}) => {
@@ -26,6 +26,16 @@ export const softmaxKernels: readonly tf.KernelConfig[] = [
       backend.threadsFor(exponential * size),
     );
     return y;
+  }),
+
+  defineKernel<{y: tf.TensorInfo; dy: tf.TensorInfo}>('SdqSoftmaxGrad', ({backend, inputs: {y, dy}}) => {
+    const dx = backend.output(y.shape);
+    const columns = y.shape.at(-1)!;
+    const size = sizeOf(y);
+    const addresses = [y, dy, dx].map((info) => backend.pointer(info));
+    const ints = [...addresses, columns === 0 ? 0 : size / columns, columns];
+    backend.run('softmaxGradient', ints, [], backend.threadsFor(size));
+    return [dx];
   }),
 
   defineKernel<{logits: tf.TensorInfo; targets: tf.TensorInfo}>('SdqSoftmaxCrossEntropy', ({backend, inputs}) => {

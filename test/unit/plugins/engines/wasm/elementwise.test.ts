@@ -50,6 +50,7 @@ const roundedUnary = {
   log: tf.log,
   sigmoid: tf.sigmoid,
   tanh: tf.tanh,
+  erf: tf.erf,
 } as const;
 
 describe.each(builds)('%s build, threads: %i', (build, threads) => {
@@ -94,6 +95,41 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
         expectSameOnBothBackends(() => {
           const [x, c] = [randomTensor([Math.ceil(30_000 / channels), channels], 1), randomTensor([channels], 2)];
           return [operation(x, c), operation(c, x)];
+        }, exactly);
+      }
+    });
+
+    test('broadcasts axes in the middle and from both sides, large and small', () => {
+      const shapes: readonly [number[], number[]][] = [
+        [
+          [3, 40, 33],
+          [3, 1, 33],
+        ],
+        [
+          [3, 40, 17],
+          [3, 40, 1],
+        ],
+        [
+          [2, 1, 5, 1],
+          [1, 3, 1, 6],
+        ],
+        [
+          [2, 3, 1, 5, 7],
+          [2, 1, 4, 5, 1],
+        ],
+        [
+          [40, 1, 70],
+          [1, 30, 1],
+        ],
+        [
+          [0, 3, 2],
+          [1, 3, 1],
+        ],
+      ];
+      for (const [a, b] of shapes) {
+        expectSameOnBothBackends(() => {
+          const [x, y] = [randomTensor(a, 1), randomTensor(b, 2)];
+          return [operation(x, y), operation(y, x)];
         }, exactly);
       }
     });

@@ -25,6 +25,7 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
               [[], []],
               [[3], [3]],
               [[1], [2]],
+              [[5], [1]],
               [
                 [2, 2],
                 [2, 2],
