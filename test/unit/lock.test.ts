@@ -207,6 +207,24 @@ describe('lock', () => {
     expect(JSON.parse(readFileSync(lockOf(directory), 'utf8'))).toMatchObject({host: 'node18'});
   });
 
+  test('a living process of this machine holds its lock however old its heartbeat is: it may be suspended', () => {
+    const directory = newFolder();
+    const lock = acquireLock(directory);
+    const content = readFileSync(lockOf(directory), 'utf8');
+    lock.release();
+    writeFileSync(lockOf(directory), content);
+    const then = Date.now() / 1000 - 10_000;
+    utimesSync(lockOf(directory), then, then);
+    expect(isLocked(directory)).toBe(process.platform === 'linux');
+    utimesSync(lockOf(directory), new Date(), new Date());
+    expect(() => acquireLock(directory)).toThrow(
+      expect.objectContaining({
+        message: `${directory} is in use by process ${process.pid}.`,
+        suggestions: [expect.stringContaining(`kill ${process.pid}`)],
+      }),
+    );
+  });
+
   test('the lock of a process of another user, which may not be signalled, is that of a living one', () => {
     const directory = newFolder();
     const lock = acquireLock(directory);
