@@ -12,6 +12,7 @@ import {cpuEngine} from '../src/plugins/engines/cpu/index.ts';
 import {wasmEngine} from '../src/plugins/engines/wasm/index.ts';
 import {models} from '../src/plugins/models/index.ts';
 import {activationQuantizers, weightQuantizers} from '../src/plugins/quantizers/index.ts';
+import {classificationTask} from '../src/plugins/tasks/classification-loss.ts';
 import {Registry} from '../src/plugin-api/registry.ts';
 import {timeSteps, type StepBenchmark} from '../src/phases/step-benchmark.ts';
 import {registerGradients} from '../src/tensor/gradients.ts';
@@ -91,6 +92,7 @@ const batch = Number(values.batch);
 const times = await timeSteps({
   graph,
   registry,
+  task: classificationTask,
   kind: values.kind as StepBenchmark['kind'],
   batch,
   weightBits: Number(values['weight-bits']),

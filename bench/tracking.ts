@@ -23,6 +23,7 @@ import {startTracking} from '../src/cli/tracking.ts';
 import {wasmEngine} from '../src/plugins/engines/wasm/index.ts';
 import {models} from '../src/plugins/models/index.ts';
 import {activationQuantizers, weightQuantizers} from '../src/plugins/quantizers/index.ts';
+import {classificationTask} from '../src/plugins/tasks/classification-loss.ts';
 import {Registry} from '../src/plugin-api/registry.ts';
 import {timeSteps} from '../src/phases/step-benchmark.ts';
 import {openJournal} from '../src/runs/journal.ts';
@@ -99,6 +100,7 @@ async function train(trackers: readonly string[]): Promise<Timing> {
   const times = await timeSteps({
     graph,
     registry,
+    task: classificationTask,
     kind: 'search',
     batch: count,
     weightBits: 4,

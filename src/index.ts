@@ -41,6 +41,8 @@ export {
   type OptionsSchema,
   type RegisterHook,
   type SearcherDefinition,
+  type TaskData,
+  type TaskDefinition,
   type TrackerDefinition,
   type WeightQuantizerDefinition,
 } from './plugin-api/registry.ts';
@@ -60,8 +62,10 @@ export type {Budget, Candidate, Decision, Precision, SearchProblem, Selection} f
 export type {WeightQuantizer, WeightQuantizerTraits} from './sdq/weight-quantizer.ts';
 export type {GradientRule, Grid} from './tensor/kernels.ts';
 export type {InputSample} from './training/calibration.ts';
+export type {DistillationOptions} from './sdq/distillation.ts';
 export type {TrainedParameter} from './training/optimizers.ts';
 export type {Quantizers} from './training/quantized-network.ts';
+export type {Evaluation, Figures, Meter, Metric, TargetArrays, Targets, Task} from './training/task.ts';
 export {
   TrackerError,
   type Cursor,

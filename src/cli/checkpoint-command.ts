@@ -24,7 +24,7 @@ async function ownSettings(checkpoint: string): Promise<Source | undefined> {
 }
 
 /** What a quantized network is made of. */
-const kinds: readonly Kind[] = ['engine', 'dataset', 'model', 'weight-quantizer', 'activation-quantizer'];
+const kinds: readonly Kind[] = ['engine', 'dataset', 'model', 'task', 'weight-quantizer', 'activation-quantizer'];
 
 export abstract class CheckpointCommand extends SdqCommand {
   /**

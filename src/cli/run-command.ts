@@ -44,6 +44,7 @@ const kinds: readonly Kind[] = [
   'engine',
   'dataset',
   'model',
+  'task',
   'weight-quantizer',
   'activation-quantizer',
   'searcher',

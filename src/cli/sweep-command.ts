@@ -18,7 +18,7 @@ export abstract class SweepCommand extends SdqCommand {
   ): Promise<{readonly sweep: Sweep | undefined; readonly problems: readonly Problem[]}> {
     const {sweep, problems} = parseSweep(text, file);
     if (sweep === undefined) return {sweep, problems};
-    const kinds: Kind[] = ['model', 'dataset', 'engine', 'searcher'];
+    const kinds: Kind[] = ['model', 'dataset', 'task', 'engine', 'searcher'];
     // Quantizers bring the tensor library with them.
     if (sweep.parameters.some(({name}) => name.startsWith('quantizers'))) {
       kinds.push('weight-quantizer', 'activation-quantizer');

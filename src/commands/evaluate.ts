@@ -1,11 +1,11 @@
 import {Flags} from '@oclif/core';
 
 import {CheckpointCommand} from '../cli/checkpoint-command.ts';
-import {percent} from '../cli/output.ts';
 import {table} from '../cli/table.ts';
-import type {Evaluation} from '../training/evaluate.ts';
+import type {Evaluation} from '../training/task.ts';
 
-type Result = Evaluation & {
+/** The metrics of the task by name, and: */
+type Result = Pick<Evaluation, 'loss' | 'samples'> & {
   readonly checkpoint: string;
   readonly split: string;
   /** Mean over the quantized layers; null in full precision. */
@@ -13,7 +13,7 @@ type Result = Evaluation & {
 };
 
 export default class Evaluate extends CheckpointCommand {
-  static override summary = 'Measure the accuracy of a checkpoint on a split.';
+  static override summary = 'Measure the accuracy, or the metrics of another task, of a checkpoint on a split.';
   static override description = `A checkpoint that \`sdq train\` wrote carries its strategy; for other weights --strategy quantizes \
 them as they are, without training.`;
 
@@ -37,16 +37,20 @@ them as they are, without training.`;
     const {flags} = await this.parse(Evaluate);
     const session = await this.openSession(flags.checkpoint);
     const {config} = session;
-    const {evaluateFile} = await import('../phases/evaluate-file.ts');
+    const [{evaluateFile}, {metricCell, metricHead}] = await Promise.all([
+      import('../phases/evaluate-file.ts'),
+      import('../phases/results.ts'),
+    ]);
     const {evaluation, meanWeightBits} = await evaluateFile(session, flags.checkpoint, flags.strategy, flags.split);
     this.progress().stop();
     this.log(
       table(
         [{head: `${config.model.name} on ${config.data.name} (${flags.split})`}, {head: '', align: 'right'}],
         [
-          ['top-1 accuracy %', percent(evaluation.accuracy)],
-          // Of five classes or fewer every image is among the first five.
-          ...(session.dataset.classes.length > 5 ? [['top-5 accuracy %', percent(evaluation.top5)]] : []),
+          ...session.task.metrics.map((metric) => [
+            metricHead(metric),
+            metricCell(metric, evaluation[metric.name] ?? null),
+          ]),
           ['loss', evaluation.loss.toFixed(4)],
           ['images', evaluation.samples],
           ['mean weight bits', meanWeightBits === null ? '32 (full precision)' : meanWeightBits.toFixed(3)],

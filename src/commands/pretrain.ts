@@ -1,14 +1,16 @@
 import {Flags} from '@oclif/core';
 
-import {copyOutput, percent} from '../cli/output.ts';
+import {copyOutput} from '../cli/output.ts';
 import {RunCommand, runFlags} from '../cli/run-command.ts';
 import {table} from '../cli/table.ts';
+import {trainingRows} from '../cli/training-rows.ts';
+import {metricHead, trainingMetric} from '../phases/results.ts';
+import {metricOfRun} from '../runs/run-directory.ts';
 
 interface Result {
   readonly runId: string;
   readonly checkpoint: string;
-  /** On the test split. */
-  readonly accuracy: number;
+  /** On the test split stands the primary metric, under its name; this is it on the validation split. */
   readonly validation: {readonly best: number | null; readonly last: number | null};
 }
 
@@ -36,18 +38,15 @@ export default class Pretrain extends RunCommand {
       },
     });
     const checkpoint = copyOutput(result.checkpoint, output);
-    const {best, last, test} = result.accuracy;
+    const metric = metricOfRun(run.record());
+    const {best, last, test} = trainingMetric(metric, result);
     this.log(
       table(
-        [{head: 'full precision'}, {head: 'accuracy %', align: 'right'}],
-        [
-          ['validation, best epoch', percent(best)],
-          ['validation, last epoch', percent(last)],
-          ['test', percent(test)],
-        ],
+        [{head: 'full precision'}, {head: metricHead(metric), align: 'right'}],
+        trainingRows(metric, {best, last, test}),
       ),
     );
     this.log(`\nCheckpoint: ${checkpoint}`);
-    return {runId: run.id, checkpoint, accuracy: test, validation: {best, last}};
+    return {runId: run.id, checkpoint, [metric.name]: test, validation: {best, last}};
   }
 }

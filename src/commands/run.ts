@@ -1,16 +1,19 @@
 import {Flags} from '@oclif/core';
 
-import {copyOutput, percent} from '../cli/output.ts';
+import {copyOutput} from '../cli/output.ts';
 import {RunCommand, runFlags, teacherFile} from '../cli/run-command.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
 import {table} from '../cli/table.ts';
-import type {Accuracy, TrainingAccuracy} from '../phases/results.ts';
+import {metricCell, metricHead, trainingMetric} from '../phases/results.ts';
+import {metricOfRun} from '../runs/run-directory.ts';
+import type {Evaluation} from '../training/task.ts';
 
 interface Result {
   readonly runId: string;
   /** Null when the search missed its target and nothing was trained. */
-  readonly fullPrecision: Accuracy | null;
-  readonly quantized: {readonly accuracy: TrainingAccuracy; readonly checkpoint: string} | null;
+  readonly fullPrecision: Evaluation | null;
+  /** With the primary metric under its name, a `TrainingMetric`. */
+  readonly quantized: {readonly checkpoint: string} | null;
   readonly strategy: string;
   readonly meanWeightBits: number;
   readonly compression: number;
@@ -48,6 +51,7 @@ interrupted run goes on with --resume, to the same result.`;
     const strategy = readStrategy(found.strategy);
     this.log(`${showStrategy(strategy)}\n${showBudgets(found.budgets)}`);
     const {fullPrecision = null, train} = result;
+    const metric = metricOfRun(run.record());
     if (fullPrecision !== null && train !== undefined) {
       const params = strategy.layers.reduce((sum, layer) => sum + layer.params, 0);
       const size = (bits: number): string => ((params * bits) / 8 / 1024).toFixed(1);
@@ -55,13 +59,18 @@ interrupted run goes on with --resume, to the same result.`;
         table(
           [
             {head: ''},
-            {head: 'test accuracy %', align: 'right'},
+            {head: `test ${metricHead(metric)}`, align: 'right'},
             {head: 'mean weight bits', align: 'right'},
             {head: 'weights KiB', align: 'right'},
           ],
           [
-            ['full precision', percent(fullPrecision.accuracy), '32', size(32)],
-            ['quantized', percent(train.accuracy.test), found.meanWeightBits.toFixed(2), size(found.meanWeightBits)],
+            ['full precision', metricCell(metric, fullPrecision[metric.name] ?? null), '32', size(32)],
+            [
+              'quantized',
+              metricCell(metric, trainingMetric(metric, train).test),
+              found.meanWeightBits.toFixed(2),
+              size(found.meanWeightBits),
+            ],
           ],
         ),
       );
@@ -71,7 +80,10 @@ interrupted run goes on with --resume, to the same result.`;
     return {
       runId: run.id,
       fullPrecision,
-      quantized: train === undefined ? null : {accuracy: train.accuracy, checkpoint: output ?? train.checkpoint},
+      quantized:
+        train === undefined
+          ? null
+          : {[metric.name]: trainingMetric(metric, train), checkpoint: output ?? train.checkpoint},
       strategy: found.strategy,
       meanWeightBits: found.meanWeightBits,
       compression: found.compression,

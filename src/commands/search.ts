@@ -2,12 +2,13 @@ import path from 'node:path';
 
 import {Flags} from '@oclif/core';
 
-import {copyOutput, percent} from '../cli/output.ts';
+import {copyOutput} from '../cli/output.ts';
 import {RunCommand, runFlags} from '../cli/run-command.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
 import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import type {SearchResult} from '../phases/results.ts';
+import {figureOf, metricCell, metricHead, type SearchResult} from '../phases/results.ts';
+import {metricOfRun, type RunMetric} from '../runs/run-directory.ts';
 
 interface Result extends SearchResult {
   readonly runId: string;
@@ -64,7 +65,7 @@ export default class Search extends RunCommand {
     });
     const {readStrategy} = await import('../phases/strategy-file.ts');
     this.log(`${showStrategy(readStrategy(result.strategy))}\n${showBudgets(result.budgets)}`);
-    if (result.pareto.length > 0) this.log(`${paretoTable(result)}\n`);
+    if (result.pareto.length > 0) this.log(`${paretoTable(metricOfRun(run.record()), result)}\n`);
     const strategy = copyOutput(result.strategy, output);
     this.log(`Strategy: ${strategy}`);
     return {runId: run.id, ...result, strategy, history: run.path('events.jsonl')};
@@ -72,7 +73,7 @@ export default class Search extends RunCommand {
 }
 
 /** The strategies kept on the way. */
-function paretoTable({budgets, pareto}: SearchResult): string {
+function paretoTable(metric: RunMetric, {budgets, pareto}: SearchResult): string {
   const names = budgets.map(({name}) => name).filter((name) => name !== 'meanWeightBits');
   return table(
     [
@@ -80,16 +81,16 @@ function paretoTable({budgets, pareto}: SearchResult): string {
       {head: 'mean weight bits', align: 'right'},
       ...names.map((head) => ({head, align: 'right' as const})),
       {head: 'validation loss', align: 'right'},
-      {head: 'accuracy %', align: 'right'},
+      {head: metricHead(metric), align: 'right'},
       {head: ''},
     ],
-    pareto.map(({strategy, meanWeightBits, costs, loss, accuracy, dominated}) => [
-      path.basename(strategy),
-      meanWeightBits.toFixed(3),
-      ...names.map((name) => Number(costs[name]!.toPrecision(4))),
-      loss.toFixed(4),
-      percent(accuracy),
-      dominated ? 'dominated' : '',
+    pareto.map((point) => [
+      path.basename(point.strategy),
+      point.meanWeightBits.toFixed(3),
+      ...names.map((name) => Number(point.costs[name]!.toPrecision(4))),
+      point.loss.toFixed(4),
+      metricCell(metric, figureOf(metric, point)),
+      point.dominated ? 'dominated' : '',
     ]),
   );
 }

@@ -2,17 +2,19 @@ import {existsSync} from 'node:fs';
 
 import {Flags} from '@oclif/core';
 
-import {copyOutput, percent} from '../cli/output.ts';
+import {copyOutput} from '../cli/output.ts';
 import {RunCommand, runFlags, teacherFile} from '../cli/run-command.ts';
 import {table} from '../cli/table.ts';
+import {trainingRows} from '../cli/training-rows.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {checkFile} from '../files.ts';
-import type {TrainingAccuracy} from '../phases/results.ts';
+import {metricHead, trainingMetric} from '../phases/results.ts';
+import {metricOfRun} from '../runs/run-directory.ts';
 
+/** The primary metric under its name, a `TrainingMetric`, and: */
 interface Result {
   readonly runId: string;
   readonly checkpoint: string;
-  readonly accuracy: TrainingAccuracy;
   readonly meanWeightBits: number;
 }
 
@@ -78,19 +80,16 @@ export default class Train extends RunCommand {
       },
     });
     const checkpoint = copyOutput(result.checkpoint, output);
-    const {best, last, test} = result.accuracy;
+    const metric = metricOfRun(run.record());
+    const values = trainingMetric(metric, result);
     this.log(
       table(
-        [{head: `W ${result.meanWeightBits.toFixed(2)}`}, {head: 'accuracy %', align: 'right'}],
-        [
-          ['validation, best epoch', percent(best)],
-          ['validation, last epoch', percent(last)],
-          ['test', percent(test)],
-        ],
+        [{head: `W ${result.meanWeightBits.toFixed(2)}`}, {head: metricHead(metric), align: 'right'}],
+        trainingRows(metric, values),
       ),
     );
     this.log(`\nCheckpoint: ${checkpoint}`);
-    return {runId: run.id, checkpoint, accuracy: result.accuracy, meanWeightBits: result.meanWeightBits};
+    return {runId: run.id, checkpoint, [metric.name]: values, meanWeightBits: result.meanWeightBits};
   }
 }
 

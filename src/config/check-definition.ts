@@ -21,6 +21,24 @@ const own = {
       },
     },
   },
+  task: {
+    functions: ['outputs', 'load'],
+    properties: {
+      metrics: {
+        type: 'array',
+        minItems: 1,
+        items: {
+          type: 'object',
+          required: ['name', 'better', 'isFraction'],
+          properties: {
+            name: {type: 'string', pattern: '^(?!(loss|samples)$)[a-z][A-Za-z0-9]*$'},
+            better: {enum: ['higher', 'lower']},
+            isFraction: {type: 'boolean'},
+          },
+        },
+      },
+    },
+  },
   'weight-quantizer': {
     functions: ['grid', 'load'],
     properties: {

@@ -72,6 +72,21 @@ export interface Config {
     };
   };
   /**
+   * What the network learns.
+   */
+  task: {
+    /**
+     * Name of a task: `classification`, `regression` (data sets with numbers beside the images), or a plugin's.
+     */
+    name: string;
+    /**
+     * Options of the task itself.
+     */
+    options: {
+      [k: string]: unknown;
+    };
+  };
+  /**
    * What computes.
    */
   engine: {
@@ -293,6 +308,12 @@ export interface Config {
      * Weight of the quantization-error regularizer.
      */
     quantizationErrorWeight: number;
+    /**
+     * Options of the search method itself; the built-in methods have none.
+     */
+    options: {
+      [k: string]: unknown;
+    };
   };
   /**
    * Phase 2: trains the network at the bitwidths of the strategy.

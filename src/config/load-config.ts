@@ -199,10 +199,11 @@ function pluginNames(sources: readonly Source[]): string[] {
 const named: readonly {kind: Kind; name: readonly string[]; options?: readonly string[]}[] = [
   {kind: 'model', name: ['model', 'name'], options: ['model', 'options']},
   {kind: 'dataset', name: ['data', 'name'], options: ['data', 'options']},
+  {kind: 'task', name: ['task', 'name'], options: ['task', 'options']},
   {kind: 'engine', name: ['engine', 'name'], options: ['engine']},
   {kind: 'weight-quantizer', name: ['quantizers', 'weights']},
   {kind: 'activation-quantizer', name: ['quantizers', 'activations']},
-  {kind: 'searcher', name: ['search', 'method']},
+  {kind: 'searcher', name: ['search', 'method'], options: ['search', 'options']},
   {
     kind: 'model',
     name: ['train', 'distillation', 'teacher', 'model'],
@@ -220,11 +221,16 @@ function at(settings: unknown, keys: readonly string[]): unknown {
   );
 }
 
+/** The default of a setting; undefined where it has none. */
+const defaultOf = (keys: readonly string[]): unknown =>
+  keys.reduce<JsonSchema | undefined>((schema, key) => schema?.properties?.[key], configSchema)?.['default'];
+
 /** The config's schema with the options of the definitions that `settings` names put in. */
 function withOptionSchemas(settings: unknown, registry: Registry): JsonSchema {
   return named.reduce(
     (schema, {kind, name, options}) => {
-      const definition = registry.list(kind).find((known) => known.name === at(settings, name));
+      const chosen = at(settings, name) ?? defaultOf(name);
+      const definition = registry.list(kind).find((known) => known.name === chosen);
       if (definition === undefined || options === undefined) return schema;
       const nested = options.reduceRight<unknown>(
         (inner, key) => ({properties: {[key]: inner}}),

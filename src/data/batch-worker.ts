@@ -8,6 +8,7 @@ import {createRenderer, type RenderPlan} from './render.ts';
 export interface BatchSlot {
   readonly images: Float32Array<SharedArrayBuffer>;
   readonly labels: Int32Array<SharedArrayBuffer>;
+  readonly values?: Float32Array<SharedArrayBuffer>;
 }
 
 export interface WorkerSettings {
@@ -37,9 +38,9 @@ async function serve(port: NonNullable<typeof parentPort>, {plan, slots}: Worker
   if (plan.split.kind === 'files') await limitImageThreads();
   const render = createRenderer(plan);
   const answer = async ({ticket, epoch, index, slot}: BatchRequest): Promise<void> => {
-    const {images, labels} = slots[slot]!;
+    const {images, labels, values} = slots[slot]!;
     try {
-      port.postMessage({ticket, size: await render(epoch, index, images, labels)} satisfies BatchReply);
+      port.postMessage({ticket, size: await render(epoch, index, images, labels, values)} satisfies BatchReply);
     } catch (error) {
       if (!(error instanceof SdqError)) throw error;
       const {message, code, suggestions, oclif} = error;

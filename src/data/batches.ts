@@ -9,12 +9,14 @@ import type {Normalization} from './normalization.ts';
 import type {RenderPlan} from './render.ts';
 import {partRange, type Part} from './splits.ts';
 
-/** `images` and `labels` are views of shared memory, valid until the next call of `batch` on the same source. */
+/** `images`, `labels` and `values` are views of shared memory, valid until the next call of `batch` on the same source. */
 interface Batch {
   /** [size, height, width, channels], normalised, augmented. */
   readonly images: Float32Array;
   /** [size] */
   readonly labels: Int32Array;
+  /** [size, values], where the data set has any. */
+  readonly values?: Float32Array;
   readonly size: number;
   /** How long the caller waited for it, in milliseconds. */
   readonly waitMs: number;
@@ -110,12 +112,14 @@ export function openBatches(
 
   const imageSize = dataset.height * dataset.width * dataset.channels;
   const largest = Math.min(batchSize, count);
+  const numbers = dataset.values?.length ?? 0;
   const slots: Slot[] = Array.from({length: prefetch + 1}, () => ({
     images: new Float32Array(sharedBuffer(4 * largest * imageSize, largest)),
     labels: new Int32Array(sharedBuffer(4 * largest, largest)),
+    ...(numbers === 0 ? {} : {values: new Float32Array(sharedBuffer(4 * largest * numbers, largest))}),
     wanted: undefined,
   }));
-  const worker = startWorker({plan, slots: slots.map(({images, labels}) => ({images, labels}))});
+  const worker = startWorker({plan, slots: slots.map(({wanted, ...arrays}) => arrays)});
   worker.unref();
   const waiting = new Map<number, {resolve: (size: number) => void; reject: (error: Error) => void}>();
   let failure: SdqError | undefined;
@@ -172,6 +176,7 @@ export function openBatches(
         return {
           images: slot.images.subarray(0, size * imageSize),
           labels: slot.labels.subarray(0, size),
+          ...(slot.values === undefined ? {} : {values: slot.values.subarray(0, size * numbers)}),
           size,
           waitMs: performance.now() - start,
         };
@@ -220,6 +225,13 @@ function checkedSplit(dataset: Dataset, name: 'train' | 'test'): Dataset['train'
   const {height, width, channels} = dataset;
   const found = split.kind === 'memory' ? split.images.length : split.paths.length;
   const expected = split.labels.length * (split.kind === 'memory' ? height * width * channels : 1);
+  const numbers = split.labels.length * (dataset.values?.length ?? 0);
+  if (numbers !== (split.targets?.length ?? 0)) {
+    throw new SdqError(
+      `The data set ${dataset.name} has ${split.labels.length} ${name} images with ${dataset.values?.length ?? 0} numbers each; it has ${split.targets?.length ?? 0} numbers in all.`,
+      {code: 'dataset-inconsistent', exit: ExitCode.invalidInput},
+    );
+  }
   if (found === expected) return split;
   throw new SdqError(
     `The data set ${dataset.name} has ${split.labels.length} ${name} labels, which needs ` +

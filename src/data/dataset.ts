@@ -1,8 +1,11 @@
-/** A labelled image data set, opened: plain data that can be handed to the worker thread that makes the batches. */
+/** A data set of images with labels or numbers, opened: plain data that can be handed to the worker thread that makes the batches. */
 
 export interface Dataset {
   readonly name: string;
+  /** Empty where images have no classes: every label is then 0. */
   readonly classes: readonly string[];
+  /** Names of the numbers that every image has, e.g. `['age']`; left out: none. */
+  readonly values?: readonly string[];
   /** Images as the network sees them. */
   readonly height: number;
   readonly width: number;
@@ -26,8 +29,8 @@ export interface Augmentation {
   readonly flip: boolean;
 }
 
-/** `labels[i]` belongs to image i. */
-export type Split =
+/** `labels[i]` belongs to image i; so does row i of `targets`, [count, values] where the data set has values. */
+export type Split = {readonly targets?: Float32Array<SharedArrayBuffer>} & (
   | {
       readonly kind: 'memory';
       /** [count, height, width, channels] bytes in a SharedArrayBuffer, so that a worker reads them without a copy. */
@@ -39,4 +42,5 @@ export type Split =
       /** Absolute paths of PNG or JPEG files, decoded and resized when a batch needs them. */
       readonly paths: readonly string[];
       readonly labels: Uint16Array<SharedArrayBuffer>;
-    };
+    }
+);

@@ -29,11 +29,17 @@ export interface RenderPlan {
 }
 
 /**
- * Fills `images` [batchSize, height, width, channels] and `labels` [batchSize] with batch `index` of `epoch`.
+ * Fills `images` [batchSize, height, width, channels], `labels` [batchSize] and `values` [batchSize, values] with batch `index` of `epoch`.
  * @returns how many images it has: less than the batch size where the range ends
  * @throws SdqError (exit 3) that names an image file that cannot be decoded
  */
-export type Render = (epoch: number, index: number, images: Float32Array, labels: Int32Array) => Promise<number>;
+export type Render = (
+  epoch: number,
+  index: number,
+  images: Float32Array,
+  labels: Int32Array,
+  values?: Float32Array,
+) => Promise<number>;
 
 /** Writes one image of the split, normalised, to `target`; without `draw` it is not augmented. */
 type WriteImage = (image: number, draw: Uniform | undefined, target: Float32Array) => Promise<void> | undefined;
@@ -47,7 +53,7 @@ export function createRenderer(plan: RenderPlan): Render {
   const orderOf = plan.shuffle ? shuffledOrders(end - start, seed) : undefined;
   const write = split.kind === 'memory' ? memoryWriter(plan, split) : fileWriter(plan, split);
 
-  return async (epoch, index, images, labels) => {
+  return async (epoch, index, images, labels, values) => {
     const first = index * batchSize;
     const size = Math.min(batchSize, end - start - first);
     const order = orderOf?.(epoch);
@@ -57,6 +63,10 @@ export function createRenderer(plan: RenderPlan): Render {
       const draw = augmentation && uniform(seed, 'augment', epoch, image);
       const written = write(image, draw, images.subarray(place * imageSize, (place + 1) * imageSize));
       labels[place] = split.labels[image]!;
+      if (split.targets !== undefined) {
+        const width = split.targets.length / split.labels.length;
+        values?.set(split.targets.subarray(image * width, (image + 1) * width), place * width);
+      }
       if (written === undefined) continue;
       pending.push(written);
       if (pending.length === decodesAtOnce) {

@@ -14,6 +14,10 @@ const register: RegisterHook = async ({registry}) => {
     const {models} = await import('../plugins/models/index.ts');
     for (const model of models) registry.add(model);
   }
+  if (registry.wants('task')) {
+    const {tasks} = await import('../plugins/tasks/index.ts');
+    for (const task of tasks) registry.add(task);
+  }
   if (registry.wants('weight-quantizer') || registry.wants('activation-quantizer')) {
     const {activationQuantizers, weightQuantizers} = await import('../plugins/quantizers/index.ts');
     for (const quantizer of [...weightQuantizers, ...activationQuantizers]) registry.add(quantizer);

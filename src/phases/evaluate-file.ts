@@ -1,7 +1,7 @@
-/** Accuracy of a file of weights, at the bitwidths of a strategy where there is one. */
+/** The task's metrics of a file of weights, at the bitwidths of a strategy where there is one. */
 import type {Part} from '../data/splits.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import type {Evaluation} from '../training/evaluate.ts';
+import type {Evaluation} from '../training/task.ts';
 import {evaluateOn} from './evaluate.ts';
 import {openCheckpoint} from './open-checkpoint.ts';
 import type {Session} from './session.ts';

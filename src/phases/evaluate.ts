@@ -1,8 +1,9 @@
-/** Accuracy on a split, in full precision or at the bitwidths of a strategy. */
+/** The task's metrics on a split, in full precision or at the bitwidths of a strategy. */
 import type {Part} from '../data/splits.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {ForwardOptions, Network} from '../graph/network.ts';
-import {evaluate, type Evaluation} from '../training/evaluate.ts';
+import {evaluate} from '../training/evaluate.ts';
+import type {Evaluation} from '../training/task.ts';
 import {openPart, type Session} from './session.ts';
 
 /**
@@ -22,7 +23,7 @@ export async function evaluateOn(
   try {
     const onProgress = (done: number, total: number): void =>
       session.reporter.update(`evaluating on ${part}`, done, total);
-    const evaluation = await evaluate(network, source, options, onProgress, signal);
+    const evaluation = await evaluate(network, session.task, source, options, onProgress, signal);
     if (Number.isFinite(evaluation.loss)) return evaluation;
     throw new SdqError(
       `The loss on ${part} is ${evaluation.loss}: the weights are finite, so the activations overflowed.`,

@@ -1,4 +1,4 @@
-/** The graph of a model for commands that need no tensors: the data set, where there is one, says its input and classes. */
+/** The graph of a model for commands that need no tensors: data set and task, where they are there, say its input and outputs. */
 import type {Config} from '../config/config-types.ts';
 import {SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
@@ -22,15 +22,19 @@ export async function modelGraph(
 }
 
 async function contextOf(
-  {data}: Config,
+  {data, task}: Config,
   registry: Registry,
   notice: (message: string) => void,
 ): Promise<ModelContext | undefined> {
   if (data === undefined) return undefined;
   const {definition, directory, options} = selectDataset(registry, data.name, data);
   try {
-    const {classes, channels, height, width} = await definition.open(directory, options);
-    return {classes: classes.length, inputShape: [channels, height, width]};
+    const dataset = await definition.open(directory, options);
+    const {channels, height, width} = dataset;
+    return {
+      classes: registry.get('task', task.name).outputs(dataset, task.options),
+      inputShape: [channels, height, width],
+    };
   } catch (error) {
     if (!(error instanceof SdqError)) throw error;
     notice(`The model's default input and classes are taken: ${error.message}`);

@@ -2,8 +2,6 @@
  * What the three trainings (pretrain, search, train) share: the step loop with its journal rows, checkpoints in time,
  * resume to the same bits, validation after each epoch with the best weights kept, and a clean stop.
  */
-import * as tf from '@tensorflow/tfjs-core';
-
 import type {BatchSource} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Weights} from '../graph/graph.ts';
@@ -21,6 +19,8 @@ import {
   type OptimizerState,
   type TrainedParameter,
 } from '../training/optimizers.ts';
+import {isBetter, type Figures} from '../training/task.ts';
+import {metricValue, prefixedMetric, shownMetric} from './results.ts';
 import {openPart, type Session} from './session.ts';
 
 type PhaseName = 'pretrain' | 'search' | 'train';
@@ -38,7 +38,8 @@ export interface PhaseContext {
 interface Best {
   /** From 1. */
   readonly epoch: number;
-  readonly accuracy: number;
+  /** Of the task's primary metric. */
+  readonly value: number;
 }
 
 export interface Phase {
@@ -61,10 +62,10 @@ export interface Phase {
   /** Metrics beside those of the steps, e.g. every layer's β. */
   intervalMetrics(): Readonly<Record<string, unknown>>;
   /**
-   * Top-1 on the validation split after an epoch; null when there is none. The best is remembered by `saveBest`. It may throw
+   * The task's metrics on the validation split after an epoch; null when there is none. The best is remembered by `saveBest`. It may throw
    * the stop signal's reason: after a resume it is called again.
    */
-  validate(): Promise<number | null>;
+  validate(): Promise<Figures | null>;
   saveBest(): Promise<void>;
   /** State of the method for the checkpoint, and back. */
   exportState(): Promise<{readonly state: Json; readonly arrays: Weights}>;
@@ -76,7 +77,7 @@ export interface Phase {
 export interface PhaseOutcome {
   readonly steps: number;
   readonly best: Best | null;
-  /** Top-1 on the validation split after the last epoch. */
+  /** The primary metric on the validation split after the last epoch. */
   readonly last: number | null;
 }
 
@@ -91,7 +92,7 @@ interface Position {
  * @throws SdqError (exit 130 or 143) after a signal, with the state saved
  */
 export async function runPhase({session, run, stop, stepOffset}: PhaseContext, phase: Phase): Promise<PhaseOutcome> {
-  const {config, reporter} = session;
+  const {config, reporter, task} = session;
   const {checkpointSeconds, logEverySteps} = config.runs;
   const source = openPart(session, 'train', 'training', config.seed);
   let optimizerState = phase.optimizer.init(phase.parameters);
@@ -149,20 +150,21 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
           ...phase.intervalMetrics(),
         }),
       async onEpoch(report) {
-        const accuracy = await phase.validate();
+        const figures = await phase.validate();
+        const value = figures === null ? null : metricValue(task.metric, figures);
         const epoch = report.epoch + 1;
         let best = position.best;
-        if (accuracy === null || best === null || accuracy > best.accuracy) {
+        if (value === null || best === null || isBetter(task.metric, value, best.value)) {
           await phase.saveBest();
-          if (accuracy !== null) best = {epoch, accuracy};
+          if (value !== null) best = {epoch, value};
         }
-        position = {...position, best, last: accuracy};
+        position = {...position, best, last: value};
         log(report, {
           ...prefixed(phase.name, {epochLoss: report.metrics['loss'], epoch}),
-          ...(accuracy === null ? {} : {[`${phase.name}/validationAccuracy`]: accuracy}),
+          ...(value === null ? {} : {[`${phase.name}/${prefixedMetric('validation', task.metric)}`]: value}),
           ...phase.intervalMetrics(),
         });
-        const validation = accuracy === null ? '' : `, validation ${(100 * accuracy).toFixed(2)} %`;
+        const validation = value === null ? '' : `, validation ${shownMetric(task.metric, value)}`;
         // A resumed epoch whose last step was done before has no speed.
         const rate = report.imagesPerSecond > 0 ? `, ${Math.round(report.imagesPerSecond)} images/s` : '';
         reporter.line(`${label(report.epoch)}: loss ${report.metrics['loss']!.toFixed(4)}${validation}${rate}`);
@@ -283,26 +285,16 @@ function stateOf(
   const {position, optimizerStep, method = null, journal} = state;
   const {loop, best = null, last = null} = (position ?? {}) as {loop?: unknown; best?: Json; last?: Json};
   const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-  const isAccuracy = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value <= 1;
-  const isBest = (value: Json): value is null | {epoch: number; accuracy: number} => {
-    const {epoch, accuracy} = (value ?? {epoch: 1, accuracy: 0}) as {epoch?: unknown; accuracy?: unknown};
-    return isCount(epoch) && isAccuracy(accuracy);
+  const isValue = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value);
+  const isBest = (value: Json): value is null | {epoch: number; value: number} => {
+    const best = (value ?? {epoch: 1, value: 0}) as {epoch?: unknown; value?: unknown};
+    return isCount(best.epoch) && isValue(best.value);
   };
-  if (isCount(optimizerStep) && isCount(journal) && isBest(best) && (last === null || isAccuracy(last))) {
+  if (isCount(optimizerStep) && isCount(journal) && isBest(best) && (last === null || isValue(last))) {
     return {position: {loop: parseLoopState(loop, file), best, last}, optimizerStep, method, journal};
   }
   throw new SdqError(`${file}: __metadata__/state: position/best, position/last, optimizerStep or journal is wrong.`, {
     code: 'checkpoint-incomplete',
     exit: ExitCode.invalidInput,
   });
-}
-
-/** [N, classes], float32 */
-export function oneHot(labels: tf.Tensor1D, classes: number): tf.Tensor2D {
-  return tf.cast(tf.oneHot(labels, classes), 'float32') as tf.Tensor2D;
-}
-
-/** Share of the rows whose highest logit is the label's. @returns scalar */
-export function topOneAccuracy(logits: tf.Tensor, labels: tf.Tensor1D): tf.Tensor {
-  return tf.mean(tf.cast(tf.equal(tf.argMax(logits, -1), labels), 'float32'));
 }

@@ -17,9 +17,7 @@ import {checkTeacher, matchModel} from './train.ts';
  */
 export function preflight(session: Session, command: 'pretrain' | 'search' | 'train' | 'run'): void {
   const {config, dataset} = session;
-  if (dataset.classes.length < 2) {
-    session.reporter.line(`${dataset.name} has one class only (${dataset.classes.join()}): there is nothing to learn.`);
-  }
+  if (session.task.caution !== undefined) session.reporter.line(session.task.caution);
   const batches = epochBatches(dataset, config.data);
   const graph = buildGraph(session, config.model);
   checkMemory(session, graph);
@@ -28,7 +26,7 @@ export function preflight(session: Session, command: 'pretrain' | 'search' | 'tr
     else startWeights(session, graph);
     if (command !== 'search' && config.model.head === 'reset') {
       session.reporter.line(
-        `The last layer starts fresh for ${dataset.classes.length} classes (model.head); the others come from ${config.model.weights}.`,
+        `The last layer starts fresh for ${session.task.outputs} classes (model.head); the others come from ${config.model.weights}.`,
       );
     }
   }

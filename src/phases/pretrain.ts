@@ -1,21 +1,20 @@
-/** Full-precision training: cross-entropy with the labels. */
+/** Full-precision training with the loss of the task. */
 import {createNetwork} from '../graph/network.ts';
 import {headParameters} from '../graph/weights.ts';
-import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {learningRateFactor} from '../training/schedules.ts';
 import {createTrainStep} from '../training/train-step.ts';
 import {evaluateOn} from './evaluate.ts';
 import {keptStart} from './kept-weights.ts';
 import {writeModelFile} from './model-file.ts';
-import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
-import type {PretrainResult} from './results.ts';
+import {runPhase, type PhaseContext} from './phase.ts';
+import {byMetric, type PretrainResult} from './results.ts';
 import {buildGraph, readWeights} from './session.ts';
 
 /** @returns the kept checkpoint: the best validation epoch's, or the last one's without a validation split */
 export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
   const {session, run, stop} = context;
-  const {config, dataset} = session;
+  const {config, task} = session;
   const graph = buildGraph(session, config.model);
   const network = createNetwork(graph, keptStart(session, run, graph));
   const head = headParameters(graph);
@@ -33,7 +32,7 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
       optimizer,
       epochs,
       start: async () => Promise.resolve(),
-      async step({images, labels, state}, optimizerState, stepsPerEpoch) {
+      async step({images, targets, state}, optimizerState, stepsPerEpoch) {
         const factor = learningRateFactor(schedule, state.step, epochs * stepsPerEpoch, stepsPerEpoch);
         const result = await trainStep({
           images,
@@ -41,9 +40,9 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
           optimizerState,
           rate: factor,
           ...(state.step < config.pretrain.headEpochs * stepsPerEpoch ? {frozen: body} : {}),
-          objective: (logits) => ({
-            loss: softCrossEntropy(logits, oneHot(labels, dataset.classes.length)),
-            reported: {accuracy: topOneAccuracy(logits, labels)},
+          objective: (output) => ({
+            loss: task.loss([output], targets),
+            reported: task.reported([output], targets),
           }),
         });
         const learningRate = factor * config.pretrain.optimizer.learningRate;
@@ -51,7 +50,7 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
       },
       status: () => [],
       intervalMetrics: () => ({}),
-      validate: async () => (await evaluateOn(session, network, 'validation', {}, stop.signal))?.accuracy ?? null,
+      validate: () => evaluateOn(session, network, 'validation', {}, stop.signal),
       saveBest: async () => {
         writeModelFile(checkpoint, await network.weights());
       },
@@ -63,7 +62,7 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
     const test = await evaluateOn(session, network, 'test', {}, stop.signal);
     return {
       checkpoint,
-      accuracy: {best: outcome.best?.accuracy ?? null, last: outcome.last, test: test!.accuracy},
+      ...byMetric(task.metric, outcome, test!),
       epoch: outcome.best?.epoch ?? epochs,
       steps: outcome.steps,
     };

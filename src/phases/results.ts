@@ -1,16 +1,10 @@
-/** What each phase leaves in `run.json` under `results`. Accuracies are fractions of 1; paths are absolute. */
+/** What each phase leaves in `run.json` under `results`. Metrics have the names of the task; accuracies are fractions of 1; paths are absolute. */
+import {ExitCode, SdqError} from '../errors.ts';
+import type {RunMetric} from '../runs/run-directory.ts';
+import type {Evaluation, Figures} from '../training/task.ts';
 
-export interface Accuracy {
-  /** Top-1 on the split. */
-  readonly accuracy: number;
-  readonly top5: number;
-  /** Mean cross-entropy, nats. */
-  readonly loss: number;
-  readonly samples: number;
-}
-
-/** Accuracy of a training on the validation split, by epoch, and on the test split, read once at the end. */
-export interface TrainingAccuracy {
+/** A metric of a training on the validation split, by epoch, and on the test split, read once at the end. */
+export interface TrainingMetric {
   /** Of the best validation epoch; null without a validation split. */
   readonly best: number | null;
   /** Of the last epoch on the validation split; null without one. */
@@ -19,14 +13,16 @@ export interface TrainingAccuracy {
   readonly test: number;
 }
 
-export interface PretrainResult {
+interface TrainingResult {
   readonly checkpoint: string;
-  readonly accuracy: TrainingAccuracy;
   /** Epoch (from 1) whose weights are kept. */
   readonly epoch: number;
   /** Optimizer steps. */
   readonly steps: number;
 }
+
+/** With the primary metric under its name, a `TrainingMetric`. */
+export type PretrainResult = TrainingResult;
 
 export interface SearchResult {
   readonly strategy: string;
@@ -57,9 +53,7 @@ export interface ParetoPoint {
   readonly strategy: string;
   /** Steps of the search before it. */
   readonly step: number;
-  /** On the validation images, with the weights as the search had them then. */
-  readonly accuracy: number;
-  /** Mean cross-entropy there, nats. */
+  /** On the validation images, with the weights as the search had them then. The primary metric stands beside it, under its name. */
   readonly loss: number;
   readonly meanWeightBits: number;
   /** By the name of the budget. */
@@ -68,16 +62,13 @@ export interface ParetoPoint {
   readonly dominated: boolean;
 }
 
-export interface TrainResult {
-  readonly checkpoint: string;
-  readonly accuracy: TrainingAccuracy;
-  readonly epoch: number;
-  readonly steps: number;
+/** With the primary metric under its name, a `TrainingMetric`. */
+export interface TrainResult extends TrainingResult {
   readonly meanWeightBits: number;
 }
 
 export interface Results {
-  readonly fullPrecision?: Accuracy;
+  readonly fullPrecision?: Evaluation;
   readonly pretrain?: PretrainResult;
   readonly search?: SearchResult;
   readonly train?: TrainResult;
@@ -96,3 +87,49 @@ export const digits = (value: number): string => (value >= 1 ? value.toFixed(3) 
 
 /** `1.938 mean weight bits`. */
 export const inUnits = (budget: string, value: number): string => `${digits(value)} ${units[budget] ?? budget}`;
+
+/** @throws SdqError (exit 3) for a task whose meter leaves it out: a mistake of its plugin */
+export function metricValue({name}: RunMetric, figures: Figures): number {
+  const value = figures[name];
+  if (value !== undefined) return value;
+  throw new SdqError(`The task measures no "${name}", which is its primary metric.`, {
+    code: 'plugin-failed',
+    exit: ExitCode.invalidInput,
+  });
+}
+
+/** The part of a training's result that is about the metric. */
+export function byMetric(
+  metric: RunMetric,
+  {best, last}: {readonly best: {readonly value: number} | null; readonly last: number | null},
+  test: Figures,
+): Readonly<Record<string, TrainingMetric>> {
+  return {[metric.name]: {best: best?.value ?? null, last, test: metricValue(metric, test)}};
+}
+
+/** A figure of something stored, e.g. of a strategy on the way; null where it is not there. */
+export const figureOf = ({name}: RunMetric, figures: object): number | null =>
+  (figures as Readonly<Record<string, number>>)[name] ?? null;
+
+/** The metric of a training's result. */
+export function trainingMetric({name}: RunMetric, result: TrainingResult): TrainingMetric {
+  return (result as unknown as Readonly<Record<string, TrainingMetric>>)[name] ?? {best: null, last: null, test: NaN};
+}
+
+/** `validationAccuracy` for `validation` and accuracy. */
+export const prefixedMetric = (prefix: string, {name}: RunMetric): string =>
+  `${prefix}${name.slice(0, 1).toUpperCase()}${name.slice(1)}`;
+
+/** `91.73 %`, or `0.01234` for a metric that is no fraction. */
+export function shownMetric({isFraction}: RunMetric, value: number): string {
+  return isFraction ? `${(100 * value).toFixed(2)} %` : value.toPrecision(4);
+}
+
+/** A cell of a table under `metricHead`: `91.73`, or `0.01234`; null stays null. */
+export function metricCell({isFraction}: RunMetric, value: number | null): string | null {
+  if (value === null) return null;
+  return isFraction ? (100 * value).toFixed(2) : value.toPrecision(4);
+}
+
+/** `accuracy %`, `mse`. */
+export const metricHead = ({isFraction, name}: RunMetric): string => (isFraction ? `${name} %` : name);

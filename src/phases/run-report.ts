@@ -17,9 +17,9 @@ import {
 } from '../report/charts.ts';
 import {figure, folded, html, table, type Section, type Tile} from '../report/page.ts';
 import {readJournal} from '../runs/journal.ts';
-import type {FoundRun, RunRecord} from '../runs/run-directory.ts';
+import {metricOfRun, type FoundRun, type RunMetric, type RunRecord} from '../runs/run-directory.ts';
 import {weightsKiB, type Strategy} from '../sdq/strategy.ts';
-import {inUnits, type Results} from './results.ts';
+import {figureOf, inUnits, prefixedMetric, shownMetric, trainingMetric, type Results} from './results.ts';
 import {readStrategy} from './strategy-file.ts';
 
 /** Bits of a layer in the search: only their changes are kept. */
@@ -66,36 +66,37 @@ function curvesOf(journal: string): Curves {
 
 function reportOf(record: RunRecord, curves: Curves, strategy: Strategy | undefined): string {
   const {command, config, engine, error, id, seed, startedAt, status, versions} = record;
+  const metric = metricOfRun(record);
   const {data, model} = config as {readonly data?: {readonly name: string}; readonly model?: {readonly name: string}};
   const what = [model?.name, data?.name].filter((name) => name !== undefined).join(' on ');
   const facts = [id, status, startedAt, `seed ${seed}`, `sdq ${versions['sdq'] ?? ''}`, engine?.device];
   return html({
     title: what === '' ? `sdq ${command}` : `sdq ${command}: ${what}`,
     subtitle: facts.filter((fact) => fact !== undefined && fact !== '').join(' · '),
-    tiles: tilesOf(record.results, strategy),
+    tiles: tilesOf(metric, record.results, strategy),
     sections: [
       ...(error === null
         ? []
         : [{heading: `Why it ${status === 'interrupted' ? 'stopped' : 'failed'}`, note: error.message, parts: ['']}]),
       ...(strategy === undefined ? [] : [bitsSection(strategy)]),
-      searchSection(record.results, curves),
-      trainingSection('Training at these bits (phase 2)', 'train', curves),
-      trainingSection('Full precision', 'pretrain', curves),
+      searchSection(metric, record.results, curves),
+      trainingSection('Training at these bits (phase 2)', 'train', metric, curves),
+      trainingSection('Full precision', 'pretrain', metric, curves),
       {heading: 'Settings', parts: [folded('The whole config', stringify(config))]},
     ],
   });
 }
 
-const percent = (fraction: number): string => `${(100 * fraction).toFixed(2)} %`;
-
-function tilesOf({fullPrecision, pretrain, train}: Results, strategy: Strategy | undefined): Tile[] {
-  const before = fullPrecision?.accuracy ?? pretrain?.accuracy.test;
+function tilesOf(metric: RunMetric, {fullPrecision, pretrain, train}: Results, strategy: Strategy | undefined): Tile[] {
+  const before =
+    (fullPrecision && figureOf(metric, fullPrecision)) ?? (pretrain && trainingMetric(metric, pretrain).test);
   const tiles: Tile[] = [];
-  if (before !== undefined) tiles.push({label: 'full precision', value: percent(before), note: 'test accuracy'});
+  const note = `test ${metric.name}`;
+  if (before !== undefined) tiles.push({label: 'full precision', value: shownMetric(metric, before), note});
   if (train !== undefined) {
-    const points = before === undefined ? undefined : 100 * (train.accuracy.test - before);
-    const change = points === undefined ? '' : `, ${points < 0 ? '−' : '+'}${Math.abs(points).toFixed(2)} points`;
-    tiles.push({label: 'quantized', value: percent(train.accuracy.test), note: `test accuracy${change}`});
+    const {test} = trainingMetric(metric, train);
+    const change = before === undefined ? '' : `, ${shownChange(metric, test - before)}`;
+    tiles.push({label: 'quantized', value: shownMetric(metric, test), note: `${note}${change}`});
   }
   if (strategy !== undefined) {
     const {compression, meanActivationBits, meanWeightBits} = strategy.summary;
@@ -114,6 +115,12 @@ function tilesOf({fullPrecision, pretrain, train}: Results, strategy: Strategy |
     );
   }
   return tiles;
+}
+
+/** `−0.31 points`, `+0.0123`. */
+function shownChange({isFraction}: RunMetric, change: number): string {
+  const size = isFraction ? `${(100 * Math.abs(change)).toFixed(2)} points` : Math.abs(change).toPrecision(3);
+  return `${change < 0 ? '−' : '+'}${size}`;
 }
 
 function bitsSection({layers}: Strategy): Section {
@@ -138,14 +145,14 @@ function bitsSection({layers}: Strategy): Section {
   };
 }
 
-function searchSection({search}: Results, curves: Curves): Section {
+function searchSection(metric: RunMetric, {search}: Results, curves: Curves): Section {
   const budgets = [...curves.keys()].flatMap((name) => /^search\/(.+)\/committed$/.exec(name)?.slice(1) ?? []);
   const layers = [...curves.keys()].flatMap((name) => bitsMetric.exec(name)?.slice(1) ?? []);
   const spans = layers.map((name) => ({name, spans: curves.get(`dbp/${name}/bits`) ?? []}));
   const lastStep = curves.get('search/loss')?.at(-1)?.[0] ?? 0;
   const of = (names: Readonly<Record<string, string>>): Series[] => seriesOf(curves, 'search', names);
   const charts: readonly [string, Series[]][] = [
-    ['Loss, nats', of({loss: 'loss'})],
+    [lossTitle(metric), of({loss: 'loss'})],
     [
       'Mean weight bits',
       of({
@@ -173,37 +180,43 @@ function searchSection({search}: Results, curves: Curves): Section {
       ...charts.map(([title, series]) => figure(title, lineChart(title, series))),
       figure(keep, namedLines(keep, betas), {wide: true}),
       figure('Bits over the steps', bitsOverSteps('Bits over the steps', spans, lastStep), {wide: true}),
-      paretoTable(search?.pareto ?? []),
+      paretoTable(metric, search?.pareto ?? []),
     ],
   };
 }
 
 /** Strategies on the way, from the most expensive. */
-function paretoTable(points: NonNullable<Results['search']>['pareto']): string | undefined {
+function paretoTable(metric: RunMetric, points: NonNullable<Results['search']>['pareto']): string | undefined {
   if (points.length === 0) return undefined;
   return table(
-    ['strategy on the way', 'step', 'mean weight bits', 'validation accuracy', 'loss', ''],
-    points.map(({accuracy, dominated, loss, meanWeightBits, step, strategy}) => [
-      path.basename(strategy),
-      step,
-      meanWeightBits,
-      percent(accuracy),
-      loss,
-      dominated ? 'dominated' : '',
+    ['strategy on the way', 'step', 'mean weight bits', `validation ${metric.name}`, 'loss', ''],
+    points.map((point) => [
+      path.basename(point.strategy),
+      point.step,
+      point.meanWeightBits,
+      shownMetric(metric, figureOf(metric, point) ?? NaN),
+      point.loss,
+      point.dominated ? 'dominated' : '',
     ]),
   );
 }
 
-function trainingSection(heading: string, phase: 'train' | 'pretrain', curves: Curves): Section {
+function trainingSection(heading: string, phase: 'train' | 'pretrain', metric: RunMetric, curves: Curves): Section {
   const of = (names: Readonly<Record<string, string>>): Series[] => seriesOf(curves, phase, names);
   const charts: readonly [string, Series[]][] = [
-    ['Accuracy', of({'training images': 'accuracy', validation: 'validationAccuracy'})],
-    ['Loss, nats', of({loss: 'loss', 'without regularizer': 'taskLoss'})],
+    [
+      `${metric.name.slice(0, 1).toUpperCase()}${metric.name.slice(1)}`,
+      of({'training images': metric.name, validation: prefixedMetric('validation', metric)}),
+    ],
+    [lossTitle(metric), of({loss: 'loss', 'without regularizer': 'taskLoss'})],
     ['Bin regularizer', of({'bin regularizer': 'binRegularizer'})],
     ['Learning rate', of({'learning rate': 'learningRate'})],
   ];
   return {heading, parts: charts.map(([title, series]) => figure(title, lineChart(title, series)))};
 }
+
+/** Cross-entropy has a unit. */
+const lossTitle = ({name}: RunMetric): string => (name === 'accuracy' ? 'Loss, nats' : 'Loss');
 
 /** @param names of metrics below the phase's, by what they are called in the chart */
 function seriesOf(curves: Curves, phase: string, names: Readonly<Record<string, string>>): Series[] {

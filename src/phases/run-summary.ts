@@ -4,8 +4,8 @@ import path from 'node:path';
 
 import {readFileBounded} from '../files.ts';
 import {readJournal} from '../runs/journal.ts';
-import type {FoundRun, RunRecord, RunStatus} from '../runs/run-directory.ts';
-import type {Results} from './results.ts';
+import {metricOfRun, type FoundRun, type RunRecord, type RunStatus} from '../runs/run-directory.ts';
+import {trainingMetric, type Results} from './results.ts';
 
 export interface RunSummary {
   readonly id: string;
@@ -19,8 +19,13 @@ export interface RunSummary {
   readonly model: string | null;
   readonly data: string | null;
   readonly meanWeightBits: number | null;
-  /** On the test split, a fraction of 1: of the quantized network, and of a run that only pretrains in full precision. Null before it was measured. */
+  /**
+   * On the test split, a fraction of 1: of the quantized network, and of a run that only pretrains in full precision. Null before it
+   * was measured, and for tasks that measure something else.
+   */
   readonly accuracy: number | null;
+  /** The same of the primary metric of another task. */
+  readonly metric?: {readonly name: string; readonly value: number | null};
 }
 
 export interface Difference {
@@ -34,6 +39,9 @@ const strategyLimitBytes = 64 << 20;
 
 export function summarise(run: RunRecord): RunSummary {
   const results = run.results as Results;
+  const metric = metricOfRun(run);
+  const training = results.train ?? (results.search === undefined ? results.pretrain : undefined);
+  const value = training === undefined ? null : trainingMetric(metric, training).test;
   const config = run.config as {readonly model?: {readonly name: string}; readonly data?: {readonly name: string}};
   return {
     id: run.id,
@@ -46,8 +54,8 @@ export function summarise(run: RunRecord): RunSummary {
     data: config.data?.name ?? null,
     meanWeightBits: results.train?.meanWeightBits ?? results.search?.meanWeightBits ?? null,
     // Bits and accuracy of one row are of one network.
-    accuracy:
-      results.train?.accuracy.test ?? (results.search === undefined ? results.pretrain?.accuracy.test : null) ?? null,
+    accuracy: metric.name === 'accuracy' ? value : null,
+    ...(metric.name === 'accuracy' ? {} : {metric: {name: metric.name, value}}),
   };
 }
 

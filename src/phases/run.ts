@@ -158,7 +158,7 @@ export async function withRun<T>(
       const {name, device, threads} = session.engine;
       // A resumed run has it: its engine is the one that it began with. `engine` is the config's, e.g. `auto`.
       if (run.record().engine === null) run.journal.log('param', {runtime: {engine: name, device, threads}});
-      run.update({engine: {name, device, threads}});
+      run.update({engine: {name, device, threads}, metric: session.task.metric});
       notice(`Engine ${name}: ${device}`);
       const outcome = await body({
         session,

@@ -8,7 +8,6 @@ import {costOf} from '../sdq/search/costs.ts';
 import {isDominated} from '../sdq/search/pareto.ts';
 import type {Candidate, Precision, SearchProblem} from '../sdq/search/problem.ts';
 import type {Strategy} from '../sdq/strategy.ts';
-import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {calibrateInputs} from '../training/calibration.ts';
 import {quantize, type Quantizers} from '../training/quantized-network.ts';
@@ -18,7 +17,7 @@ import {openSample, sampleTrainingInputs} from './calibration.ts';
 import {evaluateOn} from './evaluate.ts';
 import {loadQuantizers} from './load-quantizers.ts';
 import {writeModelFile} from './model-file.ts';
-import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
+import {runPhase, type PhaseContext} from './phase.ts';
 import {inUnits, type ParetoPoint, type SearchResult} from './results.ts';
 import {searchProblem, type Search} from './search-problem.ts';
 import {createModel, openPart, type Session} from './session.ts';
@@ -71,6 +70,8 @@ class SearchHost implements SearchContext {
   readonly quantizers: Quantizers;
   readonly problem: SearchProblem;
   readonly settings: SearchContext['settings'];
+  readonly options: SearchContext['options'];
+  readonly metric: SearchContext['metric'];
   readonly #phase: PhaseContext;
   #sample: BatchSource | undefined;
 
@@ -80,6 +81,8 @@ class SearchHost implements SearchContext {
     this.problem = problem;
     this.settings = settings;
     this.quantizers = quantizers;
+    this.options = phase.session.config.search.options;
+    this.metric = phase.session.task.metric;
   }
 
   readonly sampleInputs: SearchContext['sampleInputs'] = async (layers) =>
@@ -105,7 +108,7 @@ class SearchHost implements SearchContext {
     const source = this.#sample;
     const perBatch = source.samples / source.batchesPerEpoch;
     const batchesPerEpoch = Math.min(source.batchesPerEpoch, Math.ceil(judgedImages / perBatch));
-    const {loss} = await evaluate(this.network, source, forward, undefined, stop.signal, batchesPerEpoch);
+    const {loss} = await evaluate(this.network, session.task, source, forward, undefined, stop.signal, batchesPerEpoch);
     if (Number.isFinite(loss)) return loss;
     throw new SdqError(`The loss on a sample of the training images is ${loss}.`, {
       code: 'loss-not-finite',
@@ -131,7 +134,7 @@ class SearchHost implements SearchContext {
 
   readonly train = async (training: SearchTraining): Promise<void> => {
     const {network, problem} = this;
-    const {config, dataset} = this.#phase.session;
+    const {config, task} = this.#phase.session;
     const parameters = [...networkParameters(network), ...training.parameters];
     const optimizer = createOptimizer(config.search.optimizer);
     const {followed} = training;
@@ -143,7 +146,7 @@ class SearchHost implements SearchContext {
       optimizer,
       epochs: config.search.epochs,
       start: async () => training.start(),
-      async step({images, labels, state}, optimizerState) {
+      async step({images, targets, state}, optimizerState) {
         const forward = await training.forward();
         const result = await trainStep({
           images,
@@ -151,9 +154,9 @@ class SearchHost implements SearchContext {
           optimizerState,
           rate: 1,
           forward,
-          objective: (logits) => ({
-            loss: softCrossEntropy(logits, oneHot(labels, dataset.classes.length)),
-            reported: {accuracy: topOneAccuracy(logits, labels)},
+          objective: (output) => ({
+            loss: task.loss([output], targets),
+            reported: task.reported([output], targets),
           }),
         });
         if (Number.isFinite(result.metrics.loss)) await training.advance(result.followed);
@@ -203,7 +206,7 @@ function checkOutcome({bits}: SearchOutcome, {decisions, layers}: SearchProblem,
 
 /** Writes the outcome into the run's folder: the strategy, the weights as the search left them, and the strategies on the way. */
 async function writeResult(
-  {session: {config, reporter}, run}: PhaseContext,
+  {session: {config, reporter, task}, run}: PhaseContext,
   network: Network,
   {keepsTargets, problem, targets, hardware, strategyOf}: Search,
   {bits, budgets, details: {collapsed, points}}: SearchOutcome,
@@ -247,7 +250,7 @@ async function writeResult(
       return {
         strategy: write(`pareto-${String(point.level).padStart(3, '0')}.json`, own),
         step: point.step,
-        accuracy: point.accuracy,
+        [task.metric.name]: point.value,
         loss: point.loss,
         meanWeightBits: own.summary.meanWeightBits,
         costs: Object.fromEntries(problem.budgets.map(({name}, k) => [name, point.costs[k]!])),

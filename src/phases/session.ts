@@ -16,6 +16,7 @@ import {parseTensorFile} from '../graph/tensor-file.ts';
 import {headParameters, listed, matchWeights} from '../graph/weights.ts';
 import type {Engine, Registry} from '../plugin-api/registry.ts';
 import {registerGradients} from '../tensor/gradients.ts';
+import type {Metric, Task} from '../training/task.ts';
 
 /** A config that names a model and a data set. */
 export type JobConfig = Config & {
@@ -37,9 +38,21 @@ export interface Session {
   readonly engine: Engine;
   readonly dataset: Dataset;
   readonly normalization: Normalization;
+  readonly task: SessionTask;
   readonly reporter: Reporter;
   /** Stops threads and frees memory. */
   close(): Promise<void>;
+}
+
+/** The config's task on the session's data set. */
+export interface SessionTask extends Task {
+  /** The primary one: the best epoch is chosen by it. */
+  readonly metric: Metric;
+  readonly metrics: readonly Metric[];
+  /** Outputs of the network for one image. */
+  readonly outputs: number;
+  /** What the user should know of the data set. */
+  readonly caution: string | undefined;
 }
 
 /** 4 GiB: the largest file of weights that is read. */
@@ -54,9 +67,23 @@ export async function openSession(config: JobConfig, registry: Registry, reporte
   const directory = config.data.directory ?? path.join(dataCache(), config.data.name);
   const dataset = await definition.open(directory, config.data.options);
   const normalization = resolveNormalization(config.data.normalization, dataset);
+  const task = await loadTask(registry, config.task, dataset);
   const engine = await startEngine(registry, config.engine);
   registerGradients();
-  return {config, registry, engine, dataset, normalization, reporter, close: () => engine.dispose()};
+  return {config, registry, engine, dataset, normalization, task, reporter, close: () => engine.dispose()};
+}
+
+/** @throws SdqError (exit 3) where the data set does not yield what the task learns */
+export async function loadTask(
+  registry: Registry,
+  {name, options}: Config['task'],
+  data: Dataset,
+): Promise<SessionTask> {
+  const definition = registry.get('task', name);
+  const outputs = definition.outputs(data, options);
+  const {metrics} = definition;
+  const task = await definition.load(options);
+  return {...task, metric: metrics[0], metrics, outputs, caution: definition.caution?.(data, options)};
 }
 
 /** `auto` takes the available engine of the highest rank on this machine. @throws SdqError (exit 6) that names what is missing */
@@ -84,13 +111,13 @@ export function openPart(session: Session, part: Part, mode: 'training' | 'evalu
 
 /** The graph of a model for this session's data set. */
 export function buildGraph(
-  {registry, dataset}: Session,
+  {registry, dataset, task}: Session,
   model: {readonly name: string; readonly options?: Readonly<Record<string, unknown>>},
 ): Graph {
-  const {classes, channels, height, width} = dataset;
+  const {channels, height, width} = dataset;
   return registry
     .get('model', model.name)
-    .build({classes: classes.length, inputShape: [channels, height, width]}, model.options ?? {});
+    .build({classes: task.outputs, inputShape: [channels, height, width]}, model.options ?? {});
 }
 
 /**

@@ -14,18 +14,18 @@ import type {Registry} from '../plugin-api/registry.ts';
 import {normal, uniform} from '../random.ts';
 import {searchWeights} from '../sdq/stochastic.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
-import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import {calibrateInputs, sampleInputs} from '../training/calibration.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {quantize} from '../training/quantized-network.ts';
+import {targetTensors, type Targets, type Task} from '../training/task.ts';
 import {createTrainStep} from '../training/train-step.ts';
 import {loadQuantizers} from './load-quantizers.ts';
-import {oneHot} from './phase.ts';
 
 export interface StepBenchmark {
   readonly graph: Graph;
   /** Looked up for the quantizers `symmetric`, `pact` and `lsq`. */
   readonly registry: Registry;
+  readonly task: Pick<Task, 'loss'>;
   readonly kind: 'train' | 'search' | 'evaluate';
   /** Images a step. */
   readonly batch: number;
@@ -41,7 +41,7 @@ export interface StepBenchmark {
 
 /** Milliseconds of each step on the current backend, the slow first ones included. */
 export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
-  const {graph, registry, kind, batch, weightBits, activationBits, steps, source} = benchmark;
+  const {graph, registry, task, kind, batch, weightBits, activationBits, steps, source} = benchmark;
   const network = createNetwork(graph, initialWeights(graph, 0));
   const {layers} = network;
   const quantized = (layer: QuantizedLayer): boolean => layer !== layers[0] && layer !== layers.at(-1);
@@ -78,9 +78,12 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     shape,
   );
   const classes = layers.at(-1)!.outputShape[0]!;
-  const labels = tf.tensor1d(
-    Int32Array.from({length: batch}, () => Math.floor(classes * draw())),
-    'int32',
+  const targets = targetTensors(
+    {
+      labels: Int32Array.from({length: batch}, () => Math.floor(classes * draw())),
+      values: Float32Array.from({length: batch * classes}, () => normal(draw)),
+    },
+    batch,
   );
   const sample = await sampleInputs(network, quantization.inputs.keys(), images);
   calibrateInputs(quantization.inputs, sample);
@@ -93,7 +96,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     const choice = {high: weightBits, low, share: index % 2};
     return searchWeights(w, quantization.weights, choice, indicators[index]!, outputChannels(layer));
   };
-  const step = async (images: tf.Tensor4D, labels: tf.Tensor1D, index: number): Promise<void> => {
+  const step = async (images: tf.Tensor4D, targets: Targets, index: number): Promise<void> => {
     if (kind === 'evaluate') {
       const logits = network.forward(images, {training: false, ...quantization.forward});
       await logits.data();
@@ -106,7 +109,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
       optimizerState: state,
       rate: 1,
       forward: {weight, activation: quantization.forward.activation},
-      objective: (logits) => ({loss: softCrossEntropy(logits, oneHot(labels, classes))}),
+      objective: (output) => ({loss: task.loss([output], targets)}),
     });
     state = result.optimizerState;
   };
@@ -115,11 +118,11 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     for (let i = 0; i < steps; i++) {
       const start = performance.now();
       if (source === undefined) {
-        await step(images, labels, i);
+        await step(images, targets, i);
       } else {
         const next = await source.batch(Math.floor(i / source.batchesPerEpoch), i % source.batchesPerEpoch);
         benchmark.onWait?.(next.waitMs);
-        const [x, y] = [tf.tensor4d(next.images, shape), tf.tensor1d(next.labels, 'int32')];
+        const [x, y] = [tf.tensor4d(next.images, shape), targetTensors(next, next.size)];
         await step(x, y, i);
         tf.dispose([x, y]);
       }
@@ -127,7 +130,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     }
     return times;
   } finally {
-    tf.dispose([images, labels, ...indicators, ...[...state.moments.values()].flat()]);
+    tf.dispose([images, targets, ...indicators, ...[...state.moments.values()].flat()]);
     quantization.dispose();
     network.dispose();
   }

@@ -8,11 +8,9 @@ import {graphDigest} from '../graph/digest.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
 import {binRegularization, binWeight} from '../sdq/bin-regularization.ts';
-import {distillationLoss} from '../sdq/distillation.ts';
 import type {Run} from '../runs/run-directory.ts';
 import {matchStrategy, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
-import {softCrossEntropy} from '../tensor/cross-entropy.ts';
 import {reestimateStatistics} from '../training/batch-norm-statistics.ts';
 import {calibrateInputs} from '../training/calibration.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
@@ -27,8 +25,8 @@ import {readProfiles} from './hardware-file.ts';
 import {keptFiles, keptWeightsOf} from './kept-weights.ts';
 import {loadQuantizers} from './load-quantizers.ts';
 import {readModelFile, writeModelFile} from './model-file.ts';
-import {oneHot, runPhase, topOneAccuracy, type PhaseContext} from './phase.ts';
-import type {TrainResult} from './results.ts';
+import {runPhase, type PhaseContext} from './phase.ts';
+import {byMetric, metricValue, prefixedMetric, shownMetric, type TrainResult} from './results.ts';
 import {buildGraph, createModel, readWeights, type Session} from './session.ts';
 import {checkQuantizers, readStrategy} from './strategy-file.ts';
 
@@ -47,7 +45,7 @@ export interface TrainInput {
 /** @returns the kept checkpoint: the best validation epoch's, or the last one's without a validation split */
 export async function train(context: PhaseContext, input: TrainInput): Promise<TrainResult> {
   const {session, run, stop} = context;
-  const {config} = session;
+  const {config, task} = session;
   const {epochs, schedule, distillation, binRegularization: bins, scaleRateFactor} = config.train;
   const strategy = readStrategy(input.strategy);
   const network = createModel(session, input.weights);
@@ -61,7 +59,6 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
   const scales = quantization.parameters.map((parameter) => ({...parameter, rateFactor: scaleRateFactor}));
   const parameters = [...networkParameters(network), ...scales];
   const optimizer = createOptimizer(config.train.optimizer);
-  const classes = session.dataset.classes.length;
   const trainStep = createTrainStep({network, optimizer, parameters, seed: config.seed});
 
   /** L_EBR over the quantized layers. */
@@ -95,14 +92,15 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
         await reestimateStatistics(network, source, reestimationBatches, quantization.forward);
         const first = await evaluateOn(session, network, 'validation', quantization.forward, stop.signal);
         if (first !== null) {
-          run.journal.log('summary', {'train/startAccuracy': first.accuracy});
-          session.reporter.line(`Before training: validation ${(100 * first.accuracy).toFixed(2)} %.`);
+          const value = metricValue(task.metric, first);
+          run.journal.log('summary', {[`train/${prefixedMetric('start', task.metric)}`]: value});
+          session.reporter.line(`Before training: validation ${shownMetric(task.metric, value)}.`);
         }
       },
-      async step({images, labels, state}, optimizerState, stepsPerEpoch) {
+      async step({images, targets, state}, optimizerState, stepsPerEpoch) {
         const factor = learningRateFactor(schedule, state.step, epochs * stepsPerEpoch, stepsPerEpoch);
         const lambdaE = binWeight(bins.weight, (state.step + 1) / stepsPerEpoch, bins.rampEpochs);
-        const teacherLogits = teacher?.forward(images, {training: false});
+        const teacherOutput = teacher?.forward(images, {training: false});
         try {
           const result = await trainStep({
             images,
@@ -110,28 +108,26 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
             optimizerState,
             rate: factor,
             forward: quantization.forward,
-            objective: (logits) => {
-              const target = oneHot(labels, classes);
-              const task =
-                teacherLogits === undefined
-                  ? softCrossEntropy(logits, target)
-                  : distillationLoss(logits, teacherLogits, target, distillation);
-              const reported = {accuracy: topOneAccuracy(logits, labels), taskLoss: task};
-              if (lambdaE === 0) return {loss: task, reported};
+            objective: (output) => {
+              const taskLoss =
+                teacherOutput === undefined
+                  ? task.loss([output], targets)
+                  : task.distillationLoss([output], [teacherOutput], targets, distillation);
+              const reported = {...task.reported([output], targets), taskLoss};
+              if (lambdaE === 0) return {loss: taskLoss, reported};
               const binRegularizer = binLoss();
-              return {loss: tf.add(task, tf.mul(binRegularizer, lambdaE)), reported: {...reported, binRegularizer}};
+              return {loss: tf.add(taskLoss, tf.mul(binRegularizer, lambdaE)), reported: {...reported, binRegularizer}};
             },
           });
           const learningRate = factor * config.train.optimizer.learningRate;
           return {optimizerState: result.optimizerState, metrics: {...result.metrics, learningRate}};
         } finally {
-          teacherLogits?.dispose();
+          teacherOutput?.dispose();
         }
       },
       status: () => [],
       intervalMetrics: () => ({}),
-      validate: async () =>
-        (await evaluateOn(session, network, 'validation', quantization.forward, stop.signal))?.accuracy ?? null,
+      validate: () => evaluateOn(session, network, 'validation', quantization.forward, stop.signal),
       saveBest: async () => {
         const record = quantizationRecord(network, quantization);
         const values = await quantizationValues(network, quantization);
@@ -146,7 +142,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
     const test = await evaluateOn(session, network, 'test', quantization.forward, stop.signal);
     return {
       checkpoint,
-      accuracy: {best: outcome.best?.accuracy ?? null, last: outcome.last, test: test!.accuracy},
+      ...byMetric(task.metric, outcome, test!),
       epoch: outcome.best?.epoch ?? epochs,
       steps: outcome.steps,
       meanWeightBits: strategy.summary.meanWeightBits,

@@ -21,6 +21,7 @@ import type {ActivationQuantizer} from '../sdq/activation-quantizer.ts';
 import type {IntegerNetwork} from '../sdq/integer-network.ts';
 import type {SearchProblem} from '../sdq/search/problem.ts';
 import type {WeightQuantizer, WeightQuantizerTraits} from '../sdq/weight-quantizer.ts';
+import type {Metric, Task} from '../training/task.ts';
 import type {Tracker, TrackerContext, TrackerProbe} from './tracker.ts';
 
 /** JSON Schema (2020-12) of a definition's options: `type: object` with `properties`; the config validator applies it. */
@@ -105,8 +106,9 @@ export interface DatasetDefinition<Options = Readonly<Record<string, unknown>>> 
 
 // ------------------------------------------------------------------------------------------------------------ models
 
-/** What a data set asks of a network. */
+/** What task and data set ask of a network. */
 export interface ModelContext {
+  /** Outputs for one image: of a classification its classes. */
   readonly classes: number;
   /** [channels, height, width] */
   readonly inputShape: readonly [number, number, number];
@@ -118,6 +120,27 @@ export interface ModelDefinition<Options = Readonly<Record<string, unknown>>> ex
   /** What `model show` builds when no data set says otherwise. */
   readonly defaults: ModelContext;
   build(context: ModelContext, options: Options): Graph;
+}
+
+// ------------------------------------------------------------------------------------------------------------- tasks
+
+/** What a data set yields beside its images. */
+export type TaskData = Pick<Dataset, 'name' | 'classes' | 'values'>;
+
+/** What the network learns, by name. */
+export interface TaskDefinition<Options = Readonly<Record<string, unknown>>> extends Definition {
+  readonly kind: 'task';
+  /** The first is the primary one: the best epoch is chosen by it, and results and tables show it. */
+  readonly metrics: readonly [Metric, ...Metric[]];
+  /**
+   * How many outputs the network has for one image.
+   * @throws SdqError (exit 3) where the data set does not yield what is to be learned
+   */
+  outputs(data: TaskData, options: Options): number;
+  /** What the user should know of this data set before anything is trained: one sentence. */
+  caution?(data: TaskData, options: Options): string | undefined;
+  /** The task. Import the tensor library here: data sets are checked without it. */
+  load(options: Options): Promise<Task>;
 }
 
 // -------------------------------------------------------------------------------------------------------- quantizers
@@ -202,6 +225,7 @@ export interface Definitions {
   engine: EngineDefinition;
   dataset: DatasetDefinition;
   model: ModelDefinition;
+  task: TaskDefinition;
   'weight-quantizer': WeightQuantizerDefinition;
   'activation-quantizer': ActivationQuantizerDefinition;
   searcher: SearcherDefinition;

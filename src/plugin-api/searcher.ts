@@ -12,6 +12,7 @@ import type {InputSample} from '../training/calibration.ts';
 import type {Json} from '../training/checkpoint.ts';
 import type {TrainedParameter} from '../training/optimizers.ts';
 import type {Quantizers} from '../training/quantized-network.ts';
+import type {Figures, Metric} from '../training/task.ts';
 
 /** The section `search` of the config, as far as it is about the method. */
 export interface SearchSettings extends DbpOptions {
@@ -55,17 +56,18 @@ export interface SearchTraining {
   isDone(): boolean;
 }
 
-/** Top-1 accuracy, 0 to 1, and mean cross-entropy in nats. */
-export interface Judgement {
-  readonly accuracy: number;
-  readonly loss: number;
-}
+/** The task's metrics by name, and its loss. */
+export type Judgement = Figures;
 
 /** What a search method works with. */
 export interface SearchContext {
   /** Decisions with their candidates, the cost of each, and the budgets. */
   readonly problem: SearchProblem;
   readonly settings: SearchSettings;
+  /** `search.options` of the config, checked by the definition's `optionsSchema`. */
+  readonly options: Readonly<Record<string, unknown>>;
+  /** The task's primary metric: a key of every `Judgement`. */
+  readonly metric: Metric;
   /** With the weights that the search starts from. Its weights after the search are those that phase 2 starts from. */
   readonly network: Network;
   readonly quantizers: Quantizers;
@@ -80,7 +82,7 @@ export interface SearchContext {
   /** The same at bitwidths a layer, in the order of `problem.layers`: steps from statistics, ranges from `sampleInputs`. */
   readonly evaluateAt: (bits: readonly Precision[]) => Promise<Judgement | null>;
   /**
-   * Mean cross-entropy in nats on a fixed sample of training images, without augmentation.
+   * Mean loss of the task on a fixed sample of training images, without augmentation.
    * @param forward full precision where it is left out
    * @throws SdqError (exit 5) when it is not finite; the reason of a signal to stop
    */

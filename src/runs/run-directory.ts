@@ -36,12 +36,27 @@ export interface RunRecord {
   readonly output: string | null;
   readonly versions: Readonly<Record<string, string>>;
   readonly engine: {readonly name: string; readonly device: string; readonly threads: number} | null;
+  /** The primary metric of the task; left out: accuracy. */
+  readonly metric?: RunMetric;
   readonly git: {readonly commit: string; readonly dirty: boolean} | null;
   /** Results of completed phases, by phase. */
   readonly results: Readonly<Record<string, unknown>>;
   /** `seq` of the journal when the newest of them completed: where a resumed run starts to repeat itself. */
   readonly journal: number;
 }
+
+/** The figure that says how good a run is, under its name in the results. */
+export interface RunMetric {
+  readonly name: string;
+  readonly better: 'higher' | 'lower';
+  /** Shown to people in percent: 0 to 1. */
+  readonly isFraction: boolean;
+}
+
+const accuracy: RunMetric = {name: 'accuracy', better: 'higher', isFraction: true};
+
+/** The primary metric of a run's task. */
+export const metricOfRun = ({metric}: Pick<RunRecord, 'metric'>): RunMetric => metric ?? accuracy;
 
 export interface FoundRun {
   readonly record: RunRecord;
@@ -391,6 +406,8 @@ const recordChecks: Readonly<Record<Exclude<keyof RunRecord, 'git' | 'exitCode'>
   versions: (value) => isMapping(value) && isText(value['sdq']),
   engine: (value) =>
     value === null || (isMapping(value) && isText(value['name']) && Number.isInteger(value['threads'])),
+  metric: (value) =>
+    value === undefined || (isMapping(value) && isText(value['name']) && typeof value['isFraction'] === 'boolean'),
   results: (value) => isMapping(value) && Object.values(value).every(isMapping),
   journal: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
 };

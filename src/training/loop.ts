@@ -9,6 +9,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type {BatchSource} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {TrainedParameter} from './optimizers.ts';
+import {targetTensors, type Targets} from './task.ts';
 
 /** Sums of what the steps reported, weighted by images. */
 interface Totals {
@@ -75,8 +76,7 @@ export function parseLoopState(value: unknown, file: string): LoopState {
 export interface StepInput {
   /** [N, height, width, channels], normalised. */
   readonly images: tf.Tensor4D;
-  /** [N], int32 */
-  readonly labels: tf.Tensor1D;
+  readonly targets: Targets;
   /** The state before this step. */
   readonly state: LoopState;
 }
@@ -178,13 +178,13 @@ async function oneStep(
   const batch = await source.batch(state.epoch, state.batch);
   const [channels, height, width] = inputShape as readonly [number, number, number];
   const images = tf.tensor4d(batch.images, [batch.size, height, width, channels]);
-  const labels = tf.tensor1d(batch.labels, 'int32');
+  const targets = targetTensors(batch, batch.size);
   try {
-    const metrics = await step({images, labels, state});
+    const metrics = await step({images, targets, state});
     if (!Number.isFinite(metrics.loss)) throw await notFinite(metrics.loss, state, parameters);
     return {metrics, images: batch.size, waitMs: batch.waitMs};
   } finally {
-    tf.dispose([images, labels]);
+    tf.dispose([images, targets]);
   }
 }
 

@@ -18,6 +18,7 @@ const kinds: readonly Kind[] = [
   'engine',
   'dataset',
   'model',
+  'task',
   'weight-quantizer',
   'activation-quantizer',
   'searcher',

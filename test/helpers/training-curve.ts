@@ -14,15 +14,14 @@ import {resolveNormalization} from '../../src/data/normalization.ts';
 import {graphBuilder} from '../../src/graph/builder.ts';
 import {initialWeights} from '../../src/graph/initialize.ts';
 import {createNetwork} from '../../src/graph/network.ts';
-import {oneHot} from '../../src/phases/phase.ts';
 import {loadQuantizers} from '../../src/phases/load-quantizers.ts';
 import {cifar10} from '../../src/plugins/datasets/cifar10.ts';
 import {tensorflowEngine} from '../../src/plugins/engines/tensorflow/index.ts';
 import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
 import {smallImageResnet} from '../../src/plugins/models/resnet-cifar.ts';
 import {activationQuantizers, weightQuantizers} from '../../src/plugins/quantizers/index.ts';
+import {classificationTask} from '../../src/plugins/tasks/classification-loss.ts';
 import {Registry} from '../../src/plugin-api/registry.ts';
-import {softCrossEntropy} from '../../src/tensor/cross-entropy.ts';
 import {registerGradients} from '../../src/tensor/gradients.ts';
 import {calibrateInputs, sampleInputs} from '../../src/training/calibration.ts';
 import {createOptimizer, networkParameters} from '../../src/training/optimizers.ts';
@@ -91,7 +90,7 @@ async function lossCurve(bits: number): Promise<number[]> {
         optimizerState: state,
         rate: 1,
         forward: quantization.forward,
-        objective: (logits) => ({loss: softCrossEntropy(logits, oneHot(y, 10))}),
+        objective: (output) => ({loss: classificationTask.loss([output], {labels: y})}),
       });
       state = optimizerState;
       losses.push(metrics.loss);

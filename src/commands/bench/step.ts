@@ -79,16 +79,20 @@ export default class BenchStep extends SdqCommand {
       );
     }
     const {config, registry} = await this.settings({
-      kinds: ['engine', 'dataset', 'model', 'weight-quantizer', 'activation-quantizer'],
+      kinds: ['engine', 'dataset', 'model', 'task', 'weight-quantizer', 'activation-quantizer'],
     });
     const model = flags.model ?? config.model?.name ?? 'resnet20';
     const definition = registry.get('model', model);
     const selected = flags.data === undefined ? undefined : selectDataset(registry, flags.data, config.data);
     const dataset = await selected?.definition.open(selected.directory, selected.options);
+    const task = registry.get('task', config.task.name);
     const graph = definition.build(
       dataset === undefined
         ? definition.defaults
-        : {classes: dataset.classes.length, inputShape: [dataset.channels, dataset.height, dataset.width]},
+        : {
+            classes: task.outputs(dataset, config.task.options),
+            inputShape: [dataset.channels, dataset.height, dataset.width],
+          },
       config.model?.name === model ? config.model.options : {},
     );
     const [{startEngine}, {timeSteps}, {registerGradients}] = await Promise.all([
@@ -108,6 +112,7 @@ export default class BenchStep extends SdqCommand {
     const all = await timeSteps({
       graph,
       registry,
+      task: await task.load(config.task.options),
       kind: flags.phase === 'full-precision' ? 'train' : flags.phase,
       batch: flags.batch,
       weightBits,

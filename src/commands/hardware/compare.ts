@@ -51,7 +51,7 @@ export default class HardwareCompare extends SdqCommand {
 
   async run(): Promise<{readonly batch: number; readonly rows: readonly ComparedRow[]}> {
     const {flags} = await this.parse(HardwareCompare);
-    const {config, registry} = await this.settings({kinds: ['model', 'dataset', 'cost-model']});
+    const {config, registry} = await this.settings({kinds: ['model', 'dataset', 'task', 'cost-model']});
     const devices = readProfiles(flags.hardware).map((profile) => costsOn(profile, registry, flags.batch));
     const strategies = await Promise.all(
       flags.strategy.map((file) =>

@@ -38,7 +38,9 @@ export default class HardwareEstimate extends SdqCommand {
 
   async run(): Promise<EstimateResult> {
     const {args, flags} = await this.parse(HardwareEstimate);
-    const {config, registry} = await this.settings({kinds: ['model', 'dataset', 'cost-model', 'weight-quantizer']});
+    const {config, registry} = await this.settings({
+      kinds: ['model', 'dataset', 'task', 'cost-model', 'weight-quantizer'],
+    });
     const profile = readProfile(args.hardware);
     const costs = costsOn(profile, registry, flags.batch);
     const file = path.resolve(flags.strategy);

@@ -39,7 +39,7 @@ export default class HardwareTableTemplate extends SdqCommand {
 
   async run(): Promise<WrittenTemplate> {
     const {args, flags} = await this.parse(HardwareTableTemplate);
-    const {config, registry} = await this.settings({kinds: ['model', 'dataset', 'cost-model']});
+    const {config, registry} = await this.settings({kinds: ['model', 'dataset', 'task', 'cost-model']});
     const profile = readProfile(args.hardware);
     const {batch, additive} = costsOn(profile, registry, flags.batch);
     if (!additive) {

@@ -37,7 +37,7 @@ export default class ModelImport extends SdqCommand {
   async run(): Promise<Imported> {
     const {args, flags} = await this.parse(ModelImport);
     const output = outputPath(flags.output, `${flags.model}.safetensors`);
-    const {config, registry} = await this.settings({kinds: ['model', 'dataset']});
+    const {config, registry} = await this.settings({kinds: ['model', 'dataset', 'task']});
     const graph = await modelGraph(config, registry, flags.model, (message) => this.notice(message));
     const file = path.resolve(args.file);
     const {weights, missing, unexpected} = matchWeights(graph, readModelFile(file), file);

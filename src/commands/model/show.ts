@@ -62,7 +62,7 @@ export default class ModelShow extends SdqCommand {
       return shown;
     }
     if (args.model.endsWith('.safetensors') || existsSync(args.model)) return this.#showFile(path.resolve(args.model));
-    const {config, registry} = await this.settings({kinds: ['model', 'dataset']});
+    const {config, registry} = await this.settings({kinds: ['model', 'dataset', 'task']});
     return this.#showGraph(
       args.model,
       await modelGraph(config, registry, args.model, (message) => this.notice(message)),

@@ -19,6 +19,10 @@ export default class RunsList extends SdqCommand {
     } else {
       const percent = (fraction: number | null): string | null =>
         fraction === null ? null : (fraction * 100).toFixed(2);
+      const shown = ({accuracy, metric}: RunSummary): string | null =>
+        metric === undefined || metric.value === null
+          ? percent(accuracy)
+          : `${metric.name} ${metric.value.toPrecision(4)}`;
       this.log(
         table(
           [
@@ -31,15 +35,15 @@ export default class RunsList extends SdqCommand {
             {head: 'W bits', align: 'right'},
             {head: 'accuracy %', align: 'right'},
           ],
-          runs.map(({id, status, model, data, startedAt, seconds, meanWeightBits, accuracy}) => [
-            id,
-            status,
-            model,
-            data,
-            localTime(startedAt),
-            seconds === null ? null : shownSeconds(seconds),
-            meanWeightBits?.toFixed(2) ?? null,
-            percent(accuracy),
+          runs.map((run) => [
+            run.id,
+            run.status,
+            run.model,
+            run.data,
+            localTime(run.startedAt),
+            run.seconds === null ? null : shownSeconds(run.seconds),
+            run.meanWeightBits?.toFixed(2) ?? null,
+            shown(run),
           ]),
         ),
       );

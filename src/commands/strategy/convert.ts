@@ -57,7 +57,7 @@ With --from the file is another tool's: the network is the config's model, and b
   async run(): Promise<Conversion> {
     const {args, flags} = await this.parse(StrategyConvert);
     const {config, registry} = await this.settings({
-      kinds: ['model', 'dataset', 'weight-quantizer', 'activation-quantizer', 'cost-model'],
+      kinds: ['model', 'dataset', 'task', 'weight-quantizer', 'activation-quantizer', 'cost-model'],
     });
     const {text, extension, ...result} = await convertStrategy(
       {...flags, file: path.resolve(args.file), sdqVersion: this.config.version},

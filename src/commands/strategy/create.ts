@@ -39,7 +39,7 @@ export default class StrategyCreate extends SdqCommand {
     const file = outputPath(flags.output, 'strategy.json');
     const {config, registry} = await this.settings({
       require: ['model'],
-      kinds: ['model', 'dataset', 'weight-quantizer'],
+      kinds: ['model', 'dataset', 'task', 'weight-quantizer'],
     });
     const graph = await modelGraph(config, registry, config.model.name, (message) => this.notice(message));
     const {layers} = layerTable(graph);

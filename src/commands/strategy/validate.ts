@@ -42,7 +42,7 @@ Exit code 3 for a file that is no strategy of this network, 4 for one that the h
     const file = path.resolve(args.file);
     const strategy = readStrategy(file);
     const {config, registry} = await this.settings({
-      kinds: ['model', 'dataset', 'weight-quantizer', 'activation-quantizer'],
+      kinds: ['model', 'dataset', 'task', 'weight-quantizer', 'activation-quantizer'],
     });
     checkQuantizers(strategy, registry, file);
     const graph = await strategyGraph(config, registry, strategy, file, (message) => this.notice(message));

@@ -15,9 +15,9 @@ export interface KeptPoint {
   readonly bits: readonly Precision[];
   /** In the order of `problem.budgets`. */
   readonly costs: readonly number[];
-  /** The accuracy proxy: of the network as it was then, at these bits, on the validation images. */
-  readonly accuracy: number;
-  /** Mean cross-entropy there, nats. */
+  /** The task's primary metric of the network as it was then, at these bits, on the validation images. */
+  readonly value: number;
+  /** The task's loss there. */
   readonly loss: number;
 }
 
@@ -39,11 +39,11 @@ export function keepPoint(
   problem: DbpProblem,
   state: SearchState,
   level: number,
-  {accuracy, loss}: {readonly accuracy: number; readonly loss: number},
+  {value, loss}: {readonly value: number; readonly loss: number},
 ): KeptPoint {
   const selection = committed(state);
   const costs = problem.budgets.map((budget) => costOf(problem, budget, selection));
-  return {level, step: state.step, bits: bitsOf(problem, selection), costs, accuracy, loss};
+  return {level, step: state.step, bits: bitsOf(problem, selection), costs, value, loss};
 }
 
 /** Whether another point costs no more on any budget and has a lower loss. */
@@ -64,9 +64,9 @@ export function parsePoints(value: unknown, problem: SearchProblem, file: string
     return isNumber(weightBits) && isNumber(activationBits);
   };
   const isPoint = (found: unknown): boolean => {
-    const {level, step, bits, costs, accuracy, loss} = (found ?? {}) as Partial<KeptPoint>;
+    const {level, step, bits, costs, value, loss} = (found ?? {}) as Partial<KeptPoint>;
     return (
-      [level, step, accuracy, loss].every(isNumber) &&
+      [level, step, value, loss].every(isNumber) &&
       isList(bits, problem.layers.length, isBits) &&
       isList(costs, problem.budgets.length, isNumber)
     );

@@ -3,15 +3,20 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import {runPhase, type Phase, type PhaseContext, type PhaseOutcome} from '../../../src/phases/phase.ts';
 import {createOptimizer} from '../../../src/training/optimizers.ts';
+import type {Metric} from '../../../src/training/task.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {madeDataset} from '../../helpers/made-dataset.ts';
 
 useCpuBackend();
 
-/** Runs two epochs of three batches; the network only counts. @returns what was saved, by `saveBest` and as checkpoints */
+const accuracy: Metric = {name: 'accuracy', better: 'higher', isFraction: true};
+const mse: Metric = {name: 'mse', better: 'lower', isFraction: false};
+
+/** Runs epochs of three batches; the network only counts. @param values of the metric after each epoch. @returns what was saved, by `saveBest` and as checkpoints */
 async function runEpochs(
-  accuracies: readonly (number | null)[],
+  values: readonly (number | null)[],
   checkpointSeconds: number,
+  metric = accuracy,
 ): Promise<{outcome: PhaseOutcome; best: number[]; checkpoints: string[]}> {
   const [best, checkpoints]: [number[], string[]] = [[], []];
   let epoch = 0;
@@ -24,6 +29,7 @@ async function runEpochs(
         runs: {checkpointSeconds, logEverySteps: 100},
       },
       dataset,
+      task: {metric},
       normalization: {mean: dataset.mean, std: dataset.std},
       reporter: {update: () => undefined, line: () => undefined},
     },
@@ -47,12 +53,15 @@ async function runEpochs(
       beta1: 0,
       beta2: 0,
     }),
-    epochs: accuracies.length,
+    epochs: values.length,
     start: () => Promise.resolve(),
     step: (_, optimizerState) => Promise.resolve({optimizerState, metrics: {loss: 1}}),
     status: () => [],
     intervalMetrics: () => ({}),
-    validate: () => Promise.resolve(accuracies[epoch++]!),
+    validate() {
+      const value = values[epoch++]!;
+      return Promise.resolve(value === null ? null : {[metric.name]: value, loss: 1});
+    },
     saveBest: () => {
       best.push(epoch);
       return Promise.resolve();
@@ -68,8 +77,18 @@ describe('a phase', () => {
   test('of equally accurate epochs keeps the first', async () => {
     const {outcome, best} = await runEpochs([0.25, 0.5, 0.5, 0.375], 600);
     expect(best).toEqual([1, 2]);
-    expect(outcome).toEqual({steps: 12, best: {epoch: 2, accuracy: 0.5}, last: 0.375});
+    expect(outcome).toEqual({steps: 12, best: {epoch: 2, value: 0.5}, last: 0.375});
     expect(tf.memory().numTensors).toBe(0);
+  });
+
+  test('keeps the epoch of the lowest value where lower is better', async () => {
+    const {outcome, best} = await runEpochs([0.5, 0.25, 7, 0.25], 600, mse);
+    expect(best).toEqual([1, 2]);
+    expect(outcome).toEqual({steps: 12, best: {epoch: 2, value: 0.25}, last: 0.25});
+  });
+
+  test('refuses a task that leaves out its primary metric', async () => {
+    await expect(runEpochs([undefined as unknown as number], 600, mse)).rejects.toThrow('measures no "mse"');
   });
 
   test('without validation images keeps the last', async () => {

@@ -4,6 +4,7 @@ import {SdqError} from '../../../src/errors.ts';
 import {preflight} from '../../../src/phases/preflight.ts';
 import type {Session} from '../../../src/phases/session.ts';
 import {models} from '../../../src/plugins/models/index.ts';
+import {classification} from '../../../src/plugins/tasks/classification.ts';
 import {Registry} from '../../../src/plugin-api/registry.ts';
 import {madeDataset} from '../../helpers/made-dataset.ts';
 
@@ -13,6 +14,7 @@ function session(batchSize: number, limitBytes: number | undefined, classes = ['
   for (const model of models) registry.add(model);
   const labels = new Uint16Array(new SharedArrayBuffer(2 * 512));
   const split = {kind: 'files' as const, paths: new Array<string>(512).fill('x.png'), labels};
+  const dataset = {...madeDataset(1, 1), classes, height: 2048, width: 2048, train: split};
   return {
     config: {
       model: {name: 'cnn-small'},
@@ -20,7 +22,8 @@ function session(batchSize: number, limitBytes: number | undefined, classes = ['
       train: {distillation: {teacher: 'self'}},
     },
     registry,
-    dataset: {...madeDataset(1, 1), classes, height: 2048, width: 2048, train: split},
+    dataset,
+    task: {outputs: classes.length, caution: classification.caution?.(dataset, {})},
     engine: {name: 'wasm', limitBytes},
   } as unknown as Session;
 }

@@ -5,6 +5,7 @@ import type {Graph} from '../../../src/graph/graph.ts';
 import {timeSteps} from '../../../src/phases/step-benchmark.ts';
 import {activationQuantizers, weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
 import {Registry} from '../../../src/plugin-api/registry.ts';
+import {classificationTask} from '../../../src/plugins/tasks/classification-loss.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 
 useCpuBackend();
@@ -55,6 +56,7 @@ describe('timeSteps', () => {
     const times = await timeSteps({
       graph: network(),
       registry,
+      task: classificationTask,
       kind: 'search',
       batch: 2,
       weightBits: w,

@@ -400,7 +400,7 @@ describe('strategies on the way', () => {
     let kept: KeptPoint[] = [];
     runSearch(problem, (state) => {
       const level = dueLevel(problem, state, 6, kept);
-      if (level !== null) kept = [...kept, keepPoint(problem, state, level, {accuracy: 0.5, loss: 1})];
+      if (level !== null) kept = [...kept, keepPoint(problem, state, level, {value: 0.5, loss: 1})];
     });
     expect(kept.length).toBeGreaterThanOrEqual(4);
     expect(kept.map(({level}) => level)).toEqual([...new Set(kept.map(({level}) => level))].sort((a, b) => a - b));
@@ -419,7 +419,7 @@ describe('strategies on the way', () => {
       step: 1,
       bits: [],
       costs: [cost],
-      accuracy: 0,
+      value: 0,
       loss,
     });
     const points = [point(5, 0.3), point(4, 0.2), point(3, 0.4)];

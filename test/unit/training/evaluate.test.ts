@@ -2,6 +2,7 @@ import {expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {Network} from '../../../src/graph/network.ts';
+import {classificationTask} from '../../../src/plugins/tasks/classification-loss.ts';
 import {evaluate} from '../../../src/training/evaluate.ts';
 import {arraySource} from '../../helpers/array-source.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
@@ -32,7 +33,9 @@ test('top-1, top-5 and mean loss over whole and partial batches', async () => {
   const ramp = [7, 6, 5, 4, 3, 2, 1];
   const source = rows([2, 2, 1], [ramp, ramp, ramp, ramp, ramp], [0, 1, 4, 5, 6]);
   const progress: [number, number][] = [];
-  const result = await evaluate(outputs(7), source, {}, (done, total) => progress.push([done, total]));
+  const result = await evaluate(outputs(7), classificationTask, source, {}, (done, total) =>
+    progress.push([done, total]),
+  );
   expect(result.accuracy).toBe(1 / 5);
   expect(result.top5).toBe(3 / 5);
   expect(result.samples).toBe(5);
@@ -55,7 +58,7 @@ test('a signal ends it with its reason before the next batch', async () => {
     if (batches === 2) stop.abort(reason);
   };
   const {numTensors} = tf.memory();
-  await expect(evaluate(outputs(1), source, {}, progress, stop.signal)).rejects.toBe(reason);
+  await expect(evaluate(outputs(1), classificationTask, source, {}, progress, stop.signal)).rejects.toBe(reason);
   expect(done).toBe(2);
   expect(tf.memory().numTensors).toBe(numTensors);
 });
@@ -72,10 +75,10 @@ test('equal outputs go to the lower index; NaN is never right; huge outputs keep
     ],
     [0, 1, 0, 0, 0],
   );
-  const result = await evaluate(outputs(2), source);
+  const result = await evaluate(outputs(2), classificationTask, source);
   expect(result.accuracy).toBe(2 / 5);
   expect(result.top5).toBe(4 / 5);
-  const finite = await evaluate(outputs(2), rows([1], [[1e30, -1e30]], [0]));
+  const finite = await evaluate(outputs(2), classificationTask, rows([1], [[1e30, -1e30]], [0]));
   expect(finite.loss).toBe(0);
 });
 
@@ -83,6 +86,7 @@ test('leaves no tensor behind', async () => {
   const before = tf.memory().numTensors;
   await evaluate(
     outputs(2),
+    classificationTask,
     rows(
       [2],
       [

@@ -44,8 +44,8 @@ describe('order and reports', () => {
       seen.push(`${kind} epoch ${epoch} step ${step} loss ${metrics['loss']!}`);
     const {finished, state} = await runLoop(
       options({
-        step: ({images, labels, state}) => {
-          seen.push(`batch ${state.epoch}/${state.batch} of ${images.shape.join('×')}, ${labels.shape.join()}`);
+        step: ({images, targets, state}) => {
+          seen.push(`batch ${state.epoch}/${state.batch} of ${images.shape.join('×')}, ${targets.labels.shape.join()}`);
           return Promise.resolve({loss: images.dataSync()[0]!});
         },
         onInterval: (report) => note('interval', report),

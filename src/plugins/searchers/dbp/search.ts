@@ -178,7 +178,8 @@ class DbpSearch implements SearchTraining {
     if (level === null) return;
     const judgement = await this.#context.evaluate(this.#committedForward());
     if (judgement !== null) {
-      this.#points = [...this.#points, keepPoint(this.#problem, this.#state, level, judgement)];
+      const {loss, [this.#context.metric.name]: value = NaN} = judgement;
+      this.#points = [...this.#points, keepPoint(this.#problem, this.#state, level, {value, loss})];
     }
   }
 

@@ -1,0 +1,56 @@
+import * as tf from '@tensorflow/tfjs-core';
+
+import {distillationLoss} from '../../sdq/distillation.ts';
+import {softCrossEntropy} from '../../tensor/cross-entropy.ts';
+import type {Meter, Task} from '../../training/task.ts';
+
+/** The network's one output is logits [N, classes]. */
+export const classificationTask: Task = {
+  loss: ([logits], {labels}) => softCrossEntropy(logits!, oneHot(labels, logits!)),
+  distillationLoss: ([logits], [teacher], {labels}, options) =>
+    distillationLoss(logits!, teacher!, oneHot(labels, logits!), options),
+  reported: ([logits], {labels}) => ({
+    accuracy: tf.mean(tf.cast(tf.equal(tf.argMax(logits!, -1), labels), 'float32')),
+  }),
+  meter: classificationMeter,
+};
+
+/** [N, classes], float32 */
+function oneHot(labels: tf.Tensor1D, logits: tf.Tensor): tf.Tensor2D {
+  return tf.cast(tf.oneHot(labels, logits.shape[1]!), 'float32') as tf.Tensor2D;
+}
+
+/**
+ * Top-1, top-5 (the label is among the five highest outputs) and mean cross-entropy in nats. Of equal outputs the one with the
+ * lower index ranks higher; a label whose output is NaN is wrong.
+ */
+function classificationMeter(): Meter {
+  let [top1, top5, loss, samples] = [0, 0, 0, 0];
+  return {
+    add([logits = new Float32Array()], {labels}) {
+      const classes = logits.length / labels.length;
+      for (const [i, label] of labels.entries()) {
+        const {rank, crossEntropy} = judge(logits.subarray(i * classes, (i + 1) * classes), label);
+        if (rank < 1) top1++;
+        if (rank < 5) top5++;
+        loss += crossEntropy;
+      }
+      samples += labels.length;
+    },
+    result: () => ({accuracy: top1 / samples, top5: top5 / samples, loss: loss / samples}),
+  };
+}
+
+/** How many classes rank above the label (infinitely many when its logit is NaN), and −log softmax(logits)[label]. */
+function judge(logits: Float32Array, label: number): {rank: number; crossEntropy: number} {
+  const own = logits[label]!;
+  let rank = Number.isNaN(own) ? Infinity : 0;
+  let highest = -Infinity;
+  for (const [c, logit] of logits.entries()) {
+    if (logit > own || (logit === own && c < label) || (Number.isNaN(logit) && c !== label)) rank++;
+    highest = Math.max(highest, logit);
+  }
+  let sum = 0;
+  for (const logit of logits) sum += Math.exp(logit - highest);
+  return {rank, crossEntropy: highest + Math.log(sum) - own};
+}

@@ -1,0 +1,27 @@
+/** Which one of the data set's classes an image shows. */
+import {ExitCode, SdqError} from '../../errors.ts';
+import type {TaskDefinition} from '../../plugin-api/registry.ts';
+
+export const classification: TaskDefinition = {
+  kind: 'task',
+  name: 'classification',
+  summary: 'One class an image: cross-entropy, top-1 and top-5 accuracy.',
+  metrics: [
+    {name: 'accuracy', better: 'higher', isFraction: true},
+    {name: 'top5', better: 'higher', isFraction: true},
+  ],
+  outputs({classes, name}) {
+    if (classes.length > 0) return classes.length;
+    throw new SdqError(`The task classification needs classes, and the data set ${name} has none.`, {
+      code: 'task-without-targets',
+      exit: ExitCode.invalidInput,
+      suggestions: ['Choose another task, e.g. --set task.name=regression, or another data set.'],
+    });
+  },
+  caution({classes, name}) {
+    return classes.length < 2
+      ? `${name} has one class only (${classes.join()}): there is nothing to learn.`
+      : undefined;
+  },
+  load: async () => (await import('./classification-loss.ts')).classificationTask,
+};

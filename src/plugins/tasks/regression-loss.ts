@@ -1,0 +1,66 @@
+import * as tf from '@tensorflow/tfjs-core';
+
+import type {Meter, Task, Targets} from '../../training/task.ts';
+
+/** The network's one output is [N, values]. */
+export const regressionTask: Task = {
+  loss: ([output], targets) => meanSquaredError(output!, valuesOf(targets)),
+  /**
+   * MSE(student, teacher) + μ MSE(student, values), with μ = `hardLabelWeight`. [ours] A temperature has no meaning here: dividing
+   * both outputs by T and multiplying the loss by T² changes nothing.
+   */
+  distillationLoss([output], [teacher], targets, {hardLabelWeight}) {
+    const distilled = meanSquaredError(output!, teacher!);
+    if (hardLabelWeight === 0) return distilled;
+    return tf.add(distilled, tf.mul(meanSquaredError(output!, valuesOf(targets)), hardLabelWeight));
+  },
+  reported: ([output], targets) => ({mae: tf.mean(tf.abs(tf.sub(output!, valuesOf(targets))))}),
+  meter: regressionMeter,
+};
+
+/** `outputs` of the definition refuses a data set without values. */
+function valuesOf({values}: Targets): tf.Tensor2D {
+  if (values === undefined) throw new Error('the batch has no values');
+  return values;
+}
+
+/** Over all entries. @returns scalar */
+const meanSquaredError = (a: tf.Tensor, b: tf.Tensor): tf.Tensor => tf.mean(tf.square(tf.sub(a, b)));
+
+/**
+ * MSE and MAE over all numbers. R² = 1 − Σ residual² / Σ (value − mean)² for each number and averaged, as scikit-learn's
+ * `r2_score` does; a number that never changes counts as 1 where it is met exactly, else as 0.
+ */
+function regressionMeter(): Meter {
+  let [absolute, samples] = [0, 0];
+  /** Of each number: Σ residual², and mean and Σ (value − mean)² by Welford's update. */
+  let columns: {squared: number; mean: number; spread: number}[] = [];
+  return {
+    add([outputs = new Float32Array()], {labels, values = new Float32Array()}) {
+      const width = values.length / labels.length;
+      if (columns.length === 0) columns = Array.from({length: width}, () => ({squared: 0, mean: 0, spread: 0}));
+      for (let i = 0; i < labels.length; i++) {
+        samples++;
+        for (const [k, column] of columns.entries()) {
+          const value = values[i * width + k] ?? NaN;
+          const residual = (outputs[i * width + k] ?? NaN) - value;
+          absolute += Math.abs(residual);
+          column.squared += residual ** 2;
+          const delta = value - column.mean;
+          column.mean += delta / samples;
+          column.spread += delta * (value - column.mean);
+        }
+      }
+    },
+    result() {
+      const entries = samples * columns.length;
+      const mse = columns.reduce((sum, {squared}) => sum + squared, 0) / entries;
+      const r2 =
+        columns.reduce(
+          (sum, {squared, spread}) => sum + (spread > 0 ? 1 - squared / spread : Number(squared === 0)),
+          0,
+        ) / columns.length;
+      return {mse, mae: absolute / entries, r2, loss: mse};
+    },
+  };
+}

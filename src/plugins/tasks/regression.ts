@@ -1,0 +1,23 @@
+/** The numbers that the data set has for each image. */
+import {ExitCode, SdqError} from '../../errors.ts';
+import type {TaskDefinition} from '../../plugin-api/registry.ts';
+
+export const regression: TaskDefinition = {
+  kind: 'task',
+  name: 'regression',
+  summary: 'Numbers an image: mean squared error, mean absolute error, R².',
+  metrics: [
+    {name: 'mse', better: 'lower', isFraction: false},
+    {name: 'mae', better: 'lower', isFraction: false},
+    {name: 'r2', better: 'higher', isFraction: false},
+  ],
+  outputs({name, values = []}) {
+    if (values.length > 0) return values.length;
+    throw new SdqError(`The task regression needs numbers, and the data set ${name} has none beside its images.`, {
+      code: 'task-without-targets',
+      exit: ExitCode.invalidInput,
+      suggestions: ['Choose another task, e.g. --set task.name=classification, or another data set.'],
+    });
+  },
+  load: async () => (await import('./regression-loss.ts')).regressionTask,
+};
