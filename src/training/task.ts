@@ -22,7 +22,6 @@ export interface TargetArrays {
 
 /** The same as tensors: `labels` [N] int32, `values` [N, values] float32. */
 // A type and not an interface, so that tf.dispose takes it.
-// eslint-disable-next-line @typescript-eslint/consistent-type-definitions
 export type Targets = {
   readonly labels: tf.Tensor1D;
   readonly values?: tf.Tensor2D;

@@ -46,7 +46,7 @@ test('a lower-is-better task through all phases: results, journal, report and su
     const first = await pretrain(context);
     const values = tiny
       .metrics()
-      .flatMap((row) => ('pretrain/validationMse' in row ? [row['pretrain/validationMse']!] : []));
+      .flatMap((row) => ('pretrain/validationMse' in row ? [row['pretrain/validationMse']] : []));
     expect(values).toHaveLength(6);
     const mse = trainingMetric(session.task.metric, first);
     expect(mse).toMatchObject({best: Math.min(...values), last: values.at(-1)});
