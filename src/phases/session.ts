@@ -45,7 +45,7 @@ export interface Session {
 }
 
 /** The config's task on the session's data set. */
-export interface SessionTask extends Task {
+interface SessionTask extends Task {
   /** The primary one: the best epoch is chosen by it. */
   readonly metric: Metric;
   readonly metrics: readonly Metric[];
@@ -74,7 +74,7 @@ export async function openSession(config: JobConfig, registry: Registry, reporte
 }
 
 /** @throws SdqError (exit 3) where the data set does not yield what the task learns */
-export async function loadTask(
+async function loadTask(
   registry: Registry,
   {name, options}: Config['task'],
   data: Dataset,
