@@ -74,11 +74,7 @@ export async function openSession(config: JobConfig, registry: Registry, reporte
 }
 
 /** @throws SdqError (exit 3) where the data set does not yield what the task learns */
-async function loadTask(
-  registry: Registry,
-  {name, options}: Config['task'],
-  data: Dataset,
-): Promise<SessionTask> {
+async function loadTask(registry: Registry, {name, options}: Config['task'], data: Dataset): Promise<SessionTask> {
   const definition = registry.get('task', name);
   const outputs = definition.outputs(data, options);
   const {metrics} = definition;
