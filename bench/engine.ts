@@ -2,7 +2,7 @@
  * One contender of step.ts: times steps on one engine and prints a JSON object.
  *
  *   node --import tsx bench/engine.ts --engine wasm|cpu|tfjs-wasm [--threads 2]
- *     [--model resnet20|resnet18|mobilenet-v2] [--batch 128] [--kind train|search|evaluate] [--weight-bits 4] [--activation-bits 4] [--steps 14]
+ *     [--model resnet20|resnet18|mobilenet-v2|vit] [--batch 128] [--kind train|search|evaluate] [--weight-bits 4] [--activation-bits 4] [--steps 14]
  */
 import {parseArgs} from 'node:util';
 
@@ -81,11 +81,11 @@ async function start(): Promise<string> {
 
 const device = await start();
 const model = models.find(({name}) => name === values.model)!;
-/** MobileNetV2 as it is used on CIFAR-10; the others have their data set's shape by themselves. */
-const graph =
-  values.model === 'mobilenet-v2'
-    ? model.build({classes: 10, inputShape: [3, 32, 32]}, {stem: 'cifar'})
-    : model.build(model.defaults, {});
+const cifar = {classes: 10, inputShape: [3, 32, 32]} as const;
+/** MobileNetV2 and ViT-Tiny as they are used on CIFAR-10; the others have their data set's shape by themselves. */
+const options: Readonly<Record<string, object>> = {'mobilenet-v2': {stem: 'cifar'}, vit: {patch: 4}};
+const chosen = options[values.model];
+const graph = chosen === undefined ? model.build(model.defaults, {}) : model.build(cifar, {...chosen});
 const registry = new Registry([]);
 for (const quantizer of [...weightQuantizers, ...activationQuantizers]) registry.add(quantizer);
 const batch = Number(values.batch);

@@ -1,6 +1,6 @@
 """The eager PyTorch side of step.ts: times steps of the same networks and prints one JSON object.
 
-  python3 pytorch_peer.py [--model resnet20|resnet18|mobilenet-v2] [--kind train|evaluate] [--batch 128] [--threads 2]
+  python3 pytorch_peer.py [--model resnet20|resnet18|mobilenet-v2|vit] [--kind train|evaluate] [--batch 128] [--threads 2]
     [--weight-bits 4] [--activation-bits 4] [--steps 14]
 
 Bits of 32 mean full precision; the stem and the classifier always are. Weights are quantized as in DoReFa (Zhou et al.,
@@ -101,6 +101,57 @@ class Inverted(nn.Module):
         return x + y if self.add else y
 
 
+class QuantizedLinear(nn.Linear):
+    """Weights as those of QuantizedConv; the signed input is clipped to a learned range and rounded."""
+
+    def __init__(self, i, o):
+        super().__init__(i, o)
+        self.alpha = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, x):
+        w = self.weight
+        if a.weight_bits < 32:
+            t = torch.tanh(w)
+            w = 2 * Round.apply(t / (2 * t.abs().max()) + 0.5, 2**a.weight_bits - 1) - 1
+        if a.activation_bits < 32:
+            clipped = torch.maximum(torch.minimum(x, self.alpha), -self.alpha)
+            x = Round.apply(clipped / self.alpha, 2 ** (a.activation_bits - 1) - 1) * self.alpha
+        return F.linear(x, w, self.bias)
+
+
+class Encoder(nn.Module):
+    """A block of ViT: attention and an MLP, each behind a layer normalisation and around a shortcut."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width, 1e-6), nn.LayerNorm(width, 1e-6)
+        self.qkv, self.proj = QuantizedLinear(width, 3 * width), QuantizedLinear(width, width)
+        self.fc1, self.fc2 = QuantizedLinear(width, 4 * width), QuantizedLinear(4 * width, width)
+
+    def forward(self, x):
+        n, t, c = x.shape
+        q, k, v = self.qkv(self.norm1(x)).reshape(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, c)
+        x = x + self.proj(mixed)
+        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+
+
+class Vit(nn.Module):
+    def __init__(self, patch, width, depth, heads, tokens, classes):
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, patch, patch)
+        self.token = nn.Parameter(torch.zeros(1, 1, width))
+        self.place = nn.Parameter(0.02 * torch.randn(1, tokens + 1, width))
+        self.blocks = nn.Sequential(*(Encoder(width, heads) for _ in range(depth)))
+        self.norm, self.head = nn.LayerNorm(width, 1e-6), nn.Linear(width, classes)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat((self.token.expand(len(x), -1, -1), x), 1) + self.place
+        return self.head(self.norm(self.blocks(x))[:, 0])
+
+
 class Network(nn.Module):
     def __init__(self, features, width, classes):
         super().__init__()
@@ -140,6 +191,9 @@ elif a.model == 'mobilenet-v2':
             i = o
     features += [conv(320, 1280, 1), nn.BatchNorm2d(1280), Activation(F.relu6)]
     model = Network(features, 1280, classes)
+elif a.model == 'vit':
+    size, classes = 32, 10
+    model = Vit(4, 192, 12, 3, 64, classes)
 else:
     raise SystemExit(f'no model "{a.model}"')
 

@@ -37,6 +37,7 @@ const pytorch = (...args: string[]): Contender => {
 const full = ['--weight-bits', '32', '--activation-bits', '32'];
 const resnet18 = ['--model', 'resnet18', '--batch', '16', '--steps', '5'];
 const mobilenet = ['--model', 'mobilenet-v2', '--batch', '64', '--steps', '5'];
+const vit = ['--model', 'vit', '--batch', '64', '--steps', '4', '--activation-bits', '8'];
 
 /** The first contender is the one that the ratios are of. */
 const comparisons: Readonly<Record<string, readonly Contender[]>> = {
@@ -47,6 +48,7 @@ const comparisons: Readonly<Record<string, readonly Contender[]>> = {
   'resnet20-threads': [ours('2 threads', '--steps', '8'), ours('1 thread', '--threads', '1', '--steps', '8')],
   resnet18: [ours('wasm', ...resnet18), pytorch(...resnet18)],
   'mobilenet-v2': [ours('wasm', ...mobilenet), pytorch(...mobilenet)],
+  vit: [ours('wasm', ...vit), pytorch(...vit)],
   'stock-tfjs': [
     ours('wasm', '--batch', '32'),
     ours('stock tfjs wasm', '--engine', 'tfjs-wasm', '--batch', '32', '--steps', '2'),

@@ -56,6 +56,82 @@ function sumTaps(
   }
 }
 
+/** Pixels of a tile of `sumTile`. */
+const tilePixels: i32 = 4;
+
+/**
+ * Four neighbouring pixels under a filter of width 3 and step 1, all taps of it inside the image: the 6 columns that they
+ * share are read once. A row of the filter is a loop iteration of its own, for V8's registers (tiles.ts).
+ * @param rows pairs of addresses (the leftmost column, the filter row), up to `rowsEnd`
+ * @param turned the filter's columns from right to left (0, 1)
+ */
+function sumTile(
+  rows: usize,
+  rowsEnd: usize,
+  shift: usize,
+  bias: usize,
+  target: usize,
+  bytes: usize,
+  turned: bool,
+  low: v128,
+  high: v128,
+): void {
+  const firstTap: usize = turned ? 2 * bytes : 0;
+  const lastTap: usize = turned ? 0 : 2 * bytes;
+  for (let c: usize = 0; c < bytes; c += 16) {
+    let a0 = bias == 0 ? f32x4.splat(0) : v128.load(bias + c);
+    let a1 = a0;
+    let a2 = a0;
+    let a3 = a0;
+    for (let row = rows; row < rowsEnd; row += 8) {
+      let x = load<usize>(row) + shift + c;
+      const w = load<usize>(row, 4) + c;
+      const w0 = v128.load(w + firstTap);
+      const w1 = v128.load(w + bytes);
+      const w2 = v128.load(w + lastTap);
+      a0 = madd(v128.load(x), w0, a0);
+      x += bytes;
+      const x1 = v128.load(x);
+      a0 = madd(x1, w1, a0);
+      a1 = madd(x1, w0, a1);
+      x += bytes;
+      const x2 = v128.load(x);
+      a0 = madd(x2, w2, a0);
+      a1 = madd(x2, w1, a1);
+      a2 = madd(x2, w0, a2);
+      x += bytes;
+      const x3 = v128.load(x);
+      a1 = madd(x3, w2, a1);
+      a2 = madd(x3, w1, a2);
+      a3 = madd(x3, w0, a3);
+      x += bytes;
+      const x4 = v128.load(x);
+      a2 = madd(x4, w2, a2);
+      a3 = madd(x4, w1, a3);
+      a3 = madd(v128.load(x + bytes), w2, a3);
+    }
+    const to = target + c;
+    storeUpTo(to, clip(a0, low, high), bytes - c);
+    storeUpTo(to + bytes, clip(a1, low, high), bytes - c);
+    storeUpTo(to + 2 * bytes, clip(a2, low, high), bytes - c);
+    storeUpTo(to + 3 * bytes, clip(a3, low, high), bytes - c);
+  }
+}
+
+/** Writes the rows of the filter that lie in the image under a target row, for `sumTile` at `left`; returns their end. */
+function writeRows(task: usize, rows: usize, source: usize, y: i32, left: i32): usize {
+  const bytes = <usize>int(task, 8) << 2;
+  for (let ky = 0; ky < int(task, 11); ky++) {
+    const fromY = y * int(task, 13) + ky * int(task, 15) + int(task, 17);
+    const sourceY = fromY / int(task, 19);
+    if (fromY < 0 || sourceY >= int(task, 6) || sourceY * int(task, 19) != fromY) continue;
+    store<usize>(rows, source + <usize>(sourceY * int(task, 7) + left) * bytes);
+    store<usize>(rows, pointer(task, 2) + <usize>(3 * ky) * bytes, 4);
+    rows += 8;
+  }
+  return rows;
+}
+
 /**
  * depthwise: [source, target, filter, bias or 0, scratch, batch, sourceHeight, sourceWidth, channels, targetHeight,
  * targetWidth, kernelHeight, kernelWidth, step y, step x, tap step y, tap step x, start y, start x, divisor y, divisor x]
@@ -86,7 +162,27 @@ export function depthwise(task: usize, thread: i32, threads: i32): void {
     let tapsEnd = taps;
     let shift: usize = 0;
     let wasInside = false;
+    // The pixels from `firstTile` up to `tilesEnd` have all their columns in the image.
+    const tapStep = int(task, 16);
+    const left = int(task, 18) + min(0, 2 * tapStep);
+    const firstTile = max(0, -left);
+    const tilesEnd = min(targetWidth, sourceWidth - 2 - left);
+    const tiles = across == 3 && abs(tapStep) == 1 && int(task, 14) == 1 && divisorX == 1 && tilesEnd - firstTile >= tilePixels;
+    if (tiles) {
+      const rowsEnd = writeRows(task, taps, source, row % targetHeight, left);
+      for (let x = firstTile; x < tilesEnd; x += tilePixels) {
+        // The last tile reaches back into the one before.
+        const first = <usize>min(x, tilesEnd - tilePixels) * bytes;
+        sumTile(taps, rowsEnd, first, pointer(task, 3), target + first, bytes, tapStep < 0, low, high);
+      }
+    }
     for (let x = 0; x < targetWidth; x++) {
+      if (tiles && x == firstTile) {
+        target += <usize>(tilesEnd - firstTile) * bytes;
+        x = tilesEnd - 1;
+        wasInside = false;
+        continue;
+      }
       // Between the borders the next pixel has the same taps, one step further.
       const firstX = x * int(task, 14) + int(task, 18);
       const lastX = firstX + (across - 1) * int(task, 16);
@@ -155,6 +251,66 @@ function sumPixels(x: usize, xStep: usize, dy: usize, dyStep: usize, count: i32,
   }
 }
 
+/**
+ * sums[k][c] += Σ over `count` pixels of x[pixel + k][c] · dy[pixel][c], k = 0, 1, 2: a window slides along a row, so that each
+ * value is read once for the three taps of a filter row.
+ */
+function sumWindow(x: usize, dy: usize, count: i32, sums: usize, bytes: usize): void {
+  let c: usize = 0;
+  for (; c + 32 <= bytes; c += 32) {
+    let to = sums + c;
+    let a0 = v128.load(to);
+    let b0 = v128.load(to, 16);
+    let a1 = v128.load(to + bytes);
+    let b1 = v128.load(to + bytes, 16);
+    let a2 = v128.load(to + 2 * bytes);
+    let b2 = v128.load(to + 2 * bytes, 16);
+    let p = x + c;
+    let q = dy + c;
+    let x0 = v128.load(p);
+    let y0 = v128.load(p, 16);
+    p += bytes;
+    let x1 = v128.load(p);
+    let y1 = v128.load(p, 16);
+    for (let i = 0; i < count; i++) {
+      p += bytes;
+      const x2 = v128.load(p);
+      const y2 = v128.load(p, 16);
+      const d = v128.load(q);
+      const e = v128.load(q, 16);
+      a0 = madd(x0, d, a0);
+      b0 = madd(y0, e, b0);
+      a1 = madd(x1, d, a1);
+      b1 = madd(y1, e, b1);
+      a2 = madd(x2, d, a2);
+      b2 = madd(y2, e, b2);
+      x0 = x1;
+      y0 = y1;
+      x1 = x2;
+      y1 = y2;
+      q += bytes;
+    }
+    v128.store(to, a0);
+    v128.store(to, b0, 16);
+    to += bytes;
+    v128.store(to, a1);
+    v128.store(to, b1, 16);
+    to += bytes;
+    v128.store(to, a2);
+    v128.store(to, b2, 16);
+  }
+  for (; c < bytes; c += 16) {
+    for (let k: usize = 0; k < 3; k++) {
+      const to = sums + k * bytes + c;
+      let sum = v128.load(to);
+      for (let i: usize = 0; i < <usize>count; i++) {
+        sum = madd(v128.load(x + c + (i + k) * bytes), v128.load(dy + c + i * bytes), sum);
+      }
+      storeUpTo(to, sum, bytes - c);
+    }
+  }
+}
+
 // @ts-ignore: decorator
 @inline
 function ceilDivide(a: i32, b: i32): i32 {
@@ -185,11 +341,28 @@ export function depthwiseFilterGradient(task: usize, thread: i32, threads: i32):
       const inY = (row % outHeight) * int(task, 11) - int(task, 13) + ky;
       if (inY < 0 || inY >= height) continue;
       const x = pointer(task, 0) + <usize>(((row / outHeight) * height + inY) * width) * bytes;
+      // Pixels that have all three taps of a filter row in the image; the others come one tap at a time.
+      const innerFirst = max(0, padLeft);
+      const innerEnd = min(outWidth, width + padLeft - 2);
+      const slides = across == 3 && strideWidth == 1 && innerEnd - innerFirst >= 4;
+      if (slides) {
+        const window = x + <usize>(innerFirst - padLeft) * bytes;
+        const sum = sums + <usize>(ky * across) * bytes;
+        sumWindow(window, dy + <usize>innerFirst * bytes, innerEnd - innerFirst, sum, bytes);
+      }
       for (let kx = 0; kx < across; kx++) {
+        const sum = sums + <usize>(ky * across + kx) * bytes;
+        if (slides) {
+          for (let i = max(0, padLeft - kx); i < min(outWidth, width + padLeft - kx); i++) {
+            if (i == innerFirst) i = innerEnd;
+            if (i >= min(outWidth, width + padLeft - kx)) break;
+            sumPixels(x + <usize>(i - padLeft + kx) * bytes, bytes, dy + <usize>i * bytes, bytes, 1, sum, bytes);
+          }
+          continue;
+        }
         const first = ceilDivide(padLeft - kx, strideWidth);
         const end = min(outWidth, ceilDivide(width + padLeft - kx, strideWidth));
         const from = x + <usize>(first * strideWidth - padLeft + kx) * bytes;
-        const sum = sums + <usize>(ky * across + kx) * bytes;
         if (first < end) {
           sumPixels(from, <usize>strideWidth * bytes, dy + <usize>first * bytes, bytes, end - first, sum, bytes);
         }
