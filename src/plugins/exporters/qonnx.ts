@@ -3,6 +3,7 @@
  * `BipolarQuant`, which FINN and hls4ml read. The file brings the two operators along as functions of ONNX's own, so that any
  * runtime runs it.
  */
+import type {Graph} from '../../graph/graph.ts';
 import type {OnnxAttribute, OnnxFunction, OnnxModel, OnnxNode} from '../../graph/onnx/proto.ts';
 import {floatTensor, scalar} from '../../graph/onnx/tensors.ts';
 import type {OnnxParts} from '../../graph/onnx/to-onnx.ts';
@@ -19,8 +20,30 @@ export function exportQonnx(network: IntegerNetwork): Pick<OnnxModel, 'functions
     irVersion: 8,
     opsets: {'': opset, [domain]: 1},
     functions: [quant, bipolarQuant],
-    graph: quantizedGraph(network, {input: quantizedInput, weights: quantizedWeights}),
+    graph: quantizedGraph(network, {
+      input: (parts, layer, x, input) => {
+        const isPlain = input.grid.qmin < 0 || isRectifiedForOne(network.graph, x);
+        return quantizedInput(parts, layer, isPlain ? x : rectified(parts, layer, x), input);
+      },
+      weights: quantizedWeights,
+    }),
   };
+}
+
+/** Whether a value comes from a Relu that nothing else reads. */
+function isRectifiedForOne({nodes, output}: Graph, value: string): boolean {
+  const readers = nodes.filter(({inputs}) => inputs.includes(value)).length + (output === value ? 1 : 0);
+  return readers === 1 && nodes.some(({op, outputs}) => op === 'Relu' && outputs.includes(value));
+}
+
+/**
+ * A Relu of the quantizer's own. It changes no result, as an unsigned grid has no negative value, but FINN needs it: it refuses an
+ * unsigned `Quant` behind anything else, and takes the Relu before it away even where others read it.
+ */
+function rectified({nodes}: OnnxParts, layer: string, x: string): string {
+  const value = `${layer}.input_rectified`;
+  nodes.push({name: value, op: 'Relu', inputs: [x], outputs: [value]});
+  return value;
 }
 
 /** The weights as the grid has them, behind a node that says which grid. */

@@ -133,6 +133,29 @@ describe('what is stored', () => {
     expect(written.initializers.find(({name}) => name === inputs[1])!.shape).toEqual([1, 4]);
   });
 
+  test('qonnx has a Relu of its own before an unsigned Quant, but where one stands there already for it alone', async () => {
+    const g = graphBuilder('branches', [2, 4, 4]);
+    const rectified = g.node('Relu', 'relu', [g.input]);
+    const left = g.node('Relu', 'left_relu', [g.conv('left', rectified, {channels: 2, kernel: 3})]);
+    const sum = g.node('Add', 'sum', [rectified, g.conv('right', left, {channels: 2, kernel: 3})]);
+    const pooled = g.node('Relu', 'sum_relu', [sum]);
+    const features = g.node('Flatten', 'flatten', [g.node('GlobalAveragePool', 'mean', [pooled])]);
+    const graph = g.build(g.linear('last', features, {features: 2}));
+    const network = createNetwork(graph, initialWeights(graph, 1));
+    const quantization = await quantized(network, {}, {weightBits: 4, activationBits: 3});
+    const model = await exported('qonnx', network, quantization);
+    const added = model.graph.nodes.filter(({name, op}) => op === 'Relu' && name.endsWith('.input_rectified'));
+    expect(added.map(({inputs}) => inputs)).toEqual([['relu'], ['flatten']]);
+    for (const {op, inputs, attributes} of model.graph.nodes) {
+      const unsigned = attributes?.some((each) => each.name === 'signed' && 'value' in each && each.value === 0);
+      if (op !== 'Quant' || unsigned !== true) continue;
+      const source = model.graph.nodes.find(({outputs}) => outputs[0] === inputs[0])!;
+      const readers = model.graph.nodes.filter((node) => node.inputs.includes(inputs[0]!));
+      expect([source.op, readers.length]).toEqual(['Relu', 1]);
+    }
+    await expectSameInRuntime(network, model, quantization.forward);
+  });
+
   test('qonnx says bits, sign and range', async () => {
     const signs = async (weights: string, weightBits: number) => {
       const {initializers, nodes} = await atBits('qonnx', weights, weightBits);
