@@ -1,7 +1,8 @@
 /**
  * `folding_config.json` of FINN (Xilinx/finn): how many processing elements (PE) and inputs each (SIMD) the hardware of each layer has.
- * FINN numbers the matrix-vector units in the order of the network.
+ * FINN numbers the units of each type (MVAU_rtl, MVAU_hls, VVAU_hls) in the order of the network.
  */
+import {isRtl} from '../plugins/cost-models/finn-dataflow.ts';
 import {formatError, type StrategyFormat} from './format.ts';
 
 export const finn: StrategyFormat = {
@@ -14,28 +15,33 @@ export const finn: StrategyFormat = {
       throw formatError('The folding of FINN is chosen for a board.', ['Name one: --to finn-zcu102.']);
     }
     const config: Record<string, object> = {Defaults: {}};
-    const next = {MVAU: 0, VVAU: 0};
+    /** FINN counts the nodes of each type by themselves (GiveUniqueNodeNames after SpecializeLayers). */
+    const next = new Map<string, number>();
     layers.forEach(({name, depthwise, weightBits, activationBits}, l) => {
-      const {pe, simd} = costs.layers[l]!.details ?? {};
+      const {pe, simd, bram18 = 0, uram = 0} = costs.layers[l]!.details ?? {};
       if (pe === undefined || simd === undefined) {
         throw formatError(`The cost model of this hardware chooses no PE and SIMD (layer "${name}").`, [
           'Name a board of FINN: --to finn-zcu102.',
         ]);
       }
-      const unit = depthwise === true ? 'VVAU' : 'MVAU';
-      // FINN's own choice: RTL where both operands have at least 4 bits; depthwise units in RTL are for Versal alone.
-      const kind = unit === 'MVAU' && weightBits >= 4 && activationBits >= 4 ? 'rtl' : 'hls';
-      config[`${unit}_${kind}_${next[unit]++}`] = {
+      const kind = isRtl({depthwise, weightBits, activationBits}) ? 'rtl' : 'hls';
+      const type = `${depthwise === true ? 'VVAU' : 'MVAU'}_${kind}`;
+      const index = next.get(type) ?? 0;
+      next.set(type, index + 1);
+      config[`${type}_${index}`] = {
         PE: pe,
         SIMD: simd,
-        ram_style: 'auto',
-        resType: kind === 'rtl' ? 'dsp' : 'auto',
+        ram_style: uram > 0 ? 'ultra' : bram18 > 0 ? 'block' : 'distributed',
+        // FINN takes UltraRAM for weights that can be written while it runs.
+        ...(uram > 0 ? {runtime_writeable_weights: 1} : {}),
+        resType: kind === 'rtl' ? 'dsp' : 'lut',
       };
     });
     return {
       text: `${JSON.stringify(config, null, 2)}\n`,
       notes: [
-        'Names are those that FINN gives the units in network order; sliding windows and thresholds keep their defaults.',
+        'Build with standalone_thresholds: True: units in RTL cannot hold thresholds, and the names count on them.',
+        'Sliding windows and thresholds keep FINN’s defaults.',
       ],
     };
   },

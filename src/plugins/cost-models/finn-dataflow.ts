@@ -1,8 +1,8 @@
 /**
  * FINN: Blott et al., "FINN-R", TRETS 2018. Every layer is a piece of hardware of its own, all run at the same time, and the slowest
  * one sets the rate. A layer is folded: `PE` outputs times `SIMD` inputs are multiplied a cycle. Cycles, DSP, BRAM, URAM and LUT are FINN's own
- * estimates (Xilinx/finn, src/finn/custom_op/fpgadataflow: RTL matrix-vector unit, FINN-R's thresholds). [ours]: the choice of PE, SIMD
- * and memory for each layer, so that the design fits the board and the slowest layer is as fast as the search finds.
+ * estimates (Xilinx/finn 39f0c9a6, src/finn/custom_op/fpgadataflow: matrixvectoractivation.py, hls/ and rtl/). [ours]: the choice of PE,
+ * SIMD and memory for each layer, so that the design fits the board and the slowest layer is as fast as the search finds.
  */
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Device, LayerFigures, LayerWork} from '../../hardware/cost-model.ts';
@@ -37,25 +37,44 @@ export interface Folding extends Use {
   readonly cycles: number;
 }
 
-/** DSP blocks: with 4 bits or fewer on both sides four multiplications a block, else two; a depthwise unit multiplies in LUTs. */
+/**
+ * Whether FINN builds the unit in RTL, from DSP blocks; else HLS builds it from LUTs (specialize_layers.py, without a preference: both
+ * operands of at least 4 bits, thresholds in a node of their own; depthwise units in RTL are for Versal alone).
+ */
+export function isRtl({
+  depthwise = false,
+  weightBits,
+  activationBits,
+}: Bits & {readonly depthwise?: boolean | undefined}): boolean {
+  return !depthwise && Math.min(weightBits, activationBits) >= 4;
+}
+
+type Bits = Pick<Unit, 'weightBits' | 'activationBits'>;
+
+/** DSP blocks: of the RTL unit, with 4 bits on both sides four multiplications a block, else two. */
 export function dspBlocks(unit: Unit, pe: number, simd: number): number {
-  return unit.depthwise ? 0 : Math.ceil(pe * share(unit)) * simd;
+  return isRtl(unit) ? Math.ceil(pe * blocksAProduct(unit)) * simd : 0;
 }
 
-/** DSP blocks a multiply-accumulate. */
-function share({depthwise, weightBits, activationBits}: Unit): number {
-  if (depthwise) return 0;
-  return Math.max(weightBits, activationBits) <= 4 ? 1 / 4 : 1 / 2;
-}
+/** The cores mvu_4sx4u and mvu_8sx8u_dsp48 of finn-rtllib/mvu. FINN's own estimate counts the second as the first. */
+const blocksAProduct = ({weightBits, activationBits}: Bits): number =>
+  Math.max(weightBits, activationBits) <= 4 ? 1 / 4 : 1 / 2;
 
-/** Block RAMs of 18 Kbit for a memory of `depth` words of `width` bits (UG573, simple dual port). */
-export function bram18(width: number, depth: number): number {
+/** LUTs of `simd` multipliers of the HLS unit (FINN-R). */
+const multiplierLuts = (bits: number, simd: number): number => simd * (2 * Math.ceil(bits / 6) - 1) * bits;
+
+/**
+ * Block RAMs of 18 Kbit for a memory of `depth` words of `width` bits (UG573, simple dual port).
+ * @param parity whether the ninth bit of each byte is used; a depthwise unit, whose memory HLS makes, does without
+ */
+export function bram18(width: number, depth: number, parity = true): number {
+  const byte = parity ? 9 : 8;
   if (width === 1) return Math.ceil(depth / 16_384);
   if (width === 2) return Math.ceil(depth / 8192);
   if (width <= 4) return Math.ceil(depth / 4096);
-  if (width <= 9) return Math.ceil(depth / 2048);
-  if (width <= 18 || depth > 512) return Math.ceil(depth / 1024) * Math.ceil(width / 18);
-  return Math.ceil(depth / 512) * Math.ceil(width / 36);
+  if (width <= 9) return Math.ceil(depth / 2048) * Math.ceil(width / byte);
+  if (width <= 18 || depth > 512) return Math.ceil(depth / 1024) * Math.ceil(width / (2 * byte));
+  return Math.ceil(depth / 512) * Math.ceil(width / (4 * byte));
 }
 
 /** UltraRAMs of 4,096 words of 72 bits. */
@@ -74,14 +93,24 @@ export function thresholdBits(unit: Unit): number {
   return unit.outputBits === null ? 0 : unit.outputs * (2 ** unit.outputBits - 1) * accumulatorBits(unit);
 }
 
-/** FINN-R's fit; multipliers and adder tree only where they are not in DSP blocks. */
+/** FINN-R's fit; multipliers and adder tree only where they are not in DSP blocks. FINN gives no figure for the RTL unit. */
 export function unitLuts(unit: Unit, pe: number, simd: number): number {
   const bits = unit.weightBits + unit.activationBits;
-  const products = unit.depthwise ? simd * (2 * Math.ceil(bits / 6) - 1) * bits + bits * (2 * simd - 1) : 0;
-  const sum = accumulatorBits(unit);
-  const levels = unit.outputBits === null ? 0 : 2 ** unit.outputBits - 1;
-  const thresholds = levels * sum * Math.ceil(unit.outputs / pe / 64);
-  return Math.floor(300 + 1.1 * pe * (products + sum + thresholds + levels * sum));
+  const products = isRtl(unit) ? 0 : multiplierLuts(bits, simd) + bits * (2 * simd - 1);
+  return Math.floor(300 + 1.1 * pe * (products + accumulatorBits(unit)));
+}
+
+/**
+ * The thresholds, a node of its own that finds the level by bisection (rtl/thresholding_rtl.py): the memory of stage s has 2^s words a
+ * channel, here in LUTs of 64 bits. [ours]: a comparator of the accumulator's width for each stage.
+ */
+export function thresholdLuts(unit: Unit, pe: number): number {
+  const width = accumulatorBits(unit);
+  let words = 0;
+  for (let stage = 0; stage < (unit.outputBits ?? 0); stage++) {
+    words += 1 + Math.ceil(((unit.outputs / pe) * 2 ** stage) / 64);
+  }
+  return pe * width * words;
 }
 
 /** A folding with its weights in each kind of memory that the board has. */
@@ -89,8 +118,8 @@ function* variants(unit: Unit, pe: number, simd: number, hasUram: boolean): Gene
   const folds = (unit.inputs / simd) * (unit.outputs / pe);
   const width = pe * simd * unit.weightBits;
   const common = {pe, simd, cycles: folds * unit.vectors, dsp: dspBlocks(unit, pe, simd), bram18: 0, uram: 0};
-  const lut = unitLuts(unit, pe, simd);
-  yield {...common, lut, bram18: bram18(width, folds)};
+  const lut = unitLuts(unit, pe, simd) + thresholdLuts(unit, pe);
+  yield {...common, lut, bram18: bram18(width, folds, !unit.depthwise)};
   if (hasUram) yield {...common, lut, uram: uram(width, folds)};
   yield {...common, lut: lut + width * Math.ceil(folds / 64)};
 }
@@ -222,6 +251,13 @@ export function fold(units: readonly Unit[], usable: Use): Choice {
   return best;
 }
 
+/** At most, of the whole board. An HLS unit takes a multiplier and an adder for each. */
+function productsACycle(unit: Unit, {dsp, lut}: Use): number {
+  if (isRtl(unit)) return dsp / blocksAProduct(unit);
+  const bits = unit.weightBits + unit.activationBits;
+  return lut / (1.1 * (multiplierLuts(bits, 1) + bits));
+}
+
 function usableOf({usable}: Device): Use {
   return {
     dsp: usable['dsp'] ?? 0,
@@ -290,10 +326,10 @@ export const finnDataflow: CostModelDefinition = {
   resources: ['lut', 'bram18', 'dsp'],
   energy: 'none',
 
-  /** The interval if the DSP blocks could be shared out without remainder: MACs · blocks a MAC / usable blocks; 0 for a depthwise layer. */
+  /** The interval if what multiplies (DSP blocks in RTL, else LUTs) could be shared out without remainder: MACs · use a MAC / usable. */
   layer(work, device): LayerFigures {
     const unit = unitOf(work, null, device);
-    const cycles = (device.batch * work.geometry.macs * share(unit)) / usableOf(device).dsp;
+    const cycles = (device.batch * work.geometry.macs) / productsACycle(unit, usableOf(device));
     return {
       cycles,
       latencyUs: cycles / device.constants['clockMHz']!,

@@ -139,7 +139,7 @@ const finn: Case = {
       rows: [
         ['Conv', 8, 8],
         ['depthwise', 2, 4],
-        ['Gemm', 1, 1],
+        ['Gemm', 1, 2],
       ],
     },
   ],
@@ -147,6 +147,10 @@ const finn: Case = {
     {
       rows: [['Conv', 32, 8]],
       violations: [{layer: 'layer0', rule: 'weight-bits', found: 32, allowed: all, nearest: 8}],
+    },
+    {
+      rows: [['Conv', 1, 1]],
+      violations: [{layer: 'layer0', rule: 'activation-bits', found: 1, allowed: [2, 3, 4, 5, 6, 7, 8], nearest: 2}],
     },
     {
       rows: [['Conv', 4, 4]],
@@ -380,8 +384,10 @@ describe('what the multiplier runs bits as', () => {
     ['cutlass-sm75', 1, 1, [4, 4]],
     ['cutlass-sm80', 4, 8, [8, 8]],
     ['cutlass-sm90', 2, 2, [8, 8]],
-    ['finn-zcu102', 3, 4, [4, 4]],
-    ['finn-zcu102', 2, 5, [8, 8]],
+    ['finn-zcu102', 3, 4, [3, 4]],
+    ['finn-zcu102', 4, 4, [4, 4]],
+    ['finn-zcu102', 2, 5, [2, 5]],
+    ['finn-zcu102', 4, 5, [8, 8]],
     ['tensorrt-int4-weight-only', 4, 32, [32, 32]],
     ['generic-bops', 3, 5, [3, 5]],
     ['dpu-b512', 4, 8, undefined],

@@ -259,16 +259,18 @@ describe('aimet', () => {
 
 describe('finn', () => {
   const layers = layersOf('mobilenet-v2').slice(0, 3);
-  const costs = {layers: layers.map((_, l) => ({details: {pe: 2 ** l, simd: 3}}))} as unknown as NetworkCost;
+  const costs = {
+    layers: layers.map((_, l) => ({details: {pe: 2 ** l, simd: 3, bram18: l === 0 ? 2 : 0, uram: l === 1 ? 1 : 0}})),
+  } as unknown as NetworkCost;
 
-  test('PE and SIMD of each unit, numbered by kind in network order', () => {
+  test('PE, SIMD and memory of each unit, numbered by type in network order', () => {
     const strategy = strategyOf([4, 4, 2], [8, 4, 4], layers);
     const {text} = finn.print!(strategy, {layers, costs});
     expect(JSON.parse(text)).toEqual({
       Defaults: {},
-      MVAU_rtl_0: {PE: 1, SIMD: 3, ram_style: 'auto', resType: 'dsp'},
-      VVAU_hls_0: {PE: 2, SIMD: 3, ram_style: 'auto', resType: 'auto'},
-      MVAU_hls_1: {PE: 4, SIMD: 3, ram_style: 'auto', resType: 'auto'},
+      MVAU_rtl_0: {PE: 1, SIMD: 3, ram_style: 'block', resType: 'dsp'},
+      VVAU_hls_0: {PE: 2, SIMD: 3, ram_style: 'ultra', runtime_writeable_weights: 1, resType: 'lut'},
+      MVAU_hls_0: {PE: 4, SIMD: 3, ram_style: 'distributed', resType: 'lut'},
     });
   });
 

@@ -1,3 +1,6 @@
+import {readFileSync} from 'node:fs';
+import path from 'node:path';
+
 import {describe, expect, test} from '@jest/globals';
 import fc from 'fast-check';
 
@@ -7,7 +10,9 @@ import {
   dspBlocks,
   fold,
   foldings,
+  isRtl,
   thresholdBits,
+  thresholdLuts,
   unitLuts,
   uram,
   type Folding,
@@ -25,6 +30,51 @@ const unit: Unit = {
   inputSigned: false,
   outputBits: 4,
 };
+
+interface FinnUnit {
+  readonly name: string;
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly vectors: number;
+  readonly pe: number;
+  readonly simd: number;
+  readonly weightBits: number;
+  readonly activationBits: number;
+  readonly inputSigned: boolean;
+  readonly memory: string;
+  readonly cycles: number;
+  readonly bram18: number;
+  readonly uram: number;
+  readonly dsp: number;
+  readonly lut: number;
+}
+
+/** FINN's own estimates, made by bench/finn-estimates.py. */
+const finn = JSON.parse(
+  readFileSync(path.resolve(import.meta.dirname, '../../../fixtures/finn-estimates.json'), 'utf8'),
+) as {
+  readonly singles: readonly FinnUnit[];
+};
+
+/** Equal in cycles, memory and, but for what FINN does not estimate, logic. */
+function expectAsFinn({name, pe, simd, memory, cycles, bram18: blocks, dsp, lut, ...rest}: FinnUnit): void {
+  const own: Unit = {...rest, depthwise: name.startsWith('VVAU'), outputBits: null};
+  expect(name).toMatch(isRtl(own) ? /_rtl/ : /_hls/);
+  const depth = (own.inputs / simd) * (own.outputs / pe);
+  const width = pe * simd * own.weightBits;
+  expect(depth * own.vectors).toBe(cycles);
+  expect(memory === 'block' ? bram18(width, depth, !own.depthwise) : 0).toBe(blocks);
+  if (!isRtl(own)) {
+    expect(dsp).toBe(0);
+    const memoryLuts = memory === 'distributed' ? width * Math.ceil(depth / 64) : 0;
+    expect(unitLuts(own, pe, simd) + memoryLuts).toBe(lut);
+    return;
+  }
+  // FINN gives no LUTs of an RTL unit, and counts the 8-bit core, two products a block, as the 4-bit one.
+  expect(lut).toBe(0);
+  expect(dspBlocks({...own, weightBits: 4, activationBits: 4}, pe, simd)).toBe(dsp);
+}
+
 const resources = ['dsp', 'lut', 'bram18', 'uram'] as const;
 
 describe('resources by hand', () => {
@@ -32,6 +82,7 @@ describe('resources by hand', () => {
     expect(dspBlocks(unit, 8, 9)).toBe(18);
     expect(dspBlocks(unit, 1, 9)).toBe(9);
     expect(dspBlocks({...unit, weightBits: 5}, 8, 9)).toBe(36);
+    expect(dspBlocks({...unit, depthwise: true}, 8, 9)).toBe(0);
     expect(dspBlocks({...unit, activationBits: 8}, 3, 4)).toBe(8);
   });
 
@@ -69,12 +120,27 @@ describe('resources by hand', () => {
     expect(thresholdBits({...unit, outputBits: null})).toBe(0);
   });
 
-  test("LUTs: FINN-R's 300 + 1.1 · P · (accumulator + thresholds + comparators)", () => {
-    // P = 8: 18 + 15·18·⌈8/64⌉ + 15·18 = 558 a PE
-    expect(unitLuts(unit, 8, 9)).toBe(Math.floor(300 + 1.1 * 8 * 558));
-    // A depthwise unit multiplies in LUTs: S·(2⌈8/6⌉ − 1)·8 + 8·(2S − 1) more
-    expect(unitLuts({...unit, depthwise: true}, 8, 9)).toBe(Math.floor(300 + 1.1 * 8 * (558 + 9 * 3 * 8 + 8 * 17)));
+  test('LUTs: an accumulator in RTL; with fewer bits FINN-R’s multipliers and adder tree too', () => {
+    expect(unitLuts(unit, 8, 9)).toBe(Math.floor(300 + 1.1 * 8 * 18));
+    // 2 × 4 bits: S·(2⌈6/6⌉ − 1)·6 + 6·(2S − 1), and an accumulator of 16 bits
+    expect(unitLuts({...unit, weightBits: 2}, 8, 9)).toBe(Math.floor(300 + 1.1 * 8 * (9 * 6 + 6 * 17 + 16)));
+    expect(dspBlocks({...unit, weightBits: 2}, 8, 9)).toBe(0);
   });
+
+  test('thresholds of 4 bits: stages of 1, 2, 4 and 8 words a channel, and a comparator each', () => {
+    // P = 8: 8 channels a PE, so 8, 16, 32 and 64 words, each one LUT deep.
+    expect(thresholdLuts(unit, 8)).toBe(8 * 18 * (4 + 4));
+    // P = 1: 64, 128, 256 and 512 words.
+    expect(thresholdLuts(unit, 1)).toBe(18 * (4 + 1 + 2 + 4 + 8));
+    expect(thresholdLuts({...unit, outputBits: null}, 8)).toBe(0);
+  });
+
+  test.each(finn.singles)(
+    'as FINN estimates: $name, $weightBits × $activationBits bits, $inputs × $outputs, $memory',
+    (one) => {
+      expectAsFinn(one);
+    },
+  );
 });
 
 test('cycles are (MH/P)·(MW/S)·vectors, P and S divide them, and no folding is beaten by another', () => {
