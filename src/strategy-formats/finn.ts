@@ -2,7 +2,7 @@
  * `folding_config.json` of FINN (Xilinx/finn): how many processing elements (PE) and inputs each (SIMD) the hardware of each layer has.
  * FINN numbers the units of each type (MVAU_rtl, MVAU_hls, VVAU_hls) in the order of the network.
  */
-import {isRtl} from '../plugins/cost-models/finn-dataflow.ts';
+import {isRtl} from '../hardware/finn-unit.ts';
 import {formatError, type StrategyFormat} from './format.ts';
 
 export const finn: StrategyFormat = {

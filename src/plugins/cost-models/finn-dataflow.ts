@@ -6,6 +6,7 @@
  */
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Device, LayerFigures, LayerWork} from '../../hardware/cost-model.ts';
+import {isRtl, type Bits} from '../../hardware/finn-unit.ts';
 import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 
 /** The streams between and into the units are at most this wide, bits (arbitrary-precision integers of Vitis HLS). */
@@ -36,20 +37,6 @@ export interface Folding extends Use {
   /** For one sample. */
   readonly cycles: number;
 }
-
-/**
- * Whether FINN builds the unit in RTL, from DSP blocks; else HLS builds it from LUTs (specialize_layers.py, without a preference: both
- * operands of at least 4 bits, thresholds in a node of their own; depthwise units in RTL are for Versal alone).
- */
-export function isRtl({
-  depthwise = false,
-  weightBits,
-  activationBits,
-}: Bits & {readonly depthwise?: boolean | undefined}): boolean {
-  return !depthwise && Math.min(weightBits, activationBits) >= 4;
-}
-
-type Bits = Pick<Unit, 'weightBits' | 'activationBits'>;
 
 /** DSP blocks: of the RTL unit, with 4 bits on both sides four multiplications a block, else two. */
 export function dspBlocks(unit: Unit, pe: number, simd: number): number {

@@ -10,7 +10,6 @@ import {
   dspBlocks,
   fold,
   foldings,
-  isRtl,
   thresholdBits,
   thresholdLuts,
   unitLuts,
@@ -18,6 +17,7 @@ import {
   type Folding,
   type Unit,
 } from '../../../../src/plugins/cost-models/finn-dataflow.ts';
+import {isRtl} from '../../../../src/hardware/finn-unit.ts';
 import {convolution, costsOf, network, refusal, uniform} from '../../../helpers/layer-geometry.ts';
 
 const unit: Unit = {
@@ -53,6 +53,9 @@ interface FinnUnit {
 const finn = JSON.parse(
   readFileSync(path.resolve(import.meta.dirname, '../../../fixtures/finn-estimates.json'), 'utf8'),
 ) as {
+  readonly networks: Readonly<
+    Record<string, {readonly unknownNames: readonly string[]; readonly units: readonly FinnUnit[]}>
+  >;
   readonly singles: readonly FinnUnit[];
 };
 
@@ -187,6 +190,14 @@ test('the choice fits and is near the best of all choices', () => {
     {numRuns: 200, seed: 1},
   );
   expect(slower.filter((ratio) => ratio > 1).length).toBeLessThan(0.02 * slower.length);
+});
+
+describe.each(Object.entries(finn.networks))('ResNet20 in FINN, %s', (_, {unknownNames, units}) => {
+  test('every name of the folding file is a node of FINN, and every unit is as FINN estimates', () => {
+    expect(unknownNames).toEqual([]);
+    expect(units).toHaveLength(20);
+    for (const one of units) expectAsFinn(one);
+  });
 });
 
 describe('a network on a board', () => {
