@@ -16,9 +16,8 @@ const mayImport = {
   graph: ['tensor'],
   sdq: ['graph', 'tensor'],
   hardware: ['graph', 'sdq'],
-  'strategy-formats': ['graph', 'hardware', 'sdq'],
   training: ['data', 'graph', 'sdq', 'tensor'],
-  'plugin-api': ['data', 'graph', 'hardware', 'runs', 'sdq', 'training'],
+  'plugin-api': ['data', 'graph', 'hardware', 'runs', 'sdq', 'tensor', 'training'],
   tracking: ['plugin-api', 'runs'],
   plugins: ['data', 'graph', 'hardware', 'plugin-api', 'sdq', 'tensor', 'tracking', 'training'],
   config: ['plugin-api'],
@@ -33,7 +32,6 @@ const mayImport = {
     'report',
     'runs',
     'sdq',
-    'strategy-formats',
     'tensor',
     'tracking',
     'training',
@@ -53,7 +51,7 @@ const mayImport = {
   ],
 };
 const folders = [...Object.keys(mayImport), 'commands', 'hooks'];
-const pure = ['tensor', 'graph', 'sdq', 'hardware', 'strategy-formats', 'report'];
+const pure = ['tensor', 'graph', 'sdq', 'hardware', 'report'];
 
 const importRules = Object.entries(mayImport).map(([folder, allowed]) => ({
   files: [`src/${folder}/**/*.ts`],

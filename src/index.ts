@@ -41,6 +41,7 @@ export {
   type OptionsSchema,
   type RegisterHook,
   type SearcherDefinition,
+  type StrategyFormatDefinition,
   type TaskData,
   type TaskDefinition,
   type TrackerDefinition,
@@ -54,11 +55,19 @@ export type {
   SearchSettings,
   SearchTraining,
 } from './plugin-api/searcher.ts';
+export type {
+  ImportedBits,
+  PrintedStrategy,
+  StrategyFormatContext,
+  TrainedGrid,
+  TrainedLayer,
+} from './plugin-api/strategy-format.ts';
 export type {ActivationQuantizer} from './sdq/activation-quantizer.ts';
 export type {IntegerLayer, IntegerNetwork, LayerInput, LayerWeights} from './sdq/integer-network.ts';
 export {outcomeOf, type BudgetResult, type SelectionOutcome} from './sdq/search/outcome.ts';
 export type {KeptPoint} from './sdq/search/pareto.ts';
 export type {Budget, Candidate, Decision, Precision, SearchProblem, Selection} from './sdq/search/problem.ts';
+export type {LayerPrecision, Strategy} from './sdq/strategy.ts';
 export type {WeightQuantizer, WeightQuantizerTraits} from './sdq/weight-quantizer.ts';
 export type {GradientRule, Grid} from './tensor/kernels.ts';
 export type {InputSample} from './training/calibration.ts';

@@ -58,6 +58,7 @@ const own = {
     },
   },
   exporter: {functions: ['load']},
+  'strategy-format': {functions: [], properties: {extension: {type: 'string', minLength: 1}}},
   tracker: {functions: ['probe', 'create']},
 } as const satisfies {
   [K in Kind]: {

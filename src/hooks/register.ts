@@ -34,6 +34,10 @@ const register: RegisterHook = async ({registry}) => {
     const {exporters} = await import('../plugins/exporters/index.ts');
     for (const exporter of exporters) registry.add(exporter);
   }
+  if (registry.wants('strategy-format')) {
+    const {strategyFormats} = await import('../plugins/strategy-formats/index.ts');
+    for (const format of strategyFormats) registry.add(format);
+  }
   if (registry.wants('tracker')) {
     const {trackers} = await import('../plugins/trackers/index.ts');
     for (const tracker of trackers) registry.add(tracker);

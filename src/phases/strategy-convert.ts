@@ -12,7 +12,8 @@ import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
 import {moveToHardware, type Move} from '../hardware/move.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
-import type {Registry} from '../plugin-api/registry.ts';
+import type {Registry, StrategyFormatDefinition} from '../plugin-api/registry.ts';
+import type {StrategyFormatContext, TrainedGrid, TrainedLayer} from '../plugin-api/strategy-format.ts';
 import {
   buildStrategy,
   checkSharedBits,
@@ -21,8 +22,8 @@ import {
   type LayerPrecision,
   type Strategy,
 } from '../sdq/strategy.ts';
-import {strategyFormats} from '../strategy-formats/index.ts';
-import type {ExportContext, StrategyFormat} from '../strategy-formats/format.ts';
+import type {Grid} from '../tensor/kernels.ts';
+import type {QuantizationRecord} from '../training/quantization-record.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
 import {costsOn} from './hardware-estimate.ts';
 import {readProfile} from './hardware-file.ts';
@@ -73,7 +74,14 @@ export async function convertStrategy(
   const read =
     request.from === 'sdq'
       ? await readOwn(file, config, registry, notice)
-      : await importStrategy(file, formatOf(request.from), config, registry, request.sdqVersion, notice);
+      : await importStrategy(
+          file,
+          formatFor('parse', request.from, registry),
+          config,
+          registry,
+          request.sdqVersion,
+          notice,
+        );
   const profile = request.to === undefined ? undefined : readProfile(request.to);
   const {strategy, moves} =
     profile === undefined ? {strategy: read.strategy, moves: []} : moved(read, profile, registry);
@@ -97,7 +105,26 @@ interface ReadStrategy {
   readonly graph: Graph | undefined;
 }
 
-const formatOf = (name: string): StrategyFormat => strategyFormats.find((format) => format.name === name)!;
+/** @throws SdqError (exit 3) for a format that there is not, or that is not both read and written */
+function formatFor<Direction extends 'parse' | 'print'>(
+  direction: Direction,
+  name: string,
+  registry: Registry,
+): StrategyFormatDefinition & Required<Pick<StrategyFormatDefinition, Direction>> {
+  const format = registry.get('strategy-format', name);
+  if (has(format, direction)) return format;
+  const able = registry.list('strategy-format').filter((other) => has(other, direction));
+  throw new SdqError(
+    `Files of ${name} are ${direction === 'parse' ? 'written, not read' : 'read, not written'}. Formats that are: ${able.map((other) => other.name).join(', ')}.`,
+    {code: 'strategy-format-one-way', exit: ExitCode.invalidInput},
+  );
+}
+
+const has = <Direction extends 'parse' | 'print'>(
+  format: StrategyFormatDefinition,
+  direction: Direction,
+): format is StrategyFormatDefinition & Required<Pick<StrategyFormatDefinition, Direction>> =>
+  format[direction] !== undefined;
 
 async function readOwn(
   file: string,
@@ -112,7 +139,7 @@ async function readOwn(
 
 async function importStrategy(
   file: string,
-  format: StrategyFormat,
+  format: StrategyFormatDefinition & Required<Pick<StrategyFormatDefinition, 'parse'>>,
   config: Config,
   registry: Registry,
   sdqVersion: string,
@@ -130,7 +157,7 @@ async function importStrategy(
   const {layers} = layerTable(graph);
   const names = layers.map(({name}) => name);
   const text = Buffer.from(readFileBounded(file, limitBytes)).toString('utf8');
-  const bits = format.parse!(text, names, file);
+  const bits = format.parse(text, names, file);
   checkSharedBits(
     names.map((name) => ({name, weightBits: bits.get(name)!.weightBits})),
     sharedWeights(layers),
@@ -187,23 +214,24 @@ function print(
   const {layers} = layerTable(graph);
   const own = new Map(strategy.layers.map((layer) => [layer.name, layer]));
   const ordered = {...strategy, layers: layers.map((layer) => own.get(layer.name)!)};
-  const context: ExportContext = {
+  const context: StrategyFormatContext = {
+    graph,
     layers,
-    ...(checkpoint === undefined ? {} : {tensors: tensorsLearnedFor(path.resolve(checkpoint), ordered)}),
-    ...(profile === undefined || name !== 'finn'
+    ...(checkpoint === undefined ? {} : {trained: layersTrainedFor(path.resolve(checkpoint), ordered)}),
+    ...(profile === undefined
       ? {}
-      : {costs: costsOn(profile, registry, 1).network(layerGeometries(graph), ordered.layers)}),
+      : {costs: () => costsOn(profile, registry, 1).network(layerGeometries(graph), ordered.layers)}),
   };
-  const format = formatOf(name);
-  return {...format.print!(ordered, context), extension: format.extension};
+  const format = formatFor('print', name, registry);
+  return {...format.print(ordered, context), extension: format.extension};
 }
 
 /**
- * The tensors of a checkpoint, with steps and ranges that were learned at the bits of the strategy.
+ * The layers of a checkpoint, with steps that were learned at the bits of the strategy.
  * @throws SdqError (exit 3) naming the layers that the checkpoint has at other bits or by another quantizer
  */
-function tensorsLearnedFor(checkpoint: string, strategy: Strategy): Weights {
-  const {tensors, strategy: found} = readModelFile(checkpoint);
+function layersTrainedFor(checkpoint: string, strategy: Strategy): (layer: string) => TrainedLayer {
+  const {tensors, strategy: found, quantization} = readModelFile(checkpoint);
   if (found === undefined) {
     throw new SdqError(
       `${checkpoint} is not a quantized network: it has no strategy, so no scales that were learned at its bits.`,
@@ -224,7 +252,7 @@ function tensorsLearnedFor(checkpoint: string, strategy: Strategy): Weights {
       const other = ofCheckpoint.get(layer.name);
       return `"${layer.name}" (${other === undefined ? 'not there' : shown(other)}, not ${shown(layer)})`;
     });
-  if (differing.length === 0) return tensors;
+  if (differing.length === 0) return (layer) => trainedLayer(layer, tensors, quantization, checkpoint);
   const quantizers = ({quantizers: {weights: w, activations: a}}: Strategy): string => `${w} and ${a}`;
   const [trained, wanted] = [quantizers(own), quantizers(strategy)];
   throw new SdqError(
@@ -237,6 +265,29 @@ function tensorsLearnedFor(checkpoint: string, strategy: Strategy): Weights {
       suggestions: ['Scales hold for the bits and the quantizer they were learned at: train at this strategy first.'],
     },
   );
+}
+
+/** @throws SdqError (exit 3) for a file of before the record of its grids */
+function trainedLayer(name: string, tensors: Weights, record: unknown, checkpoint: string): TrainedLayer {
+  const {layers} = (record ?? {}) as Partial<QuantizationRecord>;
+  const layer = layers?.[name];
+  if (layer === undefined) {
+    throw new SdqError(`${checkpoint}: __metadata__/sdq.quantization says nothing of "${name}".`, {
+      code: 'checkpoint-without-grids',
+      exit: ExitCode.invalidInput,
+      suggestions: ['Write the file again: sdq export --format safetensors --checkpoint FILE.'],
+    });
+  }
+  const withSteps = (grid: Grid | null, tensor: string): TrainedGrid | null => {
+    if (grid === null) return null;
+    const steps = tensors.get(`${name}.${tensor}`)?.data;
+    if (steps !== undefined) return {qmin: grid.qmin, qmax: grid.qmax, offset: grid.offset, steps};
+    throw new SdqError(`${checkpoint} has no tensor "${name}.${tensor}".`, {
+      code: 'checkpoint-without-grids',
+      exit: ExitCode.invalidInput,
+    });
+  };
+  return {weights: withSteps(layer.weights, 'weight_step'), input: withSteps(layer.input, 'input_step')};
 }
 
 function sizeOf({layers, summary: {meanWeightBits, bops}}: Strategy): StrategySize {

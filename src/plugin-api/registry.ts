@@ -21,6 +21,8 @@ import type {ActivationQuantizer} from '../sdq/activation-quantizer.ts';
 import type {IntegerNetwork} from '../sdq/integer-network.ts';
 import type {SearchProblem} from '../sdq/search/problem.ts';
 import type {WeightQuantizer, WeightQuantizerTraits} from '../sdq/weight-quantizer.ts';
+import type {Strategy} from '../sdq/strategy.ts';
+import type {ImportedBits, PrintedStrategy, StrategyFormatContext} from './strategy-format.ts';
 import type {Metric, Task} from '../training/task.ts';
 import type {Tracker, TrackerContext, TrackerProbe} from './tracker.ts';
 
@@ -218,6 +220,28 @@ export interface ExporterDefinition extends Definition {
   load(): Promise<Exporter>;
 }
 
+// -------------------------------------------------------------------------------------------------- strategy formats
+
+/** A file of another tool that says how many bits each layer gets: `sdq strategy convert`. Without options. */
+export interface StrategyFormatDefinition extends Definition {
+  readonly kind: 'strategy-format';
+  /** How an exported file's name ends, without the first dot. */
+  readonly extension: string;
+  /**
+   * Reads such a file; left out where the format is only written.
+   * @param names of the network's layers, in its order
+   * @returns bits by layer name, for all of them
+   * @throws SdqError (exit 3) naming the file, the place, what was found and what is allowed
+   */
+  parse?(text: string, names: readonly string[], file: string): ReadonlyMap<string, ImportedBits>;
+  /**
+   * Writes one; left out where the format is only read.
+   * @param strategy its layers are in the order of the network
+   * @throws SdqError (exit 3) where the format cannot hold the strategy, or something it needs is missing
+   */
+  print?(strategy: Strategy, context: StrategyFormatContext): PrintedStrategy;
+}
+
 // ---------------------------------------------------------------------------------------------------------- registry
 
 /** The type of a definition by its kind. */
@@ -231,6 +255,7 @@ export interface Definitions {
   searcher: SearcherDefinition;
   'cost-model': CostModelDefinition;
   exporter: ExporterDefinition;
+  'strategy-format': StrategyFormatDefinition;
   tracker: TrackerDefinition;
 }
 

@@ -162,7 +162,8 @@ describe('refused', () => {
       /learned in training.*--checkpoint quantized\.safetensors/,
     ],
     [3, ['strategy', 'convert', 's.json', '--from', 'nncf'], /does not say which network it is for/],
-    [2, ['strategy', 'convert', 's.json', '--format', 'onnx'], /Expected --format=onnx to be one of/],
+    [3, ['strategy', 'convert', 's.json', '--format', 'torcha'], /no strategy-format "torcha".*Did you mean "torchao"/],
+    [3, ['strategy', 'convert', 's.json', '--from', 'finn', ...model], /Files of finn are written, not read/],
   ] as const)('exit %i: %j', async (exit, args, message) => {
     writeFileSync(path.join(cwd, 'large.json'), Buffer.alloc((16 << 20) + 1, ' '));
     expect(await failure(args, cwd, exit)).toMatch(message);

@@ -9,7 +9,6 @@ import {table} from '../../cli/table.ts';
 import {writeFileAtomic} from '../../files.ts';
 import type {Move} from '../../hardware/move.ts';
 import {convertStrategy, type StrategySize} from '../../phases/strategy-convert.ts';
-import {strategyFormats} from '../../strategy-formats/index.ts';
 
 interface Conversion {
   readonly path: string;
@@ -25,13 +24,10 @@ interface Conversion {
   readonly notes: readonly string[];
 }
 
-const named = (key: 'parse' | 'print'): string[] =>
-  strategyFormats.filter((format) => format[key] !== undefined).map(({name}) => name);
-
 export default class StrategyConvert extends SdqCommand {
   static override summary = 'Move a strategy to what a device runs, or from and to the formats of other tools.';
   static override description = `With --to every layer gets the nearest bits that the device runs: as few more as there are, and fewer only where it has nothing above. It says what that costs.
-With --from the file is another tool's: the network is the config's model, and bits that the file does not say are search.activationBits.`;
+With --from the file is another tool's: the network is the config's model, and bits that the file does not say are search.activationBits. Formats of other tools, and of plugins, are in docs/strategy-formats.md.`;
 
   static override examples = [
     '<%= config.bin %> strategy convert strategy.json --to cutlass-sm80 --output cutlass.json',
@@ -44,20 +40,20 @@ With --from the file is another tool's: the network is the config's model, and b
     file: Args.string({description: 'A strategy file, or that of another tool.', required: true}),
   };
   static override flags = {
-    from: Flags.string({summary: 'Format of the file.', options: ['sdq', ...named('parse')], default: 'sdq'}),
+    from: Flags.string({summary: 'Format of the file: sdq, or another tool’s.', helpValue: 'NAME', default: 'sdq'}),
     to: Flags.string({
       summary: 'Name of a hardware profile, or a file of your own that ends in .json.',
       helpValue: 'NAME',
     }),
-    format: Flags.string({summary: 'Format to write.', options: ['sdq', ...named('print')], default: 'sdq'}),
-    checkpoint: Flags.file({summary: 'The trained network, whose scales aimet writes.', helpValue: 'FILE'}),
+    format: Flags.string({summary: 'Format to write: sdq, or another tool’s.', helpValue: 'NAME', default: 'sdq'}),
+    checkpoint: Flags.file({summary: 'The trained network, for formats that hold its scales.', helpValue: 'FILE'}),
     output: Flags.file({summary: 'Where to write it; by default next to FILE, if there is none.', helpValue: 'FILE'}),
   };
 
   async run(): Promise<Conversion> {
     const {args, flags} = await this.parse(StrategyConvert);
     const {config, registry} = await this.settings({
-      kinds: ['model', 'dataset', 'task', 'weight-quantizer', 'activation-quantizer', 'cost-model'],
+      kinds: ['model', 'dataset', 'task', 'weight-quantizer', 'activation-quantizer', 'cost-model', 'strategy-format'],
     });
     const {text, extension, ...result} = await convertStrategy(
       {...flags, file: path.resolve(args.file), sdqVersion: this.config.version},

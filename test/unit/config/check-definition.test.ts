@@ -14,6 +14,7 @@ const kinds: readonly Kind[] = [
   'searcher',
   'cost-model',
   'exporter',
+  'strategy-format',
   'tracker',
 ];
 

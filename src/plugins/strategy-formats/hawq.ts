@@ -4,14 +4,9 @@
  */
 import {parse} from 'yaml';
 
-import {
-  assertComplete,
-  assertQuantized,
-  bitwidth,
-  formatError,
-  type ImportedBits,
-  type StrategyFormat,
-} from './format.ts';
+import type {StrategyFormatDefinition} from '../../plugin-api/registry.ts';
+import type {ImportedBits} from '../../plugin-api/strategy-format.ts';
+import {assertComplete, assertQuantized, bitwidth, formatError} from './checks.ts';
 
 /** Names of the modules that hold a layer's weights, and of the one that quantizes its input. */
 interface Modules {
@@ -42,7 +37,8 @@ function residualModules(names: readonly string[]): {names: readonly string[]; m
   return {names, modules};
 }
 
-export const hawq: StrategyFormat = {
+export const hawq: StrategyFormatDefinition = {
+  kind: 'strategy-format',
   name: 'hawq',
   summary: 'The dictionary of one ResNet in HAWQ’s bit_config.py.',
   extension: 'hawq.json',

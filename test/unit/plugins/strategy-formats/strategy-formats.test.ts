@@ -2,21 +2,30 @@ import {describe, expect, test} from '@jest/globals';
 import fc from 'fast-check';
 import {parse} from 'yaml';
 
-import {layerTable} from '../../../src/graph/layer-table.ts';
-import type {NetworkCost} from '../../../src/hardware/cost-model.ts';
-import {models} from '../../../src/plugins/models/index.ts';
-import {buildStrategy, type Strategy} from '../../../src/sdq/strategy.ts';
-import {aimet} from '../../../src/strategy-formats/aimet.ts';
-import {finn} from '../../../src/strategy-formats/finn.ts';
-import type {StrategyFormat} from '../../../src/strategy-formats/format.ts';
-import {hawq} from '../../../src/strategy-formats/hawq.ts';
-import {hls4ml} from '../../../src/strategy-formats/hls4ml.ts';
-import {nncf} from '../../../src/strategy-formats/nncf.ts';
+import {layerTable} from '../../../../src/graph/layer-table.ts';
+import type {Graph} from '../../../../src/graph/graph.ts';
+import type {NetworkCost} from '../../../../src/hardware/cost-model.ts';
+import type {StrategyFormatDefinition} from '../../../../src/plugin-api/registry.ts';
+import type {TrainedLayer} from '../../../../src/plugin-api/strategy-format.ts';
+import {models} from '../../../../src/plugins/models/index.ts';
+import {buildStrategy, type Strategy} from '../../../../src/sdq/strategy.ts';
+import {aimet, aimet1, qnn} from '../../../../src/plugins/strategy-formats/aimet.ts';
+import {finn} from '../../../../src/plugins/strategy-formats/finn.ts';
+import {hawq} from '../../../../src/plugins/strategy-formats/hawq.ts';
+import {hls4ml} from '../../../../src/plugins/strategy-formats/hls4ml.ts';
+import {brevitas} from '../../../../src/plugins/strategy-formats/brevitas.ts';
+import {coremltools} from '../../../../src/plugins/strategy-formats/coremltools.ts';
+import {modelopt} from '../../../../src/plugins/strategy-formats/modelopt.ts';
+import {neuralCompressor} from '../../../../src/plugins/strategy-formats/neural-compressor.ts';
+import {nncf} from '../../../../src/plugins/strategy-formats/nncf.ts';
+import {quark} from '../../../../src/plugins/strategy-formats/quark.ts';
+import {torchao} from '../../../../src/plugins/strategy-formats/torchao.ts';
 
-const layersOf = (name: string) => {
+const graphOf = (name: string): Graph => {
   const model = models.find((definition) => definition.name === name)!;
-  return layerTable(model.build(model.defaults, {})).layers;
+  return model.build(model.defaults, {});
 };
+const layersOf = (name: string) => layerTable(graphOf(name)).layers;
 const resnet18 = layersOf('resnet18');
 const names = resnet18.map(({name}) => name);
 
@@ -38,7 +47,9 @@ const uniform = (weightBits: number, activationBits: number, layers = resnet18):
     layers,
   );
 const bits = fc.array(fc.integer({min: 1, max: 8}), {minLength: names.length, maxLength: names.length});
-const print = (format: StrategyFormat, strategy: Strategy) => format.print!(strategy, {layers: resnet18});
+const graph = graphOf('resnet18');
+const print = (format: StrategyFormatDefinition, strategy: Strategy) =>
+  format.print!(strategy, {graph, layers: resnet18});
 
 describe('round trips of the weights', () => {
   test.each([hawq, nncf, hls4ml])('$name', (format) => {
@@ -122,7 +133,7 @@ ${units
 
   test('three convolutions a block have the other name of the first layer', () => {
     const resnet50 = layersOf('resnet50');
-    const {text} = hawq.print!(uniform(4, 4, resnet50), {layers: resnet50});
+    const {text} = hawq.print!(uniform(4, 4, resnet50), {graph: graphOf('resnet50'), layers: resnet50});
     expect(Object.keys(JSON.parse(text) as object)).toContain('quant_init_convbn');
     expect(
       hawq.parse!(
@@ -222,38 +233,135 @@ describe('hls4ml', () => {
   });
 });
 
-describe('aimet', () => {
-  const layers = layersOf('cnn-small').slice(0, 2);
-  const [first, second] = layers as [(typeof layers)[0], (typeof layers)[0]];
-  const channels = first.outputShape[0]!;
-  const tensors = new Map([
-    [`${first.name}.weight_step`, {shape: [channels], data: new Float32Array(channels).fill(0.25)}],
-    [`${first.name}.input_range`, {shape: [], data: Float32Array.of(0.5)}],
-    [`${second.name}.weight_step`, {shape: [], data: Float32Array.of(0.125)}],
-    [`${second.name}.input_range`, {shape: [], data: Float32Array.of(6)}],
+describe('aimet and qnn', () => {
+  const [first, second] = layersOf('cnn-small') as [(typeof resnet18)[0], (typeof resnet18)[0]];
+  const layers = [first, second];
+  const small = graphOf('cnn-small');
+  const signed = (bits: number) => ({qmin: -(2 ** (bits - 1)), qmax: 2 ** (bits - 1) - 1, offset: 0 as const});
+  const trained = new Map<string, TrainedLayer>([
+    [
+      first.name,
+      {
+        weights: {...signed(4), steps: Float32Array.of(0.25, 0.5)},
+        input: {...signed(8), steps: Float32Array.of(0.5)},
+      },
+    ],
+    [
+      second.name,
+      {
+        weights: {...signed(2), steps: Float32Array.of(0.125)},
+        input: {qmin: 0, qmax: 15, offset: 0, steps: Float32Array.of(0.375)},
+      },
+    ],
   ]);
+  const context = {graph: small, layers, trained: (name: string) => trained.get(name)!};
+  const strategy = strategyOf([4, 2], [8, 4], layers);
 
-  test('one entry a tensor: step, axis and the integer type that holds the bits', () => {
-    const strategy = strategyOf([3, 1], [8, 4], layers);
-    const {text, notes} = aimet.print!(strategy, {layers, tensors});
+  test('2.0.0: step, axis and integer type of each tensor', () => {
+    const {text, notes} = aimet.print!(strategy, context);
     expect(JSON.parse(text)).toEqual({
       version: '2.0.0',
       encodings: [
-        // The network's input can be negative: a signed grid, whose step is the learned parameter.
         {name: first.inputValue, y_scale: 0.5, output_dtype: 'int8'},
-        // PACT: the clipping value 6 over 15 steps.
-        {name: second.inputValue, y_scale: 0.4, output_dtype: 'uint4'},
-        {name: first.weight, y_scale: Array(channels).fill(0.25), axis: 0, output_dtype: 'int4'},
-        {name: second.weight, y_scale: 0.125, y_zero_point: -0.5, output_dtype: 'int2'},
+        {name: second.inputValue, y_scale: 0.375, output_dtype: 'uint4'},
+        {name: first.weight, y_scale: [0.25, 0.5], axis: 0, output_dtype: 'int4'},
+        {name: second.weight, y_scale: 0.125, output_dtype: 'int2'},
       ],
     });
-    expect(notes).toHaveLength(1);
+    // The second layer's input feeds a residual sum too.
+    expect(notes).toEqual([expect.stringContaining('do not here: layer1.0.add')]);
   });
 
-  test('refuses without the trained network, or with one that has no scales', () => {
-    const strategy = uniform(4, 4, layers);
-    expect(() => aimet.print!(strategy, {layers})).toThrow('learned in training');
-    expect(() => aimet.print!(strategy, {layers, tensors: new Map()})).toThrow(`no tensor "${first.name}.weight_step"`);
+  test('1.0.0: the offset is the lowest integer, once a channel', () => {
+    const {activation_encodings: inputs, param_encodings: weights} = JSON.parse(
+      aimet1.print!(strategy, context).text,
+    ) as Record<string, Record<string, unknown>[]>;
+    expect(inputs![1]).toEqual({
+      name: second.inputValue,
+      enc_type: 'PER_TENSOR',
+      dtype: 'INT',
+      bw: 4,
+      is_sym: false,
+      scale: [0.375],
+      offset: [0],
+    });
+    expect(weights![0]).toMatchObject({
+      enc_type: 'PER_CHANNEL',
+      bw: 4,
+      is_sym: true,
+      scale: [0.25, 0.5],
+      offset: [-8, -8],
+    });
+  });
+
+  test('quantization_overrides: the range beside the step', () => {
+    const {param_encodings: weights} = JSON.parse(qnn.print!(strategy, context).text) as {
+      param_encodings: Record<string, unknown[]>;
+    };
+    expect(weights[second.weight]).toEqual([
+      {bitwidth: 2, dtype: 'int', is_symmetric: 'True', min: -0.25, max: 0.125, scale: 0.125, offset: -2},
+    ]);
+  });
+
+  test('names the nodes that read a rounded tensor and are no layers', () => {
+    const table = resnet18;
+    const input = {qmin: 0, qmax: 255, offset: 0, steps: Float32Array.of(1)} as const;
+    const {notes} = aimet1.print!(uniform(32, 8), {graph, layers: table, trained: () => ({weights: null, input})});
+    expect(notes.at(-1)).toMatch(/do not here: .*layer1\.0/);
+  });
+
+  test.each([
+    ['half a step', {qmin: -2, qmax: 1, offset: 0.5}, 2, /odd multiples of half a step/],
+    ['a narrow range', {qmin: -7, qmax: 7, offset: 0}, 4, /integers -7 … 7/],
+  ] as const)('refuses %s', (_, grid, bits, message) => {
+    const layer = {weights: {...grid, steps: Float32Array.of(1)}, input: null};
+    const run = () =>
+      aimet.print!(strategyOf([bits], [32], [first]), {graph: small, layers: [first], trained: () => layer});
+    expect(run).toThrow(message);
+    expect(run).toThrow(`of layer "${first.name}"`);
+  });
+
+  test('2.0.0 refuses 3 bits and names the version that has them', () => {
+    const layer = {weights: {...signed(3), steps: Float32Array.of(1)}, input: null};
+    const only = {graph: small, layers: [first], trained: () => layer};
+    expect(() => aimet.print!(strategyOf([3], [32], [first]), only)).toThrow(`"${first.weight}" has 3`);
+    expect(aimet1.print!(strategyOf([3], [32], [first]), only).text).toContain('"bw": 3');
+  });
+
+  test('refuses without the trained network', () => {
+    expect(() => aimet.print!(strategy, {graph: small, layers})).toThrow('learned in training');
+  });
+});
+
+describe('torchao, modelopt, brevitas, coremltools, quark and neural-compressor', () => {
+  const layers = layersOf('cnn-small');
+  const small = graphOf('cnn-small');
+  const write = (format: StrategyFormatDefinition, weightBits: number, activationBits: number) =>
+    format.print!(uniform(weightBits, activationBits, layers), {graph: small, layers});
+
+  test.each([torchao, modelopt, brevitas, quark, neuralCompressor])('$name refuses 1 bit by name', (format) => {
+    expect(() => write(format, 1, 8)).toThrow(`1 bit has here: `);
+  });
+
+  test.each([
+    [modelopt, 4, 8, []],
+    [brevitas, 5, 6, []],
+    [quark, 3, 8, [expect.stringContaining('(3 → 4)')]],
+    [quark, 4, 3, [expect.stringContaining('(3 → 4)')]],
+    [coremltools, 5, 32, [expect.stringContaining('(5 → 6)')]],
+    [coremltools, 6, 32, []],
+    [torchao, 7, 32, [expect.stringContaining('torchao gives a convolution')]],
+  ] as const)('%#: says what the file does not hold', (format, weightBits, activationBits, notes) => {
+    // Weights of 3 bits are a type of Quark; its unsigned inputs have none.
+    const expected = format === quark && weightBits === 3 ? [] : notes;
+    expect(write(format, weightBits, activationBits).notes).toEqual(expected);
+  });
+
+  test('neural-compressor gives bits to linear layers alone', () => {
+    const {text, notes} = write(neuralCompressor, 4, 32);
+    const linear = layers.filter(({op}) => op !== 'Conv').map(({name}) => name);
+    expect(Object.keys((JSON.parse(text) as {local: object}).local)).toEqual(linear);
+    expect(notes).toEqual([expect.stringMatching(/^Convolutions stay in float: /)]);
   });
 });
 
@@ -265,7 +373,7 @@ describe('finn', () => {
 
   test('PE, SIMD and memory of each unit, numbered by type in network order', () => {
     const strategy = strategyOf([4, 4, 2], [8, 4, 4], layers);
-    const {text} = finn.print!(strategy, {layers, costs});
+    const {text} = finn.print!(strategy, {graph, layers, costs: () => costs});
     expect(JSON.parse(text)).toEqual({
       Defaults: {},
       MVAU_rtl_0: {PE: 1, SIMD: 3, ram_style: 'block', resType: 'dsp'},
@@ -276,8 +384,8 @@ describe('finn', () => {
 
   test('refuses without a board, and one whose model folds nothing', () => {
     const strategy = uniform(4, 4, layers);
-    expect(() => finn.print!(strategy, {layers})).toThrow('chosen for a board');
+    expect(() => finn.print!(strategy, {graph, layers})).toThrow('chosen for a board');
     const others = {layers: layers.map(() => ({}))} as unknown as NetworkCost;
-    expect(() => finn.print!(strategy, {layers, costs: others})).toThrow('chooses no PE and SIMD');
+    expect(() => finn.print!(strategy, {graph, layers, costs: () => others})).toThrow('chooses no PE and SIMD');
   });
 });

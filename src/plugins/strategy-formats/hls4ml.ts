@@ -4,7 +4,9 @@
  */
 import {parse, stringify} from 'yaml';
 
-import {assertComplete, bitwidth, formatError, type ImportedBits, type StrategyFormat} from './format.ts';
+import type {StrategyFormatDefinition} from '../../plugin-api/registry.ts';
+import type {ImportedBits} from '../../plugin-api/strategy-format.ts';
+import {assertComplete, bitwidth, formatError} from './checks.ts';
 
 const isMapping = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -22,7 +24,8 @@ function widthOf(type: unknown, place: string): number {
   return bitwidth(Number(match[1]), place);
 }
 
-export const hls4ml: StrategyFormat = {
+export const hls4ml: StrategyFormatDefinition = {
+  kind: 'strategy-format',
   name: 'hls4ml',
   summary: 'The HLSConfig of hls4ml with the precision of each layer’s weights.',
   extension: 'hls4ml.yaml',

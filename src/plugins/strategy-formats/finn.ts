@@ -2,18 +2,21 @@
  * `folding_config.json` of FINN (Xilinx/finn): how many processing elements (PE) and inputs each (SIMD) the hardware of each layer has.
  * FINN numbers the units of each type (MVAU_rtl, MVAU_hls, VVAU_hls) in the order of the network.
  */
-import {isRtl} from '../hardware/finn-unit.ts';
-import {formatError, type StrategyFormat} from './format.ts';
+import {isRtl} from '../../hardware/finn-unit.ts';
+import type {StrategyFormatDefinition} from '../../plugin-api/registry.ts';
+import {formatError} from './checks.ts';
 
-export const finn: StrategyFormat = {
+export const finn: StrategyFormatDefinition = {
+  kind: 'strategy-format',
   name: 'finn',
   summary: 'FINN’s folding_config.json, with PE and SIMD as the cost model chose them.',
   extension: 'folding_config.json',
 
-  print({layers}, {costs}) {
-    if (costs === undefined) {
+  print({layers}, {costs: costsOnBoard}) {
+    if (costsOnBoard === undefined) {
       throw formatError('The folding of FINN is chosen for a board.', ['Name one: --to finn-zcu102.']);
     }
+    const costs = costsOnBoard();
     const config: Record<string, object> = {Defaults: {}};
     /** FINN counts the nodes of each type by themselves (GiveUniqueNodeNames after SpecializeLayers). */
     const next = new Map<string, number>();

@@ -2,14 +2,9 @@
  * `bitwidth_per_scope` in the configuration of NNCF (openvinotoolkit/nncf): pairs of bits and the place of a quantizer in the PyTorch
  * module, e.g. `ResNet/Sequential[layer1]/BasicBlock[0]/NNCFConv2d[conv1]/conv2d_0|WEIGHT`. The names in brackets are the layer's.
  */
-import {
-  assertComplete,
-  assertQuantized,
-  bitwidth,
-  formatError,
-  type ImportedBits,
-  type StrategyFormat,
-} from './format.ts';
+import type {StrategyFormatDefinition} from '../../plugin-api/registry.ts';
+import type {ImportedBits} from '../../plugin-api/strategy-format.ts';
+import {assertComplete, assertQuantized, bitwidth, formatError} from './checks.ts';
 
 /** NNCF's own where a config does not say. */
 const defaultBits = 8;
@@ -35,7 +30,8 @@ function defaultOf(config: unknown, key: 'weights' | 'activations', file: string
   return bits === undefined ? defaultBits : bitwidth(bits, `${file}: ${key}/bits`);
 }
 
-export const nncf: StrategyFormat = {
+export const nncf: StrategyFormatDefinition = {
+  kind: 'strategy-format',
   name: 'nncf',
   summary: 'A compression config of NNCF with bitwidth_per_scope.',
   extension: 'nncf.json',
@@ -73,12 +69,17 @@ export const nncf: StrategyFormat = {
     return found;
   },
 
-  print({layers}) {
+  print({layers}, {graph}) {
     assertQuantized(layers, 'NNCF');
     const names = layers.map(({name}) => name);
     const block = names.some((name) => name.endsWith('.conv3')) ? 'Bottleneck' : 'BasicBlock';
     const most = Math.max(...layers.map(({activationBits}) => activationBits));
+    const [, ...image] = graph.input.shape;
     const config = {
+      // Of one image: NNCF traces the model with it.
+      input_info: {sample_size: [1, ...image]},
+      // Its other devices refuse all widths but 8, or 4 and 8.
+      target_device: 'TRIAL',
       compression: {
         algorithm: 'quantization',
         activations: {bits: most},
