@@ -20,7 +20,7 @@ const torchLibraries = [
 
 /**
  * What each environment holds; the first requirement names its folder. `exact`: these packages and no others, not what they
- * depend on.
+ * depend on. `base`: another environment, whose packages this one sees too; install that one first.
  */
 export const pythonServices = {
   mlflow: {requirements: ['mlflow[auth]==3.17.2']},
@@ -41,6 +41,17 @@ export const pythonServices = {
       ...torchLibraries,
     ],
     exact: true,
+  },
+  /** Tools that read strategies: docs/strategy-formats.md. */
+  tools: {
+    requirements: [
+      'torchao==0.18.0',
+      'nvidia-modelopt==0.47.0',
+      'brevitas==0.13.4',
+      'coremltools==9.0',
+      'safetensors==0.8.0',
+    ],
+    base: 'torch',
   },
 };
 

@@ -13,7 +13,7 @@ for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys
     console.error(`There is no service "${name}": ${Object.keys(pythonServices).join(', ')}.`);
     process.exit(2);
   }
-  const {exact = false, requirements} = service;
+  const {base, exact = false, requirements} = service;
   const [requirement] = requirements;
   const folder = serviceFolder(name);
   if (existsSync(`${folder}/ready`)) {
@@ -23,8 +23,16 @@ for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys
   mkdirSync(folder, {recursive: true});
   const python = process.platform === 'win32' ? 'python' : 'python3';
   const options = ['--quiet', '--disable-pip-version-check', ...(exact ? ['--no-deps', '--no-compile'] : [])];
+  // Python reads the folders named in .pth files as its own: the packages of another environment, without a copy.
+  const share = `
+import sysconfig
+from pathlib import Path
+own = Path(sysconfig.get_path("purelib"))
+own.joinpath("base.pth").write_text(str(Path(${JSON.stringify(base === undefined ? '' : serviceFolder(base))}, own.relative_to(${JSON.stringify(folder)}))))
+`;
   const steps = [
     [python, '-m', 'venv', folder],
+    ...(base === undefined ? [] : [[`${folder}/bin/python`, '-c', share]]),
     [`${folder}/bin/python`, '-m', 'pip', 'install', ...options, ...requirements],
   ];
   const failed = steps.find(
