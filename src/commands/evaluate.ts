@@ -8,6 +8,8 @@ import type {Evaluation} from '../training/task.ts';
 type Result = Pick<Evaluation, 'loss' | 'samples'> & {
   readonly checkpoint: string;
   readonly split: string;
+  /** Null without --target. */
+  readonly target: string | null;
   /** Mean over the quantized layers; null in full precision. */
   readonly meanWeightBits: number | null;
 };
@@ -26,6 +28,10 @@ them as they are, without training.`;
   static override flags = {
     checkpoint: Flags.file({summary: 'Safetensors file of the weights.', helpValue: 'FILE', required: true}),
     strategy: Flags.file({summary: 'Quantize by this strategy.', helpValue: 'FILE'}),
+    target: Flags.string({
+      summary: 'Compute what `<%= config.bin %> export --target` makes this runtime compute.',
+      helpValue: 'NAME',
+    }),
     split: Flags.option({
       summary: 'Which images.',
       options: ['test', 'validation', 'train'] as const,
@@ -37,11 +43,20 @@ them as they are, without training.`;
     const {flags} = await this.parse(Evaluate);
     const session = await this.openSession(flags.checkpoint);
     const {config} = session;
+    const {readTarget, noTarget} = await import('../phases/deployment.ts');
+    const target = flags.target === noTarget ? undefined : flags.target;
+    const targetName = target === undefined ? null : readTarget(target).name;
     const [{evaluateFile}, {metricCell, metricHead}] = await Promise.all([
       import('../phases/evaluate-file.ts'),
       import('../phases/results.ts'),
     ]);
-    const {evaluation, meanWeightBits} = await evaluateFile(session, flags.checkpoint, flags.strategy, flags.split);
+    const {evaluation, meanWeightBits} = await evaluateFile(
+      session,
+      flags.checkpoint,
+      flags.strategy,
+      flags.split,
+      target,
+    );
     this.progress().stop();
     this.log(
       table(
@@ -57,6 +72,6 @@ them as they are, without training.`;
         ],
       ),
     );
-    return {...evaluation, checkpoint: flags.checkpoint, split: flags.split, meanWeightBits};
+    return {...evaluation, checkpoint: flags.checkpoint, split: flags.split, target: targetName, meanWeightBits};
   }
 }

@@ -2,6 +2,7 @@
  * What a device can run and what it costs, as data: the files of `hardware/` and a user's own (schemas/hardware.schema.json).
  * `rules.ts` reads the first half of a profile, the cost model of its family the second.
  */
+import type {DeploymentRules} from '../sdq/deployment/rules.ts';
 
 /** Integers of some widths, or floating point. */
 type Format = IntegerFormat | FloatFormat;
@@ -99,5 +100,7 @@ export interface HardwareProfile {
   readonly unified: readonly ('Add' | 'Concat')[];
   /** What the cost model may use up, by name. */
   readonly resources: Readonly<Record<string, Resource>>;
+  /** How `sdq export --target` writes a network for it; left out: it is no target. */
+  readonly deployment?: DeploymentRules;
   readonly costModel: CostModel;
 }

@@ -4,6 +4,8 @@ import {readFileBounded, sha256Of, writeFileAtomic} from '../files.ts';
 import {encodeOnnx} from '../graph/onnx/proto.ts';
 import {integerNetwork} from '../sdq/integer-network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
+import {exportDeployed} from '../plugins/exporters/deployed.ts';
+import {deployCheckpoint, readTarget} from './deployment.ts';
 import {writeModelFile} from './model-file.ts';
 import {openCheckpoint} from './open-checkpoint.ts';
 import {quantizationRecord, quantizationValues} from '../training/quantization-record.ts';
@@ -14,6 +16,8 @@ export interface ExportRequest {
   readonly format: string;
   readonly checkpoint: string;
   readonly strategy: string | undefined;
+  /** The runtime that it is written for, as for `readTarget`; undefined: as the format says. */
+  readonly target: string | undefined;
   readonly output: string;
   readonly sdqVersion: string;
 }
@@ -30,6 +34,8 @@ export interface Exported {
 export const metadataKeys = {
   /** SHA-256 of the file of weights. */
   checkpoint: 'sdq.checkpoint',
+  /** JSON `{name, reference, rules}`: the target that it was written for. */
+  target: 'sdq.target',
   /** JSON, as in the file of weights. */
   strategy: 'sdq.strategy',
   /** As `bitsOf`. */
@@ -55,10 +61,18 @@ export const bitsOf = ({layers}: Strategy): string =>
 export async function exportNetwork(session: Session, request: ExportRequest): Promise<Exported> {
   const {checkpoint, format, output, sdqVersion} = request;
   if (format === safetensorsFormat) return exportSafetensors(session, request);
+  const target = request.target === undefined ? undefined : readTarget(request.target);
   const print = await session.registry.get('exporter', format).load();
-  const {dispose, network, quantization, strategy} = await openCheckpoint(session, checkpoint, request.strategy);
+  const opened = await openCheckpoint(session, checkpoint, request.strategy);
+  const {dispose, network, quantization, strategy} = opened;
   try {
-    const model = print(await integerNetwork(network, quantization));
+    let model: ReturnType<typeof print>;
+    if (target === undefined) model = print(await integerNetwork(network, quantization));
+    else {
+      const deployment = await deployCheckpoint(session, opened, target);
+      deployment.notes.forEach((note) => session.reporter.line(note));
+      model = exportDeployed(deployment, target.rules);
+    }
     const bytes = encodeOnnx({
       ...model,
       producerVersion: sdqVersion,
@@ -66,6 +80,15 @@ export async function exportNetwork(session: Session, request: ExportRequest): P
         [metadataKeys.checkpoint]: digestOf(checkpoint),
         [metadataKeys.normalization]: JSON.stringify(session.normalization),
         [metadataKeys.classes]: JSON.stringify(session.dataset.classes),
+        ...(target === undefined
+          ? {}
+          : {
+              [metadataKeys.target]: JSON.stringify({
+                name: target.name,
+                reference: request.target,
+                rules: target.rules,
+              }),
+            }),
         ...(strategy === undefined
           ? {}
           : {[metadataKeys.bits]: bitsOf(strategy), [metadataKeys.strategy]: JSON.stringify(strategy)}),

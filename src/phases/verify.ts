@@ -5,7 +5,9 @@ import type {Part} from '../data/splits.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded} from '../files.ts';
 import {onnxMetadata} from '../graph/onnx/proto.ts';
+import type {Network} from '../graph/network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
+import {deployCheckpoint, readTarget, simulatedNetwork} from './deployment.ts';
 import {noValidationSplit} from './evaluate-file.ts';
 import {bitsOf, digestOf, metadataKeys} from './export.ts';
 import {loadOnnxRuntime, type RuntimeNetwork} from './onnx-runtime.ts';
@@ -52,7 +54,10 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
   const bytes = readFileBounded(file, limitBytes);
   const metadata = checkedMetadata(bytes, request);
   const runtime = await loadOnnxRuntime();
-  const {dispose, network, quantization, strategy} = await openCheckpoint(session, checkpoint, request.strategy);
+  const written = metadata.get(metadataKeys.target);
+  const openedCheckpoint = await openCheckpoint(session, checkpoint, request.strategy);
+  const {dispose, network, quantization, strategy} = openedCheckpoint;
+  let simulated: Network | undefined;
   const source = openPart(session, part, 'evaluation', session.config.seed);
   const samples = Math.min(request.samples, source.samples);
   const {channels, height, width} = session.dataset;
@@ -60,6 +65,9 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
   const [plain, optimized] = [emptyComparison(), emptyComparison()];
   try {
     checkBits(metadata, strategy, request);
+    if (written !== undefined) {
+      simulated = simulatedNetwork(await deployCheckpoint(session, openedCheckpoint, targetOf(written, file)));
+    }
     const exported = await runtime.open(bytes, file, 'disabled');
     opened.push(exported);
     const fast = await runtime.open(bytes, file, 'all');
@@ -69,7 +77,10 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
       const count = Math.min(size, samples - plain.samples);
       const tensors = tf.tidy(() => {
         const x = tf.tensor4d(images.slice(0, count * height * width * channels), [count, height, width, channels]);
-        const y = network.forward(x, {training: false, ...quantization?.forward});
+        const y =
+          simulated === undefined
+            ? network.forward(x, {training: false, ...quantization?.forward})
+            : simulated.forward(x, {training: false});
         return {y, planar: tf.transpose(x, [0, 3, 1, 2])};
       });
       const [logits, planar] = await Promise.all([tensors.y.data<'float32'>(), tensors.planar.data<'float32'>()]);
@@ -83,6 +94,7 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
   } finally {
     for (const each of opened) await each.release();
     await source.close();
+    simulated?.dispose();
     dispose();
   }
   return {
@@ -99,6 +111,18 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
     },
     roundedInputs: quantization?.inputs.size ?? 0,
   };
+}
+
+/** The target that a file says it was written for. @throws SdqError (exit 3) where its rules have changed since */
+function targetOf(written: string, file: string): ReturnType<typeof readTarget> {
+  const {name, reference, rules} = JSON.parse(written) as {name: string; reference: string; rules: unknown};
+  const target = readTarget(reference);
+  if (JSON.stringify(target.rules) === JSON.stringify(rules)) return target;
+  throw new SdqError(`${file} was written for the target "${name}", whose rules have changed since.`, {
+    code: 'target-changed',
+    exit: ExitCode.invalidInput,
+    suggestions: ['Export it again.'],
+  });
 }
 
 /** @throws SdqError (exit 3) where the file is none of ONNX, or tells that it was made from other weights */

@@ -5,7 +5,7 @@
 import protobuf from 'protobufjs/light.js';
 
 /** `TensorProto.DataType`. */
-const dataTypes = {float: 1, uint8: 2, int8: 3, int16: 5, int64: 7, int4: 22, int2: 26} as const;
+const dataTypes = {float: 1, uint8: 2, int8: 3, int16: 5, int32: 6, int64: 7, int4: 22, int2: 26} as const;
 export type DataType = keyof typeof dataTypes;
 
 /** `AttributeProto.AttributeType`. */

@@ -26,6 +26,7 @@ function integerBytes(type: Exclude<DataType, 'float'>, values: ArrayLike<number
   }
   const whole = Array.from(values);
   if (type === 'int64') return new Uint8Array(BigInt64Array.from(whole, BigInt).buffer);
+  if (type === 'int32') return new Uint8Array(Int32Array.from(whole).buffer);
   return type === 'int16' ? new Uint8Array(Int16Array.from(whole).buffer) : Uint8Array.from(whole);
 }
 

@@ -9,7 +9,7 @@ import type {IntegerNetwork, LayerInput, LayerWeights} from '../../sdq/integer-n
 import {tieShift} from '../../tensor/kernels.ts';
 import {quantizedGraph} from './quantized-graph.ts';
 
-type IntegerType = Exclude<DataType, 'float' | 'int64'>;
+type IntegerType = Exclude<DataType, 'float' | 'int32' | 'int64'>;
 
 /** Ranges of the types that hold weights, smallest first, and the opset that has them. */
 const types: readonly {

@@ -197,6 +197,7 @@ const cases: readonly [string, Build][] = [
     'Gelu',
     'Mish',
     'Neg',
+    'Round',
     'Selu',
     'Sin',
     'Softplus',

@@ -234,6 +234,26 @@ const generic: Case = {
   ],
 };
 
+const bytes: Case = {
+  runs: [
+    {
+      rows: [
+        ['Conv', 1, 8],
+        ['depthwise', 4, 2],
+        ['Gemm', 8, 32],
+      ],
+    },
+  ],
+  fails: [
+    {
+      rows: [['Conv', 8, 1]],
+      violations: [
+        {layer: 'layer0', rule: 'activation-bits', found: 1, allowed: [2, 3, 4, 5, 6, 7, 8, 32], nearest: 2},
+      ],
+    },
+  ],
+};
+
 const cases: Readonly<Record<string, Case>> = {
   'bitfusion-edge': bitFusion,
   'bitfusion-server': bitFusion,
@@ -333,6 +353,7 @@ const cases: Readonly<Record<string, Case>> = {
   'dpu-b512': dpu,
   'dpu-b4096': dpu,
   'generic-bops': generic,
+  ...Object.fromEntries(['onnxruntime', 'openvino', 'portable', 'tensorrt'].map((name) => [name, bytes])),
   'generic-energy-45nm': generic,
 };
 

@@ -1,0 +1,346 @@
+/**
+ * A quantized network as a runtime computes it: batch-norm folded into integers, every rounded value of 8 bits. The nodes that round
+ * are `Identity` in the graph; `simulation` has them as arithmetic, and an exporter writes QuantizeLinear and DequantizeLinear.
+ */
+import {ExitCode, SdqError} from '../../errors.ts';
+import type {Array32, Graph, Node, Parameter, Weights} from '../../graph/graph.ts';
+import {leadingTo} from '../../graph/reachable.ts';
+import type {IntegerNetwork, LayerInput} from '../integer-network.ts';
+import {batchNormAffine, foldLayer, integerBias, type ChannelIntegers} from './fold.ts';
+import type {DeploymentRules} from './rules.ts';
+
+/** value = scale · (clip(round_half_even(x / scale) + zeroPoint, min, max) − zeroPoint) */
+export interface Rounding {
+  readonly type: 'int8' | 'uint8';
+  readonly scale: number;
+  readonly zeroPoint: number;
+  /** Within the type. */
+  readonly min: number;
+  readonly max: number;
+}
+
+export interface Deployment {
+  readonly graph: Graph;
+  /** Float, on the grid of the integers where there are some. */
+  readonly parameters: Weights;
+  /** By the name of the parameter: weights of 8 bits. */
+  readonly weights: ReadonlyMap<string, ChannelIntegers>;
+  /** By the name of the parameter: biases of 32 bits. */
+  readonly biases: ReadonlyMap<string, ChannelIntegers>;
+  /** By the name of the `Identity` node that rounds. */
+  readonly roundings: ReadonlyMap<string, Rounding>;
+  /** What differs from the network in training, one sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** Least and greatest value. */
+export type Range = readonly [least: number, greatest: number];
+
+export interface Target {
+  readonly name: string;
+  readonly rules: DeploymentRules;
+}
+
+/** Least and greatest of values of a network on sample images. */
+export type Observe = (network: Simulation, values: readonly string[]) => Promise<ReadonlyMap<string, Range>>;
+
+export interface Simulation {
+  readonly graph: Graph;
+  readonly parameters: Weights;
+}
+
+/** Operators that only move values, or pick some: a rounded value stays on its grid. */
+const moving: ReadonlySet<string> = new Set([
+  'Flatten',
+  'Identity',
+  'MaxPool',
+  'Pad',
+  'Reshape',
+  'Slice',
+  'Squeeze',
+  'Transpose',
+  'Unsqueeze',
+]);
+
+const typeRange = {int8: [-128, 127], uint8: [0, 255]} as const;
+
+/**
+ * @param observe called where inputs of `joins`, or values that several grids round, need a range of their own
+ * @throws SdqError (exit 4) for a layer whose grid the target does not hold
+ */
+export async function deploy(network: IntegerNetwork, target: Target, observe: Observe): Promise<Deployment> {
+  const {inputs, values} = sharedValues(network, target.rules);
+  if (values.length === 0) return new Lowering(network, target, new Map(), inputs).lower();
+  const plain = new Lowering(network, target, new Map(), new Map()).lower();
+  const ranges = await observe(simulation(plain), values);
+  const roundings = new Map([...ranges].map(([value, range]) => [value, rangeRounding(range, target.rules)]));
+  return new Lowering(network, target, roundings, inputs).lower();
+}
+
+/**
+ * Values that get a rounding of their own: those that a join reads, also through nodes that only move them, and those that layers
+ * round to several grids.
+ * @returns `inputs`: for each input of a join, the value whose rounding it has
+ */
+function sharedValues(
+  {graph, layers}: IntegerNetwork,
+  {joins}: DeploymentRules,
+): {readonly values: readonly string[]; readonly inputs: ReadonlyMap<string, string>} {
+  const parameters = new Set(graph.parameters.map(({name}) => name));
+  const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
+  const root = (name: string): string => {
+    const node = producers.get(name);
+    return node !== undefined && moving.has(node.op) ? root(node.inputs[0]!) : name;
+  };
+  const inputs = new Map<string, string>();
+  const grids = new Map<string, Set<string>>();
+  if (joins.length === 0) return {values: [], inputs};
+  for (const node of graph.nodes) {
+    if (joins.includes(node.op)) {
+      for (const name of node.inputs) if (name !== '' && !parameters.has(name)) inputs.set(name, root(name));
+    }
+    const input = layers.get(node.name)?.input;
+    if (input) {
+      const value = node.inputs[0]!;
+      grids.set(value, (grids.get(value) ?? new Set()).add(JSON.stringify([input.grid, input.scale])));
+    }
+  }
+  const several = [...grids].filter(([, found]) => found.size > 1).map(([value]) => value);
+  return {values: [...new Set([...inputs.values(), ...several])], inputs};
+}
+
+/** 8 bits that cover a range. */
+function rangeRounding([least, greatest]: Range, {activations}: DeploymentRules): Rounding {
+  const low = Math.min(least, 0);
+  const high = Math.max(greatest, 0);
+  const type = activations === 'either' ? (low < 0 ? 'int8' : 'uint8') : activations;
+  const [min, max] = typeRange[type];
+  if (type === 'int8') {
+    return {type, scale: Math.fround(Math.max(-low, high, 1e-20) / 127), zeroPoint: 0, min: low < 0 ? min : 0, max};
+  }
+  const scale = Math.fround(Math.max(high - low, 1e-20) / 255);
+  return {type, scale, zeroPoint: Math.min(255, Math.round(-low / scale)), min, max};
+}
+
+class Lowering {
+  readonly #network: IntegerNetwork;
+  readonly #target: Target;
+  readonly #bases: ReadonlyMap<string, Rounding>;
+  readonly #joined: ReadonlyMap<string, string>;
+  readonly #nodes: Node[] = [];
+  readonly #added: Parameter[] = [];
+  readonly #parameters: Map<string, Array32>;
+  readonly #weights = new Map<string, ChannelIntegers>();
+  readonly #biases = new Map<string, ChannelIntegers>();
+  readonly #roundings = new Map<string, Rounding>();
+  /** Value and rounding → its rounded form. */
+  readonly #rounded = new Map<string, string>();
+  /** Batch-norms that a layer has taken in: the layer writes their output. */
+  readonly #folded = new Set<Node>();
+  /** Layers whose channels were rounded anew, and whose input has fewer levels. */
+  readonly #stretched: string[] = [];
+  readonly #halved: string[] = [];
+
+  /** @param bases values that are rounded for all who read them @param joined inputs of joins → their base */
+  constructor(
+    network: IntegerNetwork,
+    target: Target,
+    bases: ReadonlyMap<string, Rounding>,
+    joined: ReadonlyMap<string, string>,
+  ) {
+    this.#network = network;
+    this.#target = target;
+    this.#bases = bases;
+    this.#joined = joined;
+    this.#parameters = new Map(network.parameters);
+  }
+
+  lower(): Deployment {
+    const {graph, layers} = this.#network;
+    for (const node of graph.nodes) {
+      if (this.#folded.has(node)) continue;
+      if (layers.get(node.name)?.weights) this.#layer(node);
+      else {
+        const inputs = node.inputs.map((name) => this.#read(node, name));
+        this.#nodes.push({...node, inputs});
+      }
+    }
+    const nodes = leadingTo(this.#nodes, graph.output);
+    const read = new Set(nodes.flatMap(({inputs}) => inputs));
+    const parameters = [...graph.parameters, ...this.#added].filter(({name}) => read.has(name));
+    return {
+      graph: {...graph, nodes, parameters},
+      parameters: new Map(parameters.map(({name}) => [name, this.#parameters.get(name)!])),
+      weights: this.#weights,
+      biases: this.#biases,
+      roundings: this.#roundings,
+      notes: this.#notes(),
+    };
+  }
+
+  #notes(): string[] {
+    const {name} = this.#target;
+    const notes: string[] = [];
+    if (this.#stretched.length > 0) {
+      notes.push(
+        `Batch-norm turns integers of −128 around, or its factor is tiny: some channels take a wider step and are rounded anew in ${this.#stretched.join(', ')}.`,
+      );
+    }
+    if (this.#halved.length > 0) {
+      const layers = `${this.#halved.length} ${this.#halved.length === 1 ? 'layer' : 'layers'} (${this.#halved.slice(0, 3).join(', ')}${this.#halved.length > 3 ? ', …' : ''})`;
+      notes.push(
+        `${name} has signed integers only: non-negative inputs of ${layers} have 128 levels, over the same range.`,
+      );
+    }
+    if (this.#bases.size > 0) {
+      notes.push(
+        `${name}: ${this.#bases.size} ${this.#bases.size === 1 ? 'value' : 'values'} that ${this.#target.rules.joins.join(', ')} or several layers read are rounded to 8 bits.`,
+      );
+    }
+    return notes;
+  }
+
+  /** The name under which a node that is no quantized layer reads a value. */
+  #read(node: Node, name: string): string {
+    const base = this.#bases.get(name);
+    if (base !== undefined) return this.#round(name, base);
+    if (!this.#target.rules.joins.includes(node.op)) return name;
+    const moved = this.#bases.get(this.#joined.get(name) ?? '');
+    return moved === undefined ? name : this.#round(name, moved);
+  }
+
+  /** @returns the name of the value, rounded */
+  #round(value: string, rounding: Rounding): string {
+    const key = JSON.stringify([value, rounding]);
+    let output = this.#rounded.get(key);
+    if (output === undefined) {
+      output = `${value}.rounded`;
+      for (let copy = 2; this.#roundings.has(output); copy++) output = `${value}.rounded${copy}`;
+      this.#rounded.set(key, output);
+      this.#roundings.set(output, rounding);
+      this.#nodes.push({name: output, op: 'Identity', inputs: [value], outputs: [output], attributes: {}});
+    }
+    return output;
+  }
+
+  #layer(node: Node): void {
+    const {layers, parameters} = this.#network;
+    const {input, weights} = layers.get(node.name)!;
+    const [x, , b] = node.inputs as [string, string, string?];
+    const base = this.#bases.get(x);
+    let read = x;
+    let rounding: Rounding | undefined;
+    if (base !== undefined) {
+      read = this.#round(x, base);
+      rounding = base;
+    }
+    if (input !== null && (base === undefined || input.bits < 8)) {
+      rounding = this.#inputRounding(node.name, input);
+      read = this.#round(read, rounding);
+    }
+    const norm = node.op === 'MatMul' ? undefined : this.#normBehind(node);
+    const affine = norm && batchNormAffine(norm, (name) => parameters.get(name)!);
+    const place = {layer: node.name, target: this.#target.name};
+    const own = b === undefined || b === '' ? undefined : parameters.get(b)!.data;
+    const folded = foldLayer(weights!, own, affine, rounding?.scale ?? null, place);
+    if (folded.rounded.length > 0) this.#stretched.push(`${node.name} (${folded.rounded.length})`);
+    const weight = `${node.name}.integers`;
+    this.#weights.set(weight, folded.weights);
+    this.#parameter(weight, 'weight', values(folded.weights));
+    const inputs = [read, weight];
+    if (folded.bias !== undefined) {
+      const bias = `${node.name}.bias_integers`;
+      inputs.push(bias);
+      const shape = [folded.bias.length];
+      if (rounding === undefined) this.#parameter(bias, 'bias', {shape, data: folded.bias});
+      else {
+        const integers = integerBias(folded.bias, folded.weights.scale, rounding.scale);
+        this.#biases.set(bias, integers);
+        this.#parameter(bias, 'bias', values(integers));
+      }
+    }
+    this.#nodes.push({...node, inputs, outputs: norm?.outputs ?? node.outputs});
+    if (norm !== undefined) this.#folded.add(norm);
+  }
+
+  #parameter(name: string, role: Parameter['role'], array: Array32): void {
+    this.#added.push({name, role, shape: array.shape, initializer: {kind: 'constant', value: 0}});
+    this.#parameters.set(name, array);
+  }
+
+  /** The batch-norm that alone reads a layer's output. */
+  #normBehind(node: Node): Node | undefined {
+    const {graph} = this.#network;
+    const [output] = node.outputs as [string];
+    const readers = graph.nodes.filter(({inputs}) => inputs.includes(output));
+    return readers.length === 1 && readers[0]!.op === 'BatchNormalization' && output !== graph.output
+      ? readers[0]
+      : undefined;
+  }
+
+  /** @throws SdqError (exit 4) for a grid without zero */
+  #inputRounding(layer: string, {bits, grid, scale}: LayerInput): Rounding {
+    const {name, rules} = this.#target;
+    if (grid.offset !== 0) {
+      throw new SdqError(
+        `${name} holds inputs of whole steps; that of layer "${layer}" has ${bits} bit on a grid without zero.`,
+        {code: 'target-grid', exit: ExitCode.hardwareViolated, suggestions: ['Give its input at least 2 bits.']},
+      );
+    }
+    const isSigned = grid.qmin < 0;
+    const type = rules.activations === 'either' ? (isSigned ? 'int8' : 'uint8') : rules.activations;
+    if (type === 'int8' && grid.qmax > 127) {
+      if (!this.#halved.includes(layer)) this.#halved.push(layer);
+      return {type, scale: Math.fround((scale * grid.qmax) / 127), zeroPoint: 0, min: 0, max: 127};
+    }
+    const zeroPoint = type === 'uint8' && isSigned ? 128 : 0;
+    return {type, scale, zeroPoint, min: grid.qmin + zeroPoint, max: grid.qmax + zeroPoint};
+  }
+}
+
+function values({axis, integers, scale, shape}: ChannelIntegers): Array32 {
+  const inner = shape.slice(axis + 1).reduce((product, size) => product * size, 1);
+  const data = Float32Array.from(integers, (value, i) => value * scale[Math.floor(i / inner) % scale.length]!);
+  return {shape, data};
+}
+
+/** The same network in arithmetic that sdq's engine runs: Div, Round, Clip, Mul in place of each rounding. */
+export function simulation({graph, parameters, roundings}: Deployment): Simulation {
+  const added = new Map<string, Array32>();
+  const nodes = graph.nodes.flatMap((node): Node[] => {
+    const rounding = roundings.get(node.name);
+    if (rounding === undefined) return [node];
+    const {max, min, scale, zeroPoint} = rounding;
+    const {name} = node;
+    const [x] = node.inputs as [string];
+    added.set(`${name}.scale`, {shape: [1], data: Float32Array.of(scale)});
+    const step = (
+      op: string,
+      output: string,
+      inputs: readonly string[],
+      attributes: Node['attributes'] = {},
+    ): Node => ({
+      name: output,
+      op,
+      inputs,
+      outputs: [output],
+      attributes,
+    });
+    return [
+      step('Div', `${name}.divided`, [x, `${name}.scale`]),
+      step('Round', `${name}.whole`, [`${name}.divided`]),
+      step('Clip', `${name}.clipped`, [`${name}.whole`], {min: min - zeroPoint, max: max - zeroPoint}),
+      step('Mul', name, [`${name}.clipped`, `${name}.scale`]),
+    ];
+  });
+  const constants = [...added].map(([name, {shape}]): Parameter => ({
+    name,
+    shape,
+    role: 'constant',
+    initializer: {kind: 'constant', value: 0},
+  }));
+  return {
+    graph: {...graph, nodes, parameters: [...graph.parameters, ...constants]},
+    parameters: new Map([...parameters, ...added]),
+  };
+}
