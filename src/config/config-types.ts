@@ -229,6 +229,10 @@ export interface Config {
      */
     activationBits: number | number[];
     /**
+     * Bits of both inputs of a product of two activations, as attention has two of; 32 leaves them in full precision. A list has them searched, each product for itself. Without it: 8, or 32 where `activationBits` is 32.
+     */
+    attentionBits?: number | number[];
+    /**
      * Number of strategies to keep on the way to the target, evenly spaced in cost; 0 keeps only the last.
      */
     pareto: number;

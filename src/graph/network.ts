@@ -16,14 +16,14 @@ import {gelu} from '../tensor/gelu.ts';
 import type {ActivationRange, GradientRule, Grid} from '../tensor/kernels.ts';
 import {layerNorm} from '../tensor/layer-norm.ts';
 import {isTrained, type Array32, type Graph, type Node, type Weights} from './graph.ts';
-import {layerTable, type QuantizedLayer} from './layer-table.ts';
+import {inputSites, layerTable, type ActivationSite, type QuantizedLayer, type WeightLayer} from './layer-table.ts';
 import {layOut, type LaidOutGraph} from './lay-out.ts';
 import {conversionAxes, inputLayout, inverse, memoryShape, transposed} from './layout.ts';
 import {float, show, type FusedActivation, type RunOptions} from './ops/operator.ts';
 import {executionPlan, type Step} from './plan.ts';
 import {inferShapes, operatorOf} from './shape.ts';
 
-/** The fake-quantizer of a layer's input. Layers that read the same value and are given the same object share its result. */
+/** The fake-quantizer of an input of a layer. Sites that read the same value and are given the same object share its result. */
 export interface InputQuantizer {
   readonly grid: Grid;
   /** [] */
@@ -38,21 +38,21 @@ export interface ForwardOptions {
    * The (fake-quantized) weights to use in place of `w`; differentiable. Default: w itself.
    * `w` is [height, width, in / group, out] or [in, out]. A tensor that it makes belongs to the executor's scope.
    */
-  readonly weight?: (layer: QuantizedLayer, w: tf.Tensor) => tf.Tensor;
+  readonly weight?: (layer: WeightLayer, w: tf.Tensor) => tf.Tensor;
   /**
-   * The quantizer of the layer's input, null for full precision. Asked once a layer. A tensor made here is freed when
+   * The quantizer of an input of a layer, null for full precision. Asked once a site. A tensor made here is freed when
    * `forward` returns.
    */
-  readonly activation?: (layer: QuantizedLayer) => InputQuantizer | null;
+  readonly activation?: (site: ActivationSite) => InputQuantizer | null;
   /**
-   * The layer's input as it is to be used, made from the value `x` of the graph; differentiable. null: `activation` decides.
+   * An input of a layer as it is to be used, made from the value `x` of the graph; differentiable. null: `activation` decides.
    * A tensor that it makes belongs to the executor's scope.
    */
-  readonly input?: (layer: QuantizedLayer, x: tf.Tensor) => tf.Tensor | null;
+  readonly input?: (site: ActivationSite, x: tf.Tensor) => tf.Tensor | null;
   /** In training, each batch-norm's mean and unbiased variance over the batch, [C]; valid until it returns. */
   readonly onBatchStatistics?: (node: string, mean: tf.Tensor, variance: tf.Tensor) => void;
-  /** Each layer's input before it is quantized; valid until it returns. */
-  readonly onActivation?: (layer: QuantizedLayer, x: tf.Tensor) => void;
+  /** Each input of a layer before it is quantized; valid until it returns. */
+  readonly onActivation?: (site: ActivationSite, x: tf.Tensor) => void;
   /** Draws for the `index`-th node, where it is a Dropout, in training; left out: no dropout. */
   readonly dropout?: (index: number) => Uniform;
 }
@@ -190,22 +190,23 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
     const values = new Map<string, tf.Tensor>([[graph.input.name, x]]);
     /** Quantized forms of a value. */
     const quantized = new Map<string, {readonly quantizer: InputQuantizer; readonly tensor: tf.Tensor}[]>();
-    const asked = new Map<QuantizedLayer, InputQuantizer | null>();
+    /** By id of the site. */
+    const asked = new Map<string, InputQuantizer | null>();
     const operand = (name: string): tf.Tensor => values.get(name) ?? parameters.get(name) ?? statistics.get(name)!;
-    const quantizerOf = (layer: QuantizedLayer): InputQuantizer | null => {
-      let quantizer = asked.get(layer);
+    const quantizerOf = (site: ActivationSite): InputQuantizer | null => {
+      let quantizer = asked.get(site.id);
       if (quantizer === undefined) {
-        quantizer = options.activation?.(layer) ?? null;
-        asked.set(layer, quantizer);
+        quantizer = options.activation?.(site) ?? null;
+        asked.set(site.id, quantizer);
       }
       return quantizer;
     };
-    const layerInput = (layer: QuantizedLayer, name: string): tf.Tensor => {
+    const siteInput = (site: ActivationSite, name: string): tf.Tensor => {
       const full = operand(name);
-      options.onActivation?.(layer, full);
-      const made = options.input?.(layer, full) ?? null;
+      options.onActivation?.(site, full);
+      const made = options.input?.(site, full) ?? null;
       if (made !== null) return made;
-      const quantizer = quantizerOf(layer);
+      const quantizer = quantizerOf(site);
       if (quantizer === null) return full;
       const forms = quantized.get(name) ?? [];
       const same = forms.find((form) => form.quantizer === quantizer);
@@ -221,11 +222,14 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
       return activation === 'relu' ? tf.relu(y) : tf.relu6(y);
     };
 
-    const runLayer = ({node, inputs, layer, folded, range}: Step): tf.Tensor => {
-      const input = layerInput(layer!, inputs[0]!);
+    const layerInputs = (layer: QuantizedLayer, inputs: readonly string[]): tf.Tensor[] =>
+      inputSites(layer).map((site) => siteInput(site, inputs[site.operand]!));
+
+    const runLayer = ({node, inputs, folded, range}: Step, layer: WeightLayer): tf.Tensor => {
+      const [input] = layerInputs(layer, inputs) as [tf.Tensor];
       let w = operand(inputs[1]!);
       let bias = inputs[2] === undefined ? undefined : operand(inputs[2]);
-      if (options.weight !== undefined) w = options.weight(layer!, w);
+      if (options.weight !== undefined) w = options.weight(layer, w);
       if (folded !== null) {
         const [gamma, beta, mean, variance] = folded.inputs.slice(1).map(operand) as [
           tf.Tensor,
@@ -246,7 +250,7 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
       return activation === null ? bounded(y, end) : y;
     };
 
-    /** The quantizer that all layers behind a step share, where there is one. */
+    /** The quantizer that all inputs behind a step share, where there is one. */
     const commonQuantizer = ({feeds}: Step): InputQuantizer | null => {
       if (feeds.length === 0 || options.onActivation !== undefined) return null;
       const [first, ...others] = feeds.map(quantizerOf);
@@ -278,7 +282,11 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
     const runStep = (step: Step): tf.Tensor => {
       switch (step.kind) {
         case 'layer':
-          return runLayer(step);
+          return runLayer(step, step.layer as WeightLayer);
+        case 'product':
+          return operatorOf(step.node).run(tf, step.node, layerInputs(step.layer!, step.inputs), {
+            ...knownOf(step.node, x.shape[0]),
+          });
         case 'norm':
           return runNorm(step);
         case 'add': {

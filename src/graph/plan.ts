@@ -2,15 +2,15 @@
 import type {ActivationRange} from '../tensor/kernels.ts';
 import type {Graph, Node} from './graph.ts';
 import {conversion, type LaidOutGraph} from './lay-out.ts';
-import type {QuantizedLayer} from './layer-table.ts';
+import {inputSites, type ActivationSite, type QuantizedLayer} from './layer-table.ts';
 import {sizesOf} from './ops/sizes.ts';
 
 export interface Step {
   /**
-   * `layer` Conv, Gemm, MatMul; `norm` BatchNormalization; `add` of two values of one shape; `layout` a copy in another
+   * `layer` Conv, Gemm, MatMul with weights; `product` MatMul of two activations; `norm` BatchNormalization; `add` of two values of one shape; `layout` a copy in another
    * layout; `operator` any other.
    */
-  readonly kind: 'layer' | 'norm' | 'add' | 'layout' | 'operator';
+  readonly kind: 'layer' | 'product' | 'norm' | 'add' | 'layout' | 'operator';
   readonly node: Node;
   /** The node's inputs, with Identity and an idle Dropout looked through. */
   readonly inputs: readonly string[];
@@ -20,8 +20,8 @@ export interface Step {
   readonly folded: Node | null;
   /** The Relu or Clip that ends the step. */
   readonly range: ActivationRange | null;
-  /** Where nothing but quantized layers reads the output: these layers. Their common quantizer may be part of the step. */
-  readonly feeds: readonly QuantizedLayer[];
+  /** Where nothing but quantized layers reads the output: as which inputs. Their common quantizer may be part of the step. */
+  readonly feeds: readonly ActivationSite[];
   /** Values that no later step reads. */
   readonly releases: readonly string[];
 }
@@ -68,6 +68,12 @@ export function executionPlan(
     return found.length === 1 && value !== result ? found[0] : undefined;
   };
 
+  /** The inputs of a quantized layer that are a value; none where the node is no such layer. */
+  const sitesOf = ({name, inputs}: Node, value: string): ActivationSite[] => {
+    const layer = layerOf.get(name);
+    return layer === undefined ? [] : inputSites(layer).filter(({operand}) => resolve(inputs[operand]!) === value);
+  };
+
   const joined = new Set<Node>();
   const steps: Step[] = [];
   for (const node of nodes) {
@@ -81,26 +87,26 @@ export function executionPlan(
     };
     let folded: Node | null = null;
     const next = follower(output);
-    if (layer !== null && !training && next?.op === 'BatchNormalization') {
+    if (layer?.weight != null && !training && next?.op === 'BatchNormalization') {
       folded = next;
       join(next);
     }
     const added = inputs.map((name) => known.get(name)!);
     const sameShape = added.every((each) => !each.parameter && sizesOf(each).join() === sizesOf(added[0]!).join());
     let kind: Step['kind'] = 'operator';
-    if (layer !== null) kind = 'layer';
+    if (layer !== null) kind = layer.weight === null ? 'product' : 'layer';
     else if (node.op === 'BatchNormalization') kind = 'norm';
     else if (node.op === 'Add' && sameShape) kind = 'add';
     else if (node.op === conversion) kind = 'layout';
     let range: ActivationRange | null = null;
-    if (kind !== 'operator' && kind !== 'layout') {
+    if (kind === 'layer' || kind === 'norm' || kind === 'add') {
       const activation = follower(output);
       range = activation === undefined ? null : activationRange(activation);
       if (range !== null) join(activation!);
     }
     const reading = output === result ? [] : (readers.get(output) ?? []);
-    const fed = reading.map((reader) => layerOf.get(reader.name));
-    const feeds = fed.every((item) => item !== undefined) ? fed : [];
+    const fed = reading.map((reader) => sitesOf(reader, output));
+    const feeds = fed.every((sites) => sites.length > 0) ? fed.flat() : [];
     steps.push({kind, node, inputs, output, layer, folded, range, feeds, releases: []});
   }
 

@@ -28,6 +28,7 @@ export function checkProfile(profile: HardwareProfile, file: string): void {
     ...Object.entries(operators).flatMap(([op, rule]) => [
       {pointer: `/operators/${op}`, allowed: rule},
       {pointer: `/operators/${op}/depthwise`, allowed: rule.depthwise},
+      {pointer: `/operators/${op}/product`, allowed: rule.product ?? undefined},
     ]),
     {pointer: '/first', allowed: first},
     {pointer: '/last', allowed: last},
@@ -36,6 +37,9 @@ export function checkProfile(profile: HardwareProfile, file: string): void {
     for (const key of ['weights', 'activations'] as const) {
       allowed?.[key].forEach((name, i) => known(`${pointer}/${key}/${i}`, name, formats, 'format'));
     }
+  }
+  for (const op of ['Conv', 'Gemm'] as const) {
+    if (operators[op]?.product !== undefined) fail(`/operators/${op}/product`, 'only a MatMul is of two activations.');
   }
   for (const op of ['Gemm', 'MatMul'] as const) {
     if (operators[op]?.depthwise !== undefined) fail(`/operators/${op}/depthwise`, 'only a Conv can be depthwise.');

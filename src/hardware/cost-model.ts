@@ -3,7 +3,7 @@
  * part that all of them share. Every figure of a model is modelled; none was measured on a device.
  */
 import {ExitCode, SdqError} from '../errors.ts';
-import {inputValues, outputValues, type LayerGeometry} from './geometry.ts';
+import {inputValues, outputValues, secondValues, type LayerGeometry} from './geometry.ts';
 import type {HardwareProfile} from './profile.ts';
 import {executedAs, storedBits, type Bits} from './rules.ts';
 
@@ -50,7 +50,7 @@ export interface LayerCost extends LayerFigures {
   readonly executedAs: readonly [weightBits: number, activationBits: number];
   /** Of the weights. */
   readonly weightMemoryKiB: number;
-  /** Of input and output for the whole batch, both at the bits of the input. */
+  /** Of input and output for the whole batch, both at the bits of the input; of a product, of the second input too. */
   readonly activationMemoryKiB: number;
   /** macs · weightBits · activationBits for the whole batch. */
   readonly bops: number;
@@ -199,6 +199,7 @@ export function prepareCosts(profile: HardwareProfile, model: CostModel, batch: 
   };
   const complete = (work: LayerWork, figures: LayerFigures): LayerCost => {
     const {geometry, weightBits, activationBits, storedWeightBits, storedActivationBits} = work;
+    const isProduct = geometry.product === true;
     for (const key of ['cycles', 'latencyUs', 'energyUj', 'utilisation'] as const) {
       if (figures[key] !== null && !Number.isFinite(figures[key])) {
         throw new SdqError(
@@ -211,8 +212,11 @@ export function prepareCosts(profile: HardwareProfile, model: CostModel, batch: 
       ...figures,
       source: 'modelled',
       executedAs: work.executedAs,
-      weightMemoryKiB: geometry.sharesWeights ? 0 : kib(geometry.params * storedWeightBits),
-      activationMemoryKiB: kib(batch * (inputValues(geometry) + outputValues(geometry)) * storedActivationBits),
+      weightMemoryKiB: geometry.sharesWeights || isProduct ? 0 : kib(geometry.params * storedWeightBits),
+      activationMemoryKiB: kib(
+        batch * (inputValues(geometry) + outputValues(geometry)) * storedActivationBits +
+          (isProduct ? secondValues(geometry, batch) * storedWeightBits : 0),
+      ),
       bops: batch * geometry.macs * weightBits * activationBits,
     };
   };

@@ -1,6 +1,6 @@
 /** What a cost model has to know of a layer: sizes alone, no tensors. */
 import type {Graph} from '../graph/graph.ts';
-import {layerTable} from '../graph/layer-table.ts';
+import {hasWeights, layerTable, type ProductLayer} from '../graph/layer-table.ts';
 import {elements, integer} from '../graph/ops/operator.ts';
 import {asImages} from '../graph/ops/conv.ts';
 import {slidingWindow} from '../graph/ops/window.ts';
@@ -23,8 +23,10 @@ export interface LayerGeometry {
   /** Without padding; [rows, 1] for MatMul. */
   readonly inputSize: Pair;
   readonly outputSize: Pair;
-  /** Number of weights, those of another layer included. */
+  /** Number of weights, those of another layer included; of a product, values of its second input for one sample. */
   readonly params: number;
+  /** A MatMul of two activations: the second has the part of weights, of its own for each sample. Its heads are `groups`. */
+  readonly product?: true;
   /** Whether an earlier layer has the same weights: they take memory once. */
   readonly sharesWeights: boolean;
   /** Multiply-accumulates for one sample. */
@@ -39,6 +41,10 @@ export interface LayerGeometry {
 /** Values of a layer's input for one sample. */
 export const inputValues = ({inputChannels, inputSize}: LayerGeometry): number =>
   inputChannels * inputSize[0] * inputSize[1];
+
+/** What the input is multiplied by in a whole batch: weights, which all samples share, or a product's second input. */
+export const secondValues = ({params, product}: LayerGeometry, batch: number): number =>
+  product === true ? batch * params : params;
 
 /** Values of a layer's output for one sample. */
 export const outputValues = ({outputChannels, outputSize}: LayerGeometry): number =>
@@ -57,13 +63,14 @@ export function layerGeometries(graph: Graph): LayerGeometry[] {
       name: layer.name,
       op: layer.op,
       depthwise: layer.depthwise === true,
-      params: elements(shapes.get(layer.weight)!),
+      params: elements(hasWeights(layer) ? shapes.get(layer.weight)! : layer.second.shape),
       sharesWeights: layer.sharedWith !== undefined,
       macs: layer.macs,
       inputSigned: layer.inputSigned,
       first: l === 0,
       last: l === layers.length - 1,
     };
+    if (!hasWeights(layer)) return {...common, ...productGeometry(layer)};
     if (layer.op === 'Conv') {
       const rows = layer.inputShape.length === 2;
       const node = rows ? asImages(nodes.get(layer.name)!) : nodes.get(layer.name)!;
@@ -97,4 +104,24 @@ export function layerGeometries(graph: Graph): LayerGeometry[] {
       outputSize: [rows, 1],
     };
   });
+}
+
+/** [..., rows, n] · [..., n, columns]: the matrices of a sample are groups; one that is broadcast counts for each that reads it. */
+function productGeometry({inputShape, outputShape}: ProductLayer): Omit<
+  LayerGeometry,
+  'name' | 'op' | 'depthwise' | 'params' | 'sharesWeights' | 'macs' | 'inputSigned' | 'first' | 'last'
+> {
+  const [rows, columns] = outputShape.slice(-2) as [number, number];
+  const groups = elements(outputShape.slice(0, -2));
+  return {
+    product: true,
+    inputChannels: groups * inputShape.at(-1)!,
+    outputChannels: groups * columns,
+    kernel: [1, 1],
+    strides: [1, 1],
+    dilations: [1, 1],
+    groups,
+    inputSize: [rows, 1],
+    outputSize: [rows, 1],
+  };
 }

@@ -42,6 +42,11 @@ export interface AllowedFormats {
 interface OperatorRule extends AllowedFormats {
   /** For a Conv whose groups have one input channel each; it takes the place of the operator's own. */
   readonly depthwise?: AllowedFormats;
+  /**
+   * For a MatMul of two activations, whose second one is in `weights`. Left out: both may have the formats of activations. null: the
+   * device does not run it.
+   */
+  readonly product?: AllowedFormats | null;
 }
 
 /**

@@ -8,6 +8,8 @@ export interface RuledLayer {
   readonly name: string;
   readonly op: string;
   readonly depthwise?: boolean;
+  /** A MatMul of two activations: the second one has the bits of weights. */
+  readonly product?: boolean | undefined;
 }
 
 export interface Bits {
@@ -53,9 +55,14 @@ export function operatorsOf({operators}: HardwareProfile): readonly OperatorName
   return operatorNames.filter((op) => operators[op] !== undefined);
 }
 
-/** The formats of an operator; undefined where the device does not run it. */
-export function operatorFormats(profile: HardwareProfile, op: string, depthwise: boolean): AllowedFormats | undefined {
+/** The formats of a layer; undefined where the device does not run it. */
+export function operatorFormats(
+  profile: HardwareProfile,
+  {op, depthwise = false, product = false}: Omit<RuledLayer, 'name'>,
+): AllowedFormats | undefined {
   const rule = isOperator(op) ? profile.operators[op] : undefined;
+  if (product && rule?.product !== undefined) return rule.product ?? undefined;
+  if (product) return rule && {weights: rule.activations, activations: rule.activations};
   return depthwise ? (rule?.depthwise ?? rule) : rule;
 }
 
@@ -102,8 +109,7 @@ export function pairsOf(profile: HardwareProfile, formats: readonly AllowedForma
 
 /** The formats that all hold for layer `l`: of its operator, and of its place in the network. Empty where it does not run. */
 function formatsAt(profile: HardwareProfile, layers: readonly RuledLayer[], l: number): AllowedFormats[] {
-  const {op, depthwise = false} = layers[l]!;
-  const formats = operatorFormats(profile, op, depthwise);
+  const formats = operatorFormats(profile, layers[l]!);
   if (formats === undefined) return [];
   return [formats, l === 0 ? profile.first : undefined, l === layers.length - 1 ? profile.last : undefined].filter(
     (allowed) => allowed !== undefined,
@@ -144,10 +150,10 @@ const equalBits = (a: Bits, b: Bits): boolean => a.weightBits === b.weightBits &
  */
 export function executedAs(
   profile: HardwareProfile,
-  {op, depthwise = false}: RuledLayer,
+  layer: RuledLayer,
   {weightBits, activationBits}: Bits,
 ): AllowedPair['executedAs'] | undefined {
-  const formats = operatorFormats(profile, op, depthwise);
+  const formats = operatorFormats(profile, layer);
   if (formats === undefined) return undefined;
   return pairsOf(profile, [formats]).find((pair) => equalBits(pair, {weightBits, activationBits}))?.executedAs;
 }
@@ -155,11 +161,11 @@ export function executedAs(
 /** Bits that a value of a layer's weights or input takes in memory; its own width where no format says otherwise. */
 export function storedBits(
   profile: HardwareProfile,
-  {op, depthwise = false}: RuledLayer,
+  layer: RuledLayer,
   of: 'weights' | 'activations',
   bits: number,
 ): number {
-  const names = operatorFormats(profile, op, depthwise)?.[of] ?? [];
+  const names = operatorFormats(profile, layer)?.[of] ?? [];
   const format = names.map((name) => profile.formats[name]!).find((known) => (known.bits as number[]).includes(bits));
   return format?.container ?? bits;
 }
@@ -242,7 +248,7 @@ function layerViolations(profile: HardwareProfile, layers: readonly LayerPrecisi
   const at = {hardware: profile.name, layer: name};
   const formats = formatsAt(profile, layers, l);
   if (formats.length === 0) {
-    return [{...at, rule: 'operator', found: op, allowed: operatorsOf(profile), nearest: null}];
+    return [{...at, rule: 'operator', found: layer.product === true ? `${op} of two activations` : op, allowed: operatorsOf(profile), nearest: null}];
   }
   const pairs = pairsOf(profile, formats);
   if (pairs.some((pair) => equalBits(pair, layer))) return [];

@@ -42,22 +42,25 @@ export function strategySchema(profile: HardwareProfile, base: unknown, weightQu
 /** A layer of an operator that runs, at bits that this operator may have. */
 function layerSchema(profile: HardwareProfile, base: Schema, place: readonly AllowedFormats[]): Schema {
   const operators = operatorsOf(profile);
-  const depthwise = {required: ['depthwise']};
-  const rules = operators.flatMap((op) =>
-    op === 'Conv' && profile.operators.Conv?.depthwise !== undefined
-      ? [
-          {op, condition: {not: depthwise}, formats: operatorFormats(profile, op, false)!},
-          {op, condition: depthwise, formats: operatorFormats(profile, op, true)!},
-        ]
-      : [{op, condition: {}, formats: operatorFormats(profile, op, false)!}],
-  );
+  const rules = operators.flatMap((op): {op: string; condition: Schema; formats: AllowedFormats | undefined}[] => {
+    const special = op === 'MatMul' ? 'product' : op === 'Conv' ? 'depthwise' : undefined;
+    const formats = operatorFormats(profile, {op})!;
+    if (special === undefined || (special === 'depthwise' && profile.operators[op]?.depthwise === undefined)) {
+      return [{op, condition: {}, formats}];
+    }
+    const condition = {required: [special]};
+    return [
+      {op, condition: {not: condition}, formats},
+      {op, condition, formats: operatorFormats(profile, {op, [special]: true})},
+    ];
+  });
   return {
     ...base,
     allOf: [
       {properties: {op: {enum: operators}}},
       ...rules.map(({op, condition, formats}) => ({
         if: {properties: {op: {const: op}}, ...condition},
-        then: bitsSchema(pairsOf(profile, [formats, ...place])),
+        then: formats !== undefined && bitsSchema(pairsOf(profile, [formats, ...place])),
       })),
     ],
   };

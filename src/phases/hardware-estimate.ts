@@ -13,7 +13,7 @@ import {checkLatencyTable, withMeasured, type LatencyTable} from '../hardware/la
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {readJsonFile} from '../json-file.ts';
 import type {Registry} from '../plugin-api/registry.ts';
-import {matchStrategy, type Strategy} from '../sdq/strategy.ts';
+import {matchStrategy, unquantized, type Strategy} from '../sdq/strategy.ts';
 import {modelGraph} from './model-graph.ts';
 import {readStrategy} from './strategy-file.ts';
 
@@ -107,7 +107,7 @@ export interface Estimate {
 export function estimate(costs: PreparedCosts, {strategy, geometries}: SizedStrategy): Estimate {
   const bitsOf = new Map(strategy.layers.map((layer) => [layer.name, layer]));
   const bits = geometries.map(({name}) => {
-    const {weightBits, activationBits} = bitsOf.get(name)!;
+    const {weightBits, activationBits} = bitsOf.get(name) ?? unquantized;
     return {weightBits, activationBits};
   });
   const {layers, totals} = costs.network(geometries, bits);

@@ -3,7 +3,7 @@ import type {Config} from '../config/config-types.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph} from '../graph/graph.ts';
-import {layerTable, sharedWeights} from '../graph/layer-table.ts';
+import {hasWeights, layerTable, sharedWeights} from '../graph/layer-table.ts';
 import {prepareCosts, type PreparedCosts} from '../hardware/cost-model.ts';
 import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
@@ -24,7 +24,7 @@ import {
   sizeKiBOf,
   type SpaceOptions,
 } from '../sdq/search/space.ts';
-import {buildStrategy, type Strategy, type Targets} from '../sdq/strategy.ts';
+import {buildStrategy, productBits, type Strategy, type Targets} from '../sdq/strategy.ts';
 import {violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
 
@@ -74,8 +74,14 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
   const settings = definition.prepare?.(asked) ?? asked;
   checkCandidates(search.candidates);
   if (typeof search.activationBits !== 'number') checkCandidates(search.activationBits, '/search/activationBits');
+  if (Array.isArray(search.attentionBits)) checkCandidates(search.attentionBits, '/search/attentionBits');
   const shared = sharedWeights(layers);
-  const pinned = pinnedBits(names, search.pin, shared);
+  const withWeights = layers.filter(hasWeights).map(({name}) => name);
+  const pinned = pinnedBits(withWeights, search.pin, shared);
+  const products = {
+    names: new Set(names.filter((name) => !withWeights.includes(name))),
+    bits: productBits(search),
+  };
   const {hardware: reference} = search.target;
   const profiles = readProfiles([...(reference === undefined ? [] : [reference]), ...config.hardware]);
   // The device of a latency or an energy: the one named with it, else the only one there is.
@@ -84,6 +90,7 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
     candidates: settings.candidates,
     activationBits: search.activationBits,
     pinned,
+    products,
     shared,
     ...(profiles.length === 0 ? {} : rulesOf(profiles, graph)),
   });

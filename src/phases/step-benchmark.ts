@@ -8,11 +8,12 @@ import * as tf from '@tensorflow/tfjs-core';
 import type {BatchSource} from '../data/batches.ts';
 import type {Graph} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
-import type {QuantizedLayer} from '../graph/layer-table.ts';
+import {hasWeights, type QuantizedLayer, type WeightLayer} from '../graph/layer-table.ts';
 import {createNetwork} from '../graph/network.ts';
 import type {Registry} from '../plugin-api/registry.ts';
 import {normal, uniform} from '../random.ts';
 import {searchWeights} from '../sdq/stochastic.ts';
+import {unquantized} from '../sdq/strategy.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {calibrateInputs, sampleInputs} from '../training/calibration.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
@@ -48,7 +49,10 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
   const quantization = quantize(
     network,
     await loadQuantizers(registry, {weights: 'symmetric', activations: 'pact'}),
-    (layer) => (quantized(layer) ? {weightBits, activationBits} : {weightBits: 32, activationBits: 32}),
+    (layer) => {
+      if (!quantized(layer)) return unquantized;
+      return {weightBits: hasWeights(layer) ? weightBits : activationBits, activationBits};
+    },
     {learnSteps: kind === 'train'},
   );
   const indicators = layers.map(() => tf.variable(tf.scalar(1)));
@@ -88,7 +92,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
   const sample = await sampleInputs(network, quantization.inputs.keys(), images);
   calibrateInputs(quantization.inputs, sample);
 
-  const weight = (layer: QuantizedLayer, w: tf.Tensor): tf.Tensor => {
+  const weight = (layer: WeightLayer, w: tf.Tensor): tf.Tensor => {
     if (kind !== 'search') return quantization.forward.weight(layer, w);
     if (!quantized(layer)) return w;
     const index = layers.indexOf(layer);

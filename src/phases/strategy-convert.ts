@@ -6,7 +6,7 @@ import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded} from '../files.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
-import {layerTable, sharedWeights} from '../graph/layer-table.ts';
+import {hasWeights, layerTable, sharedWeights} from '../graph/layer-table.ts';
 import {listed} from '../graph/weights.ts';
 import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
@@ -17,6 +17,7 @@ import type {StrategyFormatContext, TrainedGrid, TrainedLayer} from '../plugin-a
 import {
   buildStrategy,
   checkSharedBits,
+  productBits,
   sameQuantization,
   weightsKiB,
   type LayerPrecision,
@@ -155,7 +156,7 @@ async function importStrategy(
   }
   const graph = await modelGraph(config, registry, model.name, notice);
   const {layers} = layerTable(graph);
-  const names = layers.map(({name}) => name);
+  const names = layers.filter(hasWeights).map(({name}) => name);
   const text = Buffer.from(readFileBounded(file, limitBytes)).toString('utf8');
   const bits = format.parse(text, names, file);
   checkSharedBits(
@@ -164,12 +165,16 @@ async function importStrategy(
     file,
   );
   const activationBits = Math.max(...[search.activationBits].flat());
+  // No format has the products of attention.
+  const ofProducts = Math.max(...productBits(search));
   const strategy = buildStrategy({
     model: {name: model.name, digest: graphDigest(graph)},
     quantizers,
     layers,
-    weightBits: names.map((name) => bits.get(name)!.weightBits),
-    activationBits: names.map((name) => bits.get(name)!.activationBits ?? activationBits),
+    weightBits: layers.map(({name}) => bits.get(name)?.weightBits ?? ofProducts),
+    activationBits: layers.map(({name, product}) =>
+      product === true ? ofProducts : (bits.get(name)?.activationBits ?? activationBits),
+    ),
     pinned: new Map(),
     provenance: {method: format.name, sdqVersion},
   });
@@ -211,7 +216,7 @@ function print(
     );
   }
   // The formats go through layers in network order, whatever the file's order was.
-  const {layers} = layerTable(graph);
+  const layers = layerTable(graph).layers.filter(hasWeights);
   const own = new Map(strategy.layers.map((layer) => [layer.name, layer]));
   const ordered = {...strategy, layers: layers.map((layer) => own.get(layer.name)!)};
   const context: StrategyFormatContext = {
@@ -223,7 +228,10 @@ function print(
       : {costs: () => costsOn(profile, registry, 1).network(layerGeometries(graph), ordered.layers)}),
   };
   const format = formatFor('print', name, registry);
-  return {...format.print(ordered, context), extension: format.extension};
+  const {text, notes} = format.print(ordered, context);
+  const products = strategy.layers.filter(({product}) => product === true).length;
+  const left = `The ${products} products of two activations are not in the file: ${name} has no place for their bits.`;
+  return {text, notes: products === 0 ? notes : [...notes, left], extension: format.extension};
 }
 
 /**

@@ -6,10 +6,11 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
+import {hasWeights} from '../graph/layer-table.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
 import {binRegularization, binWeight} from '../sdq/bin-regularization.ts';
 import type {Run} from '../runs/run-directory.ts';
-import {matchStrategy, type Strategy} from '../sdq/strategy.ts';
+import {matchStrategy, unquantized, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {reestimateStatistics} from '../training/batch-norm-statistics.ts';
 import {calibrateInputs} from '../training/calibration.ts';
@@ -65,6 +66,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
   const binLoss = (): tf.Tensor =>
     binRegularization(
       network.layers
+        .filter(hasWeights)
         .filter(({sharedWith}) => sharedWith === undefined)
         .map((layer) => {
           const scale = quantization.steps.get(layer.name);
@@ -178,7 +180,7 @@ export async function quantizeByStrategy(
 ): Promise<Quantization> {
   const quantizers = await loadQuantizers(registry, strategy.quantizers);
   const byName = new Map(strategy.layers.map((layer) => [layer.name, layer]));
-  return quantize(network, quantizers, ({name}) => byName.get(name)!, {learnSteps});
+  return quantize(network, quantizers, ({name}) => byName.get(name) ?? unquantized, {learnSteps});
 }
 
 /** The network whose outputs are learned; undefined for `none`. */

@@ -71,8 +71,8 @@ export interface SearchContext {
   /** With the weights that the search starts from. Its weights after the search are those that phase 2 starts from. */
   readonly network: Network;
   readonly quantizers: Quantizers;
-  /** Full-precision inputs of layers, by name, for a fixed sample of training images: for the ranges of quantizers. */
-  readonly sampleInputs: (layers: Iterable<string>) => Promise<InputSample>;
+  /** Full-precision activations, by id of the site, for a fixed sample of training images: for the ranges of quantizers. */
+  readonly sampleInputs: (sites: Iterable<string>) => Promise<InputSample>;
   /**
    * On the validation images; null where the config holds none out.
    * @param forward full precision where it is left out

@@ -1,6 +1,6 @@
 /** What a format of strategies reads and writes: the file in which another tool says how many bits each layer gets. */
 import type {Graph} from '../graph/graph.ts';
-import type {QuantizedLayer} from '../graph/layer-table.ts';
+import type {WeightLayer} from '../graph/layer-table.ts';
 import type {NetworkCost} from '../hardware/cost-model.ts';
 import type {Grid} from '../tensor/kernels.ts';
 
@@ -28,7 +28,7 @@ export interface TrainedLayer {
 export interface StrategyFormatContext {
   readonly graph: Graph;
   /** The network's quantized layers, in its order. */
-  readonly layers: readonly QuantizedLayer[];
+  readonly layers: readonly WeightLayer[];
   /**
    * A layer of the network given with `--checkpoint`, trained at the bits of the strategy; undefined without one.
    * @throws SdqError (exit 3) where the file has no grid for it

@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
-import type {QuantizedLayer} from '../graph/layer-table.ts';
+import type {ActivationSite} from '../graph/layer-table.ts';
 import type {InputQuantizer as ForwardQuantizer} from '../graph/network.ts';
 import {uniform} from '../random.ts';
 import type {GradientRule, Grid} from '../tensor/kernels.ts';
@@ -62,7 +62,7 @@ export function leastErrorStep(sample: Float32Array, {qmin, qmax, offset}: Grid)
   return best;
 }
 
-/** The quantizer of one layer's input with its learned parameter, a positive scalar. */
+/** The quantizer of one input of a layer with its learned parameter, a positive scalar. */
 export interface InputQuantizer {
   readonly quantizer: ActivationQuantizer;
   readonly bits: number;
@@ -72,25 +72,24 @@ export interface InputQuantizer {
 }
 
 /**
- * Quantizers for the inputs of the layers with fewer than 32 activation bits, by layer name. An input that can be negative
+ * Quantizers for the activations with fewer than 32 bits, by id of the site. An input that can be negative
  * takes `signedQuantizer` where the chosen one serves only inputs that cannot. Parameters start at 1: calibrate, or load.
- * @param activationBits bitwidth of a layer's input
  */
 export function createInputQuantizers(
-  layers: readonly QuantizedLayer[],
-  activationBits: (layer: QuantizedLayer) => number,
+  sites: readonly ActivationSite[],
+  bitsOf: (site: ActivationSite) => number,
   chosen: ActivationQuantizer,
   signedQuantizer: ActivationQuantizer,
 ): Map<string, InputQuantizer> {
   const quantizers = new Map<string, InputQuantizer>();
-  for (const layer of layers) {
-    const bits = activationBits(layer);
+  for (const site of sites) {
+    const bits = bitsOf(site);
     if (bits === fullPrecision) continue;
-    quantizers.set(layer.name, {
-      quantizer: layer.inputSigned && !chosen.signed ? signedQuantizer : chosen,
+    quantizers.set(site.id, {
+      quantizer: site.signed && !chosen.signed ? signedQuantizer : chosen,
       bits,
-      inputSigned: layer.inputSigned,
-      features: layer.inputShape.reduce((product, size) => product * size, 1),
+      inputSigned: site.signed,
+      features: site.shape.reduce((product, size) => product * size, 1),
       parameter: tf.variable(tf.scalar(1), true),
     });
   }

@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 
 import type {Graph, Shape, Weights} from '../graph/graph.ts';
-import type {QuantizedLayer} from '../graph/layer-table.ts';
+import {hasWeights, inputSites, type QuantizedLayer, type WeightLayer} from '../graph/layer-table.ts';
 import type {Network} from '../graph/network.ts';
 import type {Grid} from '../tensor/kernels.ts';
 import {inputGrid, type InputQuantizer} from './activation-quantizer.ts';
@@ -34,7 +34,8 @@ export interface LayerInput extends Quantized {
 export interface IntegerLayer {
   /** Null in full precision. */
   readonly weights: LayerWeights | null;
-  readonly input: LayerInput | null;
+  /** One a site: of the layer's input, or of both inputs of a product. */
+  readonly inputs: readonly (LayerInput | null)[];
 }
 
 export interface IntegerNetwork {
@@ -62,8 +63,8 @@ export async function integerNetwork(
   const layers = network.layers.map(async (layer): Promise<[string, IntegerLayer]> => [
     layer.name,
     {
-      weights: quantizers === undefined ? null : await weightsOf(network, layer, quantizers),
-      input: quantizers === undefined ? null : await inputOf(quantizers.inputs.get(layer.name)),
+      weights: quantizers === undefined || !hasWeights(layer) ? null : await weightsOf(network, layer, quantizers),
+      inputs: await Promise.all(inputSites(layer).map(({id}) => inputOf(quantizers?.inputs.get(id)))),
     },
   ]);
   return {
@@ -75,7 +76,7 @@ export async function integerNetwork(
 
 async function weightsOf(
   network: Network,
-  layer: QuantizedLayer,
+  layer: WeightLayer,
   {precision, steps, weights: quantizer}: NetworkQuantizers,
 ): Promise<LayerWeights | null> {
   const bits = precision(layer).weightBits;

@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
-import type {QuantizedLayer} from '../graph/layer-table.ts';
+import type {WeightLayer} from '../graph/layer-table.ts';
 import {fullPrecision} from './strategy.ts';
 import {asMatrix, outputChannels, statisticScale, type WeightQuantizer} from './weight-quantizer.ts';
 
@@ -14,9 +14,9 @@ import {asMatrix, outputChannels, statisticScale, type WeightQuantizer} from './
  * @param weights a layer's weights in run layout
  */
 export function createLearnedSteps(
-  layers: readonly QuantizedLayer[],
-  weights: (layer: QuantizedLayer) => tf.Tensor,
-  weightBits: (layer: QuantizedLayer) => number,
+  layers: readonly WeightLayer[],
+  weights: (layer: WeightLayer) => tf.Tensor,
+  weightBits: (layer: WeightLayer) => number,
   quantizer: WeightQuantizer,
 ): Map<string, tf.Variable> {
   const steps = new Map<string, tf.Variable>();

@@ -3,7 +3,7 @@
  * (schemas/strategy.schema.json); what it says in sum is recomputed and checked when it is read.
  */
 import {ExitCode, SdqError} from '../errors.ts';
-import {sharedWeights, type QuantizedLayer} from '../graph/layer-table.ts';
+import {hasWeights, sharedWeights, siteId, type QuantizedLayer} from '../graph/layer-table.ts';
 import {didYouMean} from '../nearest.ts';
 
 /** The bitwidth that leaves weights or activations in full precision. */
@@ -12,12 +12,14 @@ export const fullPrecision = 32;
 export interface LayerPrecision {
   readonly name: string;
   readonly op: string;
-  /** 1 to 8, or 32 for full precision. */
+  /** 1 to 8, or 32 for full precision. Of a product: of its second input. */
   readonly weightBits: number;
   /** Of the layer's input; 1 to 8, or 32. */
   readonly activationBits: number;
-  /** Weights only; 0 with `sharedWith`. */
+  /** Weights only; 0 with `sharedWith` and of a product. */
   readonly params: number;
+  /** A MatMul of two activations: it has no weights. */
+  readonly product?: true;
   /** Name of the first layer with the same weights, on every later one: their weight bits are equal. */
   readonly sharedWith?: string;
   /** Multiply-accumulates for one sample. */
@@ -63,8 +65,12 @@ interface Provenance {
   readonly target?: Targets;
 }
 
+/** Bits of a layer that a strategy does not name: a product, in a strategy of version 1. */
+export const unquantized = {weightBits: fullPrecision, activationBits: fullPrecision};
+
 export interface Strategy {
-  readonly version: 1;
+  /** 2 where a layer is a product of two activations, which version 1 leaves in full precision. */
+  readonly version: 1 | 2;
   readonly model: {readonly name: string; /** `sha256:` and 64 hex digits */ readonly graphDigest: string};
   readonly quantizers: {readonly weights: string; readonly activations: string};
   /** In network order. */
@@ -110,7 +116,7 @@ export function summarize(layers: readonly LayerPrecision[]): StrategySummary {
 export interface StrategyParts {
   readonly model: ModelIdentity;
   readonly quantizers: Strategy['quantizers'];
-  readonly layers: readonly Pick<QuantizedLayer, 'name' | 'op' | 'params' | 'macs' | 'depthwise' | 'sharedWith'>[];
+  readonly layers: readonly Pick<QuantizedLayer, 'name' | 'op' | 'params' | 'macs' | 'depthwise' | 'sharedWith' | 'product'>[];
   /** A bitwidth a layer, in the order of `layers`: `searchResult(…).bits`. */
   readonly weightBits: readonly number[];
   /** The same of the layers' inputs. */
@@ -127,9 +133,32 @@ export function inputBits(activationBits: number, pin: number | undefined): numb
   return Math.max(activationBits, pin ?? 0);
 }
 
+/**
+ * Bits that both inputs of a product of two activations may have: 8 unless asked otherwise, and full precision where all layer
+ * inputs are. [ours]
+ */
+export function productBits({
+  attentionBits,
+  activationBits,
+}: {
+  readonly attentionBits?: number | readonly number[] | undefined;
+  readonly activationBits: number | readonly number[];
+}): readonly number[] {
+  return [attentionBits ?? (activationBits === fullPrecision ? fullPrecision : 8)].flat();
+}
+
+/** Bits a layer: those of products in place of what the others have. */
+export function withProducts(
+  layers: readonly QuantizedLayer[],
+  bits: readonly number[],
+  ofProducts: readonly number[],
+): number[] {
+  return layers.map((layer, l) => (hasWeights(layer) ? bits[l]! : Math.max(...ofProducts)));
+}
+
 /** The strategy of a search, or of bitwidths chosen by hand. */
 export function buildStrategy(parts: StrategyParts): Strategy {
-  const layers = parts.layers.map(({name, op, params, macs, depthwise, sharedWith}, l): LayerPrecision => {
+  const layers = parts.layers.map(({name, op, params, macs, depthwise, sharedWith, product}, l): LayerPrecision => {
     const pin = parts.pinned.get(name);
     return {
       name,
@@ -140,11 +169,12 @@ export function buildStrategy(parts: StrategyParts): Strategy {
       macs,
       ...(sharedWith === undefined ? {} : {sharedWith}),
       ...(depthwise === true ? {depthwise} : {}),
+      ...(product === true ? {product} : {}),
       ...(pin === undefined ? {} : {pinned: true as const}),
     };
   });
   return {
-    version: 1,
+    version: layers.some(({product}) => product === true) ? 2 : 1,
     model: {name: parts.model.name, graphDigest: `sha256:${parts.model.digest}`},
     quantizers: parts.quantizers,
     layers,
@@ -210,6 +240,10 @@ export function checkStrategy(strategy: StrategyFile, file: string): Strategy {
     }
     seen.set(name, l);
   });
+  const product = strategy.layers.findIndex((layer) => layer.product === true);
+  if (strategy.version === 1 && product !== -1) {
+    throw invalid('strategy-version', `${file}: /layers/${product}/product needs /version 2; it is 1.`);
+  }
   strategy.layers.forEach(({name, sharedWith}, l) => {
     const first = strategy.layers.find((layer) => layer.name === sharedWith);
     if (sharedWith === undefined || (first !== undefined && first.name !== name && first.sharedWith === undefined))
@@ -245,7 +279,8 @@ function isClose(found: number | null, expected: number | null): boolean {
 }
 
 /**
- * Checks that a strategy is about this network: every quantized layer once, the same operator and size, the same graph.
+ * Checks that a strategy is about this network: every quantized layer once, the same operator and size, the same graph. One of
+ * version 1 has no products.
  * @param layers the network's quantized layers
  * @throws SdqError (exit 3)
  */
@@ -279,7 +314,7 @@ export function matchStrategy(
         ],
       );
     }
-    for (const key of ['op', 'sharedWith', 'params', 'macs', 'depthwise'] as const) {
+    for (const key of ['op', 'sharedWith', 'params', 'macs', 'depthwise', 'product'] as const) {
       if (found[key] !== layer[key]) {
         throw invalid(
           'strategy-layer-differs',
@@ -289,7 +324,9 @@ export function matchStrategy(
     }
   });
   const named = new Set(strategy.layers.map(({name}) => name));
-  const missing = layers.filter(({name}) => !named.has(name)).map(({name}) => name);
+  const missing = layers
+    .filter(({name, product}) => !named.has(name) && (strategy.version === 2 || product !== true))
+    .map(({name}) => name);
   if (missing.length > 0) {
     throw invalid(
       'strategy-missing-layer',
@@ -331,17 +368,21 @@ export function diffStrategies(a: Strategy, b: Strategy): LayerDifference[] {
   return differences;
 }
 
-/** Names of the layers whose weights, and of those whose inputs, two strategies quantize alike: the same bits by the same quantizer. */
+/**
+ * Names of the layers whose weights, and ids of the activations, that two strategies quantize alike: the same bits by the same
+ * quantizer.
+ */
 export function sameQuantization(
   a: Strategy | undefined,
   b: Strategy,
 ): {readonly weights: ReadonlySet<string>; readonly inputs: ReadonlySet<string>} {
   const ofA = new Map(a?.layers.map((layer) => [layer.name, layer]));
-  const same = (kind: 'weights' | 'activations', bits: 'weightBits' | 'activationBits'): ReadonlySet<string> =>
-    new Set(
-      a?.quantizers[kind] !== b.quantizers[kind]
-        ? []
-        : b.layers.filter((layer) => ofA.get(layer.name)?.[bits] === layer[bits]).map(({name}) => name),
-    );
-  return {weights: same('weights', 'weightBits'), inputs: same('activations', 'activationBits')};
+  const same = (layer: LayerPrecision, bits: 'weightBits' | 'activationBits', of: 'weights' | 'activations'): boolean =>
+    a?.quantizers[of] === b.quantizers[of] && ofA.get(layer.name)?.[bits] === layer[bits];
+  const weights = b.layers.filter((layer) => layer.product !== true && same(layer, 'weightBits', 'weights'));
+  const inputs = b.layers.flatMap((layer) => [
+    ...(same(layer, 'activationBits', 'activations') ? [siteId(layer.name, 0)] : []),
+    ...(layer.product === true && same(layer, 'weightBits', 'activations') ? [siteId(layer.name, 1)] : []),
+  ]);
+  return {weights: new Set(weights.map(({name}) => name)), inputs: new Set(inputs)};
 }

@@ -4,32 +4,32 @@ import * as tf from '@tensorflow/tfjs-core';
 import type {Network} from '../graph/network.ts';
 import {calibrate, samplePositions, type InputQuantizer} from '../sdq/activation-quantizer.ts';
 
-/** Values of each layer's full-precision input, by layer name. */
+/** Values of each full-precision activation, by id of the site. */
 export type InputSample = ReadonlyMap<string, Float32Array>;
 
 /**
  * Values of layer inputs for some images: from each image the same number, spread over all channels and places.
- * @param layers names of the layers
+ * @param sites ids of the activations
  * @param images [N, height, width, channels]
  * @param first index of the first image within the whole sample: each image has its own places
  */
 export async function sampleInputs(
   network: Network,
-  layers: Iterable<string>,
+  sites: Iterable<string>,
   images: tf.Tensor,
   first = 0,
 ): Promise<InputSample> {
-  const names = new Set(layers);
+  const names = new Set(sites);
   const taken = new Map<string, tf.Tensor>();
   if (names.size === 0) return new Map();
   const count = images.shape[0];
   const logits = network.forward(images, {
     training: false,
-    onActivation({name}, x) {
-      if (!names.has(name)) return;
+    onActivation({id}, x) {
+      if (!names.has(id)) return;
       // A tensor may hold several entries of an image along its first axis.
       const positions = samplePositions(count, x.size / count, first);
-      taken.set(name, tf.keep(tf.gather(tf.reshape(x, [-1]), tf.tensor1d(positions, 'int32'))));
+      taken.set(id, tf.keep(tf.gather(tf.reshape(x, [-1]), tf.tensor1d(positions, 'int32'))));
     },
   });
   try {

@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Weights} from '../graph/graph.ts';
-import type {QuantizedLayer} from '../graph/layer-table.ts';
+import {hasWeights, inputSites, siteId, type WeightLayer} from '../graph/layer-table.ts';
 import type {Network} from '../graph/network.ts';
 import {inputGrid} from '../sdq/activation-quantizer.ts';
 import {fullPrecision} from '../sdq/strategy.ts';
@@ -20,13 +20,17 @@ interface GridRecord extends Grid {
   readonly gradient: GradientRule;
 }
 
+type InputRecord = GridRecord & {readonly signed: boolean};
+
 interface LayerRecord {
-  /** Name of the tensor that is rounded. */
-  readonly tensor: string;
+  /** Name of the tensor that is rounded; null of a product of two activations. */
+  readonly tensor: string | null;
   /** Null in full precision. `of`: what is rounded, as a formula in the tensor w. */
   readonly weights: (GridRecord & {readonly of: string}) | null;
   /** Null in full precision. `signed`: whether the input can be negative. */
-  readonly input: (GridRecord & {readonly signed: boolean}) | null;
+  readonly input: InputRecord | null;
+  /** Of a product alone: its second input. */
+  readonly second?: InputRecord | null;
 }
 
 export interface QuantizationRecord {
@@ -40,9 +44,19 @@ const formula = 'step * (clip(round_half_even(x / step - offset), qmin, qmax) + 
 
 export function quantizationRecord(network: Network, quantization: Quantization): QuantizationRecord {
   const {inputs, precision, steps, weights: quantizer} = quantization;
+  const ofInput = (site: string): InputRecord | null => {
+    const input = inputs.get(site);
+    if (input === undefined) return null;
+    const {bits, features, inputSigned: signed} = input;
+    const gradient = input.quantizer.rule(bits, signed, features);
+    return {bits, signed, ...input.quantizer.grid(bits, signed), gradient};
+  };
   const layers = network.layers.map((layer): [string, LayerRecord] => {
+    const input = ofInput(layer.name);
+    if (!hasWeights(layer)) {
+      return [layer.name, {tensor: null, weights: null, input, second: ofInput(siteId(layer.name, 1))}];
+    }
     const bits = precision(layer).weightBits;
-    const input = inputs.get(layer.name);
     const step = steps.get(layer.name);
     const gradient: GradientRule =
       step === undefined
@@ -50,22 +64,14 @@ export function quantizationRecord(network: Network, quantization: Quantization)
         : learnedRule(quantizer, bits, layer.params / step.size);
     const weights =
       bits === fullPrecision ? null : {bits, ...quantizer.grid(bits), of: quantizer.transformFormula ?? 'w', gradient};
-    if (input === undefined) return [layer.name, {tensor: layer.weight, weights, input: null}];
-    const {bits: inputBits, features, inputSigned: signed} = input;
-    const ofInput = {
-      bits: inputBits,
-      signed,
-      ...input.quantizer.grid(inputBits, signed),
-      gradient: input.quantizer.rule(inputBits, signed, features),
-    };
-    return [layer.name, {tensor: layer.weight, weights, input: ofInput}];
+    return [layer.name, {tensor: layer.weight, weights, input}];
   });
   return {version: 1, formula, layers: Object.fromEntries(layers)};
 }
 
 /**
  * Everything that rounds the network, as arrays for a file: the learned values, the steps of the weights that come from
- * statistics, and the steps of the inputs (`<layer>.input_step`) beside the parameters that they come from.
+ * statistics, and the steps of the inputs (`<site>.input_step`) beside the parameters that they come from.
  */
 export async function quantizationValues(network: Network, quantization: Quantization): Promise<Weights> {
   const {inputs, precision, steps, weights: quantizer} = quantization;
@@ -75,7 +81,7 @@ export async function quantizationValues(network: Network, quantization: Quantiz
     values.set(name, {shape: step.shape, data: Float32Array.from(await step.data())});
     step.dispose();
   };
-  const stepOf = (layer: QuantizedLayer, bits: number): tf.Tensor => {
+  const stepOf = (layer: WeightLayer, bits: number): tf.Tensor => {
     const learned = steps.get(layer.name);
     if (learned !== undefined) return tf.clone(learned);
     const w = network.parameters.get(layer.weight);
@@ -86,9 +92,13 @@ export async function quantizationValues(network: Network, quantization: Quantiz
     const {weightBits} = precision(layer);
     const name = stepName(layer.name);
     // Layers of the same weights have one learned step, which is in the file under the name of each.
-    if (weightBits !== fullPrecision && !values.has(name)) await add(name, () => stepOf(layer, weightBits));
-    const input = inputs.get(layer.name);
-    if (input !== undefined) await add(`${layer.name}.input_step`, () => tf.clone(inputGrid(input).scale));
+    if (hasWeights(layer) && weightBits !== fullPrecision && !values.has(name)) {
+      await add(name, () => stepOf(layer, weightBits));
+    }
+    for (const {id} of inputSites(layer)) {
+      const input = inputs.get(id);
+      if (input !== undefined) await add(`${id}.input_step`, () => tf.clone(inputGrid(input).scale));
+    }
   }
   return values;
 }
@@ -110,8 +120,8 @@ export function checkRecord(record: unknown, own: QuantizationRecord, file: stri
   if (version !== 1) throw refuse(`/version is ${JSON.stringify(version ?? null)}; this sdq reads 1.`);
   for (const [name, layer] of Object.entries(own.layers)) {
     const found = objectOf(objectOf(layers)[name]);
-    for (const part of ['weights', 'input'] as const) {
-      const mine = layer[part] as Readonly<Record<string, unknown>> | null;
+    for (const part of ['weights', 'input', 'second'] as const) {
+      const mine = (layer[part] ?? null) as Readonly<Record<string, unknown>> | null;
       const theirs = found[part] ?? null;
       if ((mine === null) !== (theirs === null)) {
         throw refuse(`/layers/${name}/${part} is ${theirs === null ? 'null' : 'set'}; the strategy says otherwise.`);

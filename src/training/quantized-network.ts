@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Array32, Weights} from '../graph/graph.ts';
 import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '../graph/network.ts';
-import type {QuantizedLayer} from '../graph/layer-table.ts';
+import {hasWeights, inputSites, type ActivationSite, type QuantizedLayer} from '../graph/layer-table.ts';
 import {listed} from '../graph/weights.ts';
 import {
   createInputQuantizers,
@@ -31,9 +31,17 @@ export interface Quantization {
   dispose(): void;
 }
 
-/** Names of the learned values in files: `<layer>.weight_step` (of shared weights: of the first layer), `<layer>.input_range`. */
+/**
+ * Names of the learned values in files: `<layer>.weight_step` (of shared weights: of the first layer), `<site>.input_range`, where
+ * a site is a layer, or `<layer>:1` for the second input of a product.
+ */
 export const stepName = (layer: string): string => `${layer}.weight_step`;
-export const rangeName = (layer: string): string => `${layer}.input_range`;
+export const rangeName = (site: string): string => `${site}.input_range`;
+
+/** Bits of an activation. In a product, `weightBits` are those of the second input. */
+export function siteBits({operand}: ActivationSite, {weightBits, activationBits}: Precision): number {
+  return operand === 0 ? activationBits : weightBits;
+}
 
 /** The quantizers of a network. */
 export interface Quantizers {
@@ -51,7 +59,7 @@ export function quantize(
 ): Quantization {
   const steps = options.learnSteps
     ? createLearnedSteps(
-        network.layers,
+        network.layers.filter(hasWeights),
         (layer) => network.parameters.get(layer.weight)!,
         (layer) => precision(layer).weightBits,
         weights,
@@ -59,8 +67,8 @@ export function quantize(
     : new Map<string, tf.Variable>();
   const byName = new Map(network.layers.map((layer) => [layer.name, layer]));
   const inputs = createInputQuantizers(
-    network.layers,
-    ({name}) => precision(byName.get(name)!).activationBits,
+    network.layers.flatMap(inputSites),
+    (site) => siteBits(site, precision(byName.get(site.layer)!)),
     activations,
     signedActivations,
   );
@@ -68,7 +76,7 @@ export function quantize(
     ...[...steps]
       .filter(([layer]) => byName.get(layer)!.sharedWith === undefined)
       .map(([layer, variable]) => ({name: stepName(layer), variable})),
-    ...[...inputs].map(([layer, {parameter}]) => ({name: rangeName(layer), variable: parameter})),
+    ...[...inputs].map(([site, {parameter}]) => ({name: rangeName(site), variable: parameter})),
   ];
   return {
     weights,
@@ -88,9 +96,9 @@ export function quantize(
 /** Quantizers of the layers' inputs as the network asks for them. */
 export function inputForward(
   inputs: ReadonlyMap<string, InputQuantizer>,
-): (layer: QuantizedLayer) => ForwardQuantizer | null {
-  return ({name}) => {
-    const input = inputs.get(name);
+): (site: ActivationSite) => ForwardQuantizer | null {
+  return ({id}) => {
+    const input = inputs.get(id);
     return input === undefined ? null : inputGrid(input);
   };
 }

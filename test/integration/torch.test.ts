@@ -112,7 +112,7 @@ async function prepare({activationBits, activations, model, weightBits, weights}
   // Calibration itself looks at each value 128 times, which takes minutes in Jest's sandbox; the command below calibrates.
   const seen = network.forward(x, {
     training: false,
-    onActivation({name}, value) {
+    onActivation({id: name}, value) {
       const input = quantization.inputs.get(name);
       if (input === undefined) return;
       const {qmax} = input.quantizer.grid(input.bits, input.inputSigned);

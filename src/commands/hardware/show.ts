@@ -38,11 +38,15 @@ export default class HardwareShow extends SdqCommand {
       (profile.operators[op]!.depthwise === undefined ? [false] : [false, true]).map((depthwise) => ({
         op,
         depthwise,
-        pairs: pairsOf(profile, [operatorFormats(profile, op, depthwise)!]),
+        pairs: pairsOf(profile, [operatorFormats(profile, {op, depthwise})!]),
       })),
     );
     this.log(`${profile.name}: ${profile.summary}\n`);
     this.log(`${pairTable(operators)}\n\nThe first row of an operator that has both counts.`);
+    const product = operatorFormats(profile, {op: 'MatMul', product: true});
+    const pairs = product === undefined ? [] : pairsOf(profile, [product]);
+    const shown = pairs.map(({weightBits, activationBits}) => `${activationBits}×${weightBits}`).join(', ');
+    this.log(`A MatMul of two activations, as in attention: ${pairs.length === 0 ? 'does not run' : `${shown} bits`}.`);
     if (profile.unified.length > 0) {
       this.log(
         `\nInputs of ${profile.unified.join(' and ')} share one scale: the layers that read them have the same bits.`,

@@ -5,17 +5,24 @@ import {outputPath} from '../../cli/output.ts';
 import {showStrategy} from '../../cli/strategy-view.ts';
 import {writeFileAtomic} from '../../files.ts';
 import {graphDigest} from '../../graph/digest.ts';
-import {layerTable, sharedWeights} from '../../graph/layer-table.ts';
+import {hasWeights, layerTable, sharedWeights} from '../../graph/layer-table.ts';
 import {hardwareError, violationsOf} from '../../phases/hardware-check.ts';
 import {readProfiles} from '../../phases/hardware-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
 import {pinnedBits} from '../../sdq/pins.ts';
-import {buildStrategy, uniformActivationBits, uniformWeightBits, type Strategy} from '../../sdq/strategy.ts';
+import {
+  buildStrategy,
+  productBits,
+  uniformActivationBits,
+  uniformWeightBits,
+  withProducts,
+  type Strategy,
+} from '../../sdq/strategy.ts';
 
 export default class StrategyCreate extends SdqCommand {
   static override summary = 'Write a strategy that gives every layer the same bits.';
   static override description =
-    'The uniform baseline: all layers at --weight-bits but for those that search.pin holds, inputs at search.activationBits (of a list at its most).';
+    'The uniform baseline: all layers at --weight-bits but for those that search.pin holds, inputs at search.activationBits and products of attention at search.attentionBits (of a list at its most).';
   static override examples = [
     '<%= config.bin %> strategy create --weight-bits 2 --set model.name=resnet20 --output uniform.json',
     '<%= config.bin %> strategy create --weight-bits 4 --hardware cutlass-sm80 --set model.name=resnet20 --set search.activationBits=4',
@@ -45,13 +52,16 @@ export default class StrategyCreate extends SdqCommand {
     const {layers} = layerTable(graph);
     const profiles = readProfiles(flags.hardware ?? config.hardware);
     const names = layers.map(({name}) => name);
-    const pinned = pinnedBits(names, config.search.pin, sharedWeights(layers));
+    const withWeights = layers.filter(hasWeights).map(({name}) => name);
+    const pinned = pinnedBits(withWeights, config.search.pin, sharedWeights(layers));
+    const ofProducts = productBits(config.search);
+    const activationBits = Math.max(...[config.search.activationBits].flat());
     const strategy = buildStrategy({
       model: {name: config.model.name, digest: graphDigest(graph)},
       quantizers: config.quantizers,
       layers,
-      weightBits: uniformWeightBits(names, flags['weight-bits'], pinned),
-      activationBits: uniformActivationBits(names, Math.max(...[config.search.activationBits].flat()), pinned),
+      weightBits: withProducts(layers, uniformWeightBits(names, flags['weight-bits'], pinned), ofProducts),
+      activationBits: withProducts(layers, uniformActivationBits(names, activationBits, pinned), ofProducts),
       pinned,
       hardware: profiles.map(({name}) => name),
       provenance: {method: 'uniform', sdqVersion: this.config.version},

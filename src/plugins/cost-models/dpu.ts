@@ -4,7 +4,7 @@
  * follow one another, and a depthwise convolution multiplies pixels × input channels.
  */
 import type {LayerGeometry} from '../../hardware/geometry.ts';
-import {inputValues, outputValues} from '../../hardware/geometry.ts';
+import {inputValues, outputValues, secondValues} from '../../hardware/geometry.ts';
 import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 
 const constants = ['clockMHz', 'pixelParallelism', 'inputParallelism', 'outputParallelism', 'memoryGBps'] as const;
@@ -37,7 +37,7 @@ export const dpu: CostModelDefinition = {
     const constant = numbers as Constants;
     const computeCycles = batch * cyclesOf(geometry, constant);
     const bits =
-      geometry.params * storedWeightBits +
+      secondValues(geometry, batch) * storedWeightBits +
       batch * (inputValues(geometry) + outputValues(geometry)) * storedActivationBits;
     const memoryCycles = Math.ceil((bits / 8 / constant.memoryGBps / 1e3) * constant.clockMHz);
     const cycles = Math.max(computeCycles, memoryCycles);

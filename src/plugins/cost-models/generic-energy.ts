@@ -2,7 +2,7 @@
  * Energy of the arithmetic and of DRAM in 45 nm: Horowitz, "Computing's energy problem", ISSCC 2014, as fitted by google/qkeras
  * (qkeras/qtools). [ours]: an integer product is added to a sum of `accumulatorBits`; weights, input and output cross DRAM once.
  */
-import {inputValues, outputValues} from '../../hardware/geometry.ts';
+import {inputValues, outputValues, secondValues} from '../../hardware/geometry.ts';
 import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 
 const constants = [
@@ -44,7 +44,7 @@ export const genericEnergy: CostModelDefinition = {
     const constant = numbers as EnergyConstants;
     const macPj = multiplyPj(...executedAs, constant) + addPj(...executedAs, constant);
     const dramBits =
-      geometry.params * storedWeightBits +
+      secondValues(geometry, batch) * storedWeightBits +
       batch * (inputValues(geometry) + outputValues(geometry)) * storedActivationBits;
     const arithmeticUj = batch * geometry.macs * macPj * 1e-6;
     const dramUj = dramBits * constant.dramPjPerBit * 1e-6;

@@ -4,7 +4,7 @@
  */
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Device} from '../../hardware/cost-model.ts';
-import {inputValues, outputValues} from '../../hardware/geometry.ts';
+import {inputValues, outputValues, secondValues} from '../../hardware/geometry.ts';
 import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 
 /** Widths of operands that a profile can have a peak rate for: `peakTops4`, … */
@@ -35,7 +35,7 @@ export const gpuRoofline: CostModelDefinition = {
     const {memoryGBps, launchUs} = device.constants as Readonly<Record<'memoryGBps' | 'launchUs', number>>;
     const computeUs = (2 * device.batch * geometry.macs) / peakTops(executedAs, device) / 1e6;
     const bits =
-      geometry.params * storedWeightBits +
+      secondValues(geometry, device.batch) * storedWeightBits +
       device.batch * (inputValues(geometry) + outputValues(geometry)) * storedActivationBits;
     const memoryUs = bits / 8 / memoryGBps / 1e3;
     const work = Math.max(computeUs, memoryUs);

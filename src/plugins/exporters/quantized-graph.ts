@@ -1,11 +1,13 @@
 /** What the formats share: which nodes read rounded inputs and weights. */
+import {siteId} from '../../graph/layer-table.ts';
 import type {OnnxModel} from '../../graph/onnx/proto.ts';
 import {toOnnx, type OnnxParts} from '../../graph/onnx/to-onnx.ts';
 import type {IntegerNetwork, LayerInput, LayerWeights} from '../../sdq/integer-network.ts';
 
 /** How a format writes constants and nodes for a layer. Each returns the name of the result. */
 interface Writer {
-  input(parts: OnnxParts, layer: string, x: string, input: LayerInput): string;
+  /** @param site id of the activation: prefix of the names */
+  input(parts: OnnxParts, site: string, x: string, input: LayerInput): string;
   weights(parts: OnnxParts, layer: string, weights: LayerWeights): string;
 }
 
@@ -17,7 +19,12 @@ export function quantizedGraph({graph, layers, parameters}: IntegerNetwork, writ
     const own = layers.get(node.name);
     if (own === undefined) return node.inputs;
     const [x, w, ...bias] = node.inputs as [string, string, ...string[]];
-    const input = own.input === null ? x : write.input(parts, node.name, x, own.input);
+    const [first, second] = own.inputs.map((grid, operand) => {
+      const value = node.inputs[operand]!;
+      return grid === null ? value : write.input(parts, siteId(node.name, operand), value, grid);
+    });
+    const input = first ?? x;
+    if (second !== undefined) return [input, second];
     const weights = own.weights === null ? w : (written.get(w) ?? write.weights(parts, node.name, own.weights));
     written.set(w, weights);
     return [input, weights, ...bias];

@@ -1,6 +1,6 @@
 /** The checks that the formats share. */
 import {ExitCode, SdqError} from '../../errors.ts';
-import type {QuantizedLayer} from '../../graph/layer-table.ts';
+import type {WeightLayer} from '../../graph/layer-table.ts';
 import type {LayerPrecision} from '../../sdq/strategy.ts';
 
 export function formatError(message: string, suggestions: readonly string[] = []): SdqError {
@@ -36,7 +36,7 @@ export function assertQuantized(layers: readonly LayerPrecision[], format: strin
  * The PyTorch module of a layer, under whose name the tools look for it.
  * @throws SdqError (exit 3) for a layer whose weights are no module's `weight`
  */
-export function moduleName({name, weight}: Pick<QuantizedLayer, 'name' | 'weight'>, format: string): string {
+export function moduleName({name, weight}: Pick<WeightLayer, 'name' | 'weight'>, format: string): string {
   const module = /^(.+)\.weight$/.exec(weight)?.[1];
   if (module !== undefined) return module;
   throw formatError(`${format} names PyTorch modules; the weights of layer "${name}", "${weight}", are not one's own.`);

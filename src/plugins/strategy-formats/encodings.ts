@@ -1,5 +1,5 @@
 /** What the encoding files of Qualcomm's tools share: the trained grid of each tensor, and what those files cannot say. */
-import type {QuantizedLayer} from '../../graph/layer-table.ts';
+import type {WeightLayer} from '../../graph/layer-table.ts';
 import type {StrategyFormatContext, TrainedGrid} from '../../plugin-api/strategy-format.ts';
 import type {Strategy} from '../../sdq/strategy.ts';
 import {formatError} from './checks.ts';
@@ -73,7 +73,7 @@ function encoding(
   bits: number,
   {qmin, qmax, offset, steps}: TrainedGrid,
   axis: number,
-  {name}: QuantizedLayer,
+  {name}: WeightLayer,
   format: string,
 ): Encoding {
   const signed = qmin < 0;

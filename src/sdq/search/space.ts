@@ -14,6 +14,8 @@ export interface SpaceOptions {
   readonly pinned: ReadonlyMap<string, number>;
   /** What a device lets each layer have; left out: everything. */
   readonly allowed?: {readonly device: string; readonly pairs: readonly (readonly Precision[])[]};
+  /** The layers that are products of two activations, and the bits that both their inputs may have. */
+  readonly products?: {readonly names: ReadonlySet<string>; readonly bits: readonly number[]};
   /** Layer → the first layer with the same weights, for the later ones. */
   readonly shared?: ReadonlyMap<string, string>;
   /** Names of layers whose inputs must have the same bits where they are learned. */
@@ -25,7 +27,8 @@ const distinct = (values: readonly number[]): number[] => [...new Set(values)].s
 /**
  * The decisions of a network. The weights of a layer are one and, where activation bits are learned, its input is another; where the
  * device does not allow every combination of the two they are decided together, along the longest chain of combinations of which
- * each has at least as many bits in both as the one before. Layers of the same weights have one decision about them.
+ * each has at least as many bits in both as the one before. Layers of the same weights have one decision about them; so have both
+ * inputs of a product.
  * @param names of the quantized layers, in network order
  * @throws SdqError (exit 4) where a device allows none of the candidates
  */
@@ -106,12 +109,16 @@ function tieWeights(
 }
 
 /** The combinations a layer may have, by weight bits and then activation bits. */
-function pairsOf(name: string, l: number, {candidates, activationBits, pinned, allowed}: SpaceOptions): Precision[] {
+function pairsOf(name: string, l: number, options: SpaceOptions): Precision[] {
+  const {candidates, activationBits, pinned, products, allowed} = options;
   const pin = pinned.get(name);
   const weights = pin === undefined ? candidates : [pin];
-  const wanted = weights.flatMap((weightBits) =>
-    inputCandidates(activationBits, pin).map((bits) => ({weightBits, activationBits: bits})),
-  );
+  const wanted =
+    products?.names.has(name) === true
+      ? products.bits.map((bits) => ({weightBits: bits, activationBits: bits}))
+      : weights.flatMap((weightBits) =>
+          inputCandidates(activationBits, pin).map((bits) => ({weightBits, activationBits: bits})),
+        );
   if (allowed === undefined) return wanted;
   const pairs = allowed.pairs[l]!;
   const found = wanted.filter((pair) => pairs.some((other) => isEqual(other, pair)));

@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {graphBuilder} from '../../../src/graph/builder.ts';
 import type {Graph, Node} from '../../../src/graph/graph.ts';
 import {initialWeights} from '../../../src/graph/initialize.ts';
-import {layerTable} from '../../../src/graph/layer-table.ts';
+import {hasWeights, inputSites, layerTable} from '../../../src/graph/layer-table.ts';
 import {createNetwork, type ForwardOptions, type InputQuantizer, type Network} from '../../../src/graph/network.ts';
 import {layOut} from '../../../src/graph/lay-out.ts';
 import {conversionAxes} from '../../../src/graph/layout.ts';
@@ -94,13 +94,13 @@ function unfused(network: Network, x: tf.Tensor, options: ForwardOptions): tf.Te
     });
     const layer = layers.find(({name}) => name === node.name);
     if (layer !== undefined) {
-      const quantizer = options.activation?.(layer) ?? null;
-      const [input, w, ...bias] = inputs as [tf.Tensor, tf.Tensor, ...tf.Tensor[]];
-      inputs = [
-        quantizer === null ? input : fakeQuantize(input, quantizer.scale, quantizer.grid, quantizer.rule),
-        options.weight?.(layer, w) ?? w,
-        ...bias,
-      ];
+      const [, w, ...bias] = inputs as [tf.Tensor, tf.Tensor, ...tf.Tensor[]];
+      const rounded = inputSites(layer).map((site) => {
+        const quantizer = options.activation?.(site) ?? null;
+        const value = inputs[site.operand]!;
+        return quantizer === null ? value : fakeQuantize(value, quantizer.scale, quantizer.grid, quantizer.rule);
+      });
+      inputs = hasWeights(layer) ? [...rounded, options.weight?.(layer, w) ?? w, ...bias] : rounded;
     }
     if (node.op === 'BatchNormalization' && options.training) {
       const {mean, variance} = tf.moments(inputs[0]!, inputs[0]!.shape.map((_, axis) => axis).slice(0, -1));
@@ -118,10 +118,10 @@ const signed: Grid = {qmin: -8, qmax: 7, offset: 0};
 /** One quantizer a value, as a caller that shares them would give. */
 function quantizers({layers}: Network): NonNullable<ForwardOptions['activation']> {
   const made = new Map<string, InputQuantizer>();
-  for (const {inputValue, inputSigned} of layers) {
-    made.set(inputValue, {grid: inputSigned ? signed : unsigned, scale: tf.scalar(0.21), rule: clipped});
+  for (const {value, signed: isSigned} of layers.flatMap(inputSites)) {
+    made.set(value, {grid: isSigned ? signed : unsigned, scale: tf.scalar(0.21), rule: clipped});
   }
-  return ({inputValue}) => made.get(inputValue)!;
+  return ({value}) => made.get(value)!;
 }
 
 const rounded: NonNullable<ForwardOptions['weight']> = (_layer, w) => fakeQuantize(w, tf.scalar(0.05), signed, clipped);
@@ -268,7 +268,7 @@ describe('forward', () => {
       network.forward(x(), {
         training: true,
         ...options,
-        onActivation: (layer, input) => inputs.set(layer.name, input.dataSync<'float32'>().slice()),
+        onActivation: (site, input) => inputs.set(site.id, input.dataSync<'float32'>().slice()),
       });
       return inputs;
     };
@@ -371,7 +371,7 @@ describe('executionPlan', () => {
         folded?.name,
         range === null ? undefined : `≤${range.max}`,
       ];
-      return [...parts, ...feeds.map((layer) => `→${layer.name}`)].filter((part) => part !== undefined).join(' ');
+      return [...parts, ...feeds.map(({id}) => `→${id}`)].filter((part) => part !== undefined).join(' ');
     });
   }
 

@@ -1,7 +1,7 @@
 import {expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
-import type {QuantizedLayer} from '../../../src/graph/layer-table.ts';
+import type {WeightLayer} from '../../../src/graph/layer-table.ts';
 import {dorefa} from '../../../src/plugins/quantizers/dorefa.ts';
 import {narrowPerTensor} from '../../../src/plugins/quantizers/narrow.ts';
 import {symmetric} from '../../../src/plugins/quantizers/symmetric.ts';
@@ -12,13 +12,13 @@ import {expectClose, randomTensor} from '../../helpers/gradient-check.ts';
 useCpuBackend();
 
 const common = {params: 1, macs: 1, inputSigned: false, inputValue: 'x'};
-const layers: QuantizedLayer[] = [
+const layers: WeightLayer[] = [
   {...common, name: 'conv', op: 'Conv', weight: 'c', inputShape: [3, 8, 8], outputShape: [5, 8, 8]},
   {...common, name: 'depthwise', op: 'Conv', weight: 'd', inputShape: [4, 8, 8], outputShape: [4, 6, 6]},
   {...common, name: 'linear', op: 'Gemm', weight: 'l', inputShape: [7], outputShape: [2]},
 ];
 const shapes: Record<string, number[]> = {conv: [3, 3, 3, 5], depthwise: [3, 3, 4, 1], linear: [7, 2]};
-const weights = ({name}: QuantizedLayer): tf.Tensor => randomTensor(shapes[name]!, name.length);
+const weights = ({name}: WeightLayer): tf.Tensor => randomTensor(shapes[name]!, name.length);
 
 test('a step per output channel, started from the statistics; none for a layer in full precision', () => {
   const steps = createLearnedSteps(layers, weights, ({name}) => (name === 'linear' ? 32 : 2), symmetric);

@@ -1,7 +1,7 @@
 /** The inputs of layers in a search that learns their bits: a quantizer with a learned range of its own for every candidate. [ours] */
 import type * as tf from '@tensorflow/tfjs-core';
 
-import type {QuantizedLayer} from '../../../graph/layer-table.ts';
+import {inputSites, type ActivationSite} from '../../../graph/layer-table.ts';
 import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '../../../graph/network.ts';
 import {createInputQuantizers, inputGrid, type InputQuantizer} from '../../../sdq/activation-quantizer.ts';
 import type {Choice} from '../../../sdq/search/dbp-step.ts';
@@ -15,14 +15,14 @@ import {rangeName, type Quantizers} from '../../../training/quantized-network.ts
 export interface SearchInputs {
   /** The ranges, for the optimizer. */
   readonly parameters: readonly TrainedParameter[];
-  /** Names of the layers whose bits are learned. */
-  readonly layers: readonly string[];
+  /** Ids of the activations whose bits are learned. */
+  readonly sites: readonly string[];
   /** Sets every range from full-precision inputs. @returns as `calibrateInputs` */
   calibrate(sample: InputSample): string | undefined;
   /** The forward pass of one step. @param indicators one a decision */
   forward(plan: readonly Choice[], indicators: readonly tf.Tensor[]): NonNullable<ForwardOptions['input']>;
-  /** The quantizer of a layer at committed bits; null for a layer whose bits are not learned. */
-  at(layer: QuantizedLayer, bits: Precision): ForwardQuantizer | null;
+  /** The quantizer of an activation at committed bits; null where its bits are not learned. */
+  at(site: ActivationSite, bits: Precision): ForwardQuantizer | null;
   dispose(): void;
 }
 
@@ -44,37 +44,38 @@ export function createSearchInputs(
       ),
     ]),
   );
-  /** Bits → layer name → quantizer. */
+  const sites = network.layers.flatMap(inputSites).filter(({layer}) => learned.has(layer));
+  /** Bits → id of the site → quantizer. */
   const quantizers = new Map<number, Map<string, InputQuantizer>>();
   for (const bits of new Set([...learned.values()].flat())) {
-    const layers = network.layers.filter(({name}) => learned.get(name)?.includes(bits) === true);
-    const made = createInputQuantizers(layers, () => bits, activations, signedActivations);
+    const those = sites.filter(({layer}) => learned.get(layer)!.includes(bits));
+    const made = createInputQuantizers(those, () => bits, activations, signedActivations);
     quantizers.set(bits, made);
   }
-  const variables = [...quantizers].flatMap(([bits, layers]) =>
-    [...layers].map(([layer, {parameter}]) => ({name: `${rangeName(layer)}.${bits}`, variable: parameter})),
+  const variables = [...quantizers].flatMap(([bits, made]) =>
+    [...made].map(([site, {parameter}]) => ({name: `${rangeName(site)}.${bits}`, variable: parameter})),
   );
-  const grid = (layer: string, bits: number): ForwardQuantizer => inputGrid(quantizers.get(bits)!.get(layer)!);
+  const grid = (site: string, bits: number): ForwardQuantizer => inputGrid(quantizers.get(bits)!.get(site)!);
   return {
     parameters: variables.map(({name, variable}) => ({name, variable, decays: false, rateFactor: 1, isPositive: true})),
-    layers: [...learned.keys()],
+    sites: sites.map(({id}) => id),
     calibrate(sample) {
-      const notes = [...quantizers.values()].map((layers) => calibrateInputs(layers, sample));
+      const notes = [...quantizers.values()].map((made) => calibrateInputs(made, sample));
       return notes.find((note) => note !== undefined);
     },
     forward:
       (plan, indicators) =>
-      ({name}, x) => {
-        if (!learned.has(name)) return null;
-        const d = decisionOf.get(name)!;
+      ({id, layer}, x) => {
+        if (!learned.has(layer)) return null;
+        const d = decisionOf.get(layer)!;
         const {high, low, share} = plan[d]!;
-        const upper = grid(name, high.activationBits!);
+        const upper = grid(id, high.activationBits!);
         if (low === null || low.activationBits === high.activationBits) {
           return fakeQuantize(x, upper.scale, upper.grid, upper.rule);
         }
-        return searchInput(x, upper, grid(name, low.activationBits!), share, indicators[d]!);
+        return searchInput(x, upper, grid(id, low.activationBits!), share, indicators[d]!);
       },
-    at: ({name}, {activationBits}) => (learned.has(name) ? grid(name, activationBits) : null),
+    at: ({id, layer}, {activationBits}) => (learned.has(layer) ? grid(id, activationBits) : null),
     dispose: () => variables.forEach(({variable}) => variable.dispose()),
   };
 }

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {Weights} from '../../../graph/graph.ts';
-import type {QuantizedLayer} from '../../../graph/layer-table.ts';
+import {hasWeights, type QuantizedLayer} from '../../../graph/layer-table.ts';
 import type {ForwardOptions, Network} from '../../../graph/network.ts';
 import type {SearchContext, Searcher, SearchOutcome, SearchTraining} from '../../../plugin-api/searcher.ts';
 import {
@@ -81,7 +81,7 @@ class DbpSearch implements SearchTraining {
   }
 
   async start(): Promise<void> {
-    const sample = await this.#context.sampleInputs([...this.#quantization.inputs.keys(), ...this.#inputs.layers]);
+    const sample = await this.#context.sampleInputs([...this.#quantization.inputs.keys(), ...this.#inputs.sites]);
     for (const note of [calibrateInputs(this.#quantization.inputs, sample), this.#inputs.calibrate(sample)]) {
       if (note !== undefined) this.#context.line(note);
     }
@@ -153,6 +153,7 @@ class DbpSearch implements SearchTraining {
     const errors = plan.map(() => ({high: 0, low: 0}));
     const decisions = weightDecisions(this.#problem);
     const open = layers.flatMap((layer, l) => {
+      if (!hasWeights(layer)) return [];
       const d = decisions[l]!;
       const {high, low} = weightChoice(plan[d]!);
       return low === null || layer.sharedWith !== undefined ? [] : [{layer, d, bits: [high, low]}];
@@ -191,20 +192,21 @@ class DbpSearch implements SearchTraining {
     return {
       weight: (layer, w) =>
         quantizeWeights(w, this.#quantization.weights, bits.get(layer.name)!.weightBits, outputChannels(layer)),
-      activation: (layer) => this.#inputs.at(layer, bits.get(layer.name)!) ?? fixed(layer),
+      activation: (site) => this.#inputs.at(site, bits.get(site.layer)!) ?? fixed(site),
     };
   }
 }
 
-/** Weights in full precision, and inputs too where their bits are learned. */
+/** Weights in full precision, and activations too where their bits are learned. */
 function fixedInputs(
   network: Network,
   problem: DbpProblem,
 ): (layer: QuantizedLayer) => {weightBits: number; activationBits: number} {
   const index = new Map(network.layers.map(({name}, l) => [name, l]));
-  return ({name}) => {
-    const [bits = fullPrecision, ...others] = inputCandidates(problem, index.get(name)!);
-    return {weightBits: fullPrecision, activationBits: others.length === 0 ? bits : fullPrecision};
+  return (layer) => {
+    const [first = fullPrecision, ...others] = inputCandidates(problem, index.get(layer.name)!);
+    const bits = others.length === 0 ? first : fullPrecision;
+    return {weightBits: hasWeights(layer) ? fullPrecision : bits, activationBits: bits};
   };
 }
 

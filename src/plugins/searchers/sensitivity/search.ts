@@ -2,6 +2,7 @@
  * The loss of the whole network with one decision quantized, the rest in full precision, less the loss in full precision:
  * a score for each candidate (as Model Compression Toolkit has it). Then an exact integer program over all budgets. [ours]
  */
+import {inputSites} from '../../../graph/layer-table.ts';
 import type {Searcher, SearchContext} from '../../../plugin-api/searcher.ts';
 import {outcomeOf} from '../../../sdq/search/outcome.ts';
 import type {Candidate, Decision} from '../../../sdq/search/problem.ts';
@@ -25,7 +26,7 @@ export const sensitivitySearcher: Searcher = {
 /** For each decision, of each candidate: by how much the loss rises, nats. 0 where there is nothing to choose. */
 async function measureScores(context: SearchContext): Promise<number[][]> {
   const {network, problem} = context;
-  const inputs = await context.sampleInputs(network.layers.map(({name}) => name));
+  const inputs = await context.sampleInputs(network.layers.flatMap(inputSites).map(({id}) => id));
   const total = problem.decisions.reduce(
     (sum, {candidates}) => sum + (candidates.length > 1 ? candidates.length : 0),
     1,

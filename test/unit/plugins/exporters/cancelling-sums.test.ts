@@ -55,8 +55,8 @@ test.each(formats.flatMap((format) => ['LeakyRelu', 'HardSwish'].map((op): [stri
     const ours = net.forward(x, {
       training: false,
       ...quantization.forward,
-      input(layer, value) {
-        const step = quantization.inputs.get(layer.name)!.parameter.dataSync()[0]!;
+      input(site, value) {
+        const step = quantization.inputs.get(site.id)!.parameter.dataSync()[0]!;
         residues += value.dataSync().filter((each) => each !== 0 && Math.abs(each) < 1e-6 * step).length;
         return null;
       },

@@ -1,6 +1,7 @@
 import {describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
+import {inputSites} from '../../../../src/graph/layer-table.ts';
 import {lsq} from '../../../../src/plugins/quantizers/lsq.ts';
 import {pact} from '../../../../src/plugins/quantizers/pact.ts';
 import {
@@ -101,7 +102,7 @@ describe('quantizers of a network’s inputs', () => {
       {...layer, name: 'second'},
       {...layer, name: 'free'},
     ];
-    const inputs = createInputQuantizers(layers, ({name}) => (name === 'free' ? 32 : 4), pact, lsq);
+    const inputs = createInputQuantizers(layers.flatMap(inputSites), ({id}) => (id === 'free' ? 32 : 4), pact, lsq);
     expect([...inputs].map(([name, {quantizer}]) => [name, quantizer])).toEqual([
       ['first', lsq],
       ['second', pact],
@@ -112,7 +113,7 @@ describe('quantizers of a network’s inputs', () => {
   });
 
   test('calibration sets the learned parameter; the forward step follows it', () => {
-    const input = createInputQuantizers([layer], () => 2, pact, lsq).get('conv')!;
+    const input = createInputQuantizers(inputSites(layer), () => 2, pact, lsq).get('conv')!;
     calibrate(input, Float32Array.from([0, 1, 2, 3]));
     expectClose(input.parameter, [3], {absolute: 0.05});
     expectClose(inputGrid(input).scale, [input.parameter.dataSync()[0]! / 3]);
