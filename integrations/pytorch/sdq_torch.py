@@ -284,10 +284,23 @@ def _attach(module, weights, inputs, shared):
 
 
 def _read_strategy(strategy):
-    if isinstance(strategy, dict):
-        return strategy
-    with open(strategy, encoding="utf-8") as file:
-        return json.load(file)
+    if not isinstance(strategy, dict):
+        with open(strategy, encoding="utf-8") as file:
+            strategy = json.load(file)
+    _refuse_products([layer["name"] for layer in strategy["layers"] if _is_rounded_product(layer)])
+    return strategy
+
+
+def _is_rounded_product(layer):
+    return layer.get("product", False) and (layer["weightBits"] < FULL_PRECISION or layer["activationBits"] < FULL_PRECISION)
+
+
+def _refuse_products(names):
+    if names:
+        raise SdqError(
+            f'Products of two activations are no modules, so their inputs cannot be rounded here: "{", ".join(names)}".'
+            " Train with search.attentionBits: 32, which leaves them in full precision."
+        )
 
 
 def _check_bits(layer):
@@ -313,13 +326,14 @@ def apply_strategy(model, strategy, calibration=None, signed=None, learn_steps=T
     if quantizer is None or names["activations"] not in ("pact", "lsq"):
         raise SdqError(f"Quantizers {names}: known are {', '.join(WEIGHT_QUANTIZERS)}; pact, lsq.")
     inner = _unwrapped(model)
-    modules = _layers(inner, [layer["name"] for layer in strategy["layers"]])
-    for layer in strategy["layers"]:
+    layers = [layer for layer in strategy["layers"] if not layer.get("product", False)]
+    modules = _layers(inner, [layer["name"] for layer in layers])
+    for layer in layers:
         _check_bits(layer)
-    rounded = {layer["name"]: modules[layer["name"]] for layer in strategy["layers"] if layer["activationBits"] < 32}
+    rounded = {layer["name"]: modules[layer["name"]] for layer in layers if layer["activationBits"] < 32}
     samples = _sample_inputs(inner, rounded, calibration, signed)
     shared = {}
-    for layer in strategy["layers"]:
+    for layer in layers:
         name, bits = layer["name"], layer["weightBits"]
         module, weights, inputs = modules[name], None, None
         if bits < FULL_PRECISION:
@@ -424,11 +438,14 @@ def load_quantized(model, path):
     strategy, record = json.loads(metadata["sdq.strategy"]), json.loads(metadata["sdq.quantization"])
     if record.get("version") != 1:
         raise SdqError(f"{path}: /sdq.quantization/version is {record.get('version')!r}; this sdq_torch.py reads 1.")
+    products = {name: layer for name, layer in record["layers"].items() if layer["tensor"] is None}
+    _refuse_products([name for name, layer in products.items() if layer["input"] or layer["second"]])
     inner = _unwrapped(model)
-    modules = _layers(inner, record["layers"])
+    layers = {name: layer for name, layer in record["layers"].items() if name not in products}
+    modules = _layers(inner, layers)
     _load_tensors(inner, path, {n: t for n, t in tensors.items() if not n.endswith(_VALUES)})
     shared = {}
-    for name, layer in record["layers"].items():
+    for name, layer in layers.items():
         weights = inputs = None
         if layer["weights"] is not None:
             grid, gradient = _grid(layer["weights"])

@@ -107,7 +107,10 @@ export function layerGeometries(graph: Graph): LayerGeometry[] {
 }
 
 /** [..., rows, n] · [..., n, columns]: the matrices of a sample are groups; one that is broadcast counts for each that reads it. */
-function productGeometry({inputShape, outputShape}: ProductLayer): Omit<
+function productGeometry({
+  inputShape,
+  outputShape,
+}: ProductLayer): Omit<
   LayerGeometry,
   'name' | 'op' | 'depthwise' | 'params' | 'sharesWeights' | 'macs' | 'inputSigned' | 'first' | 'last'
 > {

@@ -248,7 +248,15 @@ function layerViolations(profile: HardwareProfile, layers: readonly LayerPrecisi
   const at = {hardware: profile.name, layer: name};
   const formats = formatsAt(profile, layers, l);
   if (formats.length === 0) {
-    return [{...at, rule: 'operator', found: layer.product === true ? `${op} of two activations` : op, allowed: operatorsOf(profile), nearest: null}];
+    return [
+      {
+        ...at,
+        rule: 'operator',
+        found: layer.product === true ? `${op} of two activations` : op,
+        allowed: operatorsOf(profile),
+        nearest: null,
+      },
+    ];
   }
   const pairs = pairsOf(profile, formats);
   if (pairs.some((pair) => equalBits(pair, layer))) return [];

@@ -116,7 +116,10 @@ export function summarize(layers: readonly LayerPrecision[]): StrategySummary {
 export interface StrategyParts {
   readonly model: ModelIdentity;
   readonly quantizers: Strategy['quantizers'];
-  readonly layers: readonly Pick<QuantizedLayer, 'name' | 'op' | 'params' | 'macs' | 'depthwise' | 'sharedWith' | 'product'>[];
+  readonly layers: readonly Pick<
+    QuantizedLayer,
+    'name' | 'op' | 'params' | 'macs' | 'depthwise' | 'sharedWith' | 'product'
+  >[];
   /** A bitwidth a layer, in the order of `layers`: `searchResult(…).bits`. */
   readonly weightBits: readonly number[];
   /** The same of the layers' inputs. */

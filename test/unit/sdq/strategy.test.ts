@@ -117,7 +117,7 @@ describe('schema', () => {
   test.each([
     ['bits that do not exist', (s: Damaged) => (s.layers[0]!['weightBits'] = 9)],
     ['bits as text', (s: Damaged) => (s.layers[0]!['weightBits'] = '8')],
-    ['another version', (s: Damaged) => (s.version = 2)],
+    ['another version', (s: Damaged) => (s.version = 3)],
     ['an unknown key', (s: Damaged) => (s.layers[0]!['bits'] = 3)],
     ['no layers', (s: Damaged) => (s.layers = [])],
     ['a digest of another form', (s: Damaged) => (s.model['graphDigest'] = 'abc')],
