@@ -292,7 +292,7 @@ def _read_strategy(strategy):
 
 
 def _is_rounded_product(layer):
-    return layer.get("product", False) and (layer["weightBits"] < FULL_PRECISION or layer["activationBits"] < FULL_PRECISION)
+    return layer.get("product", False) and min(layer["weightBits"], layer["activationBits"]) < FULL_PRECISION
 
 
 def _refuse_products(names):
@@ -504,7 +504,8 @@ def quantized_layers(model):
     if strategy is None:
         raise SdqError("The model is not quantized: apply_strategy or load_quantized comes first.")
     modules = {_common(name): module for name, module in model.named_modules()}
-    return [(layer["name"], modules[_common(layer["name"])]) for layer in strategy["layers"]]
+    layers = [layer["name"] for layer in strategy["layers"] if not layer.get("product", False)]
+    return [(name, modules[_common(name)]) for name in layers]
 
 
 def _weight_quantizer(module):
