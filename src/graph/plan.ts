@@ -2,7 +2,7 @@
 import type {ActivationRange} from '../tensor/kernels.ts';
 import type {Graph, Node} from './graph.ts';
 import {conversion, type LaidOutGraph} from './lay-out.ts';
-import {inputSites, type ActivationSite, type QuantizedLayer} from './layer-table.ts';
+import {hasWeights, inputSites, type ActivationSite, type QuantizedLayer} from './layer-table.ts';
 import {sizesOf} from './ops/sizes.ts';
 
 export interface Step {
@@ -87,14 +87,14 @@ export function executionPlan(
     };
     let folded: Node | null = null;
     const next = follower(output);
-    if (layer?.weight != null && !training && next?.op === 'BatchNormalization') {
+    if (layer !== null && hasWeights(layer) && !training && next?.op === 'BatchNormalization') {
       folded = next;
       join(next);
     }
     const added = inputs.map((name) => known.get(name)!);
     const sameShape = added.every((each) => !each.parameter && sizesOf(each).join() === sizesOf(added[0]!).join());
     let kind: Step['kind'] = 'operator';
-    if (layer !== null) kind = layer.weight === null ? 'product' : 'layer';
+    if (layer !== null) kind = hasWeights(layer) ? 'layer' : 'product';
     else if (node.op === 'BatchNormalization') kind = 'norm';
     else if (node.op === 'Add' && sameShape) kind = 'add';
     else if (node.op === conversion) kind = 'layout';

@@ -165,7 +165,7 @@ describe('a ViT at W 4 / A 8', () => {
     );
     const float = network.forward(images, {training: true});
     const loss = tf.variableGrads(
-      () => tf.sum(tf.square(network.forward(images, {training: true, ...quantization.forward}))) as tf.Scalar,
+      () => tf.sum<tf.Scalar>(tf.square(network.forward(images, {training: true, ...quantization.forward}))),
       quantization.parameters.map(({variable}) => variable),
     );
     const range = quantization.parameters.find(({name}) => name === `${scores}:1.input_range`)!.variable;
