@@ -7,15 +7,20 @@ export function showStrategy({layers, summary}: Strategy): string {
   const {meanWeightBits, meanWeightBitsUnpinned, meanActivationBits, compression, bops} = summary;
   const unpinned =
     meanWeightBitsUnpinned === null ? '' : `, ${meanWeightBitsUnpinned.toFixed(3)} without the pinned layers`;
+  const withWeights = layers.filter(({product}) => product !== true);
+  const products = layers
+    .filter(({product}) => product === true)
+    .map(({name, activationBits, weightBits}) => `${name} ${activationBits}×${weightBits}`);
   return [
     bitBars(
-      layers.map(({name, weightBits, pinned}) => ({
+      withWeights.map(({name, weightBits, pinned}) => ({
         name: pinned === true ? `${name} (pinned)` : name,
         bits: weightBits,
       })),
     ),
     '',
-    `W ${meanWeightBits.toFixed(2)} / A ${Number(meanActivationBits.toFixed(2))}: mean weight bits over ${layers.length} quantized layers${unpinned}.`,
+    `W ${meanWeightBits.toFixed(2)} / A ${Number(meanActivationBits.toFixed(2))}: mean weight bits over ${withWeights.length} quantized layers${unpinned}.`,
+    ...(products.length === 0 ? [] : [`Products of two activations, bits: ${products.join(', ')}.`]),
     `Weights ${compression.toFixed(1)}× smaller than at 32 bits; ${(bops / 1e9).toFixed(2)} G bit operations a sample.`,
   ].join('\n');
 }
