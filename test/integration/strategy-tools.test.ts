@@ -10,7 +10,7 @@ import {describe, expect, test} from '@jest/globals';
 
 import type {StrategyFormatDefinition} from '../../src/plugin-api/registry.ts';
 import {graphDigest} from '../../src/graph/digest.ts';
-import {layerTable} from '../../src/graph/layer-table.ts';
+import {hasWeights, layerTable} from '../../src/graph/layer-table.ts';
 import {models} from '../../src/plugins/models/index.ts';
 import {strategyFormats} from '../../src/plugins/strategy-formats/index.ts';
 import {buildStrategy} from '../../src/sdq/strategy.ts';
@@ -21,7 +21,7 @@ import {thorough} from '../helpers/thorough.ts';
 const folder = temporaryFolder();
 const helper = path.resolve(import.meta.dirname, '../helpers/load_strategy.py');
 const graph = models.find(({name}) => name === 'resnet20')!.build({classes: 10, inputShape: [3, 32, 32]}, {});
-const {layers} = layerTable(graph);
+const layers = layerTable(graph).layers.filter(hasWeights);
 
 /** What the tool has for each layer: bits of the weights, of the input. */
 function load(format: StrategyFormatDefinition, weightBits: readonly number[], activationBits: number) {

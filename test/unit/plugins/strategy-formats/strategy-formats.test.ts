@@ -2,7 +2,7 @@ import {describe, expect, test} from '@jest/globals';
 import fc from 'fast-check';
 import {parse} from 'yaml';
 
-import {layerTable} from '../../../../src/graph/layer-table.ts';
+import {hasWeights, layerTable} from '../../../../src/graph/layer-table.ts';
 import type {Graph} from '../../../../src/graph/graph.ts';
 import type {NetworkCost} from '../../../../src/hardware/cost-model.ts';
 import type {StrategyFormatDefinition} from '../../../../src/plugin-api/registry.ts';
@@ -25,7 +25,7 @@ const graphOf = (name: string): Graph => {
   const model = models.find((definition) => definition.name === name)!;
   return model.build(model.defaults, {});
 };
-const layersOf = (name: string) => layerTable(graphOf(name)).layers;
+const layersOf = (name: string) => layerTable(graphOf(name)).layers.filter(hasWeights);
 const resnet18 = layersOf('resnet18');
 const names = resnet18.map(({name}) => name);
 
