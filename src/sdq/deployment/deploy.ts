@@ -99,11 +99,11 @@ function sharedValues(
     if (joins.includes(node.op)) {
       for (const name of node.inputs) if (name !== '' && !parameters.has(name)) inputs.set(name, root(name));
     }
-    const input = layers.get(node.name)?.input;
-    if (input) {
-      const value = node.inputs[0]!;
+    layers.get(node.name)?.inputs.forEach((input, operand) => {
+      if (input === null) return;
+      const value = node.inputs[operand]!;
       grids.set(value, (grids.get(value) ?? new Set()).add(JSON.stringify([input.grid, input.scale])));
-    }
+    });
   }
   const several = [...grids].filter(([, found]) => found.size > 1).map(([value]) => value);
   return {values: [...new Set([...inputs.values(), ...several])], inputs};
@@ -159,8 +159,12 @@ class Lowering {
     const {graph, layers} = this.#network;
     for (const node of graph.nodes) {
       if (this.#folded.has(node)) continue;
-      if (layers.get(node.name)?.weights) this.#layer(node);
-      else {
+      const layer = layers.get(node.name);
+      if (layer?.weights) this.#layer(node);
+      else if (layer?.inputs.length === 2) {
+        const inputs = layer.inputs.map((input, operand) => this.#operand(node, operand, input).read);
+        this.#nodes.push({...node, inputs});
+      } else {
         const inputs = node.inputs.map((name) => this.#read(node, name));
         this.#nodes.push({...node, inputs});
       }
@@ -223,21 +227,24 @@ class Lowering {
     return output;
   }
 
+  /** An input of a layer under the name of its rounded form. @param input its grid; null in full precision */
+  #operand(node: Node, operand: number, input: LayerInput | null): {read: string; rounding: Rounding | undefined} {
+    const value = node.inputs[operand]!;
+    const base = this.#bases.get(value);
+    const read = base === undefined ? value : this.#round(value, base);
+    if (input === null || (base !== undefined && input.bits === 8)) return {read, rounding: base};
+    const rounding = this.#inputRounding(node.name, input);
+    return {read: this.#round(read, rounding), rounding};
+  }
+
   #layer(node: Node): void {
     const {layers, parameters} = this.#network;
-    const {input, weights} = layers.get(node.name)!;
-    const [x, , b] = node.inputs as [string, string, string?];
-    const base = this.#bases.get(x);
-    let read = x;
-    let rounding: Rounding | undefined;
-    if (base !== undefined) {
-      read = this.#round(x, base);
-      rounding = base;
-    }
-    if (input !== null && (base === undefined || input.bits < 8)) {
-      rounding = this.#inputRounding(node.name, input);
-      read = this.#round(read, rounding);
-    }
+    const {
+      inputs: [input = null],
+      weights,
+    } = layers.get(node.name)!;
+    const [, , b] = node.inputs as [string, string, string?];
+    const {read, rounding} = this.#operand(node, 0, input);
     const norm = node.op === 'MatMul' ? undefined : this.#normBehind(node);
     const affine = norm && batchNormAffine(norm, (name) => parameters.get(name)!);
     const place = {layer: node.name, target: this.#target.name};
