@@ -70,6 +70,7 @@ function session(batchSize = 8): Session & {readonly lines: string[]} {
     config: {seed: 3, model: {name: 'two', options: {}}, data: {batchSize, validation: 7, augment: true}},
     registry,
     dataset,
+    task: {outputs: 2},
     normalization: {mean: [0, 0, 0], std: [1, 1, 1]},
     reporter: {update: () => undefined, line: (text: string) => void lines.push(text)},
     lines,
