@@ -74,7 +74,7 @@ export type {InputSample} from './training/calibration.ts';
 export type {DistillationOptions} from './sdq/distillation.ts';
 export type {TrainedParameter} from './training/optimizers.ts';
 export type {Quantizers} from './training/quantized-network.ts';
-export type {Evaluation, Figures, Meter, Metric, TargetArrays, Targets, Task} from './training/task.ts';
+export type {Agreement, Evaluation, Figures, Meter, Metric, TargetArrays, Targets, Task} from './training/task.ts';
 export {
   TrackerError,
   type Cursor,

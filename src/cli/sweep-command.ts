@@ -1,7 +1,7 @@
 /** What the commands of sweeps share: everything that can be wrong with a sweep file, found before a trial starts. */
 import type {Problem} from '../config/validate.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import type {Kind} from '../plugin-api/registry.ts';
+import type {Kind, TaskDefinition} from '../plugin-api/registry.ts';
 import {isOfValidation} from '../sweeps/metric-names.ts';
 import {parseSweep, probeSources, type Sweep} from '../sweeps/sweep-file.ts';
 import {SdqCommand, type Settings} from './base-command.ts';
@@ -16,15 +16,16 @@ export abstract class SweepCommand extends SdqCommand {
     text: string,
     file: string,
   ): Promise<{readonly sweep: Sweep | undefined; readonly problems: readonly Problem[]}> {
-    const {sweep, problems} = parseSweep(text, file);
-    if (sweep === undefined) return {sweep, problems};
     const kinds: Kind[] = ['model', 'dataset', 'task', 'engine', 'searcher'];
+    const settings = await this.settings({kinds});
+    const {sweep, problems} = parseSweep(text, file, tasksOf(text, settings));
+    if (sweep === undefined) return {sweep, problems};
     // Quantizers bring the tensor library with them.
     if (sweep.parameters.some(({name}) => name.startsWith('quantizers'))) {
       kinds.push('weight-quantizer', 'activation-quantizer');
     }
     const hasValidation = ({config}: Settings<never>): boolean => config.data?.validation !== 0;
-    let isMeasurable = hasValidation(await this.settings({kinds}));
+    let isMeasurable = hasValidation(settings);
     const unfit = new Map<string, Problem>();
     for (const {place, source} of probeSources(sweep)) {
       if (unfit.has(place)) continue;
@@ -38,6 +39,11 @@ export abstract class SweepCommand extends SdqCommand {
     const unmeasured = isMeasurable ? [] : validationProblems(sweep);
     return {sweep, problems: [...problems, ...unmeasured, ...unfit.values()]};
   }
+}
+
+/** The config's task; all tasks for a sweep whose parameters or command may choose another one. */
+function tasksOf(sweep: string, {config, registry}: Settings<never>): readonly TaskDefinition[] {
+  return /\btask\b|--config/.test(sweep) ? registry.list('task') : [registry.get('task', config.task.name)];
 }
 
 /** Of a sweep whose config has no validation images, with none of its parameters' values. */

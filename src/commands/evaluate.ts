@@ -7,6 +7,7 @@ import type {Evaluation} from '../training/task.ts';
 /** The metrics of the task by name, and: */
 type Result = Pick<Evaluation, 'loss' | 'samples'> & {
   readonly checkpoint: string;
+  readonly task: string;
   readonly split: string;
   /** Null without --target. */
   readonly target: string | null;
@@ -62,16 +63,22 @@ them as they are, without training.`;
       table(
         [{head: `${config.model.name} on ${config.data.name} (${flags.split})`}, {head: '', align: 'right'}],
         [
-          ...session.task.metrics.map((metric) => [
-            metricHead(metric),
-            metricCell(metric, evaluation[metric.name] ?? null),
-          ]),
+          ...session.task.metrics
+            .filter(({minOutputs = 1}) => session.task.outputs >= minOutputs)
+            .map((metric) => [metricHead(metric), metricCell(metric, evaluation[metric.name] ?? null)]),
           ['loss', evaluation.loss.toFixed(4)],
           ['images', evaluation.samples],
           ['mean weight bits', meanWeightBits === null ? '32 (full precision)' : meanWeightBits.toFixed(3)],
         ],
       ),
     );
-    return {...evaluation, checkpoint: flags.checkpoint, split: flags.split, target: targetName, meanWeightBits};
+    return {
+      ...evaluation,
+      checkpoint: flags.checkpoint,
+      task: config.task.name,
+      split: flags.split,
+      target: targetName,
+      meanWeightBits,
+    };
   }
 }

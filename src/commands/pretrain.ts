@@ -5,10 +5,11 @@ import {RunCommand, runFlags} from '../cli/run-command.ts';
 import {table} from '../cli/table.ts';
 import {trainingRows} from '../cli/training-rows.ts';
 import {metricHead, trainingMetric} from '../phases/results.ts';
-import {metricOfRun} from '../runs/run-directory.ts';
+import {metricOfRun, taskOfRun} from '../runs/run-directory.ts';
 
 interface Result {
   readonly runId: string;
+  readonly task: string;
   readonly checkpoint: string;
   /** On the test split stands the primary metric, under its name; this is it on the validation split. */
   readonly validation: {readonly best: number | null; readonly last: number | null};
@@ -47,6 +48,6 @@ export default class Pretrain extends RunCommand {
       ),
     );
     this.log(`\nCheckpoint: ${checkpoint}`);
-    return {runId: run.id, checkpoint, [metric.name]: test, validation: {best, last}};
+    return {runId: run.id, task: taskOfRun(run.record()), checkpoint, [metric.name]: test, validation: {best, last}};
   }
 }

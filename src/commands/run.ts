@@ -5,11 +5,12 @@ import {RunCommand, runFlags, teacherFile} from '../cli/run-command.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
 import {table} from '../cli/table.ts';
 import {metricCell, metricHead, trainingMetric} from '../phases/results.ts';
-import {metricOfRun} from '../runs/run-directory.ts';
+import {metricOfRun, taskOfRun} from '../runs/run-directory.ts';
 import type {Evaluation} from '../training/task.ts';
 
 interface Result {
   readonly runId: string;
+  readonly task: string;
   /** Null when the search missed its target and nothing was trained. */
   readonly fullPrecision: Evaluation | null;
   /** With the primary metric under its name, a `TrainingMetric`. */
@@ -79,6 +80,7 @@ interrupted run goes on with --resume, to the same result.`;
     }
     return {
       runId: run.id,
+      task: taskOfRun(run.record()),
       fullPrecision,
       quantized:
         train === undefined

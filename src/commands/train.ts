@@ -9,11 +9,12 @@ import {trainingRows} from '../cli/training-rows.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {checkFile} from '../files.ts';
 import {metricHead, trainingMetric} from '../phases/results.ts';
-import {metricOfRun} from '../runs/run-directory.ts';
+import {metricOfRun, taskOfRun} from '../runs/run-directory.ts';
 
 /** The primary metric under its name, a `TrainingMetric`, and: */
 interface Result {
   readonly runId: string;
+  readonly task: string;
   readonly checkpoint: string;
   readonly meanWeightBits: number;
 }
@@ -89,7 +90,13 @@ export default class Train extends RunCommand {
       ),
     );
     this.log(`\nCheckpoint: ${checkpoint}`);
-    return {runId: run.id, checkpoint, [metric.name]: values, meanWeightBits: result.meanWeightBits};
+    return {
+      runId: run.id,
+      task: taskOfRun(run.record()),
+      checkpoint,
+      [metric.name]: values,
+      meanWeightBits: result.meanWeightBits,
+    };
   }
 }
 

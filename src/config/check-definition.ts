@@ -34,6 +34,7 @@ const own = {
             name: {type: 'string', pattern: '^(?!(loss|samples)$)[a-z][A-Za-z0-9]*$'},
             better: {enum: ['higher', 'lower']},
             isFraction: {type: 'boolean'},
+            minOutputs: {type: 'integer', minimum: 1},
           },
         },
       },

@@ -8,7 +8,7 @@ import type {Weights} from '../graph/graph.ts';
 import type {Network} from '../graph/network.ts';
 import {withFittingBatch} from '../plugins/engines/out-of-memory.ts';
 import {exitCodeOf, type StopSignal} from '../runs/signals.ts';
-import {resumeCommand, type Run} from '../runs/run-directory.ts';
+import {prefixedMetric, resumeCommand, type Run} from '../runs/run-directory.ts';
 import {decodeCheckpoint, encodeCheckpoint, type Checkpoint, type Json} from '../training/checkpoint.ts';
 import {firstState, parseLoopState, runLoop, type LoopState, type Report, type StepInput} from '../training/loop.ts';
 import {
@@ -20,7 +20,7 @@ import {
   type TrainedParameter,
 } from '../training/optimizers.ts';
 import {isBetter, type Figures} from '../training/task.ts';
-import {metricValue, prefixedMetric, shownMetric} from './results.ts';
+import {metricValue, shownMetric} from './results.ts';
 import {openPart, type Session} from './session.ts';
 
 type PhaseName = 'pretrain' | 'search' | 'train';

@@ -116,10 +116,6 @@ export function trainingMetric({name}: RunMetric, result: TrainingResult): Train
   return (result as unknown as Readonly<Record<string, TrainingMetric>>)[name] ?? {best: null, last: null, test: NaN};
 }
 
-/** `validationAccuracy` for `validation` and accuracy. */
-export const prefixedMetric = (prefix: string, {name}: RunMetric): string =>
-  `${prefix}${name.slice(0, 1).toUpperCase()}${name.slice(1)}`;
-
 /** `91.73 %`, or `0.01234` for a metric that is no fraction. */
 export function shownMetric({isFraction}: RunMetric, value: number): string {
   return isFraction ? `${(100 * value).toFixed(2)} %` : value.toPrecision(4);

@@ -17,9 +17,9 @@ import {
 } from '../report/charts.ts';
 import {figure, folded, html, table, type Section, type Tile} from '../report/page.ts';
 import {readJournal} from '../runs/journal.ts';
-import {metricOfRun, type FoundRun, type RunMetric, type RunRecord} from '../runs/run-directory.ts';
+import {metricOfRun, prefixedMetric, type FoundRun, type RunMetric, type RunRecord} from '../runs/run-directory.ts';
 import {weightsKiB, type Strategy} from '../sdq/strategy.ts';
-import {figureOf, inUnits, prefixedMetric, shownMetric, trainingMetric, type Results} from './results.ts';
+import {figureOf, inUnits, shownMetric, trainingMetric, type Results} from './results.ts';
 import {readStrategy} from './strategy-file.ts';
 
 /** Bits of a layer in the search: only their changes are kept. */

@@ -9,7 +9,7 @@ import type {Graph, Weights} from '../graph/graph.ts';
 import {hasWeights} from '../graph/layer-table.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
 import {binRegularization, binWeight} from '../sdq/bin-regularization.ts';
-import type {Run} from '../runs/run-directory.ts';
+import {prefixedMetric, type Run} from '../runs/run-directory.ts';
 import {matchStrategy, unquantized, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {reestimateStatistics} from '../training/batch-norm-statistics.ts';
@@ -27,7 +27,7 @@ import {keptFiles, keptWeightsOf} from './kept-weights.ts';
 import {loadQuantizers} from './load-quantizers.ts';
 import {readModelFile, writeModelFile} from './model-file.ts';
 import {runPhase, type PhaseContext} from './phase.ts';
-import {byMetric, metricValue, prefixedMetric, shownMetric, type TrainResult} from './results.ts';
+import {byMetric, metricValue, shownMetric, type TrainResult} from './results.ts';
 import {buildGraph, createModel, readWeights, type Session} from './session.ts';
 import {checkQuantizers, readStrategy} from './strategy-file.ts';
 

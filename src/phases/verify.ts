@@ -7,11 +7,13 @@ import {readFileBounded} from '../files.ts';
 import {onnxMetadata} from '../graph/onnx/proto.ts';
 import type {Network} from '../graph/network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
+import type {Agreement, Meter, TargetArrays, Task} from '../training/task.ts';
 import {deployCheckpoint, readTarget, simulatedNetwork} from './deployment.ts';
 import {noValidationSplit} from './evaluate-file.ts';
 import {bitsOf, digestOf, metadataKeys} from './export.ts';
 import {loadOnnxRuntime, type RuntimeNetwork} from './onnx-runtime.ts';
 import {openCheckpoint} from './open-checkpoint.ts';
+import {metricValue} from './results.ts';
 import {openPart, type Session} from './session.ts';
 
 export interface VerifyRequest {
@@ -28,16 +30,18 @@ export interface Verified {
   /** E.g. `onnxruntime-web 1.30.0`. */
   readonly runtime: string;
   readonly samples: number;
-  /** Largest difference of two logits, the file's nodes run as they are. */
+  /** Largest difference of two outputs, the file's nodes run as they are. */
   readonly maxAbsError: number;
-  /** Largest magnitude of our own logits. */
+  /** Largest magnitude of our own outputs. */
   readonly maxAbsLogit: number;
-  /** Share of the images whose first class is the same. */
+  /** What an image's outputs have in common where they agree, e.g. `first class`. */
+  readonly agreementOf: string;
+  /** Share of the images whose outputs agree. */
   readonly agreement: number;
-  /** Top-1, of each. */
-  readonly accuracy: {readonly sdq: number; readonly exported: number};
+  /** The task's primary metric, of each. */
+  readonly metric: {readonly sdq: number; readonly exported: number};
   /** The same with the runtime's own optimizations of the graph, its default: for information, not judged. */
-  readonly optimized: {readonly maxAbsError: number; readonly agreement: number; readonly accuracy: number};
+  readonly optimized: {readonly maxAbsError: number; readonly agreement: number; readonly metric: number};
   /** Layers whose input is rounded: a value in the middle between two levels may fall to either side. */
   readonly roundedInputs: number;
 }
@@ -62,7 +66,8 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
   const samples = Math.min(request.samples, source.samples);
   const {channels, height, width} = session.dataset;
   const opened: RuntimeNetwork[] = [];
-  const [plain, optimized] = [emptyComparison(), emptyComparison()];
+  const {task} = session;
+  const [plain, optimized] = [emptyComparison(task), emptyComparison(task)];
   try {
     checkBits(metadata, strategy, request);
     if (written !== undefined) {
@@ -73,7 +78,7 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
     const fast = await runtime.open(bytes, file, 'all');
     opened.push(fast);
     for (let index = 0; plain.samples < samples; index++) {
-      const {images, labels, size} = await source.batch(0, index);
+      const {images, labels, values, size} = await source.batch(0, index);
       const count = Math.min(size, samples - plain.samples);
       const tensors = tf.tidy(() => {
         const x = tf.tensor4d(images.slice(0, count * height * width * channels), [count, height, width, channels]);
@@ -83,12 +88,12 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
             : simulated.forward(x, {training: false});
         return {y, planar: tf.transpose(x, [0, 3, 1, 2])};
       });
-      const [logits, planar] = await Promise.all([tensors.y.data<'float32'>(), tensors.planar.data<'float32'>()]);
+      const [outputs, planar] = await Promise.all([tensors.y.data<'float32'>(), tensors.planar.data<'float32'>()]);
       tf.dispose(tensors);
       const shape = [count, channels, height, width];
-      const own = labels.slice(0, count);
-      compare(plain, logits, await exported.run(planar, shape), own, file);
-      compare(optimized, logits, await fast.run(planar, shape), own, file);
+      const targets = {labels: labels.slice(0, count), values: values?.slice(0, (values.length / size) * count)};
+      compare(plain, outputs, await exported.run(planar, shape), targets, file);
+      compare(optimized, outputs, await fast.run(planar, shape), targets, file);
       session.reporter.update(`verifying on ${part}`, plain.samples, samples);
     }
   } finally {
@@ -97,17 +102,19 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
     simulated?.dispose();
     dispose();
   }
+  const metricOf = (meter: Meter): number => metricValue(task.metric, meter.result());
   return {
     runtime: runtime.name,
     samples,
-    maxAbsError: plain.error,
-    maxAbsLogit: plain.logit,
-    agreement: plain.same / samples,
-    accuracy: {sdq: plain.right / samples, exported: plain.exportedRight / samples},
+    maxAbsError: largestOf(plain.errors),
+    maxAbsLogit: plain.largest,
+    agreementOf: task.agreement?.of ?? 'output (to 1 % of the largest)',
+    agreement: agreementOf(plain),
+    metric: {sdq: metricOf(plain.ours), exported: metricOf(plain.theirs)},
     optimized: {
-      maxAbsError: optimized.error,
-      agreement: optimized.same / samples,
-      accuracy: optimized.exportedRight / samples,
+      maxAbsError: largestOf(optimized.errors),
+      agreement: agreementOf(optimized),
+      metric: metricOf(optimized.theirs),
     },
     roundedInputs: quantization?.inputs.size ?? 0,
   };
@@ -167,20 +174,47 @@ function checkBits(
 
 interface Comparison {
   samples: number;
-  error: number;
-  logit: number;
+  /** The largest error of each image. */
+  readonly errors: number[];
+  /** Largest magnitude of our outputs. */
+  largest: number;
+  /** Images that agree by the task's rule. */
   same: number;
-  right: number;
-  exportedRight: number;
+  readonly agreement: Agreement | undefined;
+  readonly ours: Meter;
+  readonly theirs: Meter;
 }
 
-const emptyComparison = (): Comparison => ({samples: 0, error: 0, logit: 0, same: 0, right: 0, exportedRight: 0});
+const emptyComparison = (task: Task): Comparison => ({
+  samples: 0,
+  errors: [],
+  largest: 0,
+  same: 0,
+  agreement: task.agreement,
+  ours: task.meter(),
+  theirs: task.meter(),
+});
 
-/** @param ours logits [N, classes], flat, as `theirs` */
-function compare(found: Comparison, ours: Float32Array, theirs: Float32Array, labels: Int32Array, file: string): void {
+const largestOf = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), 0);
+
+/** Share of the images that agree, by the task's rule or to 1 % of the largest output. */
+function agreementOf({agreement, errors, largest, same, samples}: Comparison): number {
+  const agreeing = agreement === undefined ? errors.filter((error) => error <= 0.01 * largest).length : same;
+  return agreeing / samples;
+}
+
+/** @param ours outputs [N, outputs], flat, as `theirs` */
+function compare(
+  comparison: Comparison,
+  ours: Float32Array,
+  theirs: Float32Array,
+  targets: TargetArrays,
+  file: string,
+): void {
+  const images = targets.labels.length;
   if (theirs.length !== ours.length) {
     throw new SdqError(
-      `${file} gives ${theirs.length / labels.length} values for an image; the network has ${ours.length / labels.length} classes.`,
+      `${file} gives ${theirs.length / images} values for an image; the network gives ${ours.length / images}.`,
       {code: 'onnx-output', exit: ExitCode.invalidInput},
     );
   }
@@ -190,19 +224,15 @@ function compare(found: Comparison, ours: Float32Array, theirs: Float32Array, la
       exit: ExitCode.verificationFailed,
     });
   }
-  const classes = ours.length / labels.length;
-  labels.forEach((label, i) => {
-    const own = ours.subarray(i * classes, (i + 1) * classes);
-    const other = theirs.subarray(i * classes, (i + 1) * classes);
-    own.forEach((logit, k) => {
-      found.error = Math.max(found.error, Math.abs(logit - other[k]!));
-      found.logit = Math.max(found.logit, Math.abs(logit));
-    });
-    const first = own.indexOf(Math.max(...own));
-    const otherFirst = other.indexOf(Math.max(...other));
-    found.same += Number(first === otherFirst);
-    found.right += Number(first === label);
-    found.exportedRight += Number(otherFirst === label);
-  });
-  found.samples += labels.length;
+  const size = ours.length / images;
+  for (let i = 0; i < images; i++) {
+    const own = ours.subarray(i * size, (i + 1) * size);
+    const other = theirs.subarray(i * size, (i + 1) * size);
+    comparison.errors.push(own.reduce((error, value, k) => Math.max(error, Math.abs(value - other[k]!)), 0));
+    comparison.largest = own.reduce((largest, value) => Math.max(largest, Math.abs(value)), comparison.largest);
+    comparison.same += Number(comparison.agreement?.isSame([own], [other]) ?? false);
+  }
+  comparison.ours.add([ours], targets);
+  comparison.theirs.add([theirs], targets);
+  comparison.samples += images;
 }

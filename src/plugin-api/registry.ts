@@ -134,6 +134,8 @@ export interface TaskDefinition<Options = Readonly<Record<string, unknown>>> ext
   readonly kind: 'task';
   /** The first is the primary one: the best epoch is chosen by it, and results and tables show it. */
   readonly metrics: readonly [Metric, ...Metric[]];
+  /** Names of the scalars that the task's `reported` returns. Default: none. */
+  readonly reported?: readonly string[];
   /**
    * How many outputs the network has for one image.
    * @throws SdqError (exit 3) where the data set does not yield what is to be learned

@@ -55,8 +55,16 @@ export interface RunMetric {
 
 const accuracy: RunMetric = {name: 'accuracy', better: 'higher', isFraction: true};
 
+/** The name of a run's task. */
+export const taskOfRun = ({config}: Pick<RunRecord, 'config'>): string =>
+  (config as {readonly task?: {readonly name?: string}}).task?.name ?? 'classification';
+
 /** The primary metric of a run's task. */
 export const metricOfRun = ({metric}: Pick<RunRecord, 'metric'>): RunMetric => metric ?? accuracy;
+
+/** `validationAccuracy` for `validation` and accuracy. */
+export const prefixedMetric = (prefix: string, {name}: Pick<RunMetric, 'name'>): string =>
+  `${prefix}${name.slice(0, 1).toUpperCase()}${name.slice(1)}`;
 
 export interface FoundRun {
   readonly record: RunRecord;

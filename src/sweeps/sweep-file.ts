@@ -14,7 +14,7 @@ import {firstProblem, type Problem} from '../config/validate.ts';
 import {readFileBounded} from '../files.ts';
 import {didYouMean} from '../nearest.ts';
 import {gridOf, impliedDistribution, probes, type Distribution} from './distributions.ts';
-import {isLogged, isLoggedBy, metrics, summaries} from './metric-names.ts';
+import {figureNames, isLoggedBy, type TaskMetrics} from './metric-names.ts';
 
 export type Method = 'grid' | 'random' | 'bayes' | 'custom';
 
@@ -82,11 +82,13 @@ export const readSweepText = (file: string): string => new TextDecoder().decode(
 
 /**
  * @param file how the sweep is named, absolute
+ * @param tasks those that its runs may have: the sweep's metric is one of theirs
  * @returns the sweep, undefined where the text is too broken to look at; and all that is wrong
  */
 export function parseSweep(
   text: string,
   file: string,
+  tasks: readonly TaskMetrics[],
 ): {readonly sweep: Sweep | undefined; readonly problems: readonly Problem[]} {
   // PyYAML, which W&B reads the file with, is YAML 1.1.
   const document = parseDocument(text, {version: '1.1', prettyErrors: false});
@@ -127,7 +129,7 @@ export function parseSweep(
     ...parameters.flatMap(({problems: own}) => own),
     ...(found.parameters === undefined ? [problem('"parameters" is missing.')] : []),
     ...commandProblems(found.command),
-    ...metricProblems(metric?.name, method, earlyTerminate !== undefined, words[0]),
+    ...metricProblems(metric?.name, method, earlyTerminate !== undefined, words[0], tasks),
     ...(earlyTerminate === undefined ? [] : bracketProblems(earlyTerminate)),
     ...(method === 'grid' ? gridProblems(parameters) : []),
   ];
@@ -283,6 +285,7 @@ function metricProblems(
   method: Method,
   isEarly: boolean,
   command: string | undefined,
+  tasks: readonly TaskMetrics[],
 ): Problem[] {
   if (name === undefined) {
     if (method !== 'bayes' && !isEarly) return [];
@@ -291,7 +294,10 @@ function metricProblems(
     ];
   }
   const place = '/metric/name';
-  if (!isLogged(name)) {
+  const known = tasks.map(figureNames);
+  const metrics = known.flatMap((figures) => figures.metrics);
+  const summaries = known.flatMap((figures) => figures.summaries);
+  if (!known.some(({isLogged}) => isLogged(name))) {
     return [
       {
         message: `sdq logs no "${name}" (docs/metrics.md).`,
@@ -305,7 +311,8 @@ function metricProblems(
   }
   if (isEarly && summaries.includes(name) && !metrics.includes(name)) {
     const message = `"${name}" is known at the end only; early_terminate needs a metric that is logged on the way.`;
-    return [{message, place, suggestions: ['E.g. train/validationAccuracy.']}];
+    const example = metrics.find((other) => other.startsWith('train/validation'));
+    return [{message, place, suggestions: [`E.g. ${example ?? 'train/loss'}.`]}];
   }
   return [];
 }

@@ -22,7 +22,9 @@ export interface Checkpoint {
   readonly state: {readonly [key: string]: Json};
 }
 
-const format = 'sdq-checkpoint-1';
+/** `-1`, of builds before there were tasks, had accuracies in place of values of the task's metric. */
+const format = 'sdq-checkpoint-2';
+const olderFormat = 'sdq-checkpoint-1';
 
 /** @throws Error (a bug) when the state holds a number that is not finite, or a group's name is not usable */
 export function encodeCheckpoint({weights, groups, state}: Checkpoint): Uint8Array {
@@ -50,6 +52,16 @@ export function decodeCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
       exit: ExitCode.invalidInput,
       suggestions: ['To start from weights alone, name the file as `model.weights` in the config.'],
     });
+  if (metadata['format'] === olderFormat) {
+    throw new SdqError(`${file}: an older version of sdq wrote it (${olderFormat}; this one reads ${format}).`, {
+      code: 'checkpoint-older',
+      exit: ExitCode.invalidInput,
+      suggestions: [
+        'Resume with the version that the run names in run.json, under versions.',
+        'Or start from its weights: --set model.weights=FILE.',
+      ],
+    });
+  }
   if (metadata['format'] !== format) {
     const found = metadata['format'];
     throw broken(

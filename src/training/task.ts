@@ -10,6 +10,8 @@ export interface Metric {
   readonly better: 'higher' | 'lower';
   /** Shown to people in percent: 0 to 1. */
   readonly isFraction: boolean;
+  /** Tables leave it out for a network of fewer outputs, where it says nothing. Default: 1. */
+  readonly minOutputs?: number;
 }
 
 /** What the data set yields for the images of a batch, beside the images. */
@@ -55,6 +57,18 @@ export interface Task {
   /** Scalars of a training batch that the journal shows beside the loss, by name. */
   reported(outputs: readonly tf.Tensor[], targets: Targets): Readonly<Record<string, tf.Tensor>>;
   meter(): Meter;
+  /**
+   * What `sdq verify` counts where rounding to either side is allowed. Default: images none of whose outputs differs by more than
+   * 1 % of the largest output.
+   */
+  readonly agreement?: Agreement;
+}
+
+export interface Agreement {
+  /** What is compared, e.g. `first class`. */
+  readonly of: string;
+  /** Whether two outputs for one image say the same. */
+  isSame(a: readonly Float32Array[], b: readonly Float32Array[]): boolean;
 }
 
 /** The caller disposes the tensors. @param size images of the batch */

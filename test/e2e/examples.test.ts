@@ -6,7 +6,8 @@ import {describe, expect, test} from '@jest/globals';
 import {parse} from 'yaml';
 
 import {readJournal} from '../../src/runs/journal.ts';
-import {isLogged, metrics, optionalMetrics, summaries} from '../../src/sweeps/metric-names.ts';
+import {classification} from '../../src/plugins/tasks/classification.ts';
+import {figureNames} from '../../src/sweeps/metric-names.ts';
 import {flatten} from '../../src/tracking/flatten.ts';
 import {writeSmallJob} from '../helpers/failures.ts';
 import {root} from '../helpers/result-schemas.ts';
@@ -55,6 +56,7 @@ describe.each(['github-actions.yml', 'gitlab-ci.yml'])('examples/ci/%s', (name) 
 });
 
 test('a run logs the metrics that docs/metrics.md names, and no others', async () => {
+  const {isLogged, metrics, optionalMetrics, summaries} = figureNames(classification);
   const cwd = mkdtempSync(path.join(base, 'metrics-'));
   writeSmallJob(cwd);
   const {exitCode} = await sdq(['run', '--json', '--set', 'search.target.meanWeightBits=5.5'], {cwd});

@@ -158,6 +158,22 @@ describe('sdq sweep', () => {
     expect(await create('--parameter', 'data.validation=[0]', '--quiet', '--json')).toMatchObject({exitCode: 3});
   }, 60_000);
 
+  test('by default the primary metric of the task, in its direction', async () => {
+    const cwd = job();
+    const created = async (...flags: string[]): Promise<string> => {
+      const file = `${flags.length}.yaml`;
+      const outcome = await sdq(['sweep', 'create', file, '--set', 'task.name=regression', ...flags], {cwd});
+      expect(outcome).toMatchObject({exitCode: 0});
+      return readFileSync(path.join(cwd, file), 'utf8');
+    };
+    expect(await created()).toContain('name: train/mse/best\n  goal: minimize');
+    expect(await created('--metric=train/validationMse')).toContain('goal: minimize');
+    expect(await created('--metric', 'fullPrecision/r2')).toContain('goal: maximize');
+    const {exitCode, stderr} = await sdq(['sweep', 'validate', '0.yaml'], {cwd});
+    expect(exitCode).toBe(3);
+    expect(stderr).toContain('/metric/name: sdq logs no "train/mse/best"');
+  }, 60_000);
+
   test('what this machine cannot run alone is refused with the way that can', async () => {
     const cwd = job();
     await sdq(['sweep', 'create', 'bayes.yaml', '--method', 'bayes'], {cwd});

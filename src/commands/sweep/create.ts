@@ -7,6 +7,7 @@ import {SweepCommand, sweepInvalid} from '../../cli/sweep-command.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import {writeFileAtomic} from '../../files.ts';
 import {newSweep, parameterOf} from '../../sweeps/new-sweep.ts';
+import type {Metric} from '../../training/task.ts';
 
 export default class SweepCreate extends SweepCommand {
   static override summary = 'Write a W&B sweep config that calls sdq.';
@@ -27,12 +28,14 @@ by \`sdq sweep run FILE\`. Without --parameter it varies search.target.meanWeigh
       options: ['grid', 'random', 'bayes'],
       default: 'grid',
     }),
-    metric: Flags.string({summary: 'What makes a trial good.', default: 'train/accuracy/best', helpValue: 'NAME'}),
-    goal: Flags.string({
-      summary: 'Whether more or less of the metric is better.',
-      options: ['maximize', 'minimize'],
-      default: 'maximize',
+    metric: Flags.string({
+      summary: "What makes a trial good. Default: the task's primary metric, e.g. train/accuracy/best.",
+      helpValue: 'NAME',
     }),
+    goal: Flags.option({
+      summary: 'Whether more or less of the metric is better. Default: as it is for the metric of the task.',
+      options: ['maximize', 'minimize'] as const,
+    })(),
     parameter: Flags.string({
       summary: 'Vary this key of the config: a list of values, or a distribution of W&B, as YAML. Repeatable.',
       helpValue: 'KEY=SPEC',
@@ -61,10 +64,14 @@ by \`sdq sweep run FILE\`. Without --parameter it varies search.target.meanWeigh
         suggestions: ['Write to another file: sdq sweep create FILE.'],
       });
     }
+    const {config, registry} = await this.settings({kinds: ['task']});
+    const {metrics} = registry.get('task', config.task.name);
+    const metric = flags.metric ?? `train/${metrics[0].name}/best`;
     const text = newSweep({
       ...flags,
       method: flags.method as 'grid' | 'random' | 'bayes',
-      goal: flags.goal as 'maximize' | 'minimize',
+      metric,
+      goal: flags.goal ?? goalOf(metric, metrics),
       runCap: flags['run-cap'],
       parameters: flags.parameter?.map(parameterOf),
     });
@@ -74,4 +81,11 @@ by \`sdq sweep run FILE\`. Without --parameter it varies search.target.meanWeigh
     this.log(`${file}\nNext: ${flags.method === 'bayes' ? 'wandb sweep' : 'sdq sweep run'} ${args.file}`);
     return {path: file};
   }
+}
+
+/** The direction of the task's metric that a figure is of, e.g. `train/validationMse` of mse; of any other figure more is better. */
+function goalOf(figure: string, metrics: readonly Metric[]): 'maximize' | 'minimize' {
+  const parts = figure.split('/').map((part) => part.replace(/^(validation|start)(?=[A-Z])/, '').toLowerCase());
+  const metric = metrics.find(({name}) => parts.includes(name.toLowerCase()));
+  return metric?.better === 'lower' ? 'minimize' : 'maximize';
 }

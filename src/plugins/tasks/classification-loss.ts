@@ -13,7 +13,10 @@ export const classificationTask: Task = {
     accuracy: tf.mean(tf.cast(tf.equal(tf.argMax(logits!, -1), labels), 'float32')),
   }),
   meter: classificationMeter,
+  agreement: {of: 'first class', isSame: ([a], [b]) => firstClass(a!) === firstClass(b!)},
 };
+
+const firstClass = (logits: Float32Array): number => logits.indexOf(Math.max(...logits));
 
 /** [N, classes], float32 */
 function oneHot(labels: tf.Tensor1D, logits: tf.Tensor): tf.Tensor2D {

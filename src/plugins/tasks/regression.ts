@@ -11,6 +11,7 @@ export const regression: TaskDefinition = {
     {name: 'mae', better: 'lower', isFraction: false},
     {name: 'r2', better: 'higher', isFraction: false},
   ],
+  reported: ['mae'],
   outputs({name, values = []}) {
     if (values.length > 0) return values.length;
     throw new SdqError(`The task regression needs numbers, and the data set ${name} has none beside its images.`, {

@@ -6,6 +6,7 @@ import {setTimeout} from 'node:timers/promises';
 import {describe, expect, test} from '@jest/globals';
 
 import {runSweep, type SweepRunOptions, type Trial} from '../../../src/sweeps/runner.ts';
+import {classification} from '../../../src/plugins/tasks/classification.ts';
 import {parseSweep} from '../../../src/sweeps/sweep-file.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 
@@ -50,6 +51,7 @@ function options(sweepYaml: string, change: Partial<SweepRunOptions> = {}): Swee
   const {sweep} = parseSweep(
     `{metric: {name: train/validationAccuracy, goal: maximize}, command: [sdq, run, --sweep-params, "\${args_json_file}"], ${sweepYaml}}`,
     '/sweep.yaml',
+    [classification],
   );
   return {
     sweep: sweep!,

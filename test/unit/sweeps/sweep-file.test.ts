@@ -5,6 +5,9 @@ import {Ajv2020} from 'ajv/dist/2020.js';
 import {parse} from 'yaml';
 
 import {newSweep, parameterOf} from '../../../src/sweeps/new-sweep.ts';
+import {classification} from '../../../src/plugins/tasks/classification.ts';
+import {regression} from '../../../src/plugins/tasks/regression.ts';
+import {figureNames, isOfValidation} from '../../../src/sweeps/metric-names.ts';
 import {parseSweep} from '../../../src/sweeps/sweep-file.ts';
 import {assignment, trialCount} from '../../../src/sweeps/trials.ts';
 
@@ -16,7 +19,7 @@ const withParameters = (parameters: string, method = 'random'): string =>
   `method: ${method}\n${metric}\n${command}\nparameters: ${parameters}\n`;
 
 const problemsOf = (text: string): {place: string; message: string}[] =>
-  parseSweep(text, '/sweep.yaml').problems.map(({place, message}) => ({place, message}));
+  parseSweep(text, '/sweep.yaml', [classification]).problems.map(({place, message}) => ({place, message}));
 
 describe('a wrong file: the place and what is allowed', () => {
   test.each([
@@ -146,7 +149,7 @@ describe('a right file', () => {
   );
 
   test('gives dotted keys in the order of W&B, and the arguments of sdq', () => {
-    const {sweep, problems} = parseSweep(full, '/sweep.yaml');
+    const {sweep, problems} = parseSweep(full, '/sweep.yaml', [classification]);
     expect(problems).toEqual([]);
     expect(sweep!.parameters.map(({name}) => name)).toEqual(['seed', 'train.epochs', 'train.optimizer.learningRate']);
     expect(sweep!.arguments).toEqual(['run', '--sweep-params', '${args_json_file}']);
@@ -169,7 +172,9 @@ describe('a right file', () => {
 
   test('1 and 1.0 are two things: whole numbers, or all between', () => {
     const distributions = (parameters: string): string[] =>
-      parseSweep(withParameters(parameters), '/s').sweep!.parameters.map(({spec}) => spec.distribution);
+      parseSweep(withParameters(parameters), '/s', [classification]).sweep!.parameters.map(
+        ({spec}) => spec.distribution,
+      );
     expect(distributions('{a: {min: 1, max: 8}, b: {min: 1.0, max: 8}, c: {min: 1, max: 8.0e+0}}')).toEqual([
       'int_uniform',
       'uniform',
@@ -178,7 +183,7 @@ describe('a right file', () => {
   });
 
   test('random trials are a function of the seed and the number', () => {
-    const {sweep} = parseSweep(withParameters('{seed: {min: 0.5, max: 2}}'), '/s');
+    const {sweep} = parseSweep(withParameters('{seed: {min: 0.5, max: 2}}'), '/s', [classification]);
     expect(trialCount(sweep!)).toBe(Infinity);
     expect(assignment(sweep!, 1, 4)).toEqual(assignment(sweep!, 1, 4));
     expect(assignment(sweep!, 1, 4)).not.toEqual(assignment(sweep!, 2, 4));
@@ -198,11 +203,33 @@ test('a new file has no number that W&B would take for text', () => {
     ].map(parameterOf),
   });
   expect(text).toContain('min: 1.0e-9\n');
-  const {sweep, problems} = parseSweep(text, '/s');
+  const {sweep, problems} = parseSweep(text, '/s', [classification]);
   expect(problems).toEqual([]);
   expect(sweep!.parameters.map(({spec}) => spec)).toEqual([
     {distribution: 'constant', value: 'x'},
     {distribution: 'categorical', values: [1, 2]},
     {distribution: 'log_uniform_values', min: 1e-9, max: 1},
   ]);
+});
+
+test.each([
+  ['train/validationMse', true],
+  ['train/mse/best', true],
+  ['train/startMse', true],
+  ['pretrain/mae', false],
+  ['fullPrecision/r2', false],
+])('the figures are those of the task: %s', (name, isValidation) => {
+  const text = withParameters('{seed: {value: 1}}').replace('train/accuracy/best', name);
+  expect(parseSweep(text, '/s', [regression]).problems).toEqual([]);
+  expect(parseSweep(text, '/s', [classification, regression]).problems).toEqual([]);
+  expect(parseSweep(text, '/s', [classification]).problems).toMatchObject([{place: '/metric/name'}]);
+  expect(isOfValidation(name)).toBe(isValidation);
+});
+
+test('a figure that its task does not measure is refused, with the nearest that it does', () => {
+  const text = withParameters('{seed: {value: 1}}').replace('train/accuracy/best', 'train/validationMsee');
+  const [problem] = parseSweep(text, '/s', [regression]).problems;
+  expect(problem!.suggestions.join()).toContain('train/validationMse');
+  const {metrics, summaries} = figureNames(regression);
+  expect([...metrics, ...summaries].filter((name) => /accuracy|top5/i.test(name))).toEqual([]);
 });

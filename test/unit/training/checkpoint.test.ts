@@ -39,7 +39,7 @@ test.each([NaN, Infinity])('a state that holds %p is refused when it is written'
 });
 
 describe('reading', () => {
-  const good = {format: 'sdq-checkpoint-1', state: '{}'};
+  const good = {format: 'sdq-checkpoint-2', state: '{}'};
   const write = (metadata: Record<string, string>, name = 'w', value = 1): Uint8Array =>
     serializeSafetensors(new Map([[name, array([1], value)]]), metadata);
   test.each<[string, Uint8Array, string]>([
