@@ -1,2 +1,3 @@
 export const pythonServices: Readonly<Record<string, string>>;
 export function serviceFolder(name: string): string;
+export function isInstalled(name: string): boolean;

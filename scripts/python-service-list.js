@@ -1,4 +1,5 @@
 // What the integration tests have in Python, each in a virtual environment of its own, at the versions they were written against.
+import {existsSync, readFileSync} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
@@ -49,6 +50,9 @@ export const pythonServices = {
       'nvidia-modelopt==0.47.0',
       'brevitas==0.13.4',
       'coremltools==9.0',
+      // nvidia-modelopt imports these two and does not require them.
+      'requests==2.32.5',
+      'huggingface-hub==2.4.0',
       'safetensors==0.8.0',
     ],
     base: 'torch',
@@ -60,4 +64,13 @@ export function serviceFolder(name) {
   const cache = process.env.TEST_CACHE ?? path.join(os.homedir(), '.cache', 'sdq-test');
   const [first] = pythonServices[name].requirements;
   return path.join(cache, first.replace(/\[.*\]/, '').replace('==', '-'));
+}
+
+/** Written when a service is installed: what it was asked to hold. */
+export const readyFile = (name) => path.join(serviceFolder(name), 'ready');
+export const readyText = (name) => `${pythonServices[name].requirements.join('\n')}\n`;
+
+/** Whether the environment holds what the list asks for now. One of an older list does not count. */
+export function isInstalled(name) {
+  return existsSync(readyFile(name)) && readFileSync(readyFile(name), 'utf8') === readyText(name);
 }

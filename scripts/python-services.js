@@ -3,9 +3,9 @@
 //   node scripts/python-services.js mlflow
 // Where Python or the package index cannot be had it says so and ends well: the tests that need it then skip.
 import {spawnSync} from 'node:child_process';
-import {existsSync, mkdirSync, writeFileSync} from 'node:fs';
+import {mkdirSync, writeFileSync} from 'node:fs';
 
-import {pythonServices, serviceFolder} from './python-service-list.js';
+import {isInstalled, pythonServices, readyFile, readyText, serviceFolder} from './python-service-list.js';
 
 for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(pythonServices)) {
   const service = pythonServices[name];
@@ -16,7 +16,7 @@ for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys
   const {base, exact = false, requirements} = service;
   const [requirement] = requirements;
   const folder = serviceFolder(name);
-  if (existsSync(`${folder}/ready`)) {
+  if (isInstalled(name)) {
     console.log(`${requirement} is in ${folder}.`);
     continue;
   }
@@ -38,7 +38,7 @@ own.joinpath("base.pth").write_text(str(Path(${JSON.stringify(base === undefined
   const failed = steps.find(
     ([command, ...args]) => spawnSync(command, args, {stdio: 'inherit', timeout: 600_000}).status !== 0,
   );
-  if (failed === undefined) writeFileSync(`${folder}/ready`, '');
+  if (failed === undefined) writeFileSync(readyFile(name), readyText(name));
   console.log(
     failed === undefined
       ? `${requirement} is in ${folder}.`

@@ -1,10 +1,9 @@
 /** Servers and clients in Python, from the virtual environments that `node scripts/python-services.js` makes. */
-import {existsSync} from 'node:fs';
 import path from 'node:path';
 
 import {describe} from '@jest/globals';
 
-import {serviceFolder} from '../../scripts/python-service-list.js';
+import {isInstalled, serviceFolder} from '../../scripts/python-service-list.js';
 
 /** Of the environment's `bin`. */
 export function pythonProgram(service: string, program = 'python'): string {
@@ -13,5 +12,5 @@ export function pythonProgram(service: string, program = 'python'): string {
 
 /** `describe`, or `describe.skip` where the service is not installed. */
 export function describeWith(service: string): typeof describe | typeof describe.skip {
-  return existsSync(path.join(serviceFolder(service), 'ready')) ? describe : describe.skip;
+  return isInstalled(service) ? describe : describe.skip;
 }
