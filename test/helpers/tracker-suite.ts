@@ -9,7 +9,9 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
 
 import type {TrackerDefinition} from '../../src/plugin-api/registry.ts';
+import {regression} from '../../src/plugins/tasks/regression.ts';
 import {openJournal, type Journal} from '../../src/runs/journal.ts';
+import {figureNames} from '../../src/sweeps/metric-names.ts';
 import {runPump, type PumpOutcome} from '../../src/tracking/pump.ts';
 import {redactor} from '../../src/redact.ts';
 import type {Clock} from '../../src/retry.ts';
@@ -306,6 +308,19 @@ export function trackerFaultSuite(name: string, subject: Subject): void {
       expect(await pump.end({status: 'failed', exitCode: 5})).toMatchObject({complete: true});
       expect(service.status(run.uid)).toBe('failed');
       expect(service.rows(run.uid).map(({value}) => value)).toEqual(expect.arrayContaining([1e308, -5e-324, 2 ** 53]));
+    });
+
+    test('the figures of another task, while the server fails for a while', async () => {
+      const {journal, run, start} = testRun(subject, folder, server.url(), {config: {task: {name: 'regression'}}});
+      server.setFault(first(3, {status: 500}));
+      const pump = start();
+      const {metrics} = figureNames(regression);
+      expect(metrics).toEqual(expect.arrayContaining(['pretrain/validationMse', 'train/mae']));
+      const rows = metrics.map((name, i) => ({name, step: i + 1, value: 10 ** (i - 8)}));
+      for (const {name, step, value} of rows) journal.log('metric', {[name]: value}, step);
+      expect(await pump.end({status: 'finished', exitCode: 0})).toMatchObject({complete: true});
+      server.setFault(undefined);
+      expectAllThere(run.uid, rows, 'finished');
     });
 
     test('steps that fall: those rows stay in the journal and are told once', async () => {

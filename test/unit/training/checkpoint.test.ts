@@ -55,6 +55,18 @@ describe('reading', () => {
     expect(() => decodeCheckpoint(bytes, file)).toThrow(file);
   });
 
+  test('an older format is refused with what to do, whatever else the file holds', () => {
+    const older = write({...good, format: 'sdq-checkpoint-1'}, 'w', NaN);
+    let error: unknown;
+    try {
+      decodeCheckpoint(older, file);
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toMatchObject({code: 'checkpoint-older', oclif: {exit: ExitCode.invalidInput}});
+    expect((error as SdqError).suggestions.join('\n')).toContain('model.weights');
+  });
+
   test('names that are properties of every object are plain names', () => {
     const bytes = serializeSafetensors(
       new Map([
