@@ -53,6 +53,8 @@ export interface ForwardOptions {
   readonly onBatchStatistics?: (node: string, mean: tf.Tensor, variance: tf.Tensor) => void;
   /** Each input of a layer before it is quantized; valid until it returns. */
   readonly onActivation?: (site: ActivationSite, x: tf.Tensor) => void;
+  /** Each of the values that the network was created to observe; valid until it returns. */
+  readonly onValue?: (name: string, x: tf.Tensor) => void;
   /** Draws for the `index`-th node, where it is a Dropout, in training; left out: no dropout. */
   readonly dropout?: (index: number) => Uniform;
 }
@@ -137,14 +139,15 @@ function checked(graph: Graph, weights: Weights): ReadonlyMap<string, Array32> {
 
 /**
  * @param weights in ONNX layout: from a file (weights.ts) or `initialWeights`
+ * @param observed values that `onValue` is called with
  * @throws SdqError (exit 3) where the graph is not valid or the weights are not its own
  */
-export function createNetwork(graph: Graph, weights: Weights): Network {
+export function createNetwork(graph: Graph, weights: Weights, observed: ReadonlySet<string> = new Set()): Network {
   const {layers} = layerTable(graph);
   const laidOut = layOut(graph, inferShapes(graph));
   const plans = {
-    training: executionPlan(graph, laidOut, layers, true),
-    evaluation: executionPlan(graph, laidOut, layers, false),
+    training: executionPlan(graph, laidOut, layers, true, observed),
+    evaluation: executionPlan(graph, laidOut, layers, false, observed),
   };
   const knownOf = (node: Node, images: number): RunOptions => ({
     images,
@@ -309,8 +312,13 @@ export function createNetwork(graph: Graph, weights: Weights): Network {
     };
 
     const plan = options.training ? plans.training : plans.evaluation;
+    const observe = (name: string): void => {
+      if (observed.has(name)) options.onValue?.(name, values.get(name)!);
+    };
+    observe(graph.input.name);
     for (const step of plan.steps) {
       values.set(step.output, runStep(step));
+      observe(step.output);
       // What the backward pass needs it has kept itself.
       for (const name of step.releases) {
         for (const {tensor} of quantized.get(name) ?? []) tensor.dispose();

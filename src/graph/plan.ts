@@ -42,19 +42,22 @@ export interface Plan {
 /**
  * @param layers the quantized layers of the graph
  * @param training batch-norm by batch statistics: a step of its own; else folded into the layer before it
+ * @param observed values that must exist on their own: no step joins what follows them
  */
 export function executionPlan(
   graph: Graph,
   laidOut: LaidOutGraph,
   layers: readonly QuantizedLayer[],
   training: boolean,
+  observed: ReadonlySet<string> = new Set(),
 ): Plan {
   const layerOf = new Map(layers.map((layer) => [layer.name, layer]));
   const source = new Map<string, string>();
   const resolve = (name: string): string => source.get(name) ?? name;
   const {operands: known} = laidOut;
   for (const {op, inputs, outputs} of laidOut.nodes) {
-    if (op === 'Identity' || (op === 'Dropout' && !training)) source.set(outputs[0]!, resolve(inputs[0]!));
+    const isIdle = op === 'Identity' || (op === 'Dropout' && !training);
+    if (isIdle && !observed.has(outputs[0]!)) source.set(outputs[0]!, resolve(inputs[0]!));
   }
   const nodes = laidOut.nodes.filter(({outputs}) => !source.has(outputs[0]!));
   const result = resolve(laidOut.output);
@@ -65,7 +68,7 @@ export function executionPlan(
   /** The node that alone reads a value. */
   const follower = (value: string): Node | undefined => {
     const found = readers.get(value) ?? [];
-    return found.length === 1 && value !== result ? found[0] : undefined;
+    return found.length === 1 && value !== result && !observed.has(value) ? found[0] : undefined;
   };
 
   /** The inputs of a quantized layer that are a value; none where the node is no such layer. */

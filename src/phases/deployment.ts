@@ -4,16 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
-import {leadingTo} from '../graph/reachable.ts';
-import {
-  deploy,
-  simulation,
-  type Deployment,
-  type Observe,
-  type Range,
-  type Simulation,
-  type Target,
-} from '../sdq/deployment/deploy.ts';
+import {deploy, simulation, type Deployment, type Observe, type Range, type Target} from '../sdq/deployment/deploy.ts';
 import {integerNetwork} from '../sdq/integer-network.ts';
 import {openSample} from './calibration.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
@@ -63,52 +54,57 @@ export async function deployCheckpoint(
 /** Batches of at most 32 images that the ranges of joined values come from. */
 const observedBatches = 4;
 
-/** The part of a network that leads to one value. */
-function upTo({graph, parameters}: Simulation, output: string): Network {
-  const nodes = leadingTo(graph.nodes, output);
-  const read = new Set(nodes.flatMap(({inputs}) => inputs));
-  return createNetwork(
-    {...graph, nodes, output, parameters: graph.parameters.filter(({name}) => read.has(name))},
-    parameters,
-  );
-}
-
 /** Ranges over images of the calibration sample. */
 function observeOn(session: Session): Observe {
-  return async (simulated, values) => {
+  return async ({graph, parameters}, values) => {
     const {channels, height, width} = session.dataset;
-    const ranges = new Map<string, Range>(values.map((value) => [value, [0, 0]]));
-    const networks = values
-      .filter((value) => value !== simulated.graph.input.name)
-      .map((value) => [value, upTo(simulated, value)] as const);
+    const network = createNetwork(graph, parameters, new Set(values));
     const source = openSample(session);
-    const widen = async (value: string, x: tf.Tensor): Promise<void> => {
-      const bounds = tf.tidy(() => tf.stack([tf.min(x), tf.max(x)]));
-      const [least, greatest] = await bounds.data<'float32'>();
-      bounds.dispose();
-      const [low, high] = ranges.get(value) ?? [0, 0];
-      ranges.set(value, [Math.min(low, least ?? 0), Math.max(high, greatest ?? 0)]);
-    };
+    let ranges = new Map<string, Range>();
     try {
       const batches = Math.min(source.batchesPerEpoch, observedBatches);
       for (let index = 0; index < batches; index++) {
         const {images, size} = await source.batch(0, index);
         const x = tf.tensor4d(images, [size, height, width, channels]);
-        if (ranges.has(simulated.graph.input.name)) await widen(simulated.graph.input.name, x);
-        for (const [value, network] of networks) {
-          const y = network.forward(x, {training: false});
-          await widen(value, y);
-          y.dispose();
-        }
+        const found = await observedRanges(network, x);
         x.dispose();
+        ranges = new Map([...found].map(([value, range]) => [value, joined(range, ranges.get(value))]));
         session.reporter.update('ranges of joined values', index + 1, batches);
       }
     } finally {
-      for (const [, network] of networks) network.dispose();
+      network.dispose();
       await source.close();
     }
     return ranges;
   };
+}
+
+const joined = (range: Range, other: Range = range): Range => [
+  Math.min(range[0], other[0]),
+  Math.max(range[1], other[1]),
+];
+
+/**
+ * Least and greatest of each value that the network observes.
+ * @param x [N, height, width, channels]
+ */
+export async function observedRanges(network: Network, x: tf.Tensor): Promise<ReadonlyMap<string, Range>> {
+  const bounds = new Map<string, tf.Tensor>();
+  const y = network.forward(x, {
+    training: false,
+    onValue(name, value) {
+      bounds.set(name, tf.keep(tf.stack([tf.min(value), tf.max(value)])));
+    },
+  });
+  try {
+    const read = [...bounds].map(async ([name, pair]): Promise<[string, Range]> => {
+      const [least, greatest] = await pair.data<'float32'>();
+      return [name, [least!, greatest!]];
+    });
+    return new Map(await Promise.all(read));
+  } finally {
+    tf.dispose([y, ...bounds.values()]);
+  }
 }
 
 /** The deployment in sdq's own engine; the caller disposes it. */

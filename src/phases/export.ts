@@ -70,7 +70,7 @@ export async function exportNetwork(session: Session, request: ExportRequest): P
     if (target === undefined) model = print(await integerNetwork(network, quantization));
     else {
       const deployment = await deployCheckpoint(session, opened, target);
-      deployment.notes.forEach((note) => session.reporter.line(note));
+      [...deployment.notes, ...(target.rules.advice ?? [])].forEach((note) => session.reporter.line(note));
       model = exportDeployed(deployment, target.rules);
     }
     const bytes = encodeOnnx({

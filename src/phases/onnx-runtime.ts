@@ -9,7 +9,7 @@ import {ExitCode, SdqError} from '../errors.ts';
 const wanted = 'onnxruntime-web@1.30.0';
 
 /** What ONNX Runtime does to a graph before it runs it. */
-type OptimizationLevel = 'disabled' | 'all';
+export type OptimizationLevel = 'disabled' | 'all';
 
 /** A network in ONNX Runtime. */
 export interface RuntimeNetwork {

@@ -4,15 +4,21 @@ import {expect} from '@jest/globals';
 import type {ForwardOptions, Network} from '../../src/graph/network.ts';
 import {elements} from '../../src/graph/ops/operator.ts';
 import {encodeOnnx} from '../../src/graph/onnx/proto.ts';
-import {loadOnnxRuntime} from '../../src/phases/onnx-runtime.ts';
+import {loadOnnxRuntime, type OptimizationLevel} from '../../src/phases/onnx-runtime.ts';
 import type {Exporter} from '../../src/plugin-api/registry.ts';
 import {normal, uniform} from '../../src/random.ts';
+
+interface Options extends Pick<ForwardOptions, 'weight' | 'activation'> {
+  readonly level?: OptimizationLevel;
+  /** Largest error, as a share of the largest output. */
+  readonly share?: number;
+}
 
 /** The model in ONNX Runtime must give what the network gives, on images of noise. */
 export async function expectSameInRuntime(
   network: Network,
   model: ReturnType<Exporter>,
-  options: Pick<ForwardOptions, 'weight' | 'activation'> = {},
+  {level = 'disabled', share = 2e-5, ...options}: Options = {},
 ): Promise<void> {
   const {shape} = network.graph.input;
   const draw = uniform(3, 'bench');
@@ -22,11 +28,12 @@ export async function expectSameInRuntime(
   const y = network.forward(shape.length === 3 ? tf.transpose(x, [0, 2, 3, 1]) : x, {training: false, ...options});
   const ours = y.dataSync<'float32'>();
   const onnxRuntime = await loadOnnxRuntime();
-  const runtime = await onnxRuntime.open(encodeOnnx({...model, producerVersion: '0', metadata: {}}), 'model.onnx');
+  const bytes = encodeOnnx({...model, producerVersion: '0', metadata: {}});
+  const runtime = await onnxRuntime.open(bytes, 'model.onnx', level);
   const theirs = await runtime.run(planar, [3, ...shape]);
   await runtime.release();
   expect(theirs).toHaveLength(ours.length);
   const largest = ours.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   expect(largest).toBeGreaterThan(0);
-  theirs.forEach((value, i) => expect(Math.abs(value - ours[i]!)).toBeLessThanOrEqual(2e-5 * Math.max(1, largest)));
+  theirs.forEach((value, i) => expect(Math.abs(value - ours[i]!)).toBeLessThanOrEqual(share * Math.max(1, largest)));
 }

@@ -9,4 +9,6 @@ export interface DeploymentRules {
   readonly clip: 'integer' | 'float';
   /** Operators whose inputs are rounded to 8 bits, so that they run on integers, e.g. `Add`. */
   readonly joins: readonly string[];
+  /** What to set in the runtime, in sentences. */
+  readonly advice?: readonly string[];
 }
