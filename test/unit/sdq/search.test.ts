@@ -499,6 +499,8 @@ describe('bad input', () => {
     [null, '/ is null'],
     [{step: 1.5, lambdas: [0], decisions: [{}, {}]}, '/step is 1.5'],
     [{step: 1, lambdas: [-1], decisions: [{}, {}]}, '/lambdas/0 is -1'],
+    // What JSON.parse makes of 1e999.
+    [{step: 1, lambdas: [Infinity], decisions: [{}, {}]}, '/lambdas/0 is null; allowed: a number from 0'],
     [{step: 1, lambdas: [0, 0], decisions: [{}, {}]}, '/lambdas is 2; allowed: 1 numbers'],
     [{step: 1, lambdas: [0], decisions: [{}]}, '/decisions is 1; allowed: 2 decisions'],
     [

@@ -1,5 +1,5 @@
 import {getEventListeners, once} from 'node:events';
-import {appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {appendFileSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {afterAll, beforeAll, describe, expect, jest, test} from '@jest/globals';
@@ -343,6 +343,15 @@ describe('the address of MLflow', () => {
   });
 });
 
+/** Empty for a descriptor that was closed meanwhile. */
+function readLink(file: string): string {
+  try {
+    return readlinkSync(file);
+  } catch {
+    return '';
+  }
+}
+
 describe('the pump', () => {
   const ended = Promise.resolve({status: 'killed', exitCode: 137, ts: 1} as const);
   const run = (directory: string) => ({
@@ -485,6 +494,18 @@ describe('the pump', () => {
     expect(await done).toMatchObject({complete: false, message: 'x is not a function'});
     expect(trackerStatus(directory, 't')).toMatchObject({sent: 0, pending: 10, message: 'x is not a function'});
   });
+
+  (process.platform === 'linux' ? test : test.skip)(
+    'leaves no open file behind, whatever its end (Linux)',
+    async () => {
+      for (const push of [silent.push, () => Promise.reject(new TypeError('x is not a function'))]) {
+        const {directory, done} = pumpOf({...silent, push});
+        await done;
+        const open = readdirSync('/proc/self/fd').map((fd) => readLink(`/proc/self/fd/${fd}`));
+        expect(open.filter((file) => file.startsWith(directory))).toEqual([]);
+      }
+    },
+  );
 
   test('sends the rest of a batch that got part of the way, once', async () => {
     const taken: number[] = [];

@@ -59,6 +59,19 @@ test('a line whose step lies before the last one of the journal makes no row', (
   ]);
 });
 
+test('a row above 10 MiB, which the server refuses, is left out and named; one just below is sent', () => {
+  const row = (seq: number, bytes: number): Event => ({
+    seq,
+    ts: 1000 * seq,
+    kind: 'metric',
+    step: seq,
+    data: {text: 'x'.repeat(bytes)},
+  });
+  const limit = 10 * 1024 * 1024;
+  const {rows, refused} = addEvents(emptyState, [row(1, limit - 1000), row(2, limit), row(3, 1)], 0, new Set());
+  expect([rows.map(({seq}) => seq), refused]).toEqual([[1, 3], [2]]);
+});
+
 describe('the W&B tracker', () => {
   test('the run, its summary, config, tags, group, sweep and exit code', async () => {
     const run = runWith({
