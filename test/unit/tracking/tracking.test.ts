@@ -498,7 +498,7 @@ describe('the pump', () => {
   (process.platform === 'linux' ? test : test.skip)(
     'leaves no open file behind, whatever its end (Linux)',
     async () => {
-      for (const push of [silent.push, () => Promise.reject(new TypeError('x is not a function'))]) {
+      for (const push of [silent.push.bind(silent), () => Promise.reject(new TypeError('x is not a function'))]) {
         const {directory, done} = pumpOf({...silent, push});
         await done;
         const open = readdirSync('/proc/self/fd').map((fd) => readLink(`/proc/self/fd/${fd}`));
