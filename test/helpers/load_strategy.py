@@ -1,6 +1,8 @@
 """What other tools make of a strategy file: `load_strategy.py TOOL FILE OUT.json`, for a ResNet20 with random weights."""
 
 import json
+import os
+import re
 import sys
 from pathlib import Path
 
@@ -81,13 +83,52 @@ def coremltools(model, file, images):
     return None, bits
 
 
+def quark(model, file, images):
+    from quark.torch import ModelQuantizer
+    from quark.torch.quantization.config.config import QConfig
+
+    config = QConfig.from_dict(json.loads(Path(file).read_text()))
+    model = ModelQuantizer(config).quantize_model(model, [images])
+    bits = {}
+    for name, module in model.named_modules():
+        pair = [getattr(module, f"_{kind}_quantizer", None) for kind in ("weight", "input")]
+        if any(q is not None for q in pair):
+            bits[name] = [32 if q is None else int(re.search(r"int(\d+)", str(q.dtype))[1]) for q in pair]
+    return model, bits
+
+
+def neural_compressor(model, file, images):
+    from neural_compressor.torch.quantization import RTNConfig, convert, prepare
+
+    config = RTNConfig.from_dict(json.loads(Path(file).read_text()))
+    model = convert(prepare(model, config))
+    return model, {name: [module.bits, 32] for name, module in model.named_modules() if hasattr(module, "bits")}
+
+
+def nncf(model, file, images):
+    os.environ["NNCF_TORCH_LEGACY_TRACING"] = "1"
+    from nncf import NNCFConfig
+    from nncf.torch import create_compressed_model
+
+    # The scopes have the class names of torchvision.
+    type(model).__name__ = "ResNet"
+    controller, model = create_compressed_model(model, NNCFConfig.from_json(file))
+    inputs = {q.quantizer_module_ref.num_bits for q in controller.non_weight_quantizers.values()}
+    assert len(inputs) == 1, inputs
+    bits = {}
+    for place, quantizer in controller.weight_quantizers.items():
+        name = ".".join(re.findall(r"\[([^\]]+)\]", str(place)))
+        bits[name] = [quantizer.quantizer_module_ref.num_bits, *inputs]
+    return model, bits
+
+
 def main():
     tool, file, out = sys.argv[1:]
     torch.manual_seed(0)
     torch.set_num_threads(1)
     model = NETWORKS["resnet20"](3).eval()
     images = torch.randn(8, 3, 32, 32)
-    model, bits = globals()[tool](model, file, images)
+    model, bits = globals()[tool.replace("-", "_")](model, file, images)
     result = {"bits": bits}
     if model is not None:
         with torch.no_grad():
