@@ -1,3 +1,5 @@
 export const pythonServices: Readonly<Record<string, string>>;
 export function serviceFolder(name: string): string;
 export function isInstalled(name: string): boolean;
+export function readyFile(name: string): string;
+export function readyText(name: string): string;

@@ -43,18 +43,93 @@ export const pythonServices = {
     ],
     exact: true,
   },
-  /** Tools that read strategies: docs/strategy-formats.md. */
+  /** Tools that read strategies (docs/strategy-formats.md), and what they import for it. */
   tools: {
     requirements: [
       'torchao==0.18.0',
       'nvidia-modelopt==0.47.0',
       'brevitas==0.13.4',
       'coremltools==9.0',
-      // nvidia-modelopt imports these two and does not require them.
-      'requests==2.32.5',
-      'huggingface-hub==2.4.0',
-      'safetensors==0.8.0',
+      'amd-quark==0.13',
+      'neural_compressor_pt==3.10',
+      'accelerate==1.15.0',
+      'annotated-types==0.8.0',
+      'anyio==4.16.0',
+      'attrs==26.1.0',
+      'cattrs==26.2.1',
+      'certifi==2026.10.19.post1',
+      'charset-normalizer==3.5.3',
+      'dependencies==2.0.1',
+      'h11==0.16.0',
+      'httpcore2==2.16.2',
+      'httpx2==2.16.2',
+      'huggingface_hub==2.4.0',
+      'idna==3.20',
+      'markdown-it-py==4.3.0',
+      'mdurl==0.1.2',
+      'ml_dtypes==0.6.0',
+      'ninja==1.13.2',
+      'nvidia-ml-py==13.615.71',
+      'omegaconf==2.4.0',
+      'onnx==1.22.0',
+      'onnxslim==0.1.98',
+      'packaging==26.4',
+      'prettytable==3.18.0',
+      'protobuf==7.36.2',
+      'psutil==7.2.2',
+      'pulp==3.3.2',
+      'py-cpuinfo==9.0.0',
+      'pydantic==2.14.4',
+      'pydantic_core==2.50.5',
+      'pygments==2.21.0',
+      'pyyaml==6.0.4',
+      'regex==2026.11.19',
+      'requests==2.34.2',
+      'rich==15.0.0',
+      'scipy==1.17.1',
+      'setuptools==80.10.2',
+      'tokenizers==0.23.3',
+      'tqdm==4.70.1',
+      'transformers==5.24.0',
+      'truststore==0.10.5',
+      'typing-inspection==0.4.5',
+      'urllib3==2.8.0',
+      'wcwidth==0.9.4',
     ],
+    exact: true,
+    base: 'torch',
+  },
+  /** With its own versions of NumPy and networkx. */
+  nncf: {
+    requirements: [
+      'nncf==2.19.0',
+      'attrs==26.1.0',
+      'jsonschema==4.26.0',
+      'jsonschema-specifications==2025.9.1',
+      'markdown-it-py==4.3.0',
+      'mdurl==0.1.2',
+      'natsort==8.4.0',
+      'networkx==3.4.2',
+      'ninja==1.13.2',
+      'numpy==2.2.6',
+      'openvino-telemetry==2025.2.0',
+      'packaging==26.4',
+      'pandas==2.3.3',
+      'psutil==7.2.2',
+      'pydot==3.0.4',
+      'pygments==2.21.0',
+      'pyparsing==3.3.3',
+      'python-dateutil==4.0.0',
+      'pytz==2026.6',
+      'referencing==0.37.0',
+      'rich==15.0.0',
+      'rpds-py==2026.9.1',
+      'scipy==1.17.1',
+      'setuptools==65.5.0',
+      'tabulate==0.10.0',
+      'tqdm==4.70.1',
+    ],
+    exact: true,
     base: 'torch',
   },
 };
@@ -66,9 +141,13 @@ export function serviceFolder(name) {
   return path.join(cache, first.replace(/\[.*\]/, '').replace('==', '-'));
 }
 
-/** Written when a service is installed: what it was asked to hold. */
 export const readyFile = (name) => path.join(serviceFolder(name), 'ready');
-export const readyText = (name) => `${pythonServices[name].requirements.join('\n')}\n`;
+
+/** Written when a service is installed: what it was asked to hold, and what the environment that it sees too was. */
+export function readyText(name) {
+  const {requirements, base} = pythonServices[name];
+  return `${requirements.join('\n')}\n${base === undefined ? '' : readyText(base)}`;
+}
 
 /** Whether the environment holds what the list asks for now. One of an older list does not count. */
 export function isInstalled(name) {

@@ -3,7 +3,7 @@
 //   node scripts/python-services.js mlflow
 // Where Python or the package index cannot be had it says so and ends well: the tests that need it then skip.
 import {spawnSync} from 'node:child_process';
-import {mkdirSync, writeFileSync} from 'node:fs';
+import {mkdirSync, rmSync, writeFileSync} from 'node:fs';
 
 import {isInstalled, pythonServices, readyFile, readyText, serviceFolder} from './python-service-list.js';
 
@@ -20,6 +20,8 @@ for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys
     console.log(`${requirement} is in ${folder}.`);
     continue;
   }
+  // Half made, or of an older list.
+  rmSync(folder, {recursive: true, force: true});
   mkdirSync(folder, {recursive: true});
   const python = process.platform === 'win32' ? 'python' : 'python3';
   const options = ['--quiet', '--disable-pip-version-check', ...(exact ? ['--no-deps', '--no-compile'] : [])];

@@ -1,4 +1,5 @@
 /** Servers and clients in Python, from the virtual environments that `node scripts/python-services.js` makes. */
+import {spawnSync} from 'node:child_process';
 import path from 'node:path';
 
 import {describe} from '@jest/globals';
@@ -14,3 +15,6 @@ export function pythonProgram(service: string, program = 'python'): string {
 export function describeWith(service: string): typeof describe | typeof describe.skip {
   return isInstalled(service) ? describe : describe.skip;
 }
+
+/** Whether there is a C++ compiler, which some Python packages build parts of themselves with. */
+export const hasCompiler = spawnSync('c++', ['--version']).status === 0;

@@ -74,10 +74,9 @@ export const nncf: StrategyFormatDefinition = {
     const names = layers.map(({name}) => name);
     const block = names.some((name) => name.endsWith('.conv3')) ? 'Bottleneck' : 'BasicBlock';
     const most = Math.max(...layers.map(({activationBits}) => activationBits));
-    const [, ...image] = graph.input.shape;
     const config = {
       // Of one image: NNCF traces the model with it.
-      input_info: {sample_size: [1, ...image]},
+      input_info: {sample_size: [1, ...graph.input.shape]},
       // Its other devices refuse all widths but 8, or 4 and 8.
       target_device: 'TRIAL',
       compression: {

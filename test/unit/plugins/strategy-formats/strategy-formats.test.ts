@@ -172,6 +172,7 @@ describe('nncf', () => {
       'ResNet/Sequential[layer2]/BasicBlock[0]/Sequential[downsample]/NNCFConv2d[0]/conv2d_0|WEIGHT',
     );
     expect(text).toContain('ResNet/NNCFLinear[fc]/linear_0|WEIGHT');
+    expect(JSON.parse(text)).toMatchObject({input_info: {sample_size: [1, ...graph.input.shape]}});
   });
 
   test('what the list does not name has the default, 8 bits or what the config says', () => {
