@@ -98,7 +98,6 @@ export default tseslint.config(
     languageOptions: {parserOptions: {project: ['./tsconfig.test.json'], tsconfigRootDir: import.meta.dirname}},
     rules: {
       '@typescript-eslint/restrict-template-expressions': ['error', {allowNumber: true, allowBoolean: true}],
-      '@typescript-eslint/no-non-null-assertion': 'off',
       '@typescript-eslint/no-confusing-void-expression': ['error', {ignoreArrowShorthand: true}],
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
       '@typescript-eslint/no-unused-vars': ['error', {ignoreRestSiblings: true}],
@@ -107,6 +106,11 @@ export default tseslint.config(
     },
   },
   ...importRules,
+  {files: ['test/**/*.ts', 'bench/**/*.ts'], rules: {'@typescript-eslint/no-non-null-assertion': 'off'}},
+  {
+    files: ['src/**/*.ts'],
+    rules: {'max-lines-per-function': ['error', {max: 100, skipBlankLines: true, skipComments: true}]},
+  },
   {
     files: ['src/**/*.ts'],
     ignores: ['src/plugins/engines/**'],

@@ -334,10 +334,10 @@ function proxiesOf(env: Environment): Proxies {
   const excluded = either('no_proxy') ?? '';
   const networks = new BlockList();
   for (const entry of excluded.split(/[,\s]+/)) {
-    const [, network, prefix] = /^([\da-f.:]+)\/(\d{1,3})$/i.exec(entry) ?? [];
-    const family = isIP(network ?? '');
+    const [, network = '', prefix] = /^([\da-f.:]+)\/(\d{1,3})$/i.exec(entry) ?? [];
+    const family = isIP(network);
     if (family === 0 || Number(prefix) > (family === 4 ? 32 : 128)) continue;
-    networks.addSubnet(network!, Number(prefix), family === 4 ? 'ipv4' : 'ipv6');
+    networks.addSubnet(network, Number(prefix), family === 4 ? 'ipv4' : 'ipv6');
   }
   return {
     http: proxy('http_proxy'),

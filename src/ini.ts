@@ -15,8 +15,8 @@ export function readIni(file: string, section: string): ReadonlyMap<string, stri
     if (/^\s*[#;]/.test(line)) continue;
     const name = /^\[([^\]]*)\]/.exec(line)?.[1];
     if (name !== undefined) isInside = name === section;
-    const [, key, value] = /^([^\s=:][^=:]*?)\s*[=:]\s*(.*?)\s*$/.exec(line) ?? [];
-    if (isInside && name === undefined && key !== undefined && value !== '') values.set(key.toLowerCase(), value!);
+    const [, key, value = ''] = /^([^\s=:][^=:]*?)\s*[=:]\s*(.*?)\s*$/.exec(line) ?? [];
+    if (isInside && name === undefined && key !== undefined && value !== '') values.set(key.toLowerCase(), value);
   }
   return values;
 }

@@ -3,6 +3,8 @@
  * step 812 of layer 3 is the same whether the run reached it in one go or was resumed a step before. Adding a purpose
  * moves no other draw.
  */
+import {item} from './lookup.ts';
+
 export type Purpose =
   'init' | 'shuffle' | 'augment' | 'gumbel' | 'dropout' | 'split' | 'sweep' | 'bench' | 'calibration';
 
@@ -57,9 +59,9 @@ export function permutation(count: number, draw: Uniform): Uint32Array {
   const order = Uint32Array.from({length: count}, (_, i) => i);
   for (let i = count - 1; i > 0; i--) {
     const j = Math.floor(draw() * (i + 1));
-    const kept = order[i]!;
-    order[i] = order[j]!;
-    order[j] = kept;
+    const swapped = item(order, i);
+    order[i] = item(order, j);
+    order[j] = swapped;
   }
   return order;
 }

@@ -9,6 +9,8 @@ type Row = LayerCost & {
 };
 
 /** Three significant digits, thousands grouped. */
+export function figure(value: number): string;
+export function figure(value: number | null): string | null;
 export function figure(value: number | null): string | null {
   if (value === null) return null;
   return value.toLocaleString('en-US', value >= 1000 ? {maximumFractionDigits: 0} : {maximumSignificantDigits: 3});
@@ -49,7 +51,7 @@ const detailColumns = [
 
 /** `1.73 ms`. */
 export function milliseconds(latencyUs: number | null): string | null {
-  return latencyUs === null ? null : `${figure(latencyUs / 1000)!} ms`;
+  return latencyUs === null ? null : `${figure(latencyUs / 1000)} ms`;
 }
 
 /** The network's totals and what they are worth. */
@@ -65,12 +67,12 @@ export function costSummary(result: {
   const per = batch === 1 ? 'a sample' : `a batch of ${batch}`;
   const found = [
     time === null ? [] : `${time} ${per}`,
-    totals.cycles === null ? [] : `${figure(totals.cycles)!} cycles`,
-    totals.samplesPerSecond === null ? [] : `${figure(totals.samplesPerSecond)!} samples/s`,
-    totals.energyUj === null ? [] : `${figure(totals.energyUj)!} µJ${energy === 'relative' ? ' (relative)' : ''}`,
-    `${figure(totals.bops / 1e9)!} G bit operations`,
-    `${figure(totals.weightMemoryKiB)!} KiB of weights`,
-    `${figure(totals.activationMemoryKiB)!} KiB of activations at most`,
+    totals.cycles === null ? [] : `${figure(totals.cycles)} cycles`,
+    totals.samplesPerSecond === null ? [] : `${figure(totals.samplesPerSecond)} samples/s`,
+    totals.energyUj === null ? [] : `${figure(totals.energyUj)} µJ${energy === 'relative' ? ' (relative)' : ''}`,
+    `${figure(totals.bops / 1e9)} G bit operations`,
+    `${figure(totals.weightMemoryKiB)} KiB of weights`,
+    `${figure(totals.activationMemoryKiB)} KiB of activations at most`,
   ].flat();
   const used = totals.resources
     .filter(({usable}) => usable > 0)

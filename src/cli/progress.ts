@@ -4,6 +4,8 @@
  */
 import {SingleBar} from 'cli-progress';
 
+import {item} from '../lookup.ts';
+
 export interface Progress {
   /** Says what the job consists of, by the beginning of its labels: the time left is then that of all of it too. */
   plan(work: Job): void;
@@ -107,7 +109,7 @@ export function createProgress(
       job = work;
     },
     update(label, done, total, detail = '') {
-      const work = label.split(',')[0]!;
+      const work = item(label.split(','), 0);
       const pace = paces.get(work) ?? createPace(now);
       paces.set(work, pace);
       const payload = {label, detail, left: timeLeft(work, (total ?? 0) - done, pace(done), job)};

@@ -3,6 +3,7 @@ import path from 'node:path';
 
 import {Flags} from '@oclif/core';
 
+import {present} from '../lookup.ts';
 import type {Source} from '../config/overrides.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {checkFile, checkWritable} from '../files.ts';
@@ -113,7 +114,7 @@ export abstract class RunCommand extends SdqCommand {
         begin:
           settings === undefined
             ? {
-                id: resume!,
+                id: present(resume, 'run to resume'),
                 restore: async (name, values) => {
                   const stored = await this.storedSettings({name, base, values}, kinds, true);
                   checkTrackers(stored.config.tracking, stored.registry, environment);

@@ -1,6 +1,7 @@
 /** What the commands of sweeps share: everything that can be wrong with a sweep file, found before a trial starts. */
 import type {Problem} from '../config/validate.ts';
 import {ExitCode, SdqError} from '../errors.ts';
+import {item} from '../lookup.ts';
 import type {Kind, TaskDefinition} from '../plugin-api/registry.ts';
 import {isOfValidation} from '../sweeps/metric-names.ts';
 import {parseSweep, probeSources, type Sweep} from '../sweeps/sweep-file.ts';
@@ -63,7 +64,7 @@ function validationProblems({metric, arguments: words}: Sweep): Problem[] {
 export function sweepInvalid(file: string, problems: readonly Problem[]): SdqError {
   const lines = problems.map(({place, message}) => `${place === '' ? '' : `${place}: `}${message}`);
   return new SdqError(
-    lines.length === 1 ? `${file}: ${lines[0]!}` : [`${file}:`, ...lines.map((line) => `  ${line}`)].join('\n'),
+    lines.length === 1 ? `${file}: ${item(lines, 0)}` : [`${file}:`, ...lines.map((line) => `  ${line}`)].join('\n'),
     {
       code: 'invalid-sweep',
       exit: ExitCode.invalidInput,

@@ -1,6 +1,7 @@
 /** Tables and bars for people; `--json` has the figures. */
 import Table, {type CellOptions} from 'cli-table3';
 
+import {item} from '../lookup.ts';
 import {withoutControls} from './output.ts';
 
 export interface Column {
@@ -56,17 +57,18 @@ function shrink(
 ): void {
   const words = columns.map((_, i) => Math.max(leastWidth, Math.min(wholeWord, longestWordOf(i))));
   const stages: ((column: Column, i: number) => number)[] = [
-    ({wrap}, i) => (wrap ? words[i]! : Infinity),
-    ({keep, wrap}, i) => (keep ? Infinity : wrap ? words[i]! : leastWidth),
+    ({wrap}, i) => (wrap ? item(words, i) : Infinity),
+    ({keep, wrap}, i) => (keep ? Infinity : wrap ? item(words, i) : leastWidth),
     ({keep}) => (keep ? Infinity : leastWidth),
   ];
   for (const least of stages) {
-    const mayShrink = (w: number, i: number): boolean => columns[i]!.align !== 'right' && w > least(columns[i]!, i);
+    const mayShrink = (w: number, i: number): boolean =>
+      item(columns, i).align !== 'right' && w > least(item(columns, i), i);
     for (let excess = widths.reduce((sum, w) => sum + w, -room); excess > 0; excess--) {
       const widest = Math.max(...widths.filter(mayShrink));
       const cut = widths.findIndex((w, i) => w === widest && mayShrink(w, i));
       if (cut < 0) break;
-      widths[cut]!--;
+      widths[cut] = item(widths, cut) - 1;
     }
   }
 }
@@ -102,7 +104,7 @@ export function table(
   const cells = rows.map((row) => row.map((cell) => (cell === null ? '-' : oneLine(String(cell)))));
   const widths = columns.map(({head}, i) => Math.max(head.length, ...cells.map((row) => row[i]?.length ?? 0)));
   shrink(widths, width - 2 * (columns.length - 1), columns, (i) =>
-    Math.max(0, ...cells.map((row) => longestWord(row[i]!))),
+    Math.max(0, ...cells.map((row) => longestWord(item(row, i)))),
   );
   const drawn = new Table({
     head: columns.map(({head}) => head),
@@ -114,7 +116,7 @@ export function table(
   const cellOf = (content: string, i: number): CellOptions => ({
     content,
     wordWrap: columns[i]?.wrap ?? false,
-    wrapOnWordBoundary: longestWord(content) <= widths[i]!,
+    wrapOnWordBoundary: longestWord(content) <= item(widths, i),
   });
   drawn.push(...cells.map((row) => row.map(cellOf)));
   return drawn.toString().replaceAll(/ +$/gm, '');

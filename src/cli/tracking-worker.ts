@@ -4,6 +4,7 @@
  */
 import {parentPort, workerData} from 'node:worker_threads';
 
+import {present} from '../lookup.ts';
 import register from '../hooks/register.ts';
 import {runPump, type PumpOutcome} from '../tracking/pump.ts';
 import {redactor} from '../redact.ts';
@@ -25,7 +26,7 @@ export type TrackingMessage =
   | {readonly type: 'stop'; readonly tracker: string}
   | {readonly type: 'done'; readonly outcomes: readonly PumpOutcome[]};
 
-const port = parentPort!;
+const port = present(parentPort, 'parent thread');
 const {base, graceMs, plugins, run, trackers} = workerData as TrackingWork;
 const tell = (message: TrackingMessage): void => port.postMessage(message);
 const redact = redactor(process.env);

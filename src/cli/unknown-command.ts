@@ -2,6 +2,7 @@
 import type {Config} from '@oclif/core/interfaces';
 
 import {ExitCode, SdqError} from '../errors.ts';
+import {item} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
 
 /** @param words what the user typed in place of a command, e.g. `['modle', 'list']` */
@@ -17,13 +18,15 @@ export function unknownCommand(words: readonly string[], config: Config): SdqErr
     });
   }
   const topics = config.topics.map(({name}) => name);
-  const inTopic = known.filter((id) => id.startsWith(`${words[0] ?? ''} `)).map((id) => id.slice(words[0]!.length + 1));
+  const inTopic = known
+    .filter((id) => id.startsWith(`${words[0] ?? ''} `))
+    .map((id) => id.slice(item(words, 0).length + 1));
   const pair = didYouMean(words.slice(0, 2).join(' '), known);
   const suggestions =
     pair.length > 0
       ? pair
       : inTopic.length > 0
-        ? [`"${config.bin} ${words[0]!}" has: ${inTopic.join(', ')}.`]
+        ? [`"${config.bin} ${item(words, 0)}" has: ${inTopic.join(', ')}.`]
         : didYouMean(words[0] ?? '', [...known, ...topics]);
   const named = inTopic.length > 0 ? words.slice(0, 2) : words;
   return new SdqError(`There is no command "${[config.bin, ...named].join(' ')}".`, {

@@ -1,5 +1,6 @@
 import {Flags} from '@oclif/core';
 
+import {present} from '../lookup.ts';
 import {copyOutput} from '../cli/output.ts';
 import {RunCommand, runFlags, teacherFile} from '../cli/run-command.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
@@ -48,7 +49,7 @@ interrupted run goes on with --resume, to the same result.`;
       },
     });
     const {readStrategy} = await import('../phases/strategy-file.ts');
-    const found = result.search!;
+    const found = present(result.search, 'result of the search');
     const strategy = readStrategy(found.strategy);
     this.log(`${showStrategy(strategy)}\n${showBudgets(found.budgets)}`);
     const {fullPrecision = null, train} = result;

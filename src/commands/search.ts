@@ -2,6 +2,7 @@ import path from 'node:path';
 
 import {Flags} from '@oclif/core';
 
+import {present, property} from '../lookup.ts';
 import {copyOutput} from '../cli/output.ts';
 import {RunCommand, runFlags} from '../cli/run-command.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
@@ -58,7 +59,7 @@ export default class Search extends RunCommand {
           import('../phases/run.ts'),
           import('../phases/kept-weights.ts'),
         ]);
-        const start = keepWeights(session, run, keptFiles.start, weights!);
+        const start = keepWeights(session, run, keptFiles.start, present(weights, 'weights'));
         const result = await phase('search', async () => search(context(run.record().results), start));
         return {result, failure: targetMissed(session, result.budgets, run)};
       },
@@ -87,7 +88,7 @@ function paretoTable(metric: RunMetric, {budgets, pareto}: SearchResult): string
     pareto.map((point) => [
       path.basename(point.strategy),
       point.meanWeightBits.toFixed(3),
-      ...names.map((name) => Number(point.costs[name]!.toPrecision(4))),
+      ...names.map((name) => Number(property(point.costs, name).toPrecision(4))),
       point.loss.toFixed(4),
       metricCell(metric, figureOf(metric, point)),
       point.dominated ? 'dominated' : '',

@@ -2,6 +2,7 @@ import {existsSync} from 'node:fs';
 
 import {Flags} from '@oclif/core';
 
+import {present} from '../lookup.ts';
 import {copyOutput} from '../cli/output.ts';
 import {RunCommand, runFlags, teacherFile} from '../cli/run-command.ts';
 import {table} from '../cli/table.ts';
@@ -64,7 +65,7 @@ export default class Train extends RunCommand {
         if (flags.strategy !== undefined) {
           readStrategy(flags.strategy);
           copyOutput(flags.strategy, strategy);
-          keepWeights(session, run, keptFiles.start, flags.checkpoint ?? model.weights!);
+          keepWeights(session, run, keptFiles.start, flags.checkpoint ?? present(model.weights, 'model.weights'));
           if (
             flags.checkpoint !== undefined &&
             model.weights !== undefined &&

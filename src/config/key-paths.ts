@@ -23,7 +23,7 @@ export function meantPaths(name: string, schema: JsonSchema): readonly (readonly
   visit(schema, []);
   const plain = (key: string): string => key.replaceAll(/[-_]/g, '').toLowerCase();
   const word = plain(otherNames.get(name) ?? name);
-  const last = new Map(paths.map((path) => [plain(path.at(-1)!), path.at(-1)]));
+  const last = new Map(paths.map((path) => [plain(path.at(-1) ?? ''), path.at(-1)]));
   const meant = last.get(last.has(word) ? word : (nearest(word, last.keys()) ?? ''));
   return paths.filter((path) => path.at(-1) === meant);
 }

@@ -5,6 +5,7 @@
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../errors.ts';
+import {item, present} from '../lookup.ts';
 import type {Kind, OptionsSchema, Registry} from '../plugin-api/registry.ts';
 import {readConfigFile} from './config-file.ts';
 import type {Config} from './config-types.ts';
@@ -249,11 +250,11 @@ function closedOptions(optionsSchema: OptionsSchema = {type: 'object', propertie
 
 /** Every entry of `tracking` has the options of its tracker beside its name. */
 function withTrackerOptions(settings: unknown, registry: Registry): JsonSchema {
-  const {tracking} = configSchema.properties!;
+  const {tracking} = present(configSchema.properties, 'properties of the config');
   const prefixItems = trackerNames(settings).map((name) => {
     const definition = registry.list('tracker').find((known) => known.name === name);
     const options = definition === undefined ? {} : closedOptions(definition.optionsSchema);
-    return merge(tracking!['items'], options);
+    return merge(present(tracking, 'key "tracking"')['items'], options);
   });
   // An empty list is no schema.
   return prefixItems.length === 0
@@ -298,7 +299,7 @@ function checkNoDoubles({tracking}: Config, sources: readonly Source[]): void {
   const second = names.findIndex((name, i) => names.indexOf(name) < i);
   if (second < 0) return;
   const source = sources.findLast(({values}) => values['tracking'] !== undefined)?.name ?? 'default';
-  throw new SdqError(`${source}: /tracking/${second}/name: "${names[second]!}" is there a second time.`, {
+  throw new SdqError(`${source}: /tracking/${second}/name: "${item(names, second)}" is there a second time.`, {
     code: 'invalid-config',
     exit: ExitCode.invalidInput,
   });

@@ -3,6 +3,7 @@ import {Ajv2020, type ErrorObject, type ValidateFunction} from 'ajv/dist/2020.js
 import {isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Scalar} from 'yaml';
 
 import {ExitCode, SdqError} from '../errors.ts';
+import {item} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
 import {meantPaths} from './key-paths.ts';
 import type {Source} from './overrides.ts';
@@ -29,11 +30,14 @@ export function validateSettings(
   });
   const shown = lines.slice(0, mostShown).map((line) => `\n  ${line}`);
   const more = lines.length > mostShown ? `\n  and ${lines.length - mostShown} more.` : '';
-  throw new SdqError(lines.length === 1 ? lines[0]! : `${lines.length} settings are wrong:${shown.join('')}${more}`, {
-    code: 'invalid-config',
-    exit: ExitCode.invalidInput,
-    suggestions: [...new Set(problems.slice(0, mostShown).flatMap(({suggestions}) => suggestions))],
-  });
+  throw new SdqError(
+    lines.length === 1 ? item(lines, 0) : `${lines.length} settings are wrong:${shown.join('')}${more}`,
+    {
+      code: 'invalid-config',
+      exit: ExitCode.invalidInput,
+      suggestions: [...new Set(problems.slice(0, mostShown).flatMap(({suggestions}) => suggestions))],
+    },
+  );
 }
 
 /** Problems that one error lists. */
@@ -257,7 +261,7 @@ function sourceOf(pointer: string, sources: readonly Source[]): Source | {name: 
   for (const source of sources) {
     let depth = 0;
     for (let node: unknown = source.values; depth < keys.length; depth++) {
-      const key = keys[depth]!;
+      const key = item(keys, depth);
       if (typeof node !== 'object' || node === null || !Object.hasOwn(node, key)) break;
       node = (node as Record<string, unknown>)[key];
     }

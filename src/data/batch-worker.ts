@@ -2,6 +2,7 @@
 import {parentPort, workerData} from 'node:worker_threads';
 
 import {SdqError, type ExitCode} from '../errors.ts';
+import {item} from '../lookup.ts';
 import {limitImageThreads} from './decode-image.ts';
 import {createRenderer, type RenderPlan} from './render.ts';
 
@@ -38,7 +39,7 @@ async function serve(port: NonNullable<typeof parentPort>, {plan, slots}: Worker
   if (plan.split.kind === 'files') await limitImageThreads();
   const render = createRenderer(plan);
   const answer = async ({ticket, epoch, index, slot}: BatchRequest): Promise<void> => {
-    const {images, labels, values} = slots[slot]!;
+    const {images, labels, values} = item(slots, slot);
     try {
       port.postMessage({ticket, size: await render(epoch, index, images, labels, values)} satisfies BatchReply);
     } catch (error) {

@@ -2,6 +2,7 @@
 import type {Worker} from 'node:worker_threads';
 
 import {ExitCode, SdqError} from '../errors.ts';
+import {last, present} from '../lookup.ts';
 import {startThread} from '../start-thread.ts';
 import type {BatchReply, BatchRequest, BatchSlot, WorkerSettings} from './batch-worker.ts';
 import type {Dataset} from './dataset.ts';
@@ -160,19 +161,19 @@ export function openBatches(
         throw new RangeError(`Batch ${index} of an epoch of ${batchesPerEpoch}`);
       }
       const keys = [{epoch, index}];
-      for (let ahead = 0; ahead < prefetch; ahead++) keys.push(following(keys.at(-1)!));
+      for (let ahead = 0; ahead < prefetch; ahead++) keys.push(following(last(keys)));
       // The slots that hold none of the three batches are free: that of the batch before, and after a jump all of them.
       // The worker answers in order, so a slot that it is still filling is filled again only afterwards.
       const wanted = keys.map((key) => find(key.epoch, key.index));
       const free = slots.filter((slot) => !wanted.includes(slot));
       for (const [i, key] of keys.entries()) {
         if (wanted[i] === undefined && find(key.epoch, key.index) === undefined)
-          request(free.shift()!, key.epoch, key.index);
+          request(present(free.shift(), 'free slot'), key.epoch, key.index);
       }
-      const slot = find(epoch, index)!;
+      const slot = present(find(epoch, index), 'requested batch');
       worker.ref();
       try {
-        const size = await slot.wanted!.done;
+        const size = await present(slot.wanted, 'request').done;
         return {
           images: slot.images.subarray(0, size * imageSize),
           labels: slot.labels.subarray(0, size),

@@ -3,6 +3,7 @@
  * bytes, row-major.
  */
 import {ExitCode, SdqError} from '../errors.ts';
+import {item} from '../lookup.ts';
 
 export const cifarSide = 32;
 const plane = cifarSide * cifarSide;
@@ -34,15 +35,17 @@ export function readCifarRecords(
   }
   for (let record = 0; record < count; record++) {
     const start = record * cifarRecordBytes;
-    const label = bytes[start]!;
+    const label = item(bytes, start);
     if (label > 9) fail(start, `label ${label}`, '0 to 9');
     labels[first + record] = label;
     let out = (first + record) * 3 * plane;
+    /* eslint-disable @typescript-eslint/no-non-null-assertion -- a loop over every byte; the size was checked */
     for (let pixel = start + 1; pixel <= start + plane; pixel++) {
       images[out++] = bytes[pixel]!;
       images[out++] = bytes[pixel + plane]!;
       images[out++] = bytes[pixel + 2 * plane]!;
     }
+    /* eslint-enable @typescript-eslint/no-non-null-assertion */
   }
 }
 
@@ -56,12 +59,14 @@ export function cifarRecords(pixels: Uint8Array, labels: ArrayLike<number>): Uin
   let source = 0;
   for (let record = 0; record < labels.length; record++) {
     const start = record * cifarRecordBytes;
-    bytes[start] = labels[record]!;
+    bytes[start] = item(labels, record);
+    /* eslint-disable @typescript-eslint/no-non-null-assertion -- a loop over every byte of `labels.length` images */
     for (let pixel = start + 1; pixel <= start + plane; pixel++) {
       bytes[pixel] = pixels[source++]!;
       bytes[pixel + plane] = pixels[source++]!;
       bytes[pixel + 2 * plane] = pixels[source++]!;
     }
+    /* eslint-enable @typescript-eslint/no-non-null-assertion */
   }
   return bytes;
 }

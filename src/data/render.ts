@@ -7,6 +7,7 @@
  * al. 2016, section 4.2). Files: a random resized crop of 8 to 100 % of the area and aspect 3:4 to 4:3 (Szegedy et al.
  * 2015), a mirror image half of the time; evaluation takes the centre.
  */
+import {item} from '../lookup.ts';
 import {permutation, uniform, type Uniform} from '../random.ts';
 import type {Augmentation, Split} from './dataset.ts';
 import {decodeImage, type Crop} from './decode-image.ts';
@@ -62,7 +63,7 @@ export function createRenderer(plan: RenderPlan): Render {
       const image = start + (order?.[first + place] ?? first + place);
       const draw = augmentation && uniform(seed, 'augment', epoch, image);
       const written = write(image, draw, images.subarray(place * imageSize, (place + 1) * imageSize));
-      labels[place] = split.labels[image]!;
+      labels[place] = item(split.labels, image);
       if (split.targets !== undefined) {
         const width = split.targets.length / split.labels.length;
         values?.set(split.targets.subarray(image * width, (image + 1) * width), place * width);
@@ -108,7 +109,7 @@ function fileWriter(plan: RenderPlan, split: Extract<Split, {kind: 'files'}>): W
   return async (image, draw, target) => {
     const crop = draw && randomResizedCrop(draw);
     const mirrored = draw !== undefined && flip && draw() < 0.5;
-    const pixels = await decodeImage(split.paths[image]!, plan.width, crop);
+    const pixels = await decodeImage(item(split.paths, image), plan.width, crop);
     writeNormalized(pixels, target, plan, table, {top: 0, left: 0, mirrored});
   };
 }
@@ -118,10 +119,11 @@ function normalizationTable({mean, std}: Normalization): Float32Array {
   const channels = mean.length;
   return Float32Array.from({length: 256 * channels}, (_, i) => {
     const channel = i % channels;
-    return (Math.floor(i / channels) / 255 - mean[channel]!) / std[channel]!;
+    return (Math.floor(i / channels) / 255 - item(mean, channel)) / item(std, channel);
   });
 }
 
+/* eslint-disable @typescript-eslint/no-non-null-assertion -- a loop over every pixel, within the image */
 /**
  * @param pixels [height, width, channels] bytes
  * @param target the same shape
@@ -149,6 +151,7 @@ function writeNormalized(
     }
   }
 }
+/* eslint-enable @typescript-eslint/no-non-null-assertion */
 
 /** After ten tries that do not fit: the largest centre region of an allowed aspect, as torchvision does. */
 function randomResizedCrop(draw: Uniform): Crop {

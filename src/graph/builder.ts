@@ -1,4 +1,5 @@
 /** Builds a graph node by node; what a model definition is written with. */
+import {entry, item, last} from '../lookup.ts';
 import type {Attribute, Graph, Initializer, Node, Parameter, Shape} from './graph.ts';
 import {leadingTo} from './reachable.ts';
 import {inferNode, inputOperand, parameterOperand} from './shape.ts';
@@ -85,7 +86,7 @@ export function graphBuilder(name: string, inputShape: Shape): GraphBuilder {
     nodes.push(added);
     return nodeName;
   };
-  const shape = (value: string): Shape => known.get(value)!.shape;
+  const shape = (value: string): Shape => entry(known, value).shape;
 
   return {
     input,
@@ -94,7 +95,7 @@ export function graphBuilder(name: string, inputShape: Shape): GraphBuilder {
     parameter,
 
     conv(nodeName, x, {channels, kernel, stride = 1, padding, dilation = 1, group = 1, bias = false, fan = 'out'}) {
-      const inputs = shape(x)[0]! / group;
+      const inputs = item(shape(x), 0) / group;
       const taps = kernel * kernel;
       const side = padding ?? (dilation * (kernel - 1)) >> 1;
       const weight = parameter({
@@ -118,7 +119,7 @@ export function graphBuilder(name: string, inputShape: Shape): GraphBuilder {
     },
 
     batchNorm(nodeName, x, {epsilon = 1e-5, momentum = 0.9} = {}) {
-      const channels = [shape(x)[0]!];
+      const channels = [item(shape(x), 0)];
       const add = (suffix: string, role: Parameter['role'], value: number) =>
         parameter({name: `${nodeName}.${suffix}`, shape: channels, role, initializer: {kind: 'constant', value}});
       return node(
@@ -136,34 +137,13 @@ export function graphBuilder(name: string, inputShape: Shape): GraphBuilder {
     },
 
     layerNorm(nodeName, x, epsilon) {
-      const width = [shape(x).at(-1)!];
+      const width = [last(shape(x))];
       const add = (suffix: string, value: number) =>
         parameter({name: `${nodeName}.${suffix}`, shape: width, role: 'norm', initializer: {kind: 'constant', value}});
       return node('LayerNormalization', nodeName, [x, add('weight', 1), add('bias', 0)], {axis: -1, epsilon});
     },
 
-    linear(nodeName, x, {features, weight, bias}) {
-      const rows = shape(x).slice(0, -1);
-      const inputs = shape(x).at(-1)!;
-      const drawn: Initializer = {kind: 'uniform', bound: 1 / Math.sqrt(inputs)};
-      const flat = rows.length === 0 ? x : node('Reshape', `${nodeName}.rows`, [x], {shape: [-1, inputs]});
-      const y = node(
-        'Gemm',
-        nodeName,
-        [
-          flat,
-          parameter({
-            name: `${nodeName}.weight`,
-            shape: [features, inputs],
-            role: 'weight',
-            initializer: weight ?? drawn,
-          }),
-          parameter({name: `${nodeName}.bias`, shape: [features], role: 'bias', initializer: bias ?? drawn}),
-        ],
-        {transB: 1},
-      );
-      return rows.length === 0 ? y : node('Reshape', `${nodeName}.tokens`, [y], {shape: [-1, ...rows, features]});
-    },
+    linear: (nodeName, x, options) => linear({node, parameter, shape}, nodeName, x, options),
 
     maxPool: (nodeName, x, {kernel, stride, padding = 0}) =>
       node('MaxPool', nodeName, [x], {
@@ -184,4 +164,32 @@ export function graphBuilder(name: string, inputShape: Shape): GraphBuilder {
       };
     },
   };
+}
+
+function linear(
+  {node, parameter, shape}: Pick<GraphBuilder, 'node' | 'parameter' | 'shape'>,
+  nodeName: string,
+  x: string,
+  {features, weight, bias}: Parameters<GraphBuilder['linear']>[2],
+): string {
+  const rows = shape(x).slice(0, -1);
+  const inputs = last(shape(x));
+  const drawn: Initializer = {kind: 'uniform', bound: 1 / Math.sqrt(inputs)};
+  const flat = rows.length === 0 ? x : node('Reshape', `${nodeName}.rows`, [x], {shape: [-1, inputs]});
+  const y = node(
+    'Gemm',
+    nodeName,
+    [
+      flat,
+      parameter({
+        name: `${nodeName}.weight`,
+        shape: [features, inputs],
+        role: 'weight',
+        initializer: weight ?? drawn,
+      }),
+      parameter({name: `${nodeName}.bias`, shape: [features], role: 'bias', initializer: bias ?? drawn}),
+    ],
+    {transB: 1},
+  );
+  return rows.length === 0 ? y : node('Reshape', `${nodeName}.tokens`, [y], {shape: [-1, ...rows, features]});
 }

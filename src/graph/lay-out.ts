@@ -1,7 +1,8 @@
 /** Decides how each value of a graph lies in memory, and where a value has to be brought into another layout. */
+import {entry} from '../lookup.ts';
 import type {Graph, Node} from './graph.ts';
 import {inputLayout, type Layout} from './layout.ts';
-import {eitherLayout, type NodeLayout, type Operand} from './ops/operator.ts';
+import {argumentsOf, eitherLayout, type NodeLayout, type Operand} from './ops/operator.ts';
 import {operatorOf} from './shape.ts';
 
 /** The operator of a node that copies its input into the other layout. Only the executor knows it. */
@@ -44,17 +45,15 @@ export function layOut(graph: Graph, known: ReadonlyMap<string, Operand>): LaidO
     return copy;
   };
   for (const node of graph.nodes) {
-    const names = node.inputs.filter((name) => name !== '');
-    const rule = operatorOf(node).layout ?? eitherLayout;
-    const chosen = rule(
-      node,
-      names.map((name) => operands.get(name)!),
-      names.map((name) => layouts.get(name) ?? 'plain'),
-    );
+    const operator = operatorOf(node);
+    const inputOperands = argumentsOf(node, (name) => operands.get(name));
+    const inputLayouts = argumentsOf(node, (name) => layouts.get(name) ?? 'plain');
+    const chosen =
+      operator.layout?.(node, inputOperands, inputLayouts) ?? eitherLayout(node, inputOperands, inputLayouts);
     const inputs = node.inputs.map((name) => inLayout(name, chosen.inputs));
     nodes.push(inputs.every((name, index) => name === node.inputs[index]) ? node : {...node, inputs});
     nodeLayouts.set(node.name, chosen);
-    for (const output of node.outputs) define(operands.get(output)!, chosen.output);
+    for (const output of node.outputs) define(entry(operands, output), chosen.output);
   }
   return {nodes, output: inLayout(graph.output, 'plain'), layouts, nodeLayouts, operands};
 }

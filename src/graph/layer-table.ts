@@ -2,8 +2,9 @@
  * The layers that quantization is about, with their cost; and the cost of the whole network. A layer is a node that multiplies. Its
  * sites are what may be quantized: its weights and its input, or both inputs of a product of two activations.
  */
+import {entry, item} from '../lookup.ts';
 import {isTrained, type Graph, type Node, type Shape} from './graph.ts';
-import {elements, type Operand} from './ops/operator.ts';
+import {argumentsOf, elements, type Operand} from './ops/operator.ts';
 import {inferShapes, operatorOf} from './shape.ts';
 
 type QuantizedOperator = 'Conv' | 'Gemm' | 'MatMul';
@@ -113,13 +114,13 @@ export function layerTable(graph: Graph): LayerTable {
   /** Weights → the first layer that reads them. */
   const readers = new Map<string, string>();
   for (const node of graph.nodes) {
-    const inputs = node.inputs.filter((name) => name !== '').map((name) => known.get(name)!);
-    const output = known.get(node.outputs[0]!)!;
+    const inputs = argumentsOf(node, (name) => known.get(name));
+    const output = entry(known, item(node.outputs, 0));
     const cost = operatorOf(node).cost(node, inputs, output);
     const work = cost.macs * (output.perImage ?? 1);
     macs += work;
-    const [x, w] = inputs as [Operand, Operand];
-    if (!isQuantized(node.op) || x.parameter) continue;
+    const [x, w] = inputs;
+    if (!isQuantized(node.op) || w === undefined || x.parameter) continue;
     const common = {
       name: node.name,
       macs: work,

@@ -1,6 +1,8 @@
 /** Order of axes of stored weights: ONNX's in files, the executor's in memory. */
+import {item} from '../lookup.ts';
 import type {Array32, Shape} from './graph.ts';
 
+/* eslint-disable @typescript-eslint/no-non-null-assertion -- a loop over every weight; all indices are within the shape */
 /** As `tf.transpose`, on plain data: axis i of the result is axis `axes[i]` of the argument. */
 export function transposed({shape, data}: Array32, axes: readonly number[]): Array32 {
   if (axes.every((axis, index) => axis === index)) return {shape, data};
@@ -22,6 +24,7 @@ export function transposed({shape, data}: Array32, axes: readonly number[]): Arr
   }
   return {shape: sizes, data: out};
 }
+/* eslint-enable @typescript-eslint/no-non-null-assertion */
 
 export function inverse(axes: readonly number[]): number[] {
   return axes.map((_, index) => axes.indexOf(index));
@@ -51,7 +54,7 @@ export function memoryAxis(axis: number, rank: number, layout: Layout): number {
 export function memoryShape(shape: Shape, layout: Layout): number[] {
   return memoryOrder(shape.length + 1, layout)
     .slice(1)
-    .map((axis) => shape[axis - 1]!);
+    .map((axis) => item(shape, axis - 1));
 }
 
 /** `tf.transpose`'s argument that brings a tensor from one layout into another. */

@@ -1,21 +1,42 @@
 /** What the executor runs in which order: the graph's nodes with batch-norm and activation joined to what they follow. */
+import {entry, item} from '../lookup.ts';
 import type {ActivationRange} from '../tensor/kernels.ts';
 import type {Graph, Node} from './graph.ts';
 import {conversion, type LaidOutGraph} from './lay-out.ts';
-import {hasWeights, inputSites, type ActivationSite, type QuantizedLayer} from './layer-table.ts';
+import {
+  hasWeights,
+  inputSites,
+  type ActivationSite,
+  type ProductLayer,
+  type QuantizedLayer,
+  type WeightLayer,
+} from './layer-table.ts';
+import type {Operand} from './ops/operator.ts';
 import {sizesOf} from './ops/sizes.ts';
 
-export interface Step {
-  /**
-   * `layer` Conv, Gemm, MatMul with weights; `product` MatMul of two activations; `norm` BatchNormalization; `add` of two values of one shape; `layout` a copy in another
-   * layout; `operator` any other.
-   */
-  readonly kind: 'layer' | 'product' | 'norm' | 'add' | 'layout' | 'operator';
+type StepKind =
+  | {
+      /** Conv, Gemm, MatMul with weights. */
+      readonly kind: 'layer';
+      readonly layer: WeightLayer;
+    }
+  | {
+      /** MatMul of two activations. */
+      readonly kind: 'product';
+      readonly layer: ProductLayer;
+    }
+  | {
+      /** `norm` BatchNormalization; `add` of two values of one shape; `layout` a copy in another layout; `operator` any other. */
+      readonly kind: 'norm' | 'add' | 'layout' | 'operator';
+    };
+
+export type Step = StepKind & StepParts;
+
+interface StepParts {
   readonly node: Node;
   /** The node's inputs, with Identity and an idle Dropout looked through. */
   readonly inputs: readonly string[];
   readonly output: string;
-  readonly layer: QuantizedLayer | null;
   /** The batch-norm that evaluation folds into this layer. */
   readonly folded: Node | null;
   /** The Relu or Clip that ends the step. */
@@ -39,6 +60,15 @@ export interface Plan {
   readonly output: string;
 }
 
+/** @param inputs of the node */
+function stepKind(node: Node, layer: QuantizedLayer | null, inputs: readonly Operand[]): StepKind {
+  if (layer !== null) return hasWeights(layer) ? {kind: 'layer', layer} : {kind: 'product', layer};
+  if (node.op === 'BatchNormalization') return {kind: 'norm'};
+  if (node.op === conversion) return {kind: 'layout'};
+  const sameShape = inputs.every((each) => !each.parameter && sizesOf(each).join() === sizesOf(item(inputs, 0)).join());
+  return {kind: node.op === 'Add' && sameShape ? 'add' : 'operator'};
+}
+
 /**
  * @param layers the quantized layers of the graph
  * @param training batch-norm by batch statistics: a step of its own; else folded into the layer before it
@@ -57,9 +87,10 @@ export function executionPlan(
   const {operands: known} = laidOut;
   for (const {op, inputs, outputs} of laidOut.nodes) {
     const isIdle = op === 'Identity' || (op === 'Dropout' && !training);
-    if (isIdle && !observed.has(outputs[0]!)) source.set(outputs[0]!, resolve(inputs[0]!));
+    const output = item(outputs, 0);
+    if (isIdle && !observed.has(output)) source.set(output, resolve(item(inputs, 0)));
   }
-  const nodes = laidOut.nodes.filter(({outputs}) => !source.has(outputs[0]!));
+  const nodes = laidOut.nodes.filter(({outputs}) => !source.has(item(outputs, 0)));
   const result = resolve(laidOut.output);
   const readers = new Map<string, Node[]>();
   for (const node of nodes) {
@@ -74,7 +105,7 @@ export function executionPlan(
   /** The inputs of a quantized layer that are a value; none where the node is no such layer. */
   const sitesOf = ({name, inputs}: Node, value: string): ActivationSite[] => {
     const layer = layerOf.get(name);
-    return layer === undefined ? [] : inputSites(layer).filter(({operand}) => resolve(inputs[operand]!) === value);
+    return layer === undefined ? [] : inputSites(layer).filter(({operand}) => resolve(item(inputs, operand)) === value);
   };
 
   const joined = new Set<Node>();
@@ -83,10 +114,10 @@ export function executionPlan(
     if (joined.has(node)) continue;
     const inputs = node.inputs.filter((name) => name !== '').map(resolve);
     const layer = layerOf.get(node.name) ?? null;
-    let output = node.outputs[0]!;
+    let output = item(node.outputs, 0);
     const join = (next: Node): void => {
       joined.add(next);
-      output = next.outputs[0]!;
+      output = item(next.outputs, 0);
     };
     let folded: Node | null = null;
     const next = follower(output);
@@ -94,36 +125,41 @@ export function executionPlan(
       folded = next;
       join(next);
     }
-    const added = inputs.map((name) => known.get(name)!);
-    const sameShape = added.every((each) => !each.parameter && sizesOf(each).join() === sizesOf(added[0]!).join());
-    let kind: Step['kind'] = 'operator';
-    if (layer !== null) kind = hasWeights(layer) ? 'layer' : 'product';
-    else if (node.op === 'BatchNormalization') kind = 'norm';
-    else if (node.op === 'Add' && sameShape) kind = 'add';
-    else if (node.op === conversion) kind = 'layout';
+    const kind = stepKind(
+      node,
+      layer,
+      inputs.map((name) => entry(known, name)),
+    );
     let range: ActivationRange | null = null;
-    if (kind === 'layer' || kind === 'norm' || kind === 'add') {
+    if (kind.kind === 'layer' || kind.kind === 'norm' || kind.kind === 'add') {
       const activation = follower(output);
       range = activation === undefined ? null : activationRange(activation);
-      if (range !== null) join(activation!);
+      if (activation !== undefined && range !== null) join(activation);
     }
     const reading = output === result ? [] : (readers.get(output) ?? []);
     const fed = reading.map((reader) => sitesOf(reader, output));
     const feeds = fed.every((sites) => sites.length > 0) ? fed.flat() : [];
-    steps.push({kind, node, inputs, output, layer, folded, range, feeds, releases: []});
+    steps.push({...kind, node, inputs, output, folded, range, feeds, releases: []});
   }
 
-  const last = new Map<string, number>();
+  return {steps: withReleases(steps, result, graph.input.name, known), output: result};
+}
+
+/** Each step with the values that no later one reads; the network's own input and output are never freed. */
+function withReleases(
+  steps: readonly Step[],
+  output: string,
+  input: string,
+  known: LaidOutGraph['operands'],
+): readonly Step[] {
+  const lastReader = new Map<string, number>();
   steps.forEach(({inputs}, index) => {
-    for (const name of inputs) if (known.get(name)?.parameter === false) last.set(name, index);
+    for (const name of inputs) if (known.get(name)?.parameter === false) lastReader.set(name, index);
   });
-  last.delete(result);
-  last.delete(graph.input.name);
-  return {
-    steps: steps.map((step, index) => ({
-      ...step,
-      releases: step.inputs.filter((name, at) => last.get(name) === index && step.inputs.indexOf(name) === at),
-    })),
-    output: result,
-  };
+  lastReader.delete(output);
+  lastReader.delete(input);
+  return steps.map((step, index) => ({
+    ...step,
+    releases: [...new Set(step.inputs)].filter((name) => lastReader.get(name) === index),
+  }));
 }

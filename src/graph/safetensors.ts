@@ -5,6 +5,7 @@
  * A file is input from outside: every number in its header is checked against the bytes that are there before it is used.
  */
 import {ExitCode, SdqError} from '../errors.ts';
+import {entry, item} from '../lookup.ts';
 import type {Array32, Shape} from './graph.ts';
 
 /** The reference implementation's limit. */
@@ -135,7 +136,12 @@ export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsFi
     if (!Array.isArray(shape) || !shape.every(isSize)) {
       throw broken(`tensor "${name}" has the shape ${found(shape)}; it must be a list of whole numbers from 0`);
     }
-    if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0]! > offsets[1]!) {
+    if (
+      !Array.isArray(offsets) ||
+      offsets.length !== 2 ||
+      !offsets.every(isSize) ||
+      item(offsets, 0) > item(offsets, 1)
+    ) {
       throw broken(`tensor "${name}" has the data_offsets ${found(offsets)}; they must be [begin, end] in bytes`);
     }
     const [begin, end] = offsets as [number, number];
@@ -165,7 +171,7 @@ export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsFi
     tensors: new Map(
       entries.map(({name, dtype, shape, begin, end}) => {
         const {buffer} = new Uint8Array(bytes.subarray(base + begin, base + end));
-        return [name, {dtype, shape, data: dtypes.get(dtype)!.read(buffer)}];
+        return [name, {dtype, shape, data: entry(dtypes, dtype).read(buffer)}];
       }),
     ),
     metadata: notes as Record<string, string>,

@@ -1,5 +1,6 @@
 /** Shape and sign of every value of a graph; on the way, whether it is a graph that sdq can run. */
 import {ExitCode, SdqError} from '../errors.ts';
+import {item} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
 import type {Graph, Node, Parameter, Shape} from './graph.ts';
 import {operators} from './ops/index.ts';
@@ -53,7 +54,7 @@ export function inferNode(node: Node, known: ReadonlyMap<string, Operand>): Oper
     return operand;
   });
   return {
-    name: node.outputs[0]!,
+    name: item(node.outputs, 0),
     parameter: false,
     ...batchFirst(node, operator, inputs),
     ...operator.infer(node, inputs),
@@ -63,14 +64,15 @@ export function inferNode(node: Node, known: ReadonlyMap<string, Operand>): Oper
 /** For operators that want the batch first: the entries an image that their output has as well. */
 function batchFirst(node: Node, {anyBatch}: Operator, inputs: readonly Operand[]): Pick<Operand, 'perImage'> {
   const values = inputs.filter(({parameter}) => !parameter);
-  if (anyBatch === true || values.length === 0) return {};
+  const [first] = values;
+  if (anyBatch === true || first === undefined) return {};
   for (const value of values) {
-    if (value.batchAxis !== undefined || value.perImage !== values[0]!.perImage) {
+    if (value.batchAxis !== undefined || value.perImage !== first.perImage) {
       const all = values.map((each) => `"${each.name}" ${showSizes(sizesOf(each))}`).join(' and ');
       throw nodeError(node, `its inputs are ${all}; it takes the batch as the first axis.`);
     }
   }
-  return values[0]!.perImage === undefined ? {} : {perImage: values[0]!.perImage};
+  return first.perImage === undefined ? {} : {perImage: first.perImage};
 }
 
 function checkShape(graph: Graph, name: string, shape: Shape): void {

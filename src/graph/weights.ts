@@ -1,5 +1,6 @@
 /** Finds a graph's parameters among the tensors of a file by their PyTorch names. */
 import {ExitCode, SdqError} from '../errors.ts';
+import {item} from '../lookup.ts';
 import type {Array32, Graph, Weights} from './graph.ts';
 import {initialWeights} from './initialize.ts';
 
@@ -79,9 +80,9 @@ export function matchWeights(
       wrong.push(`"${name}" has the shape [${shape.join(', ')}], it must be [${parameter.shape.join(', ')}]`);
     }
     const index = data.findIndex((value) => !Number.isFinite(value));
-    if (index >= 0) notFinite.push(`"${name}" is ${data[index]!} at element ${index}`);
+    if (index >= 0) notFinite.push(`"${name}" is ${item(data, index)} at element ${index}`);
     const below = variances.has(parameter.name) ? data.findIndex((value) => value < 0) : -1;
-    if (below >= 0) negative.push(`"${name}" is ${data[below]!} at element ${below}`);
+    if (below >= 0) negative.push(`"${name}" is ${item(data, below)} at element ${below}`);
   }
   if (wrong.length > 0) throw broken('weights-shape', listed(wrong), otherClasses(graph, tensors));
   if (notFinite.length > 0) throw broken('weights-not-finite', `${listed(notFinite)}; weights must be finite`);
@@ -105,6 +106,6 @@ function otherClasses(graph: Graph, tensors: Weights): readonly string[] {
   const [first] = differing;
   if (!isHead || first === undefined) return [];
   return [
-    `The file is of a network with other classes: ${first.found[0]!} in place of ${first.shape[0]!}. Start with a fresh last layer: --set model.head=reset.`,
+    `The file is of a network with other classes: ${item(first.found, 0)} in place of ${item(first.shape, 0)}. Start with a fresh last layer: --set model.head=reset.`,
   ];
 }

@@ -3,6 +3,7 @@
  * part that all of them share. Every figure of a model is modelled; none was measured on a device.
  */
 import {ExitCode, SdqError} from '../errors.ts';
+import {item} from '../lookup.ts';
 import {inputValues, outputValues, secondValues, type LayerGeometry} from './geometry.ts';
 import type {HardwareProfile} from './profile.ts';
 import {executedAs, storedBits, type Bits} from './rules.ts';
@@ -239,13 +240,13 @@ export function prepareCosts(profile: HardwareProfile, model: CostModel, batch: 
     network(geometries, bits) {
       if (model.network === undefined) {
         return sumCosts(
-          geometries.map((geometry, l) => layer(geometry, bits[l]!)),
+          geometries.map((geometry, l) => layer(geometry, item(bits, l))),
           batch,
         );
       }
-      const works = geometries.map((geometry, l) => workOf(geometry, bits[l]!));
+      const works = geometries.map((geometry, l) => workOf(geometry, item(bits, l)));
       const {layers: figures, ...totals} = model.network(works, device);
-      const layers = works.map((work, l) => complete(work, figures[l]!));
+      const layers = works.map((work, l) => complete(work, item(figures, l)));
       return {layers, totals: {...sumCosts(layers, batch).totals, ...totals}};
     },
   };

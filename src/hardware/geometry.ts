@@ -4,6 +4,7 @@ import {hasWeights, layerTable, type ProductLayer} from '../graph/layer-table.ts
 import {elements, integer} from '../graph/ops/operator.ts';
 import {asImages} from '../graph/ops/conv.ts';
 import {slidingWindow} from '../graph/ops/window.ts';
+import {entry, last} from '../lookup.ts';
 
 type Pair = readonly [height: number, width: number];
 
@@ -63,7 +64,7 @@ export function layerGeometries(graph: Graph): LayerGeometry[] {
       name: layer.name,
       op: layer.op,
       depthwise: layer.depthwise === true,
-      params: elements(hasWeights(layer) ? shapes.get(layer.weight)! : layer.second.shape),
+      params: elements(hasWeights(layer) ? entry(shapes, layer.weight) : layer.second.shape),
       sharesWeights: layer.sharedWith !== undefined,
       macs: layer.macs,
       inputSigned: layer.inputSigned,
@@ -73,7 +74,7 @@ export function layerGeometries(graph: Graph): LayerGeometry[] {
     if (!hasWeights(layer)) return {...common, ...productGeometry(layer)};
     if (layer.op === 'Conv') {
       const rows = layer.inputShape.length === 2;
-      const node = rows ? asImages(nodes.get(layer.name)!) : nodes.get(layer.name)!;
+      const node = rows ? asImages(entry(nodes, layer.name)) : entry(nodes, layer.name);
       const [inputChannels, ...size] = layer.inputShape as readonly [number, ...number[]];
       const [outputChannels, , ...taps] = shapes.get(layer.weight) as readonly [number, number, ...number[]];
       const [height, width] = (rows ? [1, ...size] : size) as [number, number];
@@ -94,8 +95,8 @@ export function layerGeometries(graph: Graph): LayerGeometry[] {
     const rows = layer.inputShape.slice(0, -1).reduce((product, size) => product * size, 1);
     return {
       ...common,
-      inputChannels: layer.inputShape.at(-1)!,
-      outputChannels: layer.outputShape.at(-1)!,
+      inputChannels: last(layer.inputShape),
+      outputChannels: last(layer.outputShape),
       kernel: [1, 1],
       strides: [1, 1],
       dilations: [1, 1],
@@ -118,7 +119,7 @@ function productGeometry({
   const groups = elements(outputShape.slice(0, -2));
   return {
     product: true,
-    inputChannels: groups * inputShape.at(-1)!,
+    inputChannels: groups * last(inputShape),
     outputChannels: groups * columns,
     kernel: [1, 1],
     strides: [1, 1],

@@ -1,6 +1,7 @@
 /** Which layers read values that a device holds at one scale, because an Add or a Concat joins them. */
 import type {Graph, Node} from '../graph/graph.ts';
 import type {QuantizedLayer} from '../graph/layer-table.ts';
+import {entry, item} from '../lookup.ts';
 
 /** Operators whose output has the grid of their first input. */
 const passing = new Set(['Relu', 'Clip', 'MaxPool', 'Identity', 'Flatten', 'Reshape', 'Dropout', 'Pad']);
@@ -19,20 +20,21 @@ export function joinedLayers(
   const origin = (value: string): string => {
     let at = value;
     for (let node = producers.get(at); node !== undefined && passing.has(node.op); node = producers.get(at)) {
-      at = node.inputs[0]!;
+      at = item(node.inputs, 0);
     }
     return at;
   };
   const parent = new Map<string, string>();
   const root = (value: string): string => {
     let at = value;
-    while (parent.has(at) && parent.get(at) !== at) at = parent.get(at)!;
+    while (parent.has(at) && parent.get(at) !== at) at = entry(parent, at);
     return at;
   };
   for (const node of graph.nodes.filter(({op}) => operators.includes(op))) {
     const [first, ...rest] = joinedValues(node).map(origin);
-    for (const value of [first!, ...rest]) if (!parent.has(value)) parent.set(value, value);
-    for (const value of rest) parent.set(root(value), root(first!));
+    if (first === undefined) continue;
+    for (const value of [first, ...rest]) if (!parent.has(value)) parent.set(value, value);
+    for (const value of rest) parent.set(root(value), root(first));
   }
   const groups = new Map<string, string[]>();
   for (const {name, inputValue} of layers) {

@@ -1,5 +1,6 @@
 /** Times that the user measured on a device, layer by layer; they take the place of the model's (schemas/latency-table.schema.json). */
 import {ExitCode, SdqError} from '../errors.ts';
+import {item} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
 import {sumCosts, type LayerCost, type PreparedCosts} from './cost-model.ts';
 import type {HardwareProfile} from './profile.ts';
@@ -26,7 +27,7 @@ export interface LatencyTable {
 export function emptyRows(profile: HardwareProfile, layers: readonly RuledLayer[]): MeasuredRow[] {
   return allowedPairs(profile, layers).flatMap((pairs, l) =>
     pairs.map(({weightBits, activationBits}) => {
-      return {layer: layers[l]!.name, weightBits, activationBits, latencyUs: null};
+      return {layer: item(layers, l).name, weightBits, activationBits, latencyUs: null};
     }),
   );
 }
@@ -117,7 +118,7 @@ export function withMeasured(costs: PreparedCosts, table: LatencyTable, file: st
     layer,
     network: (geometries, bits) =>
       sumCosts(
-        geometries.map((geometry, l) => layer(geometry, bits[l]!)),
+        geometries.map((geometry, l) => layer(geometry, item(bits, l))),
         costs.batch,
       ),
   };

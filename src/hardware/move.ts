@@ -1,4 +1,5 @@
 /** Moving a strategy to the bits that a device runs. Pure. */
+import {entry, item} from '../lookup.ts';
 import {summarize, type LayerPrecision, type Strategy} from '../sdq/strategy.ts';
 import type {HardwareProfile} from './profile.ts';
 import {allowedPairs, fittingQuantizers, nearestPair, type Bits, type QuantizerTraits} from './rules.ts';
@@ -33,13 +34,13 @@ export function moveToHardware(
   const allowed = allowedPairs(profile, strategy.layers);
   const nearest = (layers: readonly LayerPrecision[]): LayerPrecision[] =>
     layers.map((layer, l) => {
-      const pair = nearestPair(allowed[l]!, layer);
+      const pair = nearestPair(item(allowed, l), layer);
       return pair === undefined ? layer : {...layer, weightBits: pair.weightBits, activationBits: pair.activationBits};
     });
   // A second round, where the bits of a group drive one of its layers to bits that the first had not.
   const layers = nearest(unify(nearest(unify(nearest(strategy.layers), joined)), joined));
   const moves = strategy.layers.flatMap((from, l): Move[] => {
-    const to = layers[l]!;
+    const to = item(layers, l);
     if (from.weightBits === to.weightBits && from.activationBits === to.activationBits) return [];
     return [
       {
@@ -63,7 +64,7 @@ export function moveToHardware(
       provenance: moves.length === 0 && target !== undefined ? {...provenance, target} : provenance,
     },
     moves,
-    stuck: strategy.layers.filter((_, l) => allowed[l]!.length === 0).map(({name}) => name),
+    stuck: strategy.layers.filter((_, l) => item(allowed, l).length === 0).map(({name}) => name),
   };
 }
 
@@ -83,7 +84,7 @@ function unify(layers: readonly LayerPrecision[], joined: readonly (readonly str
   }
   return layers.map((layer) => ({
     ...layer,
-    weightBits: weights.get(first(layer))!,
+    weightBits: entry(weights, first(layer)),
     activationBits: most.get(layer.name) ?? layer.activationBits,
   }));
 }

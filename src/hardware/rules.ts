@@ -1,4 +1,5 @@
 /** Which bitwidths a device lets each layer have, and what is wrong with a strategy that has others. Pure. */
+import {item, property} from '../lookup.ts';
 import {fullPrecision, type LayerPrecision, type Strategy} from '../sdq/strategy.ts';
 import type {WeightQuantizerTraits} from '../sdq/weight-quantizer.ts';
 import type {AllowedFormats, HardwareProfile, IntegerFormat} from './profile.ts';
@@ -68,7 +69,9 @@ export function operatorFormats(
 
 /** The widths of some formats, ascending. */
 function widths(profile: HardwareProfile, names: readonly string[]): number[] {
-  return [...new Set(names.flatMap((name): readonly number[] => profile.formats[name]!.bits))].sort((a, b) => a - b);
+  return [...new Set(names.flatMap((name): readonly number[] => property(profile.formats, name).bits))].sort(
+    (a, b) => a - b,
+  );
 }
 
 interface AllowedBits {
@@ -109,7 +112,7 @@ export function pairsOf(profile: HardwareProfile, formats: readonly AllowedForma
 
 /** The formats that all hold for layer `l`: of its operator, and of its place in the network. Empty where it does not run. */
 function formatsAt(profile: HardwareProfile, layers: readonly RuledLayer[], l: number): AllowedFormats[] {
-  const formats = operatorFormats(profile, layers[l]!);
+  const formats = operatorFormats(profile, item(layers, l));
   if (formats === undefined) return [];
   return [formats, l === 0 ? profile.first : undefined, l === layers.length - 1 ? profile.last : undefined].filter(
     (allowed) => allowed !== undefined,
@@ -137,7 +140,7 @@ export function commonPairs(profiles: readonly HardwareProfile[], layers: readon
   const [first = [], ...others] = profiles.map((profile) => allowedPairs(profile, layers));
   return first.map((pairs, l) =>
     pairs
-      .filter((pair) => others.every((other) => other[l]!.some((allowed) => equalBits(allowed, pair))))
+      .filter((pair) => others.every((other) => item(other, l).some((allowed) => equalBits(allowed, pair))))
       .map(({weightBits, activationBits}) => ({weightBits, activationBits})),
   );
 }
@@ -166,7 +169,9 @@ export function storedBits(
   bits: number,
 ): number {
   const names = operatorFormats(profile, layer)?.[of] ?? [];
-  const format = names.map((name) => profile.formats[name]!).find((known) => (known.bits as number[]).includes(bits));
+  const format = names
+    .map((name) => property(profile.formats, name))
+    .find((known) => (known.bits as number[]).includes(bits));
   return format?.container ?? bits;
 }
 
@@ -191,7 +196,7 @@ export function nearestPair<P extends Bits>(pairs: readonly P[], found: Bits): P
 
 function compare(a: readonly number[], b: readonly number[]): number {
   const i = a.findIndex((value, k) => value !== b[k]);
-  return i === -1 ? 0 : a[i]! - b[i]!;
+  return i === -1 ? 0 : item(a, i) - item(b, i);
 }
 
 /** Whether integers of this quantizer's grid are integers of the format. */
@@ -204,10 +209,12 @@ function fits({zeroPoint, granularity, grid}: QuantizerTraits, format: IntegerFo
 /** Names of the quantizers whose weights fit every integer format that the device has for weights. */
 export function fittingQuantizers(profile: HardwareProfile, known: readonly QuantizerTraits[]): string[] {
   const names = operatorsOf(profile).flatMap((op) => {
-    const {weights, depthwise} = profile.operators[op]!;
+    const {weights, depthwise} = property(profile.operators, op);
     return [...weights, ...(depthwise?.weights ?? [])];
   });
-  const formats = [...new Set(names)].map((name) => profile.formats[name]!).filter(({type}) => type === 'integer');
+  const formats = [...new Set(names)]
+    .map((name) => property(profile.formats, name))
+    .filter(({type}) => type === 'integer');
   return known
     .filter((quantizer) => formats.every((format) => fits(quantizer, format as IntegerFormat)))
     .map(({name}) => name);
@@ -243,7 +250,7 @@ export function hardwareViolations(
 }
 
 function layerViolations(profile: HardwareProfile, layers: readonly LayerPrecision[], l: number): Violation[] {
-  const layer = layers[l]!;
+  const layer = item(layers, l);
   const {name, op, weightBits, activationBits} = layer;
   const at = {hardware: profile.name, layer: name};
   const formats = formatsAt(profile, layers, l);

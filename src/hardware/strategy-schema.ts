@@ -44,7 +44,7 @@ function layerSchema(profile: HardwareProfile, base: Schema, place: readonly All
   const operators = operatorsOf(profile);
   const rules = operators.flatMap((op): {op: string; condition: Schema; formats: AllowedFormats | undefined}[] => {
     const special = op === 'MatMul' ? 'product' : op === 'Conv' ? 'depthwise' : undefined;
-    const formats = operatorFormats(profile, {op})!;
+    const formats = operatorFormats(profile, {op});
     if (special === undefined || (special === 'depthwise' && profile.operators[op]?.depthwise === undefined)) {
       return [{op, condition: {}, formats}];
     }

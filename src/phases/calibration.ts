@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {openBatches, type BatchSource} from '../data/batches.ts';
 import {partRange} from '../data/splits.ts';
 import type {Network} from '../graph/network.ts';
+import {entry} from '../lookup.ts';
 import {sampleInputs, type InputSample} from '../training/calibration.ts';
 import type {Session} from './session.ts';
 
@@ -56,7 +57,7 @@ export async function sampleTrainingInputs(
         width,
         channels,
       ]);
-      for (const [name, values] of await sampleInputs(network, names, images, first)) parts.get(name)!.push(values);
+      for (const [name, values] of await sampleInputs(network, names, images, first)) entry(parts, name).push(values);
       images.dispose();
       first += count;
       session.reporter.update('calibrating input ranges', first, total);
@@ -64,7 +65,7 @@ export async function sampleTrainingInputs(
   } finally {
     await source.close();
   }
-  return new Map(names.map((name) => [name, joined(parts.get(name)!)]));
+  return new Map(names.map((name) => [name, joined(entry(parts, name))]));
 }
 
 function joined(parts: readonly Float32Array[]): Float32Array {

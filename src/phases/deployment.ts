@@ -4,6 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
+import {item} from '../lookup.ts';
 import {deploy, simulation, type Deployment, type Observe, type Range, type Target} from '../sdq/deployment/deploy.ts';
 import {integerNetwork} from '../sdq/integer-network.ts';
 import {openSample} from './calibration.ts';
@@ -98,8 +99,8 @@ export async function observedRanges(network: Network, x: tf.Tensor): Promise<Re
   });
   try {
     const read = [...bounds].map(async ([name, pair]): Promise<[string, Range]> => {
-      const [least, greatest] = await pair.data<'float32'>();
-      return [name, [least!, greatest!]];
+      const values = await pair.data<'float32'>();
+      return [name, [item(values, 0), item(values, 1)]];
     });
     return new Map(await Promise.all(read));
   } finally {

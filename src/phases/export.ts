@@ -1,5 +1,6 @@
 /** A trained network as an ONNX file, in one of the formats of `sdq export`. */
 
+import {property} from '../lookup.ts';
 import {readFileBounded, sha256Of, writeFileAtomic} from '../files.ts';
 import {encodeOnnx} from '../graph/onnx/proto.ts';
 import {integerNetwork} from '../sdq/integer-network.ts';
@@ -96,7 +97,7 @@ export async function exportNetwork(session: Session, request: ExportRequest): P
     });
     writeFileAtomic(output, bytes);
     return {
-      opset: model.opsets['']!,
+      opset: property(model.opsets, ''),
       bytes: bytes.length,
       meanWeightBits: strategy?.summary.meanWeightBits ?? null,
     };

@@ -12,6 +12,7 @@ import {layerGeometries, type LayerGeometry} from '../hardware/geometry.ts';
 import {checkLatencyTable, withMeasured, type LatencyTable} from '../hardware/latency-table.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {readJsonFile} from '../json-file.ts';
+import {item} from '../lookup.ts';
 import type {Registry} from '../plugin-api/registry.ts';
 import {matchStrategy, unquantized, type Strategy} from '../sdq/strategy.ts';
 import {modelGraph} from './model-graph.ts';
@@ -117,7 +118,12 @@ export function estimate(costs: PreparedCosts, {strategy, geometries}: SizedStra
     batch: costs.batch,
     energy: costs.energy,
     source: measured === 0 ? 'modelled' : measured === layers.length ? 'measured' : 'mixed',
-    layers: layers.map((layer, l) => ({name: geometries[l]!.name, op: geometries[l]!.op, ...bits[l]!, ...layer})),
+    layers: layers.map((layer, l) => ({
+      name: item(geometries, l).name,
+      op: item(geometries, l).op,
+      ...item(bits, l),
+      ...layer,
+    })),
     totals,
   };
 }

@@ -10,6 +10,7 @@ import {ExitCode, SdqError} from '../errors.ts';
 import {checkProfile} from '../hardware/check-profile.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {readJsonFile} from '../json-file.ts';
+import {last, property} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
 
 const require = createRequire(import.meta.url);
@@ -92,7 +93,7 @@ export function checkedProfile(value: unknown, file: string): HardwareProfile {
     validateSettings(part, by, [{name: file, base: '', values: profile}], place);
   check(profile, outline);
   const {costModel} = profile;
-  check(costModel, branch(families, 'family', costModel) ?? families.at(-1)!, 'costModel');
+  check(costModel, branch(families, 'family', costModel) ?? last(families), 'costModel');
   const formats = profile['formats'] as Readonly<Record<string, unknown>>;
   for (const [name, format] of Object.entries(formats)) {
     check(format, branch(formatTypes, 'type', format) ?? formatOfUnknownType, 'formats', name);
@@ -105,12 +106,12 @@ export function checkedProfile(value: unknown, file: string): HardwareProfile {
 const choices = ({anyOf}: JsonSchema): readonly JsonSchema[] => anyOf as readonly JsonSchema[];
 
 const schema = expand(require('../../schemas/hardware.schema.json') as JsonSchema);
-const families = choices(schema.properties!['costModel']!);
-const formatTypes = choices(schema.properties!['formats']!['additionalProperties'] as JsonSchema);
+const families = choices(property(schema.properties ?? {}, 'costModel'));
+const formatTypes = choices(property(schema.properties ?? {}, 'formats')['additionalProperties'] as JsonSchema);
 const formatOfUnknownType: JsonSchema = {
   type: 'object',
   required: ['type'],
-  properties: {type: {enum: formatTypes.map(({properties}) => properties!['type']!['const'])}},
+  properties: {type: {enum: formatTypes.map(({properties}) => property(properties ?? {}, 'type')['const'])}},
 };
 
 /** The schema without what `family` and `type` decide: that is checked by the choice that is meant, which an error is then about. */
@@ -119,12 +120,14 @@ const outline: JsonSchema = {
   properties: {
     ...schema.properties,
     costModel: {},
-    formats: {...schema.properties!['formats'], additionalProperties: {}},
+    formats: {...property(schema.properties ?? {}, 'formats'), additionalProperties: {}},
   },
 };
 
 /** The choice that has the part's value of `key`. */
 function branch(schemas: readonly JsonSchema[], key: string, part: unknown): JsonSchema | undefined {
   const value = isMapping(part) ? part[key] : undefined;
-  return value === undefined ? undefined : schemas.find(({properties}) => properties![key]!['const'] === value);
+  return value === undefined
+    ? undefined
+    : schemas.find(({properties}) => property(properties ?? {}, key)['const'] === value);
 }

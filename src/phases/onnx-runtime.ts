@@ -3,6 +3,7 @@ import {createRequire} from 'node:module';
 
 import type * as OnnxRuntimeWeb from 'onnxruntime-web';
 
+import {property} from '../lookup.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 
 /** The version that the tests run. */
@@ -94,7 +95,7 @@ export async function loadOnnxRuntime(): Promise<OnnxRuntime> {
               const part = new Float32Array(batch * size);
               part.set(images.subarray(start * size, Math.min(start + batch, count) * size));
               const results = await session.run({[input]: new ort.Tensor('float32', part, [batch, ...shape])});
-              const values = results[output]!.data as Float32Array;
+              const values = property(results, output).data as Float32Array;
               parts.push(values.subarray(0, (values.length / batch) * Math.min(batch, count - start)));
             }
           } catch (error) {

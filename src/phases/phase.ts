@@ -2,6 +2,7 @@
  * What the three trainings (pretrain, search, train) share: the step loop with its journal rows, checkpoints in time,
  * resume to the same bits, validation after each epoch with the best weights kept, and a clean stop.
  */
+import {present, property} from '../lookup.ts';
 import type {BatchSource} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Weights} from '../graph/graph.ts';
@@ -110,8 +111,7 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
       disposeState(optimizerState);
       ({position, optimizerState} = restored);
       checkPosition(position.loop, source.batchesPerEpoch, phase);
-      const {journal} = restored;
-      const lost = run.journal.replayAfter(journal);
+      const lost = run.journal.replayAfter(restored.journal);
       if (lost > 0)
         reporter.line(`The journal has lost ${lost} lines before step ${position.loop.step} of ${phase.name}.`);
       reporter.line(`Resuming ${phase.name} after step ${position.loop.step}.`);
@@ -164,10 +164,8 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
           ...(value === null ? {} : {[`${phase.name}/${prefixedMetric('validation', task.metric)}`]: value}),
           ...phase.intervalMetrics(),
         });
-        const validation = value === null ? '' : `, validation ${shownMetric(task.metric, value)}`;
-        // A resumed epoch whose last step was done before has no speed.
-        const rate = report.imagesPerSecond > 0 ? `, ${Math.round(report.imagesPerSecond)} images/s` : '';
-        reporter.line(`${label(report.epoch)}: loss ${report.metrics['loss']!.toFixed(4)}${validation}${rate}`);
+        const validation = value === null ? [] : [`validation ${shownMetric(task.metric, value)}`];
+        reporter.line([`${label(report.epoch)}: ${lossText(report)}`, ...validation, ...speedText(report)].join(', '));
       },
       async onState(loop) {
         const isEpochEnd = loop.epoch !== position.loop.epoch;
@@ -197,6 +195,12 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
   }
 }
 
+const lossText = ({metrics}: Report): string => `loss ${property(metrics, 'loss').toFixed(4)}`;
+
+/** A resumed epoch whose last step was done before has no speed. */
+const speedText = ({imagesPerSecond}: Report): readonly string[] =>
+  imagesPerSecond > 0 ? [`${Math.round(imagesPerSecond)} images/s`] : [];
+
 /** Images a second over the last steps, for the progress bar: nothing before the second step. */
 function speedometer(): (images: number) => readonly string[] {
   let last: number | undefined;
@@ -216,7 +220,7 @@ function speedometer(): (images: number) => readonly string[] {
 export function interrupted(run: Run, stop: StopSignal, where: string): SdqError {
   return new SdqError(`Stopped by ${stop.stoppedBy()} ${where}; the state is saved.`, {
     code: 'interrupted',
-    exit: exitCodeOf(stop.received()!),
+    exit: exitCodeOf(present(stop.received(), 'signal')),
     suggestions: [resumeCommand(run.record().command, run.directory)],
   });
 }

@@ -1,4 +1,5 @@
 /** Full-precision training with the loss of the task. */
+import {present} from '../lookup.ts';
 import {createNetwork} from '../graph/network.ts';
 import {headParameters} from '../graph/weights.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
@@ -62,7 +63,7 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
     const test = await evaluateOn(session, network, 'test', {}, stop.signal);
     return {
       checkpoint,
-      ...byMetric(task.metric, outcome, test!),
+      ...byMetric(task.metric, outcome, present(test, 'test result')),
       epoch: outcome.best?.epoch ?? epochs,
       steps: outcome.steps,
     };

@@ -4,6 +4,7 @@ import path from 'node:path';
 
 import {stringify} from 'yaml';
 
+import {present} from '../lookup.ts';
 import {writeFileAtomic} from '../files.ts';
 import {
   bitsOfLayers,
@@ -175,7 +176,7 @@ function searchSection(metric: RunMetric, {search}: Results, curves: Curves): Se
   const reached = search?.budgets.map(({cost, name, target}) => `${inUnits(name, cost)}, target ${target}`) ?? [];
   return {
     heading: 'Search (phase 1)',
-    ...(reached.length === 0 ? {} : {note: `${search!.steps} steps; ${reached.join('; ')}.`}),
+    ...(reached.length === 0 ? {} : {note: `${present(search, 'search').steps} steps; ${reached.join('; ')}.`}),
     parts: [
       ...charts.map(([title, series]) => figure(title, lineChart(title, series))),
       figure(keep, namedLines(keep, betas), {wide: true}),

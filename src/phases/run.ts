@@ -5,6 +5,7 @@ import type {Config} from '../config/config-types.ts';
 import {epochBatches} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {checkWritable, writeFileAtomic} from '../files.ts';
+import {item, present} from '../lookup.ts';
 import type {Registry} from '../plugin-api/registry.ts';
 import {logArtifact, logImage, logTable} from '../runs/artifacts.ts';
 import {createRun, fromCommand, resumeCommand, resumeRun, type Run} from '../runs/run-directory.ts';
@@ -206,7 +207,9 @@ function resumable(error: unknown, run: Run): unknown {
     return new SdqError(error.message, {
       code: error.code,
       exit: error.oclif.exit,
-      suggestions: [`Begin a new run with a smaller batch: ${fromCommand(command, run.directory)} --set ${batch[0]!}`],
+      suggestions: [
+        `Begin a new run with a smaller batch: ${fromCommand(command, run.directory)} --set ${item(batch, 0)}`,
+      ],
       cause: error,
     });
   }
@@ -376,7 +379,7 @@ export async function runAll({session, run, stop, context, phase}: RunContext): 
   await phase('fullPrecision', async () => {
     const network = createModel(session, fullPrecisionFile);
     try {
-      return (await evaluateOn(session, network, 'test', {}, stop.signal))!;
+      return present(await evaluateOn(session, network, 'test', {}, stop.signal), 'test result');
     } finally {
       network.dispose();
     }

@@ -9,6 +9,7 @@ import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {commonPairs, violationText} from '../hardware/rules.ts';
+import {item, present} from '../lookup.ts';
 import type {SearchSettings} from '../plugin-api/searcher.ts';
 import type {Registry} from '../plugin-api/registry.ts';
 import {pinnedBits} from '../sdq/pins.ts';
@@ -99,7 +100,7 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
     ...space,
     budgets: budgetNames
       .filter((name) => targets[name] !== undefined)
-      .map((name) => createBudget(name, targets[name]!, layerCosts(space, costs(name)))),
+      .map((name) => createBudget(name, present(targets[name], `target ${name}`), layerCosts(space, costs(name)))),
     steps,
     seed,
   };
@@ -185,7 +186,7 @@ function modelledCost(
   }
   const geometries = layerGeometries(graph);
   return (l, bits) => {
-    const {latencyUs, energyUj} = costs.layer(geometries[l]!, bits);
+    const {latencyUs, energyUj} = costs.layer(item(geometries, l), bits);
     const value = name === 'energyUj' ? energyUj : latencyUs === null ? null : latencyUs / 1000;
     if (value !== null) return value;
     throw invalid('search-cost-not-modelled', `${pointer}: the cost model of ${profile.name} gives no such figure.`, [

@@ -3,6 +3,7 @@ import type {BatchSource} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import type {Network} from '../graph/network.ts';
+import {entry, item, property} from '../lookup.ts';
 import type {Judgement, SearchContext, SearchOutcome, SearchTraining} from '../plugin-api/searcher.ts';
 import {costOf} from '../sdq/search/costs.ts';
 import {isDominated} from '../sdq/search/pareto.ts';
@@ -92,8 +93,8 @@ class SearchHost implements SearchContext {
     evaluateOn(this.#phase.session, this.network, 'validation', forward, this.#phase.stop.signal);
 
   readonly evaluateAt = async (bits: readonly Precision[]): Promise<Judgement | null> => {
-    const byName = new Map(this.network.layers.map(({name}, l) => [name, bits[l]!]));
-    const quantization = quantize(this.network, this.quantizers, ({name}) => byName.get(name)!, {learnSteps: false});
+    const byName = new Map(this.network.layers.map(({name}, l) => [name, item(bits, l)]));
+    const quantization = quantize(this.network, this.quantizers, ({name}) => entry(byName, name), {learnSteps: false});
     try {
       calibrateInputs(quantization.inputs, await this.sampleInputs(quantization.inputs.keys()));
       return await this.evaluate(quantization.forward);
@@ -195,7 +196,7 @@ function checkOutcome({bits}: SearchOutcome, {decisions, layers}: SearchProblem,
     misfit === undefined
       ? `${bits.length} layers; the network has ${layers.length}`
       : misfit.layers
-          .map((l) => `${JSON.stringify(bits[l] ?? null)} for layer "${layers[l]!.name}"`)
+          .map((l) => `${JSON.stringify(bits[l] ?? null)} for layer "${item(layers, l).name}"`)
           .join(' and ')
           .concat(', which is none of its candidates');
   throw new SdqError(`The search method ${method} came to ${place}.`, {
@@ -223,7 +224,7 @@ async function writeResult(
   }
   const provenance = {
     method: config.search.method,
-    sdqVersion: run.record().versions['sdq']!,
+    sdqVersion: property(run.record().versions, 'sdq'),
     runId: run.id,
     seed: config.seed,
   };
@@ -253,7 +254,7 @@ async function writeResult(
         [task.metric.name]: point.value,
         loss: point.loss,
         meanWeightBits: own.summary.meanWeightBits,
-        costs: Object.fromEntries(problem.budgets.map(({name}, k) => [name, point.costs[k]!])),
+        costs: Object.fromEntries(problem.budgets.map(({name}, k) => [name, item(point.costs, k)])),
         dominated: isDominated(point, points),
       };
     }),

@@ -10,6 +10,7 @@ import type {Graph} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
 import {hasWeights, type QuantizedLayer, type WeightLayer} from '../graph/layer-table.ts';
 import {createNetwork} from '../graph/network.ts';
+import {item, last} from '../lookup.ts';
 import type {Registry} from '../plugin-api/registry.ts';
 import {normal, uniform} from '../random.ts';
 import {searchWeights} from '../sdq/stochastic.ts';
@@ -81,7 +82,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     Float32Array.from({length: batch * height * width * channels}, () => normal(draw)),
     shape,
   );
-  const classes = layers.at(-1)!.outputShape[0]!;
+  const classes = item(last(layers).outputShape, 0);
   const targets = targetTensors(
     {
       labels: Int32Array.from({length: batch}, () => Math.floor(classes * draw())),
@@ -98,7 +99,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     const index = layers.indexOf(layer);
     const low = weightBits === 1 ? null : weightBits - 1;
     const choice = {high: weightBits, low, share: index % 2};
-    return searchWeights(w, quantization.weights, choice, indicators[index]!, outputChannels(layer));
+    return searchWeights(w, quantization.weights, choice, item(indicators, index), outputChannels(layer));
   };
   const step = async (images: tf.Tensor4D, targets: Targets, index: number): Promise<void> => {
     if (kind === 'evaluate') {

@@ -12,6 +12,7 @@ import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
 import {moveToHardware, type Move} from '../hardware/move.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
+import {entry} from '../lookup.ts';
 import type {Registry, StrategyFormatDefinition} from '../plugin-api/registry.ts';
 import type {StrategyFormatContext, TrainedGrid, TrainedLayer} from '../plugin-api/strategy-format.ts';
 import {
@@ -160,7 +161,7 @@ async function importStrategy(
   const text = Buffer.from(readFileBounded(file, limitBytes)).toString('utf8');
   const bits = format.parse(text, names, file);
   checkSharedBits(
-    names.map((name) => ({name, weightBits: bits.get(name)!.weightBits})),
+    names.map((name) => ({name, weightBits: entry(bits, name).weightBits})),
     sharedWeights(layers),
     file,
   );
@@ -171,9 +172,9 @@ async function importStrategy(
     model: {name: model.name, digest: graphDigest(graph)},
     quantizers,
     layers,
-    weightBits: layers.map(({name}) => bits.get(name)?.weightBits ?? ofProducts),
+    weightBits: layers.map(({name, product}) => (product === true ? ofProducts : entry(bits, name).weightBits)),
     activationBits: layers.map(({name, product}) =>
-      product === true ? ofProducts : (bits.get(name)?.activationBits ?? activationBits),
+      product === true ? ofProducts : (entry(bits, name).activationBits ?? activationBits),
     ),
     pinned: new Map(),
     provenance: {method: format.name, sdqVersion},
@@ -218,7 +219,7 @@ function print(
   // The formats go through layers in network order, whatever the file's order was.
   const layers = layerTable(graph).layers.filter(hasWeights);
   const own = new Map(strategy.layers.map((layer) => [layer.name, layer]));
-  const ordered = {...strategy, layers: layers.map((layer) => own.get(layer.name)!)};
+  const ordered = {...strategy, layers: layers.map((layer) => entry(own, layer.name))};
   const context: StrategyFormatContext = {
     graph,
     layers,

@@ -8,6 +8,7 @@ import {graphDigest} from '../graph/digest.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
 import {hasWeights} from '../graph/layer-table.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
+import {entry, present} from '../lookup.ts';
 import {binRegularization, binWeight} from '../sdq/bin-regularization.ts';
 import {prefixedMetric, type Run} from '../runs/run-directory.ts';
 import {matchStrategy, unquantized, type Strategy} from '../sdq/strategy.ts';
@@ -62,24 +63,6 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
   const optimizer = createOptimizer(config.train.optimizer);
   const trainStep = createTrainStep({network, optimizer, parameters, seed: config.seed});
 
-  /** L_EBR over the quantized layers. */
-  const binLoss = (): tf.Tensor =>
-    binRegularization(
-      network.layers
-        .filter(hasWeights)
-        .filter(({sharedWith}) => sharedWith === undefined)
-        .map((layer) => {
-          const scale = quantization.steps.get(layer.name);
-          return {
-            w: network.parameters.get(layer.weight)!,
-            channels: outputChannels(layer),
-            bits: quantization.precision(layer).weightBits,
-            ...(scale === undefined ? {} : {scale: scale}),
-          };
-        }),
-      quantization.weights,
-    );
-
   try {
     const outcome = await runPhase(context, {
       name: 'train',
@@ -117,7 +100,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
                   : task.distillationLoss([output], [teacherOutput], targets, distillation);
               const reported = {...task.reported([output], targets), taskLoss};
               if (lambdaE === 0) return {loss: taskLoss, reported};
-              const binRegularizer = binLoss();
+              const binRegularizer = binLoss(network, quantization);
               return {loss: tf.add(taskLoss, tf.mul(binRegularizer, lambdaE)), reported: {...reported, binRegularizer}};
             },
           });
@@ -144,7 +127,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
     const test = await evaluateOn(session, network, 'test', quantization.forward, stop.signal);
     return {
       checkpoint,
-      ...byMetric(task.metric, outcome, test!),
+      ...byMetric(task.metric, outcome, present(test, 'test result')),
       epoch: outcome.best?.epoch ?? epochs,
       steps: outcome.steps,
       meanWeightBits: strategy.summary.meanWeightBits,
@@ -154,6 +137,23 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
     quantization.dispose();
     network.dispose();
   }
+}
+
+/** L_EBR over the quantized layers. */
+function binLoss({layers, parameters}: Network, {precision, steps, weights}: Quantization): tf.Tensor {
+  const regularized = layers
+    .filter(hasWeights)
+    .filter(({sharedWith}) => sharedWith === undefined)
+    .map((layer) => {
+      const scale = steps.get(layer.name);
+      return {
+        w: entry(parameters, layer.weight),
+        channels: outputChannels(layer),
+        bits: precision(layer).weightBits,
+        ...(scale === undefined ? {} : {scale}),
+      };
+    });
+  return binRegularization(regularized, weights);
 }
 
 /**

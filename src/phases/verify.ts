@@ -1,6 +1,7 @@
 /** An exported file, run by ONNX Runtime, against the network that it was made from. */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../lookup.ts';
 import type {Part} from '../data/splits.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded} from '../files.ts';
@@ -228,7 +229,7 @@ function compare(
   for (let i = 0; i < images; i++) {
     const own = ours.subarray(i * size, (i + 1) * size);
     const other = theirs.subarray(i * size, (i + 1) * size);
-    comparison.errors.push(own.reduce((error, value, k) => Math.max(error, Math.abs(value - other[k]!)), 0));
+    comparison.errors.push(own.reduce((error, value, k) => Math.max(error, Math.abs(value - item(other, k))), 0));
     comparison.largest = own.reduce((largest, value) => Math.max(largest, Math.abs(value)), comparison.largest);
     comparison.same += Number(comparison.agreement?.isSame([own], [other]) ?? false);
   }

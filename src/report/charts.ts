@@ -1,6 +1,8 @@
 /** Charts as SVG. Colours are CSS variables of the page (page.ts), so that they follow its light and dark style. */
 import {scaleLinear, type ScaleLinear} from 'd3-scale';
 
+import {item, last} from '../lookup.ts';
+
 export type Point = readonly [x: number, y: number];
 
 export interface Series {
@@ -69,7 +71,7 @@ export function thinned(points: readonly Point[], limit = pointLimit): readonly 
   if (points.length <= limit) return points;
   return Array.from({length: limit}, (_, i) => {
     const part = points.slice(Math.floor((i * points.length) / limit), Math.floor(((i + 1) * points.length) / limit));
-    return [part.at(-1)![0], part.reduce((sum, [, y]) => sum + y, 0) / part.length];
+    return [last(part)[0], part.reduce((sum, [, y]) => sum + y, 0) / part.length];
   });
 }
 
@@ -126,7 +128,7 @@ function plotLines(frame: Frame, series: readonly Series[], line = ''): Plot | u
   const lines = shown.map(({color, name, points}) => {
     const d = points.map(([px, py]) => `${round(x(px))} ${round(y(py))}`);
     // A single point would be no line.
-    const path = d.length === 1 ? `M${d[0]!}h0.1` : `M${d.join('L')}`;
+    const path = d.length === 1 ? `M${item(d, 0)}h0.1` : `M${d.join('L')}`;
     return `<path class="line ${line}${color}" d="${path}"><title>${escaped(name)}</title></path>`;
   });
   const drawn = shown.map(({color, name, points}) => {
@@ -196,7 +198,7 @@ export function bitsOverSteps(title: string, rows: readonly HeatRow[], lastStep:
   const row = 16;
   const plot = {left: 150, right: 1040, top: 8};
   const bottom = plot.top + row * drawn.length;
-  const start = Math.min(...drawn.map(({spans}) => spans[0]![0]));
+  const start = Math.min(...drawn.map(({spans}) => item(spans, 0)[0]));
   const lastChange = Math.max(...drawn.flatMap(({spans}) => spans.map(([step]) => step)));
   const end = Math.max(lastStep, start + 1, lastChange + (lastChange - start) / 49);
   const x = scaleLinear([start, end], [plot.left, plot.right]);
@@ -212,7 +214,7 @@ export function bitsOverSteps(title: string, rows: readonly HeatRow[], lastStep:
     return [
       text(plot.left - 8, top + 11, shortened(name), 'end'),
       ...boxes,
-      text(plot.right + 8, top + 11, String(spans.at(-1)![1]), 'start'),
+      text(plot.right + 8, top + 11, String(last(spans)[1]), 'start'),
     ];
   });
   const ticks = x.ticks(8).map((tick) => text(x(tick), bottom + 14, x.tickFormat(8)(tick), 'middle'));

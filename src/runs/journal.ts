@@ -11,6 +11,7 @@
  */
 import {closeSync, fsync, fsyncSync, ftruncateSync, fstatSync, openSync, readSync, writeSync} from 'node:fs';
 
+import {item} from '../lookup.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {fileError} from '../files.ts';
 
@@ -99,7 +100,7 @@ export function openJournal(file: string, options: JournalOptions = {}): Journal
 
   const flush = (): void => {
     while (pending.length > 0) {
-      const line = pending[0]!;
+      const line = item(pending, 0);
       try {
         const written = writeSync(fd, line);
         pendingBytes -= written;

@@ -6,6 +6,7 @@ import path from 'node:path';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {fileError, readFileBounded, writeFileAtomic} from '../files.ts';
+import {item} from '../lookup.ts';
 import {openCheckpoints, type Checkpoints} from './checkpoints.ts';
 import {openJournal, type Journal} from './journal.ts';
 import {acquireLock, isLocked} from '../lock.ts';
@@ -477,7 +478,7 @@ export function findRun(root: string, which: string): FoundRun {
   if (path.basename(which) !== which) return runAt(path.resolve(which));
   const names = runNames(root);
   const candidates = which === 'latest' ? names.slice(-1) : matching(root, names, which);
-  if (candidates.length === 1) return runAt(path.join(root, candidates[0]!));
+  if (candidates.length === 1) return runAt(path.join(root, item(candidates, 0)));
   const found =
     candidates.length === 0
       ? `There is no run "${which}" in ${root}.`

@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../lookup.ts';
 import {withGradient} from '../tensor/custom-gradient.ts';
 import {binRegularizer} from '../tensor/bin-regularizer.ts';
 import {fullPrecision} from './strategy.ts';
@@ -48,6 +49,6 @@ function heldMeanSquare(t: tf.Tensor): tf.Tensor {
       save([t]);
       return tf.maximum(tf.mean(tf.square(t)), 1.2e-38);
     },
-    (_, [t]) => [tf.zerosLike(t!)],
+    (_, saved) => [tf.zerosLike(item(saved, 0))],
   );
 }

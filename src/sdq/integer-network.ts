@@ -4,6 +4,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type {Graph, Shape, Weights} from '../graph/graph.ts';
 import {hasWeights, inputSites, type QuantizedLayer, type WeightLayer} from '../graph/layer-table.ts';
 import type {Network} from '../graph/network.ts';
+import {entry, present} from '../lookup.ts';
 import type {Grid} from '../tensor/kernels.ts';
 import {inputGrid, type InputQuantizer} from './activation-quantizer.ts';
 import {fullPrecision} from './strategy.ts';
@@ -81,11 +82,14 @@ async function weightsOf(
 ): Promise<LayerWeights | null> {
   const bits = precision(layer).weightBits;
   if (bits === fullPrecision) return null;
-  const w = network.parameters.get(layer.weight)!;
+  const w = entry(network.parameters, layer.weight);
   const channels = outputChannels(layer);
   const {grid, indices, scale} = await integerWeights(w, quantizer, bits, channels, steps.get(layer.name));
   const {data, shape} = network.stored(layer.weight, Float32Array.from(indices));
-  const {transB} = network.graph.nodes.find(({name}) => name === layer.name)!.attributes;
+  const {transB} = present(
+    network.graph.nodes.find(({name}) => name === layer.name),
+    `node ${layer.name}`,
+  ).attributes;
   return {bits, grid, scale, shape, indices: data, axis: layer.op === 'Conv' || transB === 1 ? 0 : 1};
 }
 
@@ -93,5 +97,5 @@ async function inputOf(quantizer: InputQuantizer | undefined): Promise<LayerInpu
   if (quantizer === undefined) return null;
   const {grid, scale} = inputGrid(quantizer);
   const [value] = await scale.data();
-  return {bits: quantizer.bits, grid, scale: value!};
+  return {bits: quantizer.bits, grid, scale: present(value, 'scale')};
 }

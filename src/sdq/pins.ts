@@ -1,5 +1,6 @@
 /** Layers that the user holds at a bitwidth, by name pattern. */
 import {ExitCode, SdqError} from '../errors.ts';
+import {entry} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
 
 /** Bits of the first and the last layer where the user pins nothing [ours; the authors' code keeps them in full precision]. */
@@ -31,7 +32,7 @@ export function pinnedBits(
     ofWeights.set(first(name), {name, bits});
   }
   const pinned = names.filter((name) => ofWeights.has(first(name)));
-  return new Map(pinned.map((name) => [name, ofWeights.get(first(name))!.bits]));
+  return new Map(pinned.map((name) => [name, entry(ofWeights, first(name)).bits]));
 }
 
 /** The pins by name alone. */

@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {InputQuantizer} from '../graph/network.ts';
+import {item, present} from '../lookup.ts';
 import {withGradient} from '../tensor/custom-gradient.ts';
 import {composedFakeQuantizeGrad} from '../tensor/fake-quantize.ts';
 import {runFused} from '../tensor/kernels.ts';
@@ -74,7 +75,7 @@ export function searchInput(
   indicator: tf.Tensor,
 ): tf.Tensor {
   const sides = [high, low];
-  const parts = [share, 1 - share].flatMap((part, side) => (part > 0 ? [{...sides[side]!, part, side}] : []));
+  const parts = [share, 1 - share].flatMap((part, side) => (part > 0 ? [{...item(sides, side), part, side}] : []));
   return withGradient(
     [x, indicator, ...parts.map(({scale}) => scale)],
     (save) => {
@@ -86,17 +87,18 @@ export function searchInput(
         })
         .reduce((sum, y) => tf.add(sum, y));
     },
-    (dy, [x, ...scales]) => {
-      const [upper, lower] = sides.map(({grid}, side) => roundToGrid(x!, scales[side]!, grid));
+    (dy, [values, ...scales]) => {
+      const x = present(values, 'input');
+      const sideValues = sides.map(({grid}, side) => roundToGrid(x, item(scales, side), grid));
       const gradients = parts.map(({grid, rule, part, side}) => {
-        const inputs = {x: x!, scale: scales[side]!, dy: part === 1 ? dy : tf.mul(dy, part)};
+        const inputs = {x, scale: item(scales, side), dy: part === 1 ? dy : tf.mul(dy, part)};
         return runFused('SdqFakeQuantizeGrad', inputs, {grid, rule}, () =>
           composedFakeQuantizeGrad(inputs.x, inputs.scale, inputs.dy, grid, rule),
         ) as [tf.Tensor, tf.Tensor];
       });
       return [
         gradients.map(([dx]) => dx).reduce((sum, dx) => tf.add(sum, dx)),
-        tf.sum(tf.mul(dy, tf.sub(upper!, lower!))),
+        tf.sum(tf.mul(dy, tf.sub(item(sideValues, 0), item(sideValues, 1)))),
         ...gradients.map(([, dscale]) => dscale),
       ];
     },

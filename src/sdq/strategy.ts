@@ -4,6 +4,7 @@
  */
 import {ExitCode, SdqError} from '../errors.ts';
 import {hasWeights, sharedWeights, siteId, type QuantizedLayer} from '../graph/layer-table.ts';
+import {entry, item} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
 
 /** The bitwidth that leaves weights or activations in full precision. */
@@ -156,7 +157,7 @@ export function withProducts(
   bits: readonly number[],
   ofProducts: readonly number[],
 ): number[] {
-  return layers.map((layer, l) => (hasWeights(layer) ? bits[l]! : Math.max(...ofProducts)));
+  return layers.map((layer, l) => (hasWeights(layer) ? item(bits, l) : Math.max(...ofProducts)));
 }
 
 /** The strategy of a search, or of bitwidths chosen by hand. */
@@ -166,8 +167,8 @@ export function buildStrategy(parts: StrategyParts): Strategy {
     return {
       name,
       op,
-      weightBits: parts.weightBits[l]!,
-      activationBits: parts.activationBits[l]!,
+      weightBits: item(parts.weightBits, l),
+      activationBits: item(parts.activationBits, l),
       params,
       macs,
       ...(sharedWith === undefined ? {} : {sharedWith}),
@@ -221,7 +222,7 @@ export function checkSharedBits(
     if (first === undefined || bits.get(first) === weightBits) return;
     throw invalid(
       'strategy-shared-weights',
-      `${file}: /layers/${l}/weightBits is ${weightBits}, but layer "${name}" reads the same weights as "${first}", which has ${bits.get(first)!} bits: one tensor has one bitwidth.`,
+      `${file}: /layers/${l}/weightBits is ${weightBits}, but layer "${name}" reads the same weights as "${first}", which has ${entry(bits, first)} bits: one tensor has one bitwidth.`,
       [`Give "${name}" and "${first}" the same weightBits.`],
     );
   });

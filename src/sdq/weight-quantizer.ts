@@ -9,6 +9,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {QuantizedLayer} from '../graph/layer-table.ts';
+import {item, last} from '../lookup.ts';
 import {withGradient} from '../tensor/custom-gradient.ts';
 import {composedFakeQuantize, composedFakeQuantizeGrad, fakeQuantize, gridIndex} from '../tensor/fake-quantize.ts';
 import {runFused, type GradientRule, type Grid} from '../tensor/kernels.ts';
@@ -50,7 +51,7 @@ export interface WeightQuantizer extends WeightQuantizerTraits {
 
 /** The number of output channels C. */
 export function outputChannels(layer: Pick<QuantizedLayer, 'op' | 'outputShape'>): number {
-  return layer.op === 'Conv' ? layer.outputShape[0]! : layer.outputShape.at(-1)!;
+  return layer.op === 'Conv' ? item(layer.outputShape, 0) : last(layer.outputShape);
 }
 
 /** Weights as [fan-in, C]; `w` itself when it has that shape. */
@@ -60,7 +61,7 @@ export function asMatrix(w: tf.Tensor, channels: number): tf.Tensor {
 
 /** The step at one bitwidth from the statistics of `w`. */
 export function statisticScale(w: tf.Tensor, quantizer: WeightQuantizer, bits: number): tf.Tensor {
-  return quantizer.statisticScales(w, [bits])[0]!;
+  return item(quantizer.statisticScales(w, [bits]), 0);
 }
 
 /**
@@ -75,7 +76,10 @@ export function learnedRule(quantizer: WeightQuantizer, bits: number, count: num
 
 /** Rounds to a grid with the current backend's kernel. Not differentiable: for use inside a custom gradient. */
 export function roundToGrid(x: tf.Tensor, scale: tf.Tensor, grid: Grid): tf.Tensor {
-  return runFused('SdqFakeQuantize', {x, scale}, grid, () => [composedFakeQuantize(x, scale, grid)])[0]!;
+  return item(
+    runFused('SdqFakeQuantize', {x, scale}, grid, () => [composedFakeQuantize(x, scale, grid)]),
+    0,
+  );
 }
 
 /** The straight-through gradient of `roundToGrid` in `x`. For use inside a custom gradient. */
@@ -88,9 +92,12 @@ export function straightThrough(
 ): tf.Tensor {
   if (input === 'identity') return tf.clone(dy);
   const rule: GradientRule = {input, scale: 'none', gradientScale: 1};
-  return runFused('SdqFakeQuantizeGrad', {x, scale, dy}, {grid, rule}, () =>
-    composedFakeQuantizeGrad(x, scale, dy, grid, rule),
-  )[0]!;
+  return item(
+    runFused('SdqFakeQuantizeGrad', {x, scale, dy}, {grid, rule}, () =>
+      composedFakeQuantizeGrad(x, scale, dy, grid, rule),
+    ),
+    0,
+  );
 }
 
 /** Rounds to the grid whose step comes from the statistics of `t`; the statistics stay off the gradient tape. */
@@ -103,7 +110,7 @@ function quantizeByStatistics(t: tf.Tensor, quantizer: WeightQuantizer, bits: nu
       save([t, scale]);
       return roundToGrid(t, scale, grid);
     },
-    (dy, [t, scale]) => [straightThrough(t!, scale!, dy, grid, quantizer.gradient)],
+    (dy, saved) => [straightThrough(item(saved, 0), item(saved, 1), dy, grid, quantizer.gradient)],
   );
 }
 
@@ -178,7 +185,9 @@ export function quantizationErrors(
     const t = quantizer.transform(asMatrix(w, channels));
     const scales = quantizer.statisticScales(t, bits);
     const power = tf.maximum(tf.sum(tf.square(t)), 1e-30);
-    const errors = bits.map((b, i) => tf.sum(tf.squaredDifference(t, roundToGrid(t, scales[i]!, quantizer.grid(b)))));
+    const errors = bits.map((b, i) =>
+      tf.sum(tf.squaredDifference(t, roundToGrid(t, item(scales, i), quantizer.grid(b)))),
+    );
     return tf.div(tf.stack(errors), power);
   });
 }

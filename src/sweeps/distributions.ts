@@ -3,6 +3,7 @@
  * The definitions are those of the package `sweeps` that W&B's server uses; each draw is the inverse of the cumulative
  * distribution at one uniform draw, but for `normal` and `beta`.
  */
+import {property} from '../lookup.ts';
 import {normal, type Uniform} from '../random.ts';
 
 /** One parameter's distribution, as the file gives it; `distribution` is always filled in. */
@@ -80,7 +81,7 @@ export function drawValue(spec: Distribution, draw: Uniform): unknown {
   }
   const isRounded = distribution.startsWith('q_');
   const name = isRounded ? distribution.slice(2) : distribution;
-  const value = quantiles[name]?.(spec, draw()) ?? unbounded[name]!(spec, draw);
+  const value = quantiles[name]?.(spec, draw()) ?? property(unbounded, name)(spec, draw);
   return isRounded ? rounded(value, number(spec, 'q', 1)) : value;
 }
 

@@ -2,6 +2,7 @@
  * Early termination by Hyperband (Li et al., 2018, arXiv:1603.06560) in the form that W&B gives it: at each bracket, a
  * number of logged values of the metric, a trial must be among the best 1/eta of all trials that got so far.
  */
+import {item, present} from '../lookup.ts';
 import type {EarlyTerminate} from './sweep-file.ts';
 
 /** Brackets in rising order: how many values of the metric a trial has logged when it is compared. */
@@ -12,7 +13,7 @@ export function brackets({min_iter: first, max_iter: last, s = 0, eta = 3}: Earl
       .reverse();
   }
   const found = new Set<number>();
-  for (let bracket = first!; bracket < 1e9; bracket *= eta) found.add(Math.floor(bracket));
+  for (let bracket = present(first, 'min_iter'); bracket < 1e9; bracket *= eta) found.add(Math.floor(bracket));
   return [...found];
 }
 
@@ -28,8 +29,11 @@ export function isOutclassed(
 ): boolean {
   const bracket = brackets(rule).findLast((candidate) => candidate <= history.length);
   if (bracket === undefined) return false;
-  const reached = all.flatMap((values) => (values.length >= bracket ? [values[bracket - 1]!] : []));
-  const threshold = reached.sort((a, b) => a - b)[Math.floor(reached.length / (rule.eta ?? 3))]!;
-  const value = (rule.strict ?? true) ? history[bracket - 1]! : Math.min(...history);
+  const reached = all.flatMap((values) => (values.length >= bracket ? [item(values, bracket - 1)] : []));
+  const threshold = item(
+    reached.sort((a, b) => a - b),
+    Math.floor(reached.length / (rule.eta ?? 3)),
+  );
+  const value = (rule.strict ?? true) ? item(history, bracket - 1) : Math.min(...history);
   return value > threshold;
 }

@@ -3,6 +3,7 @@ import {parse, stringify} from 'yaml';
 
 import {isMapping} from '../config/schema.ts';
 import {ExitCode, SdqError} from '../errors.ts';
+import {item} from '../lookup.ts';
 
 export interface NewSweep {
   readonly method: 'grid' | 'random' | 'bayes';
@@ -46,7 +47,7 @@ export function parameterOf(text: string): readonly [key: string, spec: unknown]
   try {
     spec = parse(text.slice(equals + 1));
   } catch (error) {
-    throw usage((error as Error).message.split('\n', 1)[0]!);
+    throw usage(item((error as Error).message.split('\n', 1), 0));
   }
   return [text.slice(0, equals), Array.isArray(spec) ? {values: spec} : isMapping(spec) ? spec : {value: spec}];
 }

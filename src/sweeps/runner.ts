@@ -12,6 +12,7 @@ import {setTimeout} from 'node:timers/promises';
 import {ExitCode, SdqError} from '../errors.ts';
 import {fileError, readFileBounded, writeFileAtomic} from '../files.ts';
 import {acquireLock, isLocked, type Lock} from '../lock.ts';
+import {item} from '../lookup.ts';
 import {findRun, reserveRunId} from '../runs/run-directory.ts';
 import type {StopSignal} from '../runs/signals.ts';
 import {isOutclassed} from './hyperband.ts';
@@ -139,7 +140,8 @@ function openTrials({sweep, directory, runs, seed, retryFailed}: SweepRunOptions
     },
     isTargetReached: () =>
       all().some(({metric}) => sweep.metric !== null && metric !== null && isTargetReached(sweep.metric, metric)),
-    newRunId: () => reserveRunId(runs, sweep.arguments[0]!, new Date(), (id) => all().some(({runId}) => runId === id)),
+    newRunId: () =>
+      reserveRunId(runs, item(sweep.arguments, 0), new Date(), (id) => all().some(({runId}) => runId === id)),
   };
 }
 
@@ -225,7 +227,7 @@ async function runTrial(number: number, options: SweepRunOptions, trials: Trials
         const {status, exitCode} = findRun(runs, trial.runId).record;
         if (status === 'finished' || status === 'failed') return exitCode;
       }
-      const resume = [sweep.arguments[0]!, '--resume', trial.runId];
+      const resume = [item(sweep.arguments, 0), '--resume', trial.runId];
       const code = await processes.start(
         number,
         isStarted ? resume : args,

@@ -8,6 +8,7 @@ import path from 'node:path';
 
 import {isScalar, parseDocument, visit, type Document} from 'yaml';
 
+import {present, property} from '../lookup.ts';
 import type {Source} from '../config/overrides.ts';
 import {isMapping, type JsonSchema} from '../config/schema.ts';
 import {firstProblem, type Problem} from '../config/validate.ts';
@@ -73,7 +74,7 @@ const outerSchema: JsonSchema = {
   properties: {
     ...schema.properties,
     parameters: {type: 'object', minProperties: 1},
-    early_terminate: {...schema.properties!['early_terminate'], anyOf: [{}]},
+    early_terminate: {...present(schema.properties, 'properties of the sweep')['early_terminate'], anyOf: [{}]},
   },
 };
 
@@ -193,7 +194,7 @@ function findParameters(
         const suggestions = typeof name === 'string' ? didYouMean(name, known) : [];
         return [{place, problems: [{message, place, suggestions}]}];
       }
-      const problem = firstProblem(spec, definitions[distribution]!);
+      const problem = firstProblem(spec, property(definitions, distribution));
       if (problem !== undefined) {
         return [
           {
@@ -233,10 +234,11 @@ function textNumbers(document: Document): Problem[] {
     Scalar(key, node, ancestors) {
       if (key === 'key' || node.type !== 'PLAIN' || !/^[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+$/.test(node.source ?? ''))
         return;
-      if (/\.[\d_]*[eE][-+]/.test(node.source!)) return;
+      const {source = ''} = node;
+      if (/\.[\d_]*[eE][-+]/.test(source)) return;
       const keys = ancestors.flatMap((pair) => ('key' in pair && isScalar(pair.key) ? [String(pair.key.value)] : []));
       problems.push({
-        message: `${node.source!} is text to W&B, which reads YAML 1.1.`,
+        message: `${source} is text to W&B, which reads YAML 1.1.`,
         place: `/${keys.map(escape).join('/')}`,
         suggestions: [
           `Write ${Number(node.value)

@@ -1,4 +1,5 @@
 /** Which parameters trial number 0, 1, 2 … of a sweep has: a pure function of the sweep, the seed and the number. */
+import {present} from '../lookup.ts';
 import {uniform} from '../random.ts';
 import {drawValue, gridOf} from './distributions.ts';
 import type {Sweep} from './sweep-file.ts';
@@ -9,7 +10,9 @@ export type Assignment = Readonly<Record<string, unknown>>;
 /** How many trials there are; Infinity for a random search without `run_cap`. */
 export function trialCount({method, parameters, runCap}: Sweep): number {
   const points =
-    method === 'grid' ? parameters.reduce((product, {spec}) => product * gridOf(spec)!.count, 1) : Infinity;
+    method === 'grid'
+      ? parameters.reduce((product, {spec}) => product * present(gridOf(spec), 'grid').count, 1)
+      : Infinity;
   return Math.min(points, runCap ?? Infinity);
 }
 
@@ -22,7 +25,7 @@ export function assignment({method, parameters}: Sweep, seed: number, index: num
   }
   let rest = index;
   const entries = parameters.toReversed().map(({name, spec}): [string, unknown] => {
-    const {count, at} = gridOf(spec)!;
+    const {count, at} = present(gridOf(spec), 'grid');
     const value = at(rest % count);
     rest = Math.floor(rest / count);
     return [name, value];

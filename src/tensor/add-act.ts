@@ -1,6 +1,7 @@
 /** The residual addition with its activation, and the gradient of every clipping activation. */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../lookup.ts';
 import {withGradient} from './custom-gradient.ts';
 import {runFused, type ActivationRange} from './kernels.ts';
 
@@ -10,10 +11,10 @@ import {runFused, type ActivationRange} from './kernels.ts';
  * @param dy like y
  */
 export function clipGradient(y: tf.Tensor, dy: tf.Tensor, {min, max}: ActivationRange): tf.Tensor {
-  const [dx] = runFused('SdqClipGrad', {y, dy}, {min, max}, () => [
+  const dx = runFused('SdqClipGrad', {y, dy}, {min, max}, () => [
     tf.mul(dy, tf.cast(tf.logicalAnd(tf.greater(y, min), tf.less(y, max)), 'float32')),
   ]);
-  return dx!;
+  return item(dx, 0);
 }
 
 /**
@@ -25,12 +26,15 @@ export function addAct(a: tf.Tensor, b: tf.Tensor, range: ActivationRange): tf.T
   return withGradient(
     [a, b],
     (save) => {
-      const [y] = runFused('SdqAddAct', {a, b}, range, () => [tf.clipByValue(tf.add(a, b), range.min, range.max)]);
-      save([y!]);
-      return y!;
+      const y = item(
+        runFused('SdqAddAct', {a, b}, range, () => [tf.clipByValue(tf.add(a, b), range.min, range.max)]),
+        0,
+      );
+      save([y]);
+      return y;
     },
-    (dy, [y]) => {
-      const dx = clipGradient(y!, dy, range);
+    (dy, saved) => {
+      const dx = clipGradient(item(saved, 0), dy, range);
       return [dx, tf.clone(dx)];
     },
   );

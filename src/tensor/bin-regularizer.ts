@@ -6,6 +6,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../lookup.ts';
 import {withGradient} from './custom-gradient.ts';
 import {gridIndex} from './fake-quantize.ts';
 import {runFused, type Grid} from './kernels.ts';
@@ -44,10 +45,10 @@ export function binRegularizer(w: tf.Tensor, scale: tf.Tensor, grid: Grid): tf.T
   return withGradient(
     [w],
     (save) => {
-      const [loss, dw] = runFused('SdqBinRegularizer', {w, scale}, grid, () => composedBinRegularizer(w, scale, grid));
-      save([dw!]);
-      return loss!;
+      const results = runFused('SdqBinRegularizer', {w, scale}, grid, () => composedBinRegularizer(w, scale, grid));
+      save([item(results, 1)]);
+      return item(results, 0);
     },
-    (dy, [dw]) => [tf.mul(dy, dw!)],
+    (dy, saved) => [tf.mul(dy, item(saved, 0))],
   );
 }

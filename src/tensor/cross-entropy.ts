@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../lookup.ts';
 import {withGradient} from './custom-gradient.ts';
 import {runFused} from './kernels.ts';
 
@@ -24,12 +25,12 @@ export function softCrossEntropy(logits: tf.Tensor, targets: tf.Tensor): tf.Tens
   return withGradient(
     [logits],
     (save) => {
-      const [loss, dlogits] = runFused('SdqSoftmaxCrossEntropy', {logits, targets}, {}, () =>
+      const results = runFused('SdqSoftmaxCrossEntropy', {logits, targets}, {}, () =>
         composedSoftmaxCrossEntropy(logits, targets),
       );
-      save([dlogits!]);
-      return loss!;
+      save([item(results, 1)]);
+      return item(results, 0);
     },
-    (dy, [dlogits]) => [tf.mul(dy, dlogits!)],
+    (dy, saved) => [tf.mul(dy, item(saved, 0))],
   );
 }

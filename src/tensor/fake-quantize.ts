@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../lookup.ts';
 import {withGradient} from './custom-gradient.ts';
 import {runFused, tieShift, type GradientRule, type Grid} from './kernels.ts';
 import {sumToShape} from './sum-to-shape.ts';
@@ -69,7 +70,10 @@ export function fakeQuantize(x: tf.Tensor, scale: tf.Tensor, grid: Grid, rule: G
     [x, scale],
     (save) => {
       save([x, scale]);
-      return runFused('SdqFakeQuantize', {x, scale}, grid, () => [composedFakeQuantize(x, scale, grid)])[0]!;
+      return item(
+        runFused('SdqFakeQuantize', {x, scale}, grid, () => [composedFakeQuantize(x, scale, grid)]),
+        0,
+      );
     },
     (dy, saved) => {
       const [x, scale] = saved as [tf.Tensor, tf.Tensor];

@@ -1,6 +1,7 @@
 /** Gelu (Hendrycks and Gimpel, 2016) as one operator: only its input is kept for the backward pass. */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../lookup.ts';
 import {withGradient} from './custom-gradient.ts';
 import {runFused, type GeluAttributes} from './kernels.ts';
 
@@ -42,7 +43,10 @@ export function gelu(x: tf.Tensor, approximate: boolean): tf.Tensor {
     [x],
     (save) => {
       save([x]);
-      return runFused('SdqGelu', {x}, attributes, () => [composedGelu(x, attributes)])[0]!;
+      return item(
+        runFused('SdqGelu', {x}, attributes, () => [composedGelu(x, attributes)]),
+        0,
+      );
     },
     (dy, saved) => {
       const [x] = saved as [tf.Tensor];

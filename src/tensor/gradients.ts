@@ -6,6 +6,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../lookup.ts';
 import {clipGradient} from './add-act.ts';
 import {runFused} from './kernels.ts';
 import {sumToShape} from './sum-to-shape.ts';
@@ -21,7 +22,7 @@ function ofInput(kernelName: string, derivative: (x: tf.Tensor) => tf.Tensor): t
   return {
     kernelName,
     inputsToSave: ['x'],
-    gradFunc: (dy, [x]) => ({x: () => tf.mul(dy as tf.Tensor, derivative(x!))}),
+    gradFunc: (dy, saved) => ({x: () => tf.mul(dy as tf.Tensor, derivative(item(saved, 0)))}),
   };
 }
 
@@ -30,7 +31,7 @@ function ofOutput(kernelName: string, derivative: (y: tf.Tensor) => tf.Tensor): 
   return {
     kernelName,
     outputsToSave: [true],
-    gradFunc: (dy, [y]) => ({x: () => tf.mul(dy as tf.Tensor, derivative(y!))}),
+    gradFunc: (dy, saved) => ({x: () => tf.mul(dy as tf.Tensor, derivative(item(saved, 0)))}),
   };
 }
 
@@ -52,8 +53,8 @@ function ofShape(
   return {
     kernelName,
     inputsToSave: [input],
-    gradFunc: (dy, [x], attributes) => ({
-      [input]: () => gradient(dy as tf.Tensor, x!.shape, attributes as unknown as RearrangingAttributes),
+    gradFunc: (dy, saved, attributes) => ({
+      [input]: () => gradient(dy as tf.Tensor, item(saved, 0).shape, attributes as unknown as RearrangingAttributes),
     }),
   };
 }
@@ -81,9 +82,9 @@ function clipping(kernelName: string, range: (attributes: tf.NamedAttrMap) => [n
   return {
     kernelName,
     outputsToSave: [true],
-    gradFunc: (dy, [y], attributes) => {
+    gradFunc: (dy, saved, attributes) => {
       const [min, max] = range(attributes);
-      return {x: () => clipGradient(y!, dy as tf.Tensor, {min, max})};
+      return {x: () => clipGradient(item(saved, 0), dy as tf.Tensor, {min, max})};
     },
   };
 }
@@ -300,7 +301,10 @@ const gradients: readonly tf.GradConfig[] = [
         logits: () => {
           if (dim === y.rank - 1 || dim === -1) {
             const gradient = dy as tf.Tensor;
-            return runFused('SdqSoftmaxGrad', {y, dy: gradient}, {}, () => [softmaxGradient(gradient, y, dim)])[0]!;
+            return item(
+              runFused('SdqSoftmaxGrad', {y, dy: gradient}, {}, () => [softmaxGradient(gradient, y, dim)]),
+              0,
+            );
           }
           return softmaxGradient(dy as tf.Tensor, y, dim);
         },
@@ -345,7 +349,7 @@ const gradients: readonly tf.GradConfig[] = [
     const starts = typeof begin === 'number' ? [begin] : begin;
     const paddings = shape.map((size, i): [number, number] => {
       const before = starts[i] ?? 0;
-      return [before, size - before - dy.shape[i]!];
+      return [before, size - before - item(dy.shape, i)];
     });
     return tf.pad(dy, paddings);
   }),
@@ -353,12 +357,12 @@ const gradients: readonly tf.GradConfig[] = [
     kernelName: tf.Concat,
     saveAllInputs: true,
     gradFunc: (dy, saved, attributes) => {
-      const axis = tf.util.parseAxisParam(attributes['axis'] as number, saved[0]!.shape)[0]!;
+      const axis = item(tf.util.parseAxisParam(attributes['axis'] as number, item(saved, 0).shape), 0);
       let start = 0;
       return Object.fromEntries(
         saved.map((x, i) => {
-          const begin = saved[0]!.shape.map((_, dimension) => (dimension === axis ? start : 0));
-          start += x.shape[axis]!;
+          const begin = item(saved, 0).shape.map((_, dimension) => (dimension === axis ? start : 0));
+          start += item(x.shape, axis);
           return [i, () => tf.slice(dy as tf.Tensor, begin, x.shape)];
         }),
       );
@@ -372,7 +376,7 @@ const gradients: readonly tf.GradConfig[] = [
   },
   ofShape(tf.Tile, (dy, shape, {reps}) => {
     // [n · d] is [n, d]: every axis is split in two, and the repeats are summed.
-    const split = shape.flatMap((size, i) => [reps[i]!, size]);
+    const split = shape.flatMap((size, i) => [item(reps, i), size]);
     const repeats = shape.map((_, i) => 2 * i);
     return tf.sum(tf.reshape(dy, split), repeats);
   }),
@@ -382,12 +386,12 @@ const gradients: readonly tf.GradConfig[] = [
     inputsToSave: ['x', 'indices'],
     gradFunc: (dy, saved, attributes) => {
       const [x, indices] = saved as [tf.Tensor, tf.Tensor1D];
-      const axis = tf.util.parseAxisParam(attributes['axis'] as number, x.shape)[0]!;
+      const axis = item(tf.util.parseAxisParam(attributes['axis'] as number, x.shape), 0);
       const toFront = [axis, ...x.shape.map((_, i) => i).filter((i) => i !== axis)];
       return {
         x: () => {
           const rows = tf.transpose(dy as tf.Tensor, toFront);
-          const sums = tf.unsortedSegmentSum(rows, indices, x.shape[axis]!);
+          const sums = tf.unsortedSegmentSum(rows, indices, item(x.shape, axis));
           return tf.transpose(sums, tf.backend_util.getUndoAxesPermutation(toFront));
         },
       };
@@ -396,12 +400,13 @@ const gradients: readonly tf.GradConfig[] = [
   {
     kernelName: tf.Select,
     inputsToSave: ['condition'],
-    gradFunc: (dy, [condition]) => {
+    gradFunc: (dy, saved) => {
+      const condition = item(saved, 0);
       const d = dy as tf.Tensor;
       const none = tf.zerosLike(d);
       return {
-        t: () => tf.where(condition!, d, none),
-        e: () => tf.where(condition!, none, d),
+        t: () => tf.where(condition, d, none),
+        e: () => tf.where(condition, none, d),
       };
     },
   },

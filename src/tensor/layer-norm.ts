@@ -1,6 +1,7 @@
 /** Layer normalisation (Ba et al., 2016) as one operator: only its input is kept for the backward pass. */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../lookup.ts';
 import {withGradient} from './custom-gradient.ts';
 import {runFused, type LayerNormAttributes} from './kernels.ts';
 
@@ -47,10 +48,10 @@ export function layerNorm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsil
     [x, gamma, beta],
     (save) => {
       save([x, gamma]);
-      const [y] = runFused('SdqLayerNorm', {x, gamma, beta}, attributes, () => [
+      const results = runFused('SdqLayerNorm', {x, gamma, beta}, attributes, () => [
         composedLayerNorm(x, gamma, beta, attributes),
       ]);
-      return y!;
+      return item(results, 0);
     },
     (dy, saved) => {
       const [x, gamma] = saved as [tf.Tensor, tf.Tensor];

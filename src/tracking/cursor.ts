@@ -66,7 +66,7 @@ function isProgress(value: unknown): value is Progress {
   return (
     version === 1 &&
     [seq, place?.seq, place?.offset, step, refused].every(isCount) &&
-    place!.seq <= seq! &&
+    (place?.seq ?? 0) <= (seq ?? 0) &&
     typeof closed === 'boolean'
   );
 }

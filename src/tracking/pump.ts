@@ -3,6 +3,7 @@
  * the server the end. It never touches the run: what cannot be sent stays in the journal for `sdq track sync`.
  */
 import {SdqError} from '../errors.ts';
+import {item} from '../lookup.ts';
 import {backoffMs, systemClock, untilAborted, type Clock} from '../retry.ts';
 import {followJournal, type Event, type JournalReader} from '../runs/journal.ts';
 import {syncCommand} from '../runs/run-directory.ts';
@@ -236,7 +237,7 @@ class Pump {
       }
       if (end !== undefined) return end;
       if (tracker.heartbeat !== undefined && this.#clock.now() - lastCall >= heartbeatMs) {
-        await this.#call((signal) => tracker.heartbeat!(signal));
+        await this.#call(async (signal) => tracker.heartbeat?.(signal));
         lastCall = this.#clock.now();
       }
       await this.#clock.wait(pollMs, this.#end.ended);
@@ -254,7 +255,7 @@ class Pump {
     for (let rest = accepted; rest.length > 0;) {
       const batch = rest;
       const {refused = [], seq, state} = await this.#call((signal) => tracker.push(batch, signal));
-      if (seq < batch[0]!.seq) throw new TrackerError('the tracker took nothing', {kind: 'permanent'});
+      if (seq < item(batch, 0).seq) throw new TrackerError('the tracker took nothing', {kind: 'permanent'});
       const [first] = refused;
       if (first !== undefined) {
         const more = refused.length === 1 ? '' : ` (and ${refused.length - 1} more)`;

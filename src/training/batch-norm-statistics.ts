@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import type {BatchSource} from '../data/batches.ts';
 import type {ForwardOptions, Network} from '../graph/network.ts';
+import {entry} from '../lookup.ts';
 
 type OnBatchStatistics = NonNullable<ForwardOptions['onBatchStatistics']>;
 
@@ -25,7 +26,7 @@ export function batchStatistics(network: Network): BatchStatistics {
     },
     settle(accept) {
       for (const {node, mean, variance} of collected.splice(0)) {
-        const running = network.norms.get(node)!;
+        const running = entry(network.norms, node);
         tf.tidy(() => {
           if (!accept) return;
           const {momentum} = running;
@@ -61,7 +62,7 @@ export async function reestimateStatistics(
         training: true,
         // The mean of the first k + 1 batches from that of the first k; the first batch replaces what was there.
         onBatchStatistics: (node, mean, variance) => {
-          const running = network.norms.get(node)!;
+          const running = entry(network.norms, node);
           const move = (variable: tf.Variable, value: tf.Tensor): void => {
             const mixed = tf.add(tf.mul(variable, index / (index + 1)), tf.div(value, index + 1));
             variable.assign(index === 0 ? value : mixed);

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {Network} from '../graph/network.ts';
+import {entry} from '../lookup.ts';
 import {calibrate, samplePositions, type InputQuantizer} from '../sdq/activation-quantizer.ts';
 
 /** Values of each full-precision activation, by id of the site. */
@@ -50,7 +51,7 @@ export async function sampleInputs(
 export function calibrateInputs(inputs: ReadonlyMap<string, InputQuantizer>, sample: InputSample): string | undefined {
   const constant: string[] = [];
   for (const [name, input] of inputs) {
-    const values = sample.get(name)!;
+    const values = entry(sample, name);
     calibrate(input, values);
     if (values.every((value) => value === values[0])) constant.push(`"${name}" (${values[0] ?? 'no value'})`);
   }

@@ -6,6 +6,7 @@
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Array32, Weights} from '../graph/graph.ts';
 import {parseSafetensors, serializeSafetensors} from '../graph/safetensors.ts';
+import {entry, item} from '../lookup.ts';
 
 /** Plain data that JSON gives back as it was: no NaN, Infinity or undefined. */
 export type Json = null | boolean | number | string | readonly Json[] | {readonly [key: string]: Json};
@@ -81,7 +82,7 @@ export function decodeCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
   const groups = new Map<string, Map<string, Array32>>();
   for (const [name, {shape, data}] of tensors) {
     const bad = data.findIndex((value) => !Number.isFinite(value));
-    if (bad !== -1) throw broken(`tensor "${name}" is ${data[bad]!} at index ${bad}; every value must be finite`);
+    if (bad !== -1) throw broken(`tensor "${name}" is ${item(data, bad)} at index ${bad}; every value must be finite`);
     const at = name.indexOf(separator);
     if (at === -1) {
       weights.set(name, {shape, data});
@@ -89,7 +90,7 @@ export function decodeCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
     }
     const group = name.slice(0, at);
     if (!groups.has(group)) groups.set(group, new Map());
-    groups.get(group)!.set(name.slice(at + 1), {shape, data});
+    entry(groups, group).set(name.slice(at + 1), {shape, data});
   }
   return {weights, groups: Object.fromEntries(groups), state: state as Checkpoint['state']};
 }

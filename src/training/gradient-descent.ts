@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item, present} from '../lookup.ts';
+
 /** A variable whose gradient is wanted, under a name of the caller's. */
 export interface Named {
   readonly name: string;
@@ -48,11 +50,11 @@ export async function descend(
   try {
     const [loss, ...others] = await readScalars([value, ...reported.map(([, scalar]) => scalar), ...known]);
     if (Number.isFinite(loss)) apply(gradients);
-    const metrics = Object.fromEntries(reported.map(([name], i) => [name, others[i]!]));
+    const metrics = Object.fromEntries(reported.map(([name], i) => [name, item(others, i)]));
     const read = others.slice(reported.length).values();
     return {
-      metrics: {...metrics, loss: loss!},
-      followed: shares.map((share) => (share === undefined ? 0 : read.next().value!)),
+      metrics: {...metrics, loss: present(loss, 'loss')},
+      followed: shares.map((share) => (share === undefined ? 0 : present(read.next().value, 'gradient'))),
     };
   } finally {
     tf.dispose([value, ...gradients.values(), ...known, ...reported.map(([, scalar]) => scalar)]);

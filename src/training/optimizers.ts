@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Array32, Weights} from '../graph/graph.ts';
 import type {Network} from '../graph/network.ts';
+import {entry, item} from '../lookup.ts';
 import {adamUpdate, sgdUpdate} from '../tensor/optimizer-updates.ts';
 
 /** A variable that is trained, and how. */
@@ -85,8 +86,8 @@ export function createOptimizer(options: OptimizerOptions): Optimizer {
       weightDecay: decays ? weightDecay : 0,
     };
     return name === 'sgd'
-      ? sgdUpdate(variable, gradient, old[0]!, {...common, momentum, nesterov})
-      : adamUpdate(variable, gradient, old[0]!, old[1]!, {
+      ? sgdUpdate(variable, gradient, item(old, 0), {...common, momentum, nesterov})
+      : adamUpdate(variable, gradient, item(old, 0), item(old, 1), {
           ...common,
           beta1,
           beta2,
@@ -109,7 +110,7 @@ export function createOptimizer(options: OptimizerOptions): Optimizer {
       for (const parameter of parameters) {
         const gradient = gradients.get(parameter.name);
         if (gradient === undefined) continue;
-        const old = state.moments.get(parameter.name)!;
+        const old = entry(state.moments, parameter.name);
         const [value, ...replaced] = next(parameter, gradient, old, step, scale);
         parameter.variable.assign(value);
         value.dispose();
@@ -132,7 +133,7 @@ export async function exportMoments(optimizer: Optimizer, state: OptimizerState)
   for (const [name, tensors] of state.moments) {
     for (const [i, tensor] of tensors.entries()) {
       const data = Float32Array.from(await tensor.data<'float32'>());
-      arrays.set(`${name}/${optimizer.moments[i]!}`, {shape: tensor.shape, data});
+      arrays.set(`${name}/${item(optimizer.moments, i)}`, {shape: tensor.shape, data});
     }
   }
   return arrays;
@@ -176,7 +177,7 @@ export function importMoments(
       parameters.map(({name}) => [
         name,
         optimizer.moments.map((moment) => {
-          const {data, shape} = arrays.get(`${name}/${moment}`)!;
+          const {data, shape} = entry(arrays, `${name}/${moment}`);
           return tf.keep(tf.tensor(data, [...shape], 'float32'));
         }),
       ]),

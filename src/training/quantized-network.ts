@@ -6,6 +6,7 @@ import type {Array32, Weights} from '../graph/graph.ts';
 import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '../graph/network.ts';
 import {hasWeights, inputSites, type ActivationSite, type QuantizedLayer} from '../graph/layer-table.ts';
 import {listed} from '../graph/weights.ts';
+import {entry} from '../lookup.ts';
 import {
   createInputQuantizers,
   inputGrid,
@@ -60,7 +61,7 @@ export function quantize(
   const steps = options.learnSteps
     ? createLearnedSteps(
         network.layers.filter(hasWeights),
-        (layer) => network.parameters.get(layer.weight)!,
+        (layer) => entry(network.parameters, layer.weight),
         (layer) => precision(layer).weightBits,
         weights,
       )
@@ -68,13 +69,13 @@ export function quantize(
   const byName = new Map(network.layers.map((layer) => [layer.name, layer]));
   const inputs = createInputQuantizers(
     network.layers.flatMap(inputSites),
-    (site) => siteBits(site, precision(byName.get(site.layer)!)),
+    (site) => siteBits(site, precision(entry(byName, site.layer))),
     activations,
     signedActivations,
   );
   const variables = [
     ...[...steps]
-      .filter(([layer]) => byName.get(layer)!.sharedWith === undefined)
+      .filter(([layer]) => entry(byName, layer).sharedWith === undefined)
       .map(([layer, variable]) => ({name: stepName(layer), variable})),
     ...[...inputs].map(([site, {parameter}]) => ({name: rangeName(site), variable: parameter})),
   ];

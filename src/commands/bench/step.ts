@@ -4,6 +4,7 @@ import {SdqCommand} from '../../cli/base-command.ts';
 import type {BatchSource} from '../../data/batches.ts';
 import type {Dataset} from '../../data/dataset.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
+import {item, last} from '../../lookup.ts';
 import {selectDataset} from '../../plugins/datasets/inspect-dataset.ts';
 
 interface Spread {
@@ -176,8 +177,8 @@ const sum = (values: readonly number[]): number => values.reduce((total, value) 
 function spread(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
-  const median = sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-  return {min: sorted[0]!, median, max: sorted.at(-1)!};
+  const median = sorted.length % 2 === 1 ? item(sorted, middle) : (item(sorted, middle - 1) + item(sorted, middle)) / 2;
+  return {min: item(sorted, 0), median, max: last(sorted)};
 }
 
 const shown = ({min, median, max}: Spread): string => `${median.toFixed(1)} (${min.toFixed(1)} to ${max.toFixed(1)})`;

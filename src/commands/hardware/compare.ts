@@ -83,7 +83,7 @@ export default class HardwareCompare extends SdqCommand {
     const problems = rows.filter(({problem}) => problem !== null);
     if (problems.length > 0) {
       this.checkFailed(
-        new SdqError(problems.map(({strategy, problem}) => `${strategy}: ${problem!}`).join('\n'), {
+        new SdqError(problems.map(({strategy, problem}) => `${strategy}: ${problem ?? ''}`).join('\n'), {
           code: 'hardware-violated',
           exit: ExitCode.hardwareViolated,
         }),

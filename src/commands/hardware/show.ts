@@ -1,5 +1,6 @@
 import {Args} from '@oclif/core';
 
+import {present, property} from '../../lookup.ts';
 import {SdqCommand} from '../../cli/base-command.ts';
 import {table} from '../../cli/table.ts';
 import type {HardwareProfile} from '../../hardware/profile.ts';
@@ -35,10 +36,10 @@ export default class HardwareShow extends SdqCommand {
     const {args} = await this.parse(HardwareShow);
     const profile = readProfile(args.hardware);
     const operators = operatorsOf(profile).flatMap((op): ShownOperator[] =>
-      (profile.operators[op]!.depthwise === undefined ? [false] : [false, true]).map((depthwise) => ({
+      (property(profile.operators, op).depthwise === undefined ? [false] : [false, true]).map((depthwise) => ({
         op,
         depthwise,
-        pairs: pairsOf(profile, [operatorFormats(profile, {op, depthwise})!]),
+        pairs: pairsOf(profile, [present(operatorFormats(profile, {op, depthwise}), `formats of ${op}`)]),
       })),
     );
     this.log(`${profile.name}: ${profile.summary}\n`);
@@ -83,13 +84,13 @@ function numbersTable({costModel, resources, sources}: HardwareProfile): string 
     name,
     value,
     unit,
-    sources[source]!,
+    property(sources, source),
   ]);
   const limits = Object.entries(resources).map(([name, {amount, usable, source}]) => [
     name,
     amount,
     `${Math.round(100 * usable)} % usable`,
-    sources[source]!,
+    property(sources, source),
   ]);
   const rows = [['costModel', costModel.family, '', ''], ...constants, ...limits];
   return table([{head: 'number'}, {head: 'value', align: 'right'}, {head: 'unit'}, {head: 'source', wrap: true}], rows);

@@ -8,6 +8,7 @@ import {table} from '../../cli/table.ts';
 import type {Graph} from '../../graph/graph.ts';
 import {layerTable} from '../../graph/layer-table.ts';
 import {inferShapes} from '../../graph/shape.ts';
+import {entry} from '../../lookup.ts';
 import {readModelFile} from '../../phases/model-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
 import {readNetwork} from '../../plugins/models/onnx.ts';
@@ -52,7 +53,7 @@ export default class ModelShow extends SdqCommand {
     if (args.model.endsWith('.onnx')) {
       const {graph} = readNetwork(path.resolve(args.model));
       const shown = this.#showGraph(args.model, graph);
-      const {shape} = inferShapes(graph).get(graph.output)!;
+      const {shape} = entry(inferShapes(graph), graph.output);
       if (shape.length !== 1) {
         this.notice(
           `Its output for one image is [${shape.join(', ')}]; the commands that train or run it need [classes].`,

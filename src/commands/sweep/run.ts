@@ -4,6 +4,7 @@ import path from 'node:path';
 
 import {Args, Flags} from '@oclif/core';
 
+import {present} from '../../lookup.ts';
 import {SweepCommand, sweepInvalid} from '../../cli/sweep-command.ts';
 import {table} from '../../cli/table.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
@@ -150,7 +151,10 @@ function bestOf(trials: readonly Trial[], metric: Metric | null): Trial | undefi
   return trials
     .filter((trial) => trial.status === 'finished' && trial.metric !== null)
     .reduce<Trial | undefined>(
-      (best, trial) => (best === undefined || isBetter(metric, trial.metric!, best.metric!) ? trial : best),
+      (best, trial) =>
+        best === undefined || isBetter(metric, present(trial.metric, 'metric'), present(best.metric, 'metric'))
+          ? trial
+          : best,
       undefined,
     );
 }
@@ -196,6 +200,8 @@ function trialTable(trials: readonly Trial[], sweep: Sweep, best: Trial | undefi
     {head: 'run'},
   ];
   const note =
-    best === undefined ? '' : `\n\n* best: ${metric!.name} ${text(best.metric)}, sdq runs show ${best.runId}`;
+    best === undefined
+      ? ''
+      : `\n\n* best: ${present(metric, 'metric').name} ${text(best.metric)}, sdq runs show ${best.runId}`;
   return `${table(heads, rows)}${note}`;
 }

@@ -2,6 +2,7 @@ import path from 'node:path';
 
 import {Args} from '@oclif/core';
 
+import {present} from '../../lookup.ts';
 import {SweepCommand, sweepInvalid} from '../../cli/sweep-command.ts';
 import type {Problem} from '../../config/validate.ts';
 import {readSweepText, type Method} from '../../sweeps/sweep-file.ts';
@@ -38,7 +39,9 @@ that sdq logs; and every parameter on the config at hand: its key and its values
     if (isValid) {
       const count = Number.isFinite(trials) ? `${trials} trials` : 'no end';
       this.log(
-        `${file} is valid: ${sweep!.method}, parameters ${sweep!.parameters.map(({name}) => name).join(', ')}; ${count}.`,
+        `${file} is valid: ${present(sweep, 'sweep').method}, parameters ${present(sweep, 'sweep')
+          .parameters.map(({name}) => name)
+          .join(', ')}; ${count}.`,
       );
     } else {
       this.checkFailed(sweepInvalid(file, problems));

@@ -1,4 +1,5 @@
 /** ONNX's operators on arrays that a file fixes: what a network computes of its own shapes and weights, whatever the image. */
+import {item} from '../../lookup.ts';
 import type {Shape} from '../graph.ts';
 import {elements} from '../ops/operator.ts';
 import type {Sizes} from '../ops/sizes.ts';
@@ -146,7 +147,7 @@ function reduction(
     );
     for (let i = 0; i < x.data.length; i++) {
       const group = next();
-      sums[group] = combine(sums[group]!, x.data[i]!);
+      sums[group] = combine(item(sums, group), item(x.data, i));
     }
     const count = x.data.length / sums.length;
     const shape = attributes.int('keepdims', 1) === 1 ? kept : x.shape.filter((_, axis) => !axes.has(axis));
@@ -163,14 +164,14 @@ function reduction(
 function gather([data, indices]: Inputs, attributes: Attributes): readonly HostArray[] {
   const [x, at] = [need([data], 0), fixed(need([indices], 0))];
   const axis = positive(attributes.int('axis', 0), x.shape.length);
-  const size = x.shape[axis]!;
+  const size = item(x.shape, axis);
   const inner = elements(x.shape.slice(axis + 1));
   const picked = [...at.data].map((index) => positive(index, size));
   const shape = [...x.shape.slice(0, axis), ...at.shape, ...x.shape.slice(axis + 1)];
   return [
     moved(withoutImages(x), shape, (i) => {
       const outer = Math.floor(i / (picked.length * inner));
-      return (outer * size + picked[Math.floor(i / inner) % picked.length]!) * inner + (i % inner);
+      return (outer * size + item(picked, Math.floor(i / inner) % picked.length)) * inner + (i % inner);
     }),
   ];
 }
@@ -190,7 +191,7 @@ function concat(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
     throw new NotConstant('its inputs do not fit side by side');
   }
   const shape = first.shape.map((size, i) =>
-    i === axis ? arrays.reduce((sum, each) => sum + each.shape[i]!, 0) : size,
+    i === axis ? arrays.reduce((sum, each) => sum + item(each.shape, i), 0) : size,
   );
   const out = zeros(first.type, shape);
   const batch = arrays.some((array) => array.batch) ? new Float64Array(out.data.length) : undefined;
@@ -219,17 +220,17 @@ function slice(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
   let start = 0;
   axes.forEach((named, k) => {
     const axis = positive(named, x.shape.length);
-    const size = x.shape[axis]!;
-    const step = steps[k]!;
+    const size = item(x.shape, axis);
+    const step = item(steps, k);
     if (step === 0) throw new NotConstant('a step is 0');
     const clamp = (bound: number): number => {
       const at = bound < 0 ? bound + size : bound;
       return step > 0 ? Math.min(Math.max(at, 0), size) : Math.min(Math.max(at, -1), size - 1);
     };
-    const from = clamp(starts[k]!);
-    shape[axis] = Math.max(0, Math.ceil((clamp(ends[k]!) - from) / step));
-    start += from * strides[axis]!;
-    strides[axis]! *= step;
+    const from = clamp(item(starts, k));
+    shape[axis] = Math.max(0, Math.ceil((clamp(item(ends, k)) - from) / step));
+    start += from * item(strides, axis);
+    strides[axis] = item(strides, axis) * step;
   });
   return [moved(x, shape, walk(shape, strides, start))];
 }
@@ -243,7 +244,7 @@ function unsqueeze(inputs: Inputs, attributes: Attributes): readonly HostArray[]
   return [
     reshaped(
       x,
-      Array.from({length: rank}, (_, axis) => (added.has(axis) ? 1 : sizes.shift()!)),
+      Array.from({length: rank}, (_, axis) => (added.has(axis) ? 1 : (sizes.shift() ?? 1))),
     ),
   ];
 }
@@ -286,14 +287,14 @@ function transpose(inputs: Inputs, attributes: Attributes): readonly HostArray[]
     throw new NotConstant('its "perm" is no order');
   const strides = stridesOf(x.shape);
   const axes = perm.map((axis) => positive(axis, x.shape.length));
-  const shape = axes.map((axis) => x.shape[axis]!);
+  const shape = axes.map((axis) => item(x.shape, axis));
   return [
     moved(
       x,
       shape,
       walk(
         shape,
-        axes.map((axis) => strides[axis]!),
+        axes.map((axis) => item(strides, axis)),
       ),
     ),
   ];
@@ -325,7 +326,7 @@ function constantOfShape(inputs: Inputs, attributes: Attributes): readonly HostA
   const {perImage, sizes} = imageShape(need(inputs, 0));
   if (sizes.some((size) => size < 0)) throw new NotConstant(`the shape [${sizes.join(', ')}] has a size below 0`);
   const filled = zeros(value.type, sizes);
-  filled.data.fill(value.data[0]!);
+  filled.data.fill(item(value.data, 0));
   return [perImage ? {...filled, perImage} : filled];
 }
 
@@ -334,18 +335,22 @@ function tile(inputs: Inputs): readonly HostArray[] {
   const repeats = numbers(need(inputs, 1));
   if (repeats.length !== x.shape.length) throw new NotConstant('it does not repeat every axis');
   // Each axis of size s becomes two, [repeat, s], of which the first is broadcast.
-  const shape = x.shape.flatMap((size, axis) => [repeats[axis]!, size]);
+  const shape = x.shape.flatMap((size, axis) => [item(repeats, axis), size]);
   const strides = stridesOf(x.shape).flatMap((stride) => [0, stride]);
   return [
     reshaped(
       moved(x, shape, walk(shape, strides)),
-      x.shape.map((size, axis) => size * repeats[axis]!),
+      x.shape.map((size, axis) => size * item(repeats, axis)),
     ),
   ];
 }
 
 function range(inputs: Inputs): readonly HostArray[] {
-  const [start, limit, step] = [0, 1, 2].map((index) => numbers(need(inputs, index))[0]!) as [number, number, number];
+  const [start, limit, step] = [0, 1, 2].map((index) => item(numbers(need(inputs, index)), 0)) as [
+    number,
+    number,
+    number,
+  ];
   const count = Math.max(0, Math.ceil((limit - start) / step));
   const out = zeros(need(inputs, 0).type, [count]);
   for (let i = 0; i < count; i++) out.data[i] = start + i * step;
@@ -355,7 +360,7 @@ function range(inputs: Inputs): readonly HostArray[] {
 function split(inputs: Inputs, attributes: Attributes, outputs: number): readonly HostArray[] {
   const x = withoutImages(need(inputs, 0));
   const axis = positive(attributes.int('axis', 0), x.shape.length);
-  const size = x.shape[axis]!;
+  const size = item(x.shape, axis);
   const even = Math.ceil(size / outputs);
   const lengths =
     axesOrLengths(inputs, attributes) ?? Array.from({length: outputs}, (_, k) => Math.min(even, size - k * even));
@@ -366,7 +371,7 @@ function split(inputs: Inputs, attributes: Attributes, outputs: number): readonl
   let start = 0;
   return lengths.map((length) => {
     const shape = x.shape.map((each, i) => (i === axis ? length : each));
-    const part = moved(x, shape, walk(shape, strides, start * strides[axis]!));
+    const part = moved(x, shape, walk(shape, strides, start * item(strides, axis)));
     start += length;
     return part;
   });
@@ -399,6 +404,7 @@ function matMul(inputs: Inputs): readonly HostArray[] {
     for (let i = 0; i < rows; i++) {
       for (let j = 0; j < columns; j++) {
         let sum = 0;
+        // eslint-disable-next-line @typescript-eslint/no-non-null-assertion -- the innermost loop, within both shapes
         for (let k = 0; k < inner; k++) sum += a.data[fromA + i * inner + k]! * b.data[fromB + k * columns + j]!;
         out.data[to + i * columns + j] = sum;
       }
@@ -428,14 +434,14 @@ function batchNormalization(inputs: Inputs, attributes: Attributes): readonly Ho
         for (let i = start; i < start + size; i++) run(i);
       }
     };
-    let [centre, spread] = [mean.data[channel]!, variance.data[channel]!];
+    let [centre, spread] = [item(mean.data, channel), item(variance.data, channel)];
     if (attributes.int('training_mode', 0) === 1) {
       [centre, spread] = [0, 0];
-      each((i) => (centre += x.data[i]! / count));
-      each((i) => (spread += (x.data[i]! - centre) ** 2 / count));
+      each((i) => (centre += item(x.data, i) / count));
+      each((i) => (spread += (item(x.data, i) - centre) ** 2 / count));
     }
-    const factor = scale.data[channel]! / Math.sqrt(spread + epsilon);
-    each((i) => (out.data[i] = (x.data[i]! - centre) * factor + bias.data[channel]!));
+    const factor = item(scale.data, channel) / Math.sqrt(spread + epsilon);
+    each((i) => (out.data[i] = (item(x.data, i) - centre) * factor + item(bias.data, channel)));
   }
   return [out];
 }
@@ -453,7 +459,7 @@ function scatterNd(inputs: Inputs): readonly HostArray[] {
   for (let k = 0; k * depth < indices.data.length; k++) {
     let at = 0;
     for (let axis = 0; axis < depth; axis++) {
-      at += positive(indices.data[k * depth + axis]!, x.shape[axis]!) * strides[axis]!;
+      at += positive(item(indices.data, k * depth + axis), item(x.shape, axis)) * item(strides, axis);
     }
     out.data.set(updates.data.subarray(k * inner, (k + 1) * inner), at);
   }
@@ -462,7 +468,7 @@ function scatterNd(inputs: Inputs): readonly HostArray[] {
 
 function trilu(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
   const x = fixed(need(inputs, 0));
-  const diagonal = inputs[1] === undefined ? 0 : numbers(inputs[1])[0]!;
+  const diagonal = inputs[1] === undefined ? 0 : item(numbers(inputs[1]), 0);
   const upper = attributes.int('upper', 1) === 1;
   const [rows, columns] = x.shape.slice(-2) as [number, number];
   return [
@@ -477,11 +483,11 @@ function cumSum(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
   const x = fixed(need(inputs, 0));
   if (attributes.int('exclusive', 0) + attributes.int('reverse', 0) > 0)
     throw new NotConstant('it is exclusive or reverse');
-  const axis = positive(numbers(need(inputs, 1))[0]!, x.shape.length);
-  const stride = stridesOf(x.shape)[axis]!;
+  const axis = positive(item(numbers(need(inputs, 1)), 0), x.shape.length);
+  const stride = item(stridesOf(x.shape), axis);
   const out = hostArray(x.type, x.shape, x.data);
   for (let i = 0; i < out.data.length; i++) {
-    if (Math.floor(i / stride) % x.shape[axis]! > 0) out.data[i]! += out.data[i - stride]!;
+    if (Math.floor(i / stride) % item(x.shape, axis) > 0) out.data[i] = item(out.data, i) + item(out.data, i - stride);
   }
   return [out];
 }
@@ -489,7 +495,7 @@ function cumSum(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
 function clip(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
   const x = need(inputs, 0);
   const bound = (index: number, name: string, fallback: number): number =>
-    inputs[index] === undefined ? attributes.float(name, fallback) : numbers(inputs[index])[0]!;
+    inputs[index] === undefined ? attributes.float(name, fallback) : item(numbers(inputs[index]), 0);
   const [least, greatest] = [bound(1, 'min', -Infinity), bound(2, 'max', Infinity)];
   return [elementwise([x], x.type, (value) => Math.min(Math.max(value, least), greatest))];
 }
@@ -546,7 +552,7 @@ export const evaluators: ReadonlyMap<string, Evaluator> = new Map<string, Evalua
     'Where',
     (inputs) => {
       const [condition, yes, no] = [0, 1, 2].map((index) => need(inputs, index)) as [HostArray, HostArray, HostArray];
-      const select = (c?: number, a?: number, b?: number): number => (c === 0 ? b! : a!);
+      const select = (c = 0, a = 0, b = 0): number => (c === 0 ? b : a);
       return [elementwise([condition, yes, no], yes.type, select, linear.select)];
     },
   ],

@@ -1,5 +1,6 @@
 /** A float network of an ONNX file, of any exporter, as a graph with its weights. */
 import {ExitCode, SdqError} from '../../errors.ts';
+import {item} from '../../lookup.ts';
 import type {Array32, Graph, Initializer, Node, Parameter, Weights} from '../graph.ts';
 import {elements, nodeError} from '../ops/operator.ts';
 import {inferShapes} from '../shape.ts';
@@ -128,7 +129,7 @@ function roleOf(op: string, index: number, {array, trained}: Constant): Pick<Par
   }
   if (layers.has(op) && index === 1) {
     const taps = elements(array.shape.slice(2));
-    return {role: 'weight', initializer: {kind: 'kaiming-normal', fan: array.shape[0]! * taps}};
+    return {role: 'weight', initializer: {kind: 'kaiming-normal', fan: item(array.shape, 0) * taps}};
   }
   if (!trained && !layers.has(op)) {
     return {role: 'constant', initializer: {kind: 'fixed', values: Float32Array.from(array.data)}};
@@ -161,7 +162,7 @@ function moduleOf(node: Node, reads: readonly Read[]): string {
   const names = reads.map(({name}) => name);
   const isDistinct = new Set(names).size === names.length;
   const isOne = isDistinct && (node.op === 'BatchNormalization' || !reads.every(({constant}) => isFilled(constant)));
-  return isOne ? JSON.stringify([node.op, ...names]) : node.outputs[0]!;
+  return isOne ? JSON.stringify([node.op, ...names]) : item(node.outputs, 0);
 }
 
 /**
@@ -252,7 +253,7 @@ function named(
       weights.set(parameter, {shape, data: data instanceof Float32Array ? data : Float32Array.from(data)});
     }
     const outputs = node.outputs.map((_, index) => (index === 0 ? nodeName : unique(`${nodeName}.${index}`, taken)));
-    node.outputs.forEach((value, index) => renamed.set(value, outputs[index]!));
+    node.outputs.forEach((value, index) => renamed.set(value, item(outputs, index)));
     return {...node, name: nodeName, inputs, outputs};
   });
   return {

@@ -2,6 +2,7 @@
  * Arrays of a file while it is read, and the arithmetic of ONNX on them. An element of a computed shape may depend on the batch
  * size N; it is then `data + batch · N`, exact for every N ≥ 1, and arithmetic that would depend on N in another way is refused.
  */
+import {item} from '../../lookup.ts';
 import type {Shape} from '../graph.ts';
 import {elements} from '../ops/operator.ts';
 
@@ -54,10 +55,11 @@ export const numbers = (array: HostArray): readonly number[] => [...fixed(array)
 /** Row-major strides of a shape. */
 export function stridesOf(shape: Shape): number[] {
   const strides = new Array<number>(shape.length).fill(1);
-  for (let axis = shape.length - 2; axis >= 0; axis--) strides[axis] = strides[axis + 1]! * shape[axis + 1]!;
+  for (let axis = shape.length - 2; axis >= 0; axis--) strides[axis] = item(strides, axis + 1) * item(shape, axis + 1);
   return strides;
 }
 
+/* eslint-disable @typescript-eslint/no-non-null-assertion -- a loop over every element; `from` gives indices of the array */
 /**
  * The elements at `from(i)` for every flat index i of the result, in row-major order: all of ONNX that only moves elements.
  * @param from is called with increasing i; -1 stands for `filler`
@@ -72,6 +74,7 @@ export function moved(array: HostArray, shape: Shape, from: (index: number) => n
   }
   return withBatch(out, batch);
 }
+/* eslint-enable @typescript-eslint/no-non-null-assertion */
 
 /** @param batch left out of the result where nothing depends on the batch */
 export function withBatch(array: HostArray, batch: Float64Array | undefined): HostArray {
@@ -86,6 +89,7 @@ export function reshaped(array: HostArray, shape: Shape): HostArray {
   return {...array, shape};
 }
 
+/* eslint-disable @typescript-eslint/no-non-null-assertion -- a loop over every element; all axes are of the shape */
 /** Flat index in an array of `shape` with these strides, of the flat index of the result: counted on, without a division. */
 export function walk(shape: Shape, strides: readonly number[], start = 0): () => number {
   const position = new Array<number>(shape.length).fill(0);
@@ -101,6 +105,7 @@ export function walk(shape: Shape, strides: readonly number[], start = 0): () =>
     return index;
   };
 }
+/* eslint-enable @typescript-eslint/no-non-null-assertion */
 
 /** The shape that arrays broadcast to. @throws NotConstant where they do not */
 export function broadcast(shapes: readonly Shape[]): Shape {
@@ -121,7 +126,9 @@ export function broadcast(shapes: readonly Shape[]): Shape {
 export function broadcastStrides(array: HostArray, shape: Shape): number[] {
   const strides = stridesOf(array.shape);
   const missing = shape.length - array.shape.length;
-  return shape.map((_, axis) => (axis < missing || array.shape[axis - missing] === 1 ? 0 : strides[axis - missing]!));
+  return shape.map((_, axis) =>
+    axis < missing || array.shape[axis - missing] === 1 ? 0 : item(strides, axis - missing),
+  );
 }
 
 /** A number that may depend on the batch: `value + slope · N`. */
@@ -130,6 +137,7 @@ interface Linear {
   readonly slope: number;
 }
 
+/* eslint-disable @typescript-eslint/no-non-null-assertion -- a loop over every element; all indices are of `arrays` */
 /**
  * Element by element, of arrays that broadcast.
  * @param type of the result
@@ -165,6 +173,7 @@ export function elementwise(
   }
   return withBatch(out, batch);
 }
+/* eslint-enable @typescript-eslint/no-non-null-assertion */
 
 /** The sign of a difference for every N ≥ 1. @throws NotConstant where it depends on N */
 function signOf({value, slope}: Linear): number {

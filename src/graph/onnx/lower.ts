@@ -3,6 +3,7 @@
  * a fixed condition is resolved, and every other node is checked as it is met, with the shapes of its inputs at hand.
  */
 import {ExitCode, SdqError} from '../../errors.ts';
+import {entry, item} from '../../lookup.ts';
 import {didYouMean} from '../../nearest.ts';
 import type {Node} from '../graph.ts';
 import {operators} from '../ops/index.ts';
@@ -163,7 +164,7 @@ class Lowering {
     const input = message.input.at(-1) === '' ? message.input.slice(0, -1) : message.input;
     const inputs = input.map((value) => this.#resolve(value));
     const failed = inputs.find((value) => this.#failed.has(value));
-    if (failed !== undefined) throw this.#failed.get(failed)!;
+    if (failed !== undefined) throw entry(this.#failed, failed);
     if (message.opType === 'If') this.#branch(message, inputs, refuse);
     else if (!this.#fold(message, inputs, name, refuse)) this.#keep(message, inputs, name, refuse);
   }
@@ -207,11 +208,11 @@ class Lowering {
       const arrays = constants.map((constant) => constant?.array);
       const results = evaluate(arrays, attributes, message.output.length);
       const trained = constants.filter((constant) => constant?.trained === true);
-      const [first] = trained;
+      const onlyTrained = trained.length === 1 ? trained[0] : undefined;
       results.forEach((array, index) => {
         const output = message.output[index] ?? '';
         // PyTorch writes one of several equal parameters, and an Identity for each other one.
-        const origin = message.opType === 'Identity' ? output : trained.length === 1 ? first!.origin : undefined;
+        const origin = message.opType === 'Identity' ? output : onlyTrained?.origin;
         this.#constants.set(output, {array, origin, trained: trained.length > 0});
         const source = arrays.findIndex((input) => input?.data === array.data);
         if (source >= 0 && !this.#computed.has(inputs[source] ?? '')) return;
@@ -248,7 +249,7 @@ class Lowering {
     const [output = ''] = message.output;
     // Losses and teachers want logits, and the first class is the same.
     if (isSoftmax(message) && this.#isLast(output) && this.#isOverClasses(message, inputs, refuse)) {
-      this.#aliases.set(output, inputs[0]!);
+      this.#aliases.set(output, item(inputs, 0));
       return;
     }
     if (quantizedOperator.test(message.opType)) {
@@ -326,7 +327,7 @@ class Lowering {
     if (shape.length !== 1 || data[axis] !== 0 || batch.some((slope, i) => slope !== 0 && i !== axis)) {
       throw nodeError(node, `input "${name}" depends on the size of the batch beyond one axis.`);
     }
-    const perImage = batch[axis]!;
+    const perImage = item(batch, axis);
     return {type, shape, data: data.with(axis, node.op === 'Expand' ? -perImage : perImage)};
   }
 

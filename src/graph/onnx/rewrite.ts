@@ -1,4 +1,5 @@
 /** Nodes as files have them, in the form that the operators of sdq take. */
+import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {elements, integer, nodeError, type Operand} from '../ops/operator.ts';
 import {axisIn, showSizes, sizesOf} from '../ops/sizes.ts';
@@ -27,7 +28,7 @@ export function rewritten(node: Node, context: RewriteContext): readonly Node[] 
 /** The mean over height and width, as PyTorch's `x.mean([2, 3])` writes it, is one of the pools that have a kernel. */
 function reduceMean(node: Node, {constant, operand}: RewriteContext): readonly Node[] {
   const {attributes, inputs, name, outputs} = node;
-  const sizes = sizesOf(operand(inputs[0]!));
+  const sizes = sizesOf(operand(item(inputs, 0)));
   const named = attributes['axes'] ?? [...(constant(inputs[1] ?? '')?.array.data ?? [])];
   const axes = Array.isArray(named) ? named.map((axis: number) => (axis < 0 ? axis + sizes.length : axis)) : [];
   if (axes.length === 0 && attributes['noop_with_empty_axes'] === 1) {
@@ -36,7 +37,7 @@ function reduceMean(node: Node, {constant, operand}: RewriteContext): readonly N
   if (sizes.length !== 4 || sizes[0] !== -1 || axes.toSorted((a, b) => a - b).join() !== '2,3') return [node];
   const pool: Node = {name, op: 'GlobalAveragePool', inputs: inputs.slice(0, 1), outputs, attributes: {}};
   if (attributes['keepdims'] !== 0) return [pool];
-  const pooled = `${outputs[0]!}.pooled`;
+  const pooled = `${item(outputs, 0)}.pooled`;
   return [
     {...pool, name: '', outputs: [pooled]},
     {name, op: 'Flatten', inputs: [pooled], outputs, attributes: {axis: 1}},
@@ -56,7 +57,7 @@ function reshape(node: Node, {batch, constant, operand}: RewriteContext): readon
   const whole = from.map((size) => (size < 0 ? -size * batch : size));
   const slopes = array.batch ?? new Float64Array(array.data.length);
   const sizes = Array.from(array.data, (size, axis) => {
-    const wanted = size + slopes[axis]! * batch;
+    const wanted = size + item(slopes, axis) * batch;
     return wanted === 0 && allowzero === undefined ? (whole[axis] ?? 0) : wanted;
   });
   const known = elements(sizes.filter((size) => size !== -1));
@@ -76,13 +77,13 @@ function reshape(node: Node, {batch, constant, operand}: RewriteContext): readon
 /** Each part of a Split as a slice of its own. */
 function split(node: Node, {constant, operand}: RewriteContext): readonly Node[] {
   const {attributes, inputs, name, outputs} = node;
-  const sizes = sizesOf(operand(inputs[0]!));
+  const sizes = sizesOf(operand(item(inputs, 0)));
   const axis = axisIn(node, integer(node, 'axis', 0, -sizes.length), sizes.length);
   const lengths = attributes['split'] ?? (inputs[1] === undefined ? undefined : constant(inputs[1])?.array.data);
-  const even = Math.ceil(sizes[axis]! / outputs.length);
+  const even = Math.ceil(item(sizes, axis) / outputs.length);
   let start = 0;
   return outputs.flatMap((output, index) => {
-    const length = typeof lengths === 'object' ? lengths[index] : Math.min(even, sizes[axis]! - start);
+    const length = typeof lengths === 'object' ? lengths[index] : Math.min(even, item(sizes, axis) - start);
     if (length === undefined || !(length > 0)) throw nodeError(node, `part ${index + 1} has no size.`);
     const bounds = {starts: [start], ends: [start + length], axes: [axis], steps: [1]};
     start += length;
@@ -95,14 +96,14 @@ function split(node: Node, {constant, operand}: RewriteContext): readonly Node[]
 /** A sum of several as additions, from the left. */
 function sum(node: Node): readonly Node[] {
   const {inputs, name, outputs} = node;
-  const [first, ...others] = inputs;
+  const [first = '', ...others] = inputs;
   if (others.length === 0) return [{...node, op: 'Identity'}];
-  let left = first!;
+  let left = first;
   return others.map((right, index) => {
     const last = index === others.length - 1;
-    const output = last ? outputs : [`${outputs[0]!}.sum${index + 1}`];
+    const output = last ? outputs : [`${item(outputs, 0)}.sum${index + 1}`];
     const add: Node = {name: last ? name : '', op: 'Add', inputs: [left, right], outputs: output, attributes: {}};
-    left = output[0]!;
+    left = item(output, 0);
     return add;
   });
 }
@@ -111,19 +112,19 @@ function sum(node: Node): readonly Node[] {
 function gemm(node: Node, {constant, define}: RewriteContext): readonly Node[] {
   const {alpha = 1, beta = 1, ...attributes} = node.attributes;
   if (typeof alpha !== 'number' || typeof beta !== 'number') return [node];
-  const [x, w = '', b = ''] = node.inputs;
+  const [x = '', w = '', b = ''] = node.inputs;
   const [weights, bias] = [constant(w), constant(b)];
   if (weights === undefined) return [node];
   const scaled = (name: string, own: Constant, factor: number, shape: readonly number[]): string => {
     const {data, type} = own.array;
     if (factor === 1 && shape.join() === own.array.shape.join()) return name;
     const size = shape.reduce((product, each) => product * each, 1);
-    const values = Float64Array.from({length: size}, (_, i) => factor * data[i % data.length]!);
-    const scaledName = `${name}.of.${node.outputs[0]!}`;
+    const values = Float64Array.from({length: size}, (_, i) => factor * item(data, i % data.length));
+    const scaledName = `${name}.of.${item(node.outputs, 0)}`;
     define(scaledName, {...own, array: hostArray(type, shape, values)});
     return scaledName;
   };
-  const inputs = [x!, scaled(w, weights, alpha, weights.array.shape)];
+  const inputs = [x, scaled(w, weights, alpha, weights.array.shape)];
   const features = weights.array.shape[attributes['transB'] === 1 ? 0 : 1] ?? 0;
   if (bias === undefined) return [{...node, inputs: b === '' ? inputs : [...inputs, b], attributes}];
   const broadcasts = bias.array.shape.every(
@@ -137,7 +138,7 @@ function gemm(node: Node, {constant, define}: RewriteContext): readonly Node[] {
 function explicitPads(node: Node, {constant, operand}: RewriteContext): readonly Node[] {
   const {auto_pad: rule, ...attributes} = node.attributes;
   if (rule === undefined) return [node];
-  const [, ...sizes] = operand(node.inputs[0]!).shape;
+  const [, ...sizes] = operand(item(node.inputs, 0)).shape;
   const kernel = attributes['kernel_shape'] ?? constant(node.inputs[1] ?? '')?.array.shape.slice(2);
   if (rule === 'VALID') return [{...node, attributes}];
   if ((rule !== 'SAME_UPPER' && rule !== 'SAME_LOWER') || !Array.isArray(kernel)) return [node];
@@ -147,8 +148,8 @@ function explicitPads(node: Node, {constant, operand}: RewriteContext): readonly
   };
   const [strides, dilations] = [list('strides'), list('dilations')];
   const totals = sizes.map((size, axis) => {
-    const extent = dilations[axis]! * ((kernel as readonly number[])[axis]! - 1) + 1;
-    return Math.max(0, (Math.ceil(size / strides[axis]!) - 1) * strides[axis]! + extent - size);
+    const extent = item(dilations, axis) * (item(kernel as readonly number[], axis) - 1) + 1;
+    return Math.max(0, (Math.ceil(size / item(strides, axis)) - 1) * item(strides, axis) + extent - size);
   });
   const less = totals.map((total) => Math.floor(total / 2));
   const more = totals.map((total) => Math.ceil(total / 2));

@@ -1,4 +1,5 @@
 /** Constants of an ONNX file. */
+import {item} from '../../lookup.ts';
 import type {Array32} from '../graph.ts';
 import type {DataType, OnnxTensor} from './proto.ts';
 
@@ -20,8 +21,10 @@ function integerBytes(type: Exclude<DataType, 'float'>, values: ArrayLike<number
     const perByte = 8 / bits;
     const bytes = new Uint8Array(Math.ceil(values.length / perByte));
     const mask = 2 ** bits - 1;
-    for (let i = 0; i < values.length; i++)
-      bytes[Math.floor(i / perByte)]! |= (values[i]! & mask) << (bits * (i % perByte));
+    for (const [i, value] of Array.from(values).entries()) {
+      const byte = Math.floor(i / perByte);
+      bytes[byte] = item(bytes, byte) | ((value & mask) << (bits * (i % perByte)));
+    }
     return bytes;
   }
   const whole = Array.from(values);

@@ -1,4 +1,5 @@
 /** A network as an ONNX graph, float32 throughout; what a format does to weights and inputs it says for each node. */
+import {entry} from '../../lookup.ts';
 import type {Attribute, Graph, Node, Weights} from '../graph.ts';
 import {inferShapes, operatorOf} from '../shape.ts';
 import type {OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor} from './proto.ts';
@@ -55,8 +56,8 @@ export function toOnnx(
   const read = new Set(parts.nodes.flatMap(({inputs}) => inputs));
   const parameters = graph.parameters
     .filter(({name}) => read.has(name))
-    .map(({name}) => floatTensor(name, weights.get(name)!));
-  const {shape} = inferShapes(graph).get(graph.output)!;
+    .map(({name}) => floatTensor(name, entry(weights, name)));
+  const {shape} = entry(inferShapes(graph), graph.output);
   return {
     name: graph.name,
     nodes: parts.nodes,

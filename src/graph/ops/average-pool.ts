@@ -2,18 +2,18 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import {poolingWindow} from './max-pool.ts';
-import {channelsLast, image, noCost, oneOf, type Operator} from './operator.ts';
+import {channelsLast, image, noCost, oneOf, type OperatorOf} from './operator.ts';
 import {explicitPadding} from './window.ts';
 
-export const averagePool: Operator = {
+export const averagePool: OperatorOf<1> = {
   op: 'AveragePool',
   inputs: [1, 1],
   attributes: ['kernel_shape', 'strides', 'pads', 'dilations', 'ceil_mode', 'count_include_pad'],
 
   infer(node, [x]) {
-    const [channels, height, width] = image(node, x!);
+    const [channels, height, width] = image(node, x);
     oneOf(node, 'count_include_pad', 0, [0, 1]);
-    return {shape: [channels, ...poolingWindow(node, height, width).output], signed: x!.signed};
+    return {shape: [channels, ...poolingWindow(node, height, width).output], signed: x.signed};
   },
 
   cost: noCost,

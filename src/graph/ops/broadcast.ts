@@ -1,9 +1,10 @@
 /** Parameters of element-wise operators, in the layout of the value that they go with. */
 import type * as tfjs from '@tensorflow/tfjs-core';
 
+import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {memoryOrder, type Layout} from '../layout.ts';
-import type {Operand, Tf} from './operator.ts';
+import type {AtLeast, Operand, Tf} from './operator.ts';
 
 const rankOf = ({parameter, shape}: Operand): number => shape.length + (parameter ? 0 : 1);
 
@@ -14,7 +15,7 @@ export function broadcastAxes(
   inputs: readonly Operand[],
   layout: Layout,
 ): readonly number[] {
-  const {shape} = inputs[index]!;
+  const {shape} = item(inputs, index);
   const rank = Math.max(...inputs.filter(({parameter}) => !parameter).map(rankOf));
   if (shape.length === rank) return memoryOrder(rank, layout);
   if (shape.length === rank - 1) {
@@ -31,15 +32,16 @@ export function broadcastAxes(
  */
 export function aligned(
   tf: Tf,
-  inputs: readonly tfjs.Tensor[],
-  operands: readonly Operand[],
+  [a, b]: AtLeast<2, tfjs.Tensor>,
+  operands: AtLeast<2, Operand>,
   layout: Layout,
-): readonly tfjs.Tensor[] {
-  if (layout === 'plain') return inputs;
+): readonly [tfjs.Tensor, tfjs.Tensor] {
+  if (layout === 'plain') return [a, b];
   const rank = Math.max(...operands.map(rankOf));
-  return inputs.map((x, index) => {
-    if (!operands[index]!.parameter || x.rank >= rank - 1 || x.size === 1) return x;
-    const whole = tf.reshape(x, [...new Array<number>(rank - x.rank).fill(1), ...x.shape]);
-    return tf.transpose(whole, memoryOrder(rank, layout));
-  });
+  const whole = (x: tfjs.Tensor, {parameter}: Operand): tfjs.Tensor => {
+    if (!parameter || x.rank >= rank - 1 || x.size === 1) return x;
+    const all = tf.reshape(x, [...new Array<number>(rank - x.rank).fill(1), ...x.shape]);
+    return tf.transpose(all, memoryOrder(rank, layout));
+  };
+  return [whole(a, operands[0]), whole(b, operands[1])];
 }

@@ -1,18 +1,18 @@
 /** min(max(x, least), greatest); the bounds are attributes, as in ONNX up to opset 10. */
 import {scalar} from '../onnx/tensors.ts';
-import {constantInput, expectValue, float, noCost, nodeError, type Operator} from './operator.ts';
+import {constantInput, expectValue, float, noCost, nodeError, type OperatorOf} from './operator.ts';
 
-export const clip: Operator = {
+export const clip: OperatorOf<1> = {
   op: 'Clip',
   inputs: [1, 1],
   attributes: ['min', 'max'],
 
   infer(node, [x]) {
-    expectValue(node, x!);
+    expectValue(node, x);
     const min = float(node, 'min', -Infinity);
     const max = float(node, 'max', Infinity);
     if (!(min <= max)) throw nodeError(node, `attribute "min" is ${min}; it must not be above "max", ${max}.`);
-    return {shape: x!.shape, signed: max < 0 || (min < 0 && x!.signed)};
+    return {shape: x.shape, signed: max < 0 || (min < 0 && x.signed)};
   },
 
   cost: noCost,
@@ -20,7 +20,7 @@ export const clip: Operator = {
   run(tf, node, [x]) {
     const min = float(node, 'min', -Infinity);
     const max = float(node, 'max', Infinity);
-    return min === 0 && max === 6 ? tf.relu6(x!) : tf.clipByValue(x!, min, max);
+    return min === 0 && max === 6 ? tf.relu6(x) : tf.clipByValue(x, min, max);
   },
 
   toOnnx: (node) => ({

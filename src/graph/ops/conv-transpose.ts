@@ -1,6 +1,7 @@
 /** The gradient of a convolution by its input as a layer: it spreads each pixel. Its weights stay in full precision. */
 import type * as tfjs from '@tensorflow/tfjs-core';
 
+import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {stuffed} from './conv.ts';
 import {
@@ -13,7 +14,7 @@ import {
   nodeError,
   show,
   type Operand,
-  type Operator,
+  type OperatorOf,
 } from './operator.ts';
 
 type Pair = readonly [number, number];
@@ -33,7 +34,7 @@ function geometryOf(node: Node, size: Pair, kernel: Pair): Geometry {
   const pads = integers(node, 'pads', [0, 0, 0, 0], 0, 4) as Geometry['pads'];
   const output = ([0, 1] as const).map((axis) => {
     const extent = dilations[axis] * (kernel[axis] - 1) + 1;
-    const length = strides[axis] * (size[axis] - 1) + added[axis] + extent - pads[axis] - pads[axis + 2]!;
+    const length = strides[axis] * (size[axis] - 1) + added[axis] + extent - pads[axis] - item(pads, axis + 2);
     if (length < 1) throw nodeError(node, `attribute "pads" is ${show(pads)}; nothing of the output is left.`);
     return length;
   });
@@ -51,14 +52,14 @@ function weightShape(node: Node, w: Operand, channels: number): readonly [number
   return w.shape as readonly [number, number, number, number];
 }
 
-export const convTranspose: Operator = {
+export const convTranspose: OperatorOf<2> = {
   op: 'ConvTranspose',
   inputs: [2, 3],
   attributes: ['kernel_shape', 'strides', 'pads', 'dilations', 'group', 'output_padding'],
 
   infer(node, [x, w, bias]) {
-    const [channels, height, width] = image(node, x!);
-    const [, each, kernelHeight, kernelWidth] = weightShape(node, w!, channels);
+    const [channels, height, width] = image(node, x);
+    const [, each, kernelHeight, kernelWidth] = weightShape(node, w, channels);
     const group = integer(node, 'group', 1, 1);
     if (channels % group !== 0) {
       throw nodeError(node, `attribute "group" is ${group}; it must divide the ${channels} input channels.`);
@@ -69,8 +70,8 @@ export const convTranspose: Operator = {
   },
 
   cost: (_node, [x, w, bias]) => ({
-    macs: (elements(x!.shape) / x!.shape[0]!) * elements(w!.shape),
-    parameters: elements(w!.shape) + elements(bias?.shape ?? [0]),
+    macs: (elements(x.shape) / item(x.shape, 0)) * elements(w.shape),
+    parameters: elements(w.shape) + elements(bias?.shape ?? [0]),
   }),
 
   layout: channelsLast,
@@ -85,11 +86,11 @@ export const convTranspose: Operator = {
     const filter = dilations.some((step) => step > 1) ? stuffed(tf, w, dilations) : w;
     const group = integer(node, 'group', 1, 1);
     const [top, left] = pads;
-    const whole = ([0, 1] as const).map((axis) => output[axis] + pads[axis] + pads[axis + 2]!) as [number, number];
+    const whole = ([0, 1] as const).map((axis) => output[axis] + pads[axis] + item(pads, axis + 2)) as [number, number];
     const filters = tf.split<tfjs.Tensor4D>(filter, group, 3);
     const parts = tf.split<tfjs.Tensor4D>(x, group, 3).map((part, index) => {
       const shape: [number, number, number, number] = [x.shape[0], whole[0], whole[1], w.shape[2]];
-      return tf.conv2dTranspose(part, filters[index]!, shape, [...strides], 'valid');
+      return tf.conv2dTranspose(part, item(filters, index), shape, [...strides], 'valid');
     });
     const y = tf.slice(tf.concat(parts, 3), [0, top, left, 0], [x.shape[0], output[0], output[1], w.shape[2] * group]);
     return bias === undefined ? y : tf.add(y, bias);

@@ -1,6 +1,7 @@
 /** Two-dimensional convolution, grouped and depthwise included. */
 import type * as tfjs from '@tensorflow/tfjs-core';
 
+import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 
 import {
@@ -14,7 +15,7 @@ import {
   show,
   type FusedActivation,
   type Operand,
-  type Operator,
+  type OperatorOf,
   type Tf,
 } from './operator.ts';
 import {explicitPadding, slidingWindow} from './window.ts';
@@ -45,10 +46,10 @@ export function stuffed(tf: Tf, w: tfjs.Tensor4D, dilations: readonly number[]):
 /** A convolution of rows [channels, length] as one of images that are one pixel high. */
 export function asImages(node: Node): Node {
   const lift: Readonly<Record<string, (list: readonly number[]) => readonly number[]>> = {
-    kernel_shape: ([size]) => [1, size!],
-    strides: ([step]) => [1, step!],
-    dilations: ([step]) => [1, step!],
-    pads: ([before, after]) => [0, before!, 0, after!],
+    kernel_shape: (list) => [1, item(list, 0)],
+    strides: (list) => [1, item(list, 0)],
+    dilations: (list) => [1, item(list, 0)],
+    pads: (list) => [0, item(list, 0), 0, item(list, 1)],
   };
   const attributes = Object.entries(node.attributes).map(([name, value]) => [
     name,
@@ -63,31 +64,31 @@ const withHeight = (operand: Operand): Operand => ({
   shape: operand.shape.toSpliced(operand.shape.length - 1, 0, 1),
 });
 
-const ofImages: Operator = {
+const ofImages: OperatorOf<2> = {
   op: 'Conv',
   inputs: [2, 3],
   attributes: ['kernel_shape', 'strides', 'pads', 'dilations', 'group'],
 
   infer(node, [x, w, bias]) {
-    const [channels, height, width] = image(node, x!);
+    const [channels, height, width] = image(node, x);
     const group = integer(node, 'group', 1, 1);
-    if (!w!.parameter || w!.shape.length !== 4) {
+    if (!w.parameter || w.shape.length !== 4) {
       throw nodeError(
         node,
-        `input "${w!.name}" has the shape ${show(w!.shape)}; it must be a parameter [out, in / group, height, width].`,
+        `input "${w.name}" has the shape ${show(w.shape)}; it must be a parameter [out, in / group, height, width].`,
       );
     }
-    const [outputs, inputs, kernelHeight, kernelWidth] = w!.shape as [number, number, number, number];
+    const [outputs, inputs, kernelHeight, kernelWidth] = w.shape as [number, number, number, number];
     if (inputs * group !== channels || outputs % group !== 0) {
       throw nodeError(
         node,
-        `the weights ${show(w!.shape)} in ${group} groups want ${inputs * group} input channels and whole groups of outputs; ` +
-          `input "${x!.name}" has ${channels} channels.`,
+        `the weights ${show(w.shape)} in ${group} groups want ${inputs * group} input channels and whole groups of outputs; ` +
+          `input "${x.name}" has ${channels} channels.`,
       );
     }
     const kernel = integers(node, 'kernel_shape', [kernelHeight, kernelWidth], 1, 2);
     if (kernel[0] !== kernelHeight || kernel[1] !== kernelWidth) {
-      throw nodeError(node, `attribute "kernel_shape" is ${show(kernel)}; the weights are ${show(w!.shape)}.`);
+      throw nodeError(node, `attribute "kernel_shape" is ${show(kernel)}; the weights are ${show(w.shape)}.`);
     }
     if (bias !== undefined) expectParameter(node, bias, [outputs]);
     return {
@@ -97,8 +98,8 @@ const ofImages: Operator = {
   },
 
   cost: (_node, [, w, bias], output) => ({
-    macs: (elements(output.shape) / output.shape[0]!) * elements(w!.shape),
-    parameters: elements(w!.shape) + elements(bias?.shape ?? [0]),
+    macs: (elements(output.shape) / item(output.shape, 0)) * elements(w.shape),
+    parameters: elements(w.shape) + elements(bias?.shape ?? [0]),
   }),
 
   layout: channelsLast,
@@ -130,7 +131,7 @@ const ofImages: Operator = {
     const parts = tf.split<tfjs.Tensor4D>(x, group, 3);
     const filters = tf.split<tfjs.Tensor4D>(filter, group, 3);
     const whole = tf.concat(
-      parts.map((part, index) => tf.conv2d(part, filters[index]!, [...strides], pad)),
+      parts.map((part, index) => tf.conv2d(part, item(filters, index), [...strides], pad)),
       3,
     );
     return activate(tf, bias === undefined ? whole : tf.add(whole, bias), activation);
@@ -138,26 +139,26 @@ const ofImages: Operator = {
 };
 
 /** Over images [channels, height, width], or over rows [channels, length]. */
-export const conv: Operator = {
+export const conv: OperatorOf<2> = {
   ...ofImages,
 
   infer(node, inputs) {
     const [x, w, ...bias] = inputs;
-    if (x!.shape.length !== 2 || w!.shape.length !== 3) return ofImages.infer(node, inputs);
-    const {shape, ...output} = ofImages.infer(asImages(node), [withHeight(x!), withHeight(w!), ...bias]);
-    return {...output, shape: [shape[0]!, shape[2]!]};
+    if (x.shape.length !== 2 || w.shape.length !== 3) return ofImages.infer(node, inputs);
+    const {shape, ...output} = ofImages.infer(asImages(node), [withHeight(x), withHeight(w), ...bias]);
+    return {...output, shape: [item(shape, 0), item(shape, 2)]};
   },
 
   /** OIHW → HWIO; a depthwise filter is [height, width, 1, out]: the output channel is always the last axis. */
   axes(_node, index, inputs) {
     if (index !== 1) return [0];
-    return inputs[1]!.shape.length === 3 ? [2, 1, 0] : [2, 3, 1, 0];
+    return item(inputs, 1).shape.length === 3 ? [2, 1, 0] : [2, 3, 1, 0];
   },
 
   run(tf, node, [x, w, ...bias], options) {
-    if (x!.rank !== 3) return ofImages.run(tf, node, [x!, w!, ...bias], options);
-    const y = ofImages.run(tf, asImages(node), [tf.expandDims(x!, 1), tf.expandDims(w!, 0), ...bias], options);
-    return tf.reshape(y, [y.shape[0], y.shape[2]!, y.shape[3]!]);
+    if (x.rank !== 3) return ofImages.run(tf, node, [x, w, ...bias], options);
+    const y = ofImages.run(tf, asImages(node), [tf.expandDims(x, 1), tf.expandDims(w, 0), ...bias], options);
+    return tf.squeeze(y, [1]);
   },
 };
 

@@ -1,27 +1,27 @@
 /** In training, zeroes an element with probability `ratio` and divides the others by 1 − ratio; else the input as it is. */
-import {constantInput, expectValue, float, noCost, nodeError, type Operator} from './operator.ts';
+import {constantInput, expectValue, float, noCost, nodeError, type OperatorOf} from './operator.ts';
 
-export const dropout: Operator = {
+export const dropout: OperatorOf<1> = {
   op: 'Dropout',
   inputs: [1, 1],
   attributes: ['ratio'],
 
   infer(node, [x]) {
-    expectValue(node, x!);
+    expectValue(node, x);
     const ratio = float(node, 'ratio', 0.5);
     if (!(ratio >= 0 && ratio < 1)) {
       throw nodeError(node, `attribute "ratio" is ${ratio}; it takes 0 to below 1.`);
     }
-    return {shape: x!.shape, signed: x!.signed};
+    return {shape: x.shape, signed: x.signed};
   },
 
   cost: noCost,
 
   run(tf, node, [x], {draw}) {
-    if (draw === undefined) return tf.clone(x!);
+    if (draw === undefined) return tf.clone(x);
     const ratio = float(node, 'ratio', 0.5);
-    const mask = Float32Array.from({length: x!.size}, () => (draw() < ratio ? 0 : 1 / (1 - ratio)));
-    return tf.mul(x!, tf.tensor(mask, x!.shape));
+    const mask = Float32Array.from({length: x.size}, () => (draw() < ratio ? 0 : 1 / (1 - ratio)));
+    return tf.mul(x, tf.tensor(mask, x.shape));
   },
 
   toOnnx: () => ({op: 'Identity', attributes: {}, constants: []}),

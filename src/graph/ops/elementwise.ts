@@ -3,7 +3,7 @@ import type * as tfjs from '@tensorflow/tfjs-core';
 
 import type {Node} from '../graph.ts';
 import {aligned, broadcastAxes} from './broadcast.ts';
-import {eitherLayout, elements, expectValue, float, noCost, nodeError, type Operator, type Tf} from './operator.ts';
+import {eitherLayout, elements, expectValue, float, noCost, nodeError, type OperatorOf, type Tf} from './operator.ts';
 import {broadcastSizes, valueOf} from './sizes.ts';
 
 /**
@@ -14,7 +14,7 @@ export function unary<Name extends string = never>(
   op: string,
   run: (tf: Tf, x: tfjs.Tensor, numbers: Readonly<Record<Name, number>>) => tfjs.Tensor,
   {defaults, signed}: {readonly signed?: boolean; readonly defaults?: Readonly<Record<Name, number>>} = {},
-): Operator {
+): OperatorOf<1> {
   const entries = Object.entries<number>(defaults ?? {});
   const numbersOf = (node: Node): Record<Name, number> =>
     Object.fromEntries(entries.map(([name, value]) => [name, float(node, name, value)])) as Record<Name, number>;
@@ -24,13 +24,13 @@ export function unary<Name extends string = never>(
     attributes: entries.map(([name]) => name),
     anyBatch: true,
     infer(node, [x]) {
-      expectValue(node, x!);
+      expectValue(node, x);
       numbersOf(node);
-      const {name: _, parameter: __, ...output} = x!;
-      return {...output, signed: signed ?? x!.signed};
+      const {name: _, parameter: __, ...output} = x;
+      return {...output, signed: signed ?? x.signed};
     },
     cost: noCost,
-    run: (tf, node, [x]) => run(tf, x!, numbersOf(node)),
+    run: (tf, node, [x]) => run(tf, x, numbersOf(node)),
   };
 }
 
@@ -39,7 +39,7 @@ export function binary(
   op: string,
   run: (tf: Tf, a: tfjs.Tensor, b: tfjs.Tensor) => tfjs.Tensor,
   signed: (a: boolean, b: boolean) => boolean = (a, b) => a || b,
-): Operator {
+): OperatorOf<2> {
   return {
     op,
     inputs: [2, 2],
@@ -50,7 +50,7 @@ export function binary(
         throw nodeError(node, `both inputs are parameters; one must be computed.`);
       }
       const [a, b] = inputs;
-      return {...valueOf(node, broadcastSizes(node, inputs)), signed: signed(a!.signed, b!.signed)};
+      return {...valueOf(node, broadcastSizes(node, inputs)), signed: signed(a.signed, b.signed)};
     },
     cost: (_node, inputs) => ({
       macs: 0,
@@ -60,7 +60,7 @@ export function binary(
     axes: broadcastAxes,
     run(tf, _node, inputs, {layout, inputs: operands}) {
       const [a, b] = aligned(tf, inputs, operands, layout);
-      return run(tf, a!, b!);
+      return run(tf, a, b);
     },
   };
 }

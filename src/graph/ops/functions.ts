@@ -2,7 +2,7 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import {binary, unary} from './elementwise.ts';
-import {oneOf, type Operator, type Tf} from './operator.ts';
+import {oneOf, type Operator, type OperatorOf, type Tf} from './operator.ts';
 
 /** ln(1 + e^x), without overflow. */
 const softplus = (tf: Tf, x: tfjs.Tensor): tfjs.Tensor =>
@@ -15,7 +15,7 @@ const exponentialTail = (tf: Tf, x: tfjs.Tensor, alpha: number, width = 1): tfjs
 const negative = unary('Neg', (tf, x) => tf.neg(x), {signed: true});
 
 /** x · Φ(x), or its approximation by tanh (Hendrycks and Gimpel, 2016). */
-const gelu: Operator = {
+const gelu: OperatorOf<1> = {
   ...negative,
   op: 'Gelu',
   attributes: ['approximate'],
@@ -23,11 +23,11 @@ const gelu: Operator = {
     oneOf(node, 'approximate', 'none', ['none', 'tanh']);
     return negative.infer(node, inputs);
   },
-  run: (_tf, node, [x], {fused}) => fused.gelu(x!, oneOf(node, 'approximate', 'none', ['none', 'tanh']) === 'tanh'),
+  run: (_tf, node, [x], {fused}) => fused.gelu(x, oneOf(node, 'approximate', 'none', ['none', 'tanh']) === 'tanh'),
 };
 
 /** Every value is float32 here, and so is what a Cast makes of it: importing refuses casts to anything else. */
-const cast: Operator = {...unary('Cast', (tf, x) => tf.clone(x)), attributes: ['to', 'saturate']};
+const cast: OperatorOf<1> = {...unary('Cast', (tf, x) => tf.clone(x)), attributes: ['to', 'saturate']};
 
 export const functions: readonly Operator[] = [
   unary('Abs', (tf, x) => tf.abs(x), {signed: false}),

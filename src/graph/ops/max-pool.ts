@@ -2,7 +2,7 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import type {Node} from '../graph.ts';
-import {channelsLast, image, integers, noCost, nodeError, oneOf, type Operator} from './operator.ts';
+import {channelsLast, image, integers, noCost, nodeError, oneOf, type OperatorOf} from './operator.ts';
 import {explicitPadding, slidingWindow, type Window} from './window.ts';
 
 /** The window of a pooling node. @throws SdqError where a window would see nothing but padding */
@@ -22,15 +22,15 @@ export function poolingWindow(node: Node, height: number, width: number): Window
   return window;
 }
 
-export const maxPool: Operator = {
+export const maxPool: OperatorOf<1> = {
   op: 'MaxPool',
   inputs: [1, 1],
   attributes: ['kernel_shape', 'strides', 'pads', 'dilations', 'ceil_mode', 'storage_order'],
 
   infer(node, [x]) {
-    const [channels, height, width] = image(node, x!);
+    const [channels, height, width] = image(node, x);
     oneOf(node, 'storage_order', 0, [0]);
-    return {shape: [channels, ...poolingWindow(node, height, width).output], signed: x!.signed};
+    return {shape: [channels, ...poolingWindow(node, height, width).output], signed: x.signed};
   },
 
   cost: noCost,

@@ -1,6 +1,7 @@
 /** Normalisation of one image by its own mean and variance: layers (Ba et al., 2016), instances, groups of channels. */
 import type * as tfjs from '@tensorflow/tfjs-core';
 
+import {item, last} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {
   channelsLast,
@@ -12,8 +13,9 @@ import {
   nodeError,
   plain,
   show,
+  type AtLeast,
   type Operand,
-  type Operator,
+  type OperatorOf,
   type Tf,
 } from './operator.ts';
 import {axisIn, sizesOf} from './sizes.ts';
@@ -24,7 +26,7 @@ function standardized(tf: Tf, x: tfjs.Tensor, axes: number[], epsilon: number): 
   return tf.mul(centred, tf.rsqrt(tf.add(tf.mean(tf.square(centred), axes, true), epsilon)));
 }
 
-const parameterCost: Operator['cost'] = (_node, [, ...parameters]) => ({
+const parameterCost: OperatorOf<2>['cost'] = (_node, [, ...parameters]) => ({
   macs: 0,
   parameters: parameters.reduce((sum, {shape}) => sum + elements(shape), 0),
 });
@@ -39,18 +41,18 @@ function firstAxis(node: Node, x: Operand): number {
   return axis;
 }
 
-export const layerNormalization: Operator = {
+export const layerNormalization: OperatorOf<2> = {
   op: 'LayerNormalization',
   inputs: [2, 3],
   attributes: ['axis', 'epsilon', 'stash_type'],
   anyBatch: true,
 
   infer(node, [x, ...parameters]) {
-    expectValue(node, x!);
+    expectValue(node, x);
     float(node, 'epsilon', 1e-5);
-    const shape = sizesOf(x!).slice(firstAxis(node, x!));
+    const shape = sizesOf(x).slice(firstAxis(node, x));
     for (const parameter of parameters) expectParameter(node, parameter, shape);
-    const {name: _, parameter: __, ...output} = x!;
+    const {name: _, parameter: __, ...output} = x;
     return {...output, signed: true};
   },
 
@@ -58,22 +60,23 @@ export const layerNormalization: Operator = {
   layout: plain,
 
   run(tf, node, [x, scale, bias], {fused, inputs: [operand]}) {
-    const width = elements(x!.shape.slice(firstAxis(node, operand!)));
-    const [gamma, beta] = [scale!, bias ?? tf.zeros([width])].map((parameter) => tf.reshape(parameter, [width]));
-    const rows = tf.reshape(x!, [-1, width]);
-    return tf.reshape(fused.layerNorm(rows, gamma!, beta!, float(node, 'epsilon', 1e-5)), x!.shape);
+    const width = elements(x.shape.slice(firstAxis(node, operand)));
+    const row = (parameter: tfjs.Tensor): tfjs.Tensor => tf.reshape(parameter, [width]);
+    const rows = tf.reshape(x, [-1, width]);
+    const beta = row(bias ?? tf.zeros([width]));
+    return tf.reshape(fused.layerNorm(rows, row(scale), beta, float(node, 'epsilon', 1e-5)), x.shape);
   },
 };
 
-function expectChannels(node: Node, [x, ...parameters]: readonly Operand[]): void {
-  expectValue(node, x!);
-  if (x!.shape.length < 2) {
-    throw nodeError(node, `input "${x!.name}" has the shape ${show(x!.shape)}; it takes [channels, …].`);
+function expectChannels(node: Node, [x, ...parameters]: AtLeast<1, Operand>): void {
+  expectValue(node, x);
+  if (x.shape.length < 2) {
+    throw nodeError(node, `input "${x.name}" has the shape ${show(x.shape)}; it takes [channels, …].`);
   }
-  for (const parameter of parameters) expectParameter(node, parameter, [x!.shape[0]!]);
+  for (const parameter of parameters) expectParameter(node, parameter, [item(x.shape, 0)]);
 }
 
-export const instanceNormalization: Operator = {
+export const instanceNormalization: OperatorOf<3> = {
   op: 'InstanceNormalization',
   inputs: [3, 3],
   attributes: ['epsilon'],
@@ -81,19 +84,19 @@ export const instanceNormalization: Operator = {
   infer(node, inputs) {
     expectChannels(node, inputs);
     float(node, 'epsilon', 1e-5);
-    return {shape: inputs[0]!.shape, signed: true};
+    return {shape: inputs[0].shape, signed: true};
   },
 
   cost: parameterCost,
   layout: channelsLast,
 
   run(tf, node, [x, scale, bias]) {
-    const axes = x!.shape.map((_, axis) => axis).slice(1, -1);
-    return tf.add(tf.mul(standardized(tf, x!, axes, float(node, 'epsilon', 1e-5)), scale!), bias!);
+    const axes = x.shape.map((_, axis) => axis).slice(1, -1);
+    return tf.add(tf.mul(standardized(tf, x, axes, float(node, 'epsilon', 1e-5)), scale), bias);
   },
 };
 
-export const groupNormalization: Operator = {
+export const groupNormalization: OperatorOf<3> = {
   op: 'GroupNormalization',
   inputs: [3, 3],
   attributes: ['epsilon', 'num_groups', 'stash_type'],
@@ -101,11 +104,11 @@ export const groupNormalization: Operator = {
   infer(node, inputs) {
     expectChannels(node, inputs);
     const groups = integer(node, 'num_groups', undefined, 1);
-    const channels = inputs[0]!.shape[0]!;
+    const channels = item(inputs[0].shape, 0);
     if (channels % groups !== 0) {
       throw nodeError(node, `attribute "num_groups" is ${groups}; it must divide the ${channels} channels.`);
     }
-    return {shape: inputs[0]!.shape, signed: true};
+    return {shape: inputs[0].shape, signed: true};
   },
 
   cost: parameterCost,
@@ -113,9 +116,9 @@ export const groupNormalization: Operator = {
 
   run(tf, node, [x, scale, bias]) {
     const groups = integer(node, 'num_groups', undefined, 1);
-    const channels = x!.shape.at(-1)!;
-    const grouped = tf.reshape(x!, [x!.shape[0], -1, groups, channels / groups]);
-    const normalised = tf.reshape(standardized(tf, grouped, [1, 3], float(node, 'epsilon', 1e-5)), x!.shape);
-    return tf.add(tf.mul(normalised, scale!), bias!);
+    const channels = last(x.shape);
+    const grouped = tf.reshape(x, [x.shape[0], -1, groups, channels / groups]);
+    const normalised = tf.reshape(standardized(tf, grouped, [1, 3], float(node, 'epsilon', 1e-5)), x.shape);
+    return tf.add(tf.mul(normalised, scale), bias);
   },
 };

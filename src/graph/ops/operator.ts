@@ -26,6 +26,14 @@ export interface Operand {
   readonly perImage?: number;
 }
 
+/** At least `Count` of a kind, and perhaps more: the inputs of a node whose operator takes at least as many. */
+export type AtLeast<Count extends 1 | 2 | 3 | 5, T> = {
+  1: readonly [T, ...T[]];
+  2: readonly [T, T, ...T[]];
+  3: readonly [T, T, T, ...T[]];
+  5: readonly [T, T, T, T, T, ...T[]];
+}[Count];
+
 type Output = Pick<Operand, 'shape' | 'signed' | 'batchAxis' | 'perImage'>;
 
 export interface Cost {
@@ -44,13 +52,13 @@ interface FusedFunctions {
   readonly layerNorm: (x: tfjs.Tensor, gamma: tfjs.Tensor, beta: tfjs.Tensor, epsilon: number) => tfjs.Tensor;
 }
 
-export interface RunOptions {
+export interface RunOptions<Operands extends readonly Operand[] = readonly Operand[]> {
   /** Of the computed inputs. */
   readonly layout: Layout;
   /** How many the batch has. */
   readonly images: number;
   /** What is known of the inputs and of the output. */
-  readonly inputs: readonly Operand[];
+  readonly inputs: Operands;
   readonly output: Operand;
   /** Applied to the output by Conv, Gemm and MatMul in the same kernel. */
   readonly activation?: FusedActivation;
@@ -69,7 +77,7 @@ export interface NodeLayout {
  * @param inputs all inputs, parameters included
  * @param layouts those that the inputs have now; of a parameter: `plain`
  */
-export type LayoutRule = (node: Node, inputs: readonly Operand[], layouts: readonly Layout[]) => NodeLayout;
+export type LayoutRule = (node: Node, inputs: AtLeast<1, Operand>, layouts: AtLeast<1, Layout>) => NodeLayout;
 
 /** For convolutions, pooling and whatever else treats the channels as the last axis. */
 export const channelsLast: LayoutRule = () => ({inputs: 'channels-last', output: 'channels-last'});
@@ -79,8 +87,8 @@ export const plain: LayoutRule = () => ({inputs: 'plain', output: 'plain'});
 
 /** For operators that take either layout: channels-last where an input is, and all have as many axes and the batch first. */
 export const eitherLayout: LayoutRule = (_node, inputs, layouts) => {
-  const computed = inputs.filter(({parameter}) => !parameter);
-  const rank = computed[0]!.shape.length;
+  const computed = inputs.find(({parameter}) => !parameter) ?? inputs[0];
+  const rank = computed.shape.length;
   const sameRank = inputs.every(({batchAxis, parameter, shape}) =>
     parameter ? shape.length <= rank + 1 : shape.length === rank && batchAxis === undefined,
   );
@@ -111,35 +119,34 @@ interface ComputedInput {
   readonly attributes: Readonly<Record<string, Attribute>>;
 }
 
-/** Everything about one ONNX operator. */
-export interface Operator {
+interface OperatorWith<Operands extends readonly Operand[], Tensors extends readonly tfjs.Tensor[]> {
   readonly op: string;
   /** Least and greatest number of inputs. */
   readonly inputs: readonly [number, number];
   /** Names of the attributes it understands; any other is refused, so that nothing is silently computed differently. */
   readonly attributes: readonly string[];
   /** @throws SdqError (exit 3) naming the node, what was found and what is allowed. */
-  infer(node: Node, inputs: readonly Operand[]): Output;
-  cost(node: Node, inputs: readonly Operand[], output: Output): Cost;
+  infer(node: Node, inputs: Operands): Output;
+  cost(node: Node, inputs: Operands, output: Output): Cost;
   /**
    * It takes the batch at any axis and says where it is in the output. Left out: the batch comes first in the inputs and
    * in the output.
    */
   readonly anyBatch?: true;
   /** Left out: `eitherLayout`. */
-  readonly layout?: LayoutRule;
+  layout?(node: Node, inputs: Operands, layouts: AtLeast<1, Layout>): NodeLayout;
   /**
    * The order of axes in which the executor keeps the parameter at input `index` (`transpose` semantics), so that
    * nothing is transposed in a step. Left out: the stored order.
    * @param layout of the node's computed inputs
    */
-  axes?(node: Node, index: number, inputs: readonly Operand[], layout: Layout): readonly number[];
+  axes?(node: Node, index: number, inputs: Operands, layout: Layout): readonly number[];
   /**
    * Differentiable.
    * @param inputs computed ones in the layout of `layout`, parameters in the order of `axes`, trailing optional ones left out
    * @returns a new tensor, never one of the inputs
    */
-  run(tf: Tf, node: Node, inputs: readonly tfjs.Tensor[], options: RunOptions): tfjs.Tensor;
+  run(tf: Tf, node: Node, inputs: Tensors, options: RunOptions<Operands>): tfjs.Tensor;
   /** For inference. Left out: the node itself. @param input the graph's input */
   toOnnx?(node: Node, input: string): OnnxForm;
   /**
@@ -147,6 +154,31 @@ export interface Operator {
    * @param constant the value of an input, where the file fixes it
    */
   fromOnnx?(node: Node, constant: ConstantLookup): Node;
+}
+
+/** Everything about one ONNX operator. */
+export type Operator = OperatorWith<readonly Operand[], readonly tfjs.Tensor[]>;
+
+/** For the definition of an operator: `Least` inputs need no check in its functions, for `inferNode` refuses fewer. */
+export type OperatorOf<Least extends 1 | 2 | 3 | 5> = OperatorWith<
+  AtLeast<Least, Operand>,
+  AtLeast<Least, tfjs.Tensor>
+>;
+
+/**
+ * The inputs of a node, left-out ones skipped, as `find` has them.
+ * @throws Error where one is missing or there is none: `inferShapes` let the node pass
+ */
+export function argumentsOf<T>({name, inputs}: Node, find: (input: string) => T | undefined): AtLeast<1, T> {
+  const [first, ...others] = inputs
+    .filter((input) => input !== '')
+    .map((input) => {
+      const value = find(input);
+      if (value === undefined) throw new Error(`Node "${name}": nothing is known of its input "${input}".`);
+      return value;
+    });
+  if (first === undefined) throw new Error(`Node "${name}" has no inputs.`);
+  return [first, ...others];
 }
 
 /** Cost of an operator that has neither weights nor multiply-accumulates. */

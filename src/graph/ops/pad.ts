@@ -1,4 +1,5 @@
 /** A border of one value. */
+import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {memoryOrder} from '../layout.ts';
 import {integerTensor, scalar} from '../onnx/tensors.ts';
@@ -11,7 +12,7 @@ import {
   nodeError,
   oneOf,
   show,
-  type Operator,
+  type OperatorOf,
 } from './operator.ts';
 
 /** [before, after] an axis in ONNX's order, the batch included. */
@@ -20,30 +21,30 @@ function borders(node: Node, rank: number): readonly (readonly [number, number])
   if (pads[0] !== 0 || pads[rank] !== 0) {
     throw nodeError(node, `attribute "pads" is ${show(pads)}; the batch axis takes 0.`);
   }
-  return Array.from({length: rank}, (_, axis) => [pads[axis]!, pads[axis + rank]!] as const);
+  return Array.from({length: rank}, (_, axis) => [item(pads, axis), item(pads, axis + rank)] as const);
 }
 
-export const pad: Operator = {
+export const pad: OperatorOf<1> = {
   op: 'Pad',
   inputs: [1, 1],
   attributes: ['mode', 'pads', 'value'],
 
   infer(node, [x]) {
-    expectValue(node, x!);
+    expectValue(node, x);
     oneOf(node, 'mode', 'constant', ['constant']);
-    const [, ...around] = borders(node, x!.shape.length + 1);
+    const [, ...around] = borders(node, x.shape.length + 1);
     return {
-      shape: x!.shape.map((size, axis) => around[axis]![0] + size + around[axis]![1]),
-      signed: x!.signed || float(node, 'value', 0) < 0,
+      shape: x.shape.map((size, axis) => item(around, axis)[0] + size + item(around, axis)[1]),
+      signed: x.signed || float(node, 'value', 0) < 0,
     };
   },
 
   cost: noCost,
 
   run(tf, node, [x], {layout}) {
-    const around = borders(node, x!.rank).map(([before, after]): [number, number] => [before, after]);
-    const inMemory = memoryOrder(x!.rank, layout).map((axis) => around[axis]!);
-    return tf.pad(x!, inMemory, float(node, 'value', 0));
+    const around = borders(node, x.rank).map(([before, after]): [number, number] => [before, after]);
+    const inMemory = memoryOrder(x.rank, layout).map((axis) => item(around, axis));
+    return tf.pad(x, inMemory, float(node, 'value', 0));
   },
   toOnnx(node) {
     const pads = integers(node, 'pads', undefined, 0);

@@ -1,6 +1,7 @@
 /** One number over several axes: mean, sum, greatest, least, norms. */
 import type * as tfjs from '@tensorflow/tfjs-core';
 
+import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {memoryAxis, type Layout} from '../layout.ts';
 import {integerTensor} from '../onnx/tensors.ts';
@@ -13,7 +14,7 @@ import {
   oneOf,
   type NodeLayout,
   type Operand,
-  type Operator,
+  type OperatorOf,
   type Tf,
 } from './operator.ts';
 import {axisIn, sizesOf, valueOf} from './sizes.ts';
@@ -23,7 +24,7 @@ const keepsAxes = (node: Node): boolean => oneOf(node, 'keepdims', 1, [0, 1]) ==
 function axesOf(node: Node, x: Operand): readonly number[] {
   const sizes = sizesOf(x);
   const axes = integers(node, 'axes', undefined, -sizes.length).map((axis) => axisIn(node, axis, sizes.length, 'axes'));
-  if (axes.some((axis) => sizes[axis]! < 0)) {
+  if (axes.some((axis) => item(sizes, axis) < 0)) {
     throw nodeError(node, `attribute "axes" is ${axes.join(', ')}; the axis of the batch cannot be among them.`);
   }
   return axes;
@@ -39,7 +40,7 @@ function layoutOf(node: Node, x: Operand, layout: Layout): NodeLayout {
 
 type Reduction = (tf: Tf, x: tfjs.Tensor, axes: number[], keep: boolean) => tfjs.Tensor;
 
-function reduction(op: string, reduce: Reduction, signed?: boolean): Operator {
+function reduction(op: string, reduce: Reduction, signed?: boolean): OperatorOf<1> {
   return {
     op,
     inputs: [1, 1],
@@ -47,19 +48,19 @@ function reduction(op: string, reduce: Reduction, signed?: boolean): Operator {
     anyBatch: true,
 
     infer(node, [x]) {
-      expectValue(node, x!);
-      const axes = axesOf(node, x!);
+      expectValue(node, x);
+      const axes = axesOf(node, x);
       const keep = keepsAxes(node);
-      const sizes = sizesOf(x!).flatMap((size, axis) => (axes.includes(axis) ? (keep ? [1] : []) : [size]));
-      return {...valueOf(node, sizes), signed: signed ?? x!.signed};
+      const sizes = sizesOf(x).flatMap((size, axis) => (axes.includes(axis) ? (keep ? [1] : []) : [size]));
+      return {...valueOf(node, sizes), signed: signed ?? x.signed};
     },
 
     cost: noCost,
-    layout: (node, [x], [layout]) => layoutOf(node, x!, layout!),
+    layout: (node, [x], [layout]) => layoutOf(node, x, layout),
 
     run(tf, node, [x], {inputs: [operand], layout}) {
-      const axes = axesOf(node, operand!).map((axis) => memoryAxis(axis, x!.rank, layout));
-      return reduce(tf, x!, axes, keepsAxes(node));
+      const axes = axesOf(node, operand).map((axis) => memoryAxis(axis, x.rank, layout));
+      return reduce(tf, x, axes, keepsAxes(node));
     },
 
     toOnnx(node) {
@@ -83,7 +84,7 @@ function reduction(op: string, reduce: Reduction, signed?: boolean): Operator {
   };
 }
 
-export const reductions: readonly Operator[] = [
+export const reductions: readonly OperatorOf<1>[] = [
   reduction('ReduceL1', (tf, x, axes, keep) => tf.sum(tf.abs(x), axes, keep), false),
   reduction('ReduceL2', (tf, x, axes, keep) => tf.sqrt(tf.sum(tf.square(x), axes, keep)), false),
   reduction('ReduceMax', (tf, x, axes, keep) => tf.max(x, axes, keep)),

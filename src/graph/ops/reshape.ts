@@ -14,8 +14,9 @@ import {
   show,
   type LayoutRule,
   type NodeLayout,
+  type AtLeast,
   type Operand,
-  type Operator,
+  type OperatorOf,
   type RunOptions,
   type Tf,
 } from './operator.ts';
@@ -69,8 +70,12 @@ function regroupedLayout(
   return elements(from.shape) === from.shape[0] ? {inputs: 'channels-last', output: 'plain'} : moved;
 }
 
-function regroup(tf: Tf, x: tfjs.Tensor, {images, inputs: [from], layout, output}: RunOptions): tfjs.Tensor {
-  const {output: lies} = regroupedLayout(from!, output, layout);
+function regroup(
+  tf: Tf,
+  x: tfjs.Tensor,
+  {images, inputs: [from], layout, output}: RunOptions<AtLeast<1, Operand>>,
+): tfjs.Tensor {
+  const {output: lies} = regroupedLayout(from, output, layout);
   if (lies === 'plain') return tf.reshape(x, tensorSizes(sizesOf(output), images));
   return tf.reshape(x, [x.shape[0], ...memoryShape(output.shape, lies)]);
 }
@@ -80,7 +85,7 @@ export function regrouping(
   op: string,
   attributes: readonly string[],
   sizes: (node: Node, from: Sizes) => Sizes,
-): Operator & {readonly layout: LayoutRule} {
+): OperatorOf<1> & {readonly layout: LayoutRule} {
   const outputOf = (node: Node, x: Operand) => valueOf(node, sizes(node, sizesOf(x)));
   return {
     op,
@@ -88,16 +93,16 @@ export function regrouping(
     attributes,
     anyBatch: true,
     infer(node, [x]) {
-      expectValue(node, x!);
-      return {...outputOf(node, x!), signed: x!.signed};
+      expectValue(node, x);
+      return {...outputOf(node, x), signed: x.signed};
     },
     cost: noCost,
-    layout: (node, [x], [layout]) => regroupedLayout(x!, outputOf(node, x!), layout!),
-    run: (tf, _node, [x], options) => regroup(tf, x!, options),
+    layout: (node, [x], [layout]) => regroupedLayout(x, outputOf(node, x), layout),
+    run: (tf, _node, [x], options) => regroup(tf, x, options),
   };
 }
 
-export const reshape: Operator = {
+export const reshape: OperatorOf<1> = {
   ...regrouping('Reshape', ['shape'], target),
 
   toOnnx(node) {

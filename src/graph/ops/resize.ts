@@ -4,6 +4,7 @@
  */
 import type * as tfjs from '@tensorflow/tfjs-core';
 
+import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {floatTensor, integerTensor} from '../onnx/tensors.ts';
 import {
@@ -16,7 +17,7 @@ import {
   oneOf,
   show,
   type Operand,
-  type Operator,
+  type OperatorOf,
   type Tf,
 } from './operator.ts';
 
@@ -63,7 +64,7 @@ function sizingsOf(node: Node, {shape}: Operand): readonly Sizing[] {
     throw nodeError(node, `its sizes or scales are ${found}; it takes ${spatial.length} numbers above 0.`);
   }
   return spatial.map((from, axis) => {
-    const value = given[axis]!;
+    const value = item(given, axis);
     return sizes === undefined
       ? {from, to: Math.floor(from * value), scale: value}
       : {from, to: value, scale: value / from};
@@ -129,7 +130,10 @@ function weightsOf(options: Options, sizing: Sizing): Float32Array {
       const sum = taps.reduce((total, [, weight]) => total + weight, 0);
       taps = taps.map(([source, weight]) => [source, weight / sum]);
     }
-    for (const [source, weight] of taps) weights[Math.min(Math.max(source, 0), from - 1) * to + i]! += weight;
+    for (const [source, weight] of taps) {
+      const index = Math.min(Math.max(source, 0), from - 1) * to + i;
+      weights[index] = item(weights, index) + weight;
+    }
   }
   return weights;
 }
@@ -148,7 +152,7 @@ function alongAxis(tf: Tf, x: tfjs.Tensor, axis: number, weights: tfjs.Tensor2D)
   return tf.reshape(tf.matMul(transposed, columns), shape);
 }
 
-export const resize: Operator = {
+export const resize: OperatorOf<1> = {
   op: 'Resize',
   inputs: [1, 1],
   attributes: [
@@ -162,10 +166,10 @@ export const resize: Operator = {
   ],
 
   infer(node, [x]) {
-    expectValue(node, x!);
+    expectValue(node, x);
     const options = optionsOf(node);
-    const shape = [x!.shape[0]!, ...sizingsOf(node, x!).map(({to}) => to)];
-    return {shape, signed: x!.signed || options.mode === 'cubic'};
+    const shape = [item(x.shape, 0), ...sizingsOf(node, x).map(({to}) => to)];
+    return {shape, signed: x.signed || options.mode === 'cubic'};
   },
 
   cost: noCost,
@@ -173,8 +177,8 @@ export const resize: Operator = {
 
   run(tf, node, [x], {inputs: [operand]}) {
     const options = optionsOf(node);
-    let y = tf.clone(x!);
-    sizingsOf(node, operand!).forEach((sizing, index) => {
+    let y = tf.clone(x);
+    sizingsOf(node, operand).forEach((sizing, index) => {
       const changes = sizing.from !== sizing.to || sizing.scale !== 1;
       if (changes) y = alongAxis(tf, y, index + 1, tf.tensor2d(weightsOf(options, sizing), [sizing.from, sizing.to]));
     });
@@ -209,8 +213,9 @@ export const resize: Operator = {
       ...attributes
     } = node.attributes;
     const lists = {scales: constantInput(node, 2, constant), sizes: constantInput(node, 3, constant)};
-    const [name, values] = Object.entries(lists).find(([, list]) => (list?.length ?? 0) > 0) ?? ['scales', []];
-    const spatial = axes === undefined ? values!.slice(2) : values!;
+    const given = Object.entries(lists).flatMap(([key, list = []]) => (list.length > 0 ? [[key, list] as const] : []));
+    const [name, values] = given[0] ?? ['scales', []];
+    const spatial = axes === undefined ? values.slice(2) : values;
     if (axes !== undefined && (axes as readonly number[]).some((axis, index) => axis !== index + 2)) {
       throw nodeError(
         node,

@@ -2,6 +2,7 @@
  * All axes of an operand in ONNX's order. The size of the batch axis is written as −k, where each image has k entries of
  * it: [-1, 197, 192] are the tokens of a ViT, [-4, 49, 96] those of four windows an image.
  */
+import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {nodeError, show, type Operand} from './operator.ts';
 
@@ -17,7 +18,7 @@ export function valueOf(node: Node, sizes: Sizes): Pick<Operand, 'shape' | 'batc
   if (batchAxis === -1 || sizes.some((size, axis) => size < 0 && axis !== batchAxis)) {
     throw nodeError(node, `its output ${showSizes(sizes)} must have one axis of the batch.`);
   }
-  const perImage = -sizes[batchAxis]!;
+  const perImage = -item(sizes, batchAxis);
   return {
     shape: sizes.toSpliced(batchAxis, 1),
     ...(batchAxis === 0 ? {} : {batchAxis}),
@@ -51,7 +52,7 @@ export function broadcastedSizes(node: Node, named: readonly (readonly [string, 
   const rank = Math.max(...named.map(([, {length}]) => length));
   const aligned = named.map(([, sizes]) => [...new Array<number>(rank - sizes.length).fill(1), ...sizes]);
   return Array.from({length: rank}, (_, axis) => {
-    const sizes = new Set(aligned.map((each) => each[axis]!).filter((size) => size !== 1));
+    const sizes = new Set(aligned.map((each) => item(each, axis)).filter((size) => size !== 1));
     if (sizes.size > 1) {
       const shown = named.map(([name, each]) => `"${name}" ${showSizes(each)}`).join(' and ');
       throw nodeError(node, `inputs ${shown} do not broadcast to one shape.`);

@@ -1,7 +1,7 @@
 /** Axes of size 1 taken out or put in. */
 import type {Node} from '../graph.ts';
 import {integerTensor} from '../onnx/tensors.ts';
-import {constantInput, integers, nodeError, type ConstantLookup, type Operator} from './operator.ts';
+import {constantInput, integers, nodeError, type ConstantLookup, type OperatorOf} from './operator.ts';
 import {regrouping} from './reshape.ts';
 import {axisIn, showSizes, type Sizes} from './sizes.ts';
 
@@ -23,11 +23,11 @@ function unsqueezed(node: Node, from: Sizes): Sizes {
   const count = integers(node, 'axes', undefined, -Infinity).length;
   const axes = axesOf(node, from.length + count);
   const others = [...from];
-  return Array.from({length: from.length + count}, (_, axis) => (axes.includes(axis) ? 1 : others.shift()!));
+  return Array.from({length: from.length + count}, (_, axis) => (axes.includes(axis) ? 1 : (others.shift() ?? 1)));
 }
 
 /** The axes are an input since opset 13. */
-const form: Pick<Operator, 'toOnnx' | 'fromOnnx'> = {
+const form: Pick<OperatorOf<1>, 'toOnnx' | 'fromOnnx'> = {
   toOnnx(node) {
     const axes = node.attributes['axes'] as readonly number[] | undefined;
     const constants = axes === undefined ? [] : [integerTensor(`${node.name}.axes`, 'int64', [axes.length], axes)];
@@ -43,5 +43,5 @@ const form: Pick<Operator, 'toOnnx' | 'fromOnnx'> = {
   },
 };
 
-export const squeeze: Operator = {...regrouping('Squeeze', ['axes'], squeezed), ...form};
-export const unsqueeze: Operator = {...regrouping('Unsqueeze', ['axes'], unsqueezed), ...form};
+export const squeeze: OperatorOf<1> = {...regrouping('Squeeze', ['axes'], squeezed), ...form};
+export const unsqueeze: OperatorOf<1> = {...regrouping('Unsqueeze', ['axes'], unsqueezed), ...form};

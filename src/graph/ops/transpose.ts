@@ -1,7 +1,8 @@
 /** Another order of axes. Where it only says what the layout of the input is already, nothing is moved. */
+import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {memoryOrder, type Layout} from '../layout.ts';
-import {expectValue, integers, noCost, nodeError, show, type NodeLayout, type Operator} from './operator.ts';
+import {expectValue, integers, noCost, nodeError, show, type NodeLayout, type OperatorOf} from './operator.ts';
 import {sizesOf, valueOf} from './sizes.ts';
 
 /** Axis j of the output is axis `perm[j]` of the input. */
@@ -25,33 +26,33 @@ function layoutOf(perm: readonly number[], layout: Layout): NodeLayout {
   return {inputs: layout, output: channelsStayLast ? 'channels-last' : 'plain'};
 }
 
-export const transpose: Operator = {
+export const transpose: OperatorOf<1> = {
   op: 'Transpose',
   inputs: [1, 1],
   attributes: ['perm'],
   anyBatch: true,
 
   infer(node, [x]) {
-    expectValue(node, x!);
-    const sizes = sizesOf(x!);
+    expectValue(node, x);
+    const sizes = sizesOf(x);
     const perm = permutation(node, sizes.length);
     return {
       ...valueOf(
         node,
-        perm.map((axis) => sizes[axis]!),
+        perm.map((axis) => item(sizes, axis)),
       ),
-      signed: x!.signed,
+      signed: x.signed,
     };
   },
 
   cost: noCost,
-  layout: (node, [x], [layout]) => layoutOf(permutation(node, x!.shape.length + 1), layout!),
+  layout: (node, [x], [layout]) => layoutOf(permutation(node, x.shape.length + 1), layout),
 
   run(tf, node, [x], {layout}) {
-    const perm = permutation(node, x!.rank);
+    const perm = permutation(node, x.rank);
     const held = heldAxes(perm, layout);
     const wanted = memoryOrder(perm.length, layoutOf(perm, layout).output);
     const axes = wanted.map((axis) => held.indexOf(axis));
-    return axes.every((axis, index) => axis === index) ? tf.clone(x!) : tf.transpose(x!, axes);
+    return axes.every((axis, index) => axis === index) ? tf.clone(x) : tf.transpose(x, axes);
   },
 };

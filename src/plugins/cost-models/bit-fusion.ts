@@ -7,6 +7,7 @@
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Device, LayerFigures, LayerWork} from '../../hardware/cost-model.ts';
 import type {LayerGeometry} from '../../hardware/geometry.ts';
+import {item} from '../../lookup.ts';
 import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 
 const constants = [
@@ -143,9 +144,9 @@ function reuse(
   let held = bits;
   let stays = true;
   for (let i = 0; i < order.length; i++) {
-    const loop = order[i]!;
+    const loop = item(order, i);
     if (stays && ((changes >> loop) & 1) === 0) continue;
-    moved *= counts[loop]!;
+    moved *= item(counts, loop);
     if (stays && moved > memoryBits) stays = false;
     if (stays) held = moved;
   }
@@ -278,7 +279,10 @@ function bestSchedule(whole: Convolution, constant: Constants): Schedule | undef
   for (const {block, bits, counts, blockCount, compute, leastCycles} of candidatesOf(whole, limits, constant)) {
     if (leastCycles > bestCycles) break;
     const inner = memoryAccesses(block, whole, constant);
-    for (const order of ordersOf[counts.reduce((mask, count, loop) => (count > 1 ? mask | (1 << loop) : mask), 0)]!) {
+    for (const order of item(
+      ordersOf,
+      counts.reduce((mask, count, loop) => (count > 1 ? mask | (1 << loop) : mask), 0),
+    )) {
       reuse(bits.weights, changing.weights, order, counts, limits.weights, weights);
       reuse(bits.activations, changing.activations, order, counts, limits.activations, activations);
       reuse(bits.outputs, changing.outputs, order, counts, limits.outputs, outputs);

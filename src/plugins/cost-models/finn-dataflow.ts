@@ -7,6 +7,7 @@
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Device, LayerFigures, LayerWork} from '../../hardware/cost-model.ts';
 import {isRtl, type Bits} from '../../hardware/finn-unit.ts';
+import {item, last, present, property} from '../../lookup.ts';
 import type {CostModelDefinition} from '../../plugin-api/registry.ts';
 
 /** The streams between and into the units are at most this wide, bits (arbitrary-precision integers of Vitis HLS). */
@@ -131,7 +132,7 @@ export function foldings(unit: Unit, hasUram: boolean): Folding[] {
   for (const folding of all.reverse()) {
     // Slowest first: a faster one that takes no more replaces those that it beats.
     for (let i = kept.length - 1; i >= 0; i--) {
-      if (resources.every((name) => folding[name] <= kept[i]![name])) kept.splice(i, 1);
+      if (resources.every((name) => folding[name] <= item(kept, i)[name])) kept.splice(i, 1);
     }
     kept.push(folding);
   }
@@ -172,7 +173,7 @@ function chooseAt(cycles: number, options: readonly (readonly Folding[])[], usab
     for (const name of resources) prices[name] *= (use[name] / Math.max(1, usable[name])) ** (1 / (1 + round / 4));
     for (const name of resources) prices[name] = Math.max(prices[name], 1e-6);
   }
-  return repaired(best!, fast, usable);
+  return repaired(present(best, 'folding'), fast, usable);
 }
 
 /** By how much the resources are overfull, in parts of what is usable. */
@@ -188,7 +189,7 @@ function repaired(choice: Choice, options: readonly (readonly Folding[])[], usab
     if (least === 0) return {chosen, use, fits: true};
     let exchange: {layer: number; folding: Folding; use: Use} | undefined;
     for (const [layer, foldingsOfLayer] of options.entries()) {
-      const own = chosen[layer]!;
+      const own = item(chosen, layer);
       for (const folding of foldingsOfLayer) {
         const other = {
           dsp: use.dsp - own.dsp + folding.dsp,
@@ -221,15 +222,15 @@ export function fold(units: readonly Unit[], usable: Use): Choice {
     known.set(key, found);
     return found;
   });
-  const fastest = Math.max(...options.map((layer) => layer[0]!.cycles));
+  const fastest = Math.max(...options.map((layer) => item(layer, 0).cycles));
   const steps = [...new Set(options.flatMap((layer) => layer.map(({cycles}) => cycles)))]
     .filter((cycles) => cycles >= fastest)
     .sort((a, b) => a - b);
-  let best = chooseAt(steps.at(-1)!, options, usable);
+  let best = chooseAt(last(steps), options, usable);
   let [low, high] = [0, steps.length - 1];
   while (best.fits && low < high) {
     const middle = (low + high) >> 1;
-    const choice = chooseAt(steps[middle]!, options, usable);
+    const choice = chooseAt(item(steps, middle), options, usable);
     if (choice.fits) {
       best = choice;
       high = middle;
@@ -319,7 +320,7 @@ export const finnDataflow: CostModelDefinition = {
     const cycles = (device.batch * work.geometry.macs) / productsACycle(unit, usableOf(device));
     return {
       cycles,
-      latencyUs: cycles / device.constants['clockMHz']!,
+      latencyUs: cycles / property(device.constants, 'clockMHz'),
       energyUj: null,
       utilisation: 1,
       boundBy: 'compute',
@@ -328,7 +329,7 @@ export const finnDataflow: CostModelDefinition = {
 
   network(works, device) {
     const usable = usableOf(device);
-    const clockMHz = device.constants['clockMHz']!;
+    const clockMHz = property(device.constants, 'clockMHz');
     const units = works.map((work, l) => unitOf(work, works[l + 1]?.activationBits ?? null, device));
     const choice = fold(units, usable);
     if (!choice.fits) throw doesNotFit(works, choice, usable, device);
@@ -343,7 +344,7 @@ export const finnDataflow: CostModelDefinition = {
           energyUj: null,
           utilisation: own / interval,
           boundBy: own === interval ? 'compute' : 'pipeline',
-          details: {pe, simd, dsp, lut, bram18: blocks, uram: ultra, ...unitDetails(units[l]!)},
+          details: {pe, simd, dsp, lut, bram18: blocks, uram: ultra, ...unitDetails(item(units, l))},
         };
       }),
       cycles,

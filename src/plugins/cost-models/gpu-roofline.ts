@@ -18,7 +18,7 @@ function peakTops([weightBits, activationBits]: readonly [number, number], devic
     if (bits >= least && peak !== undefined) return peak;
   }
   throw new SdqError(
-    `Hardware "${device.name}": the cost model gpu-roofline needs peakTops${operandBits.find((bits) => bits >= least)!} ` +
+    `Hardware "${device.name}": the cost model gpu-roofline needs peakTops${operandBits.find((bits) => bits >= least) ?? least} ` +
       `for ${weightBits}-bit weights with ${activationBits}-bit activations.`,
     {code: 'hardware-constant-missing', exit: ExitCode.invalidInput},
   );

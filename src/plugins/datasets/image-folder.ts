@@ -3,6 +3,7 @@ import {createHash} from 'node:crypto';
 import {readdir, stat} from 'node:fs/promises';
 import path from 'node:path';
 
+import {item} from '../../lookup.ts';
 import type {Split} from '../../data/dataset.ts';
 import {decodeImage} from '../../data/decode-image.ts';
 import {imagenetNormalization} from '../../data/normalization.ts';
@@ -81,7 +82,7 @@ async function scan(directory: string): Promise<{classes: string[]; train: FileS
 function mixed({paths, labels}: FileSplit): FileSplit {
   const keyed = paths.map((file, i) => {
     const name = file.split(path.sep).slice(-2).join('/');
-    return {file, label: labels[i]!, key: createHash('sha256').update(name).digest('hex')};
+    return {file, label: item(labels, i), key: createHash('sha256').update(name).digest('hex')};
   });
   keyed.sort((a, b) => (a.key < b.key ? -1 : 1));
   const shared = new Uint16Array(new SharedArrayBuffer(2 * labels.length));

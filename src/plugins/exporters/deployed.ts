@@ -2,6 +2,7 @@
 import type {OnnxModel, OnnxNode, OnnxTensor} from '../../graph/onnx/proto.ts';
 import {floatTensor, integerTensor, scalar} from '../../graph/onnx/tensors.ts';
 import {toOnnx, type OnnxParts} from '../../graph/onnx/to-onnx.ts';
+import {item} from '../../lookup.ts';
 import type {Deployment, Rounding} from '../../sdq/deployment/deploy.ts';
 import type {ChannelIntegers} from '../../sdq/deployment/fold.ts';
 import type {DeploymentRules} from '../../sdq/deployment/rules.ts';
@@ -21,10 +22,10 @@ export function exportDeployed(
 ): Pick<OnnxModel, 'graph' | 'irVersion' | 'opsets'> {
   const written = toOnnx(graph, parameters, (node, parts) =>
     node.inputs.map((name) => {
-      const [integers, type] = weights.has(name)
-        ? ([weights.get(name)!, 'int8'] as const)
-        : ([biases.get(name), 'int32'] as const);
-      return integers === undefined ? name : dequantized(parts, name, integers, type);
+      const weight = weights.get(name);
+      if (weight !== undefined) return dequantized(parts, name, weight, 'int8');
+      const bias = biases.get(name);
+      return bias === undefined ? name : dequantized(parts, name, bias, 'int32');
     }),
   );
   // Their floats, which the graph has under the same names, are not written.
@@ -84,12 +85,12 @@ function roundingNodes(
   let [value] = inputs as [string];
   let integers = `${name}.quantized`;
   if (isNarrow && clip === 'float') {
-    limits.forEach((limit, i) => initializers.push(scalar(bounds[i]!, (limit - zeroPoint) * scale)));
+    limits.forEach((limit, i) => initializers.push(scalar(item(bounds, i), (limit - zeroPoint) * scale)));
     before.push(node('Clip', `${name}.bounded`, [value, ...bounds]));
     value = `${name}.bounded`;
   }
   if (isNarrow && clip === 'integer') {
-    limits.forEach((limit, i) => initializers.push(integerTensor(bounds[i]!, type, [], [limit])));
+    limits.forEach((limit, i) => initializers.push(integerTensor(item(bounds, i), type, [], [limit])));
     behind.push(node('Clip', `${name}.clipped`, [integers, ...bounds]));
   }
   const quantize = node('QuantizeLinear', integers, [value, step, zero]);

@@ -2,6 +2,7 @@
  * ONNX with QuantizeLinear and DequantizeLinear: integers of the weights as they are stored, inputs through the integers and
  * back. A grid without zero (offset ½) is written in half steps: twice as many integers, of which every other one is used.
  */
+import {present} from '../../lookup.ts';
 import type {DataType, OnnxModel} from '../../graph/onnx/proto.ts';
 import {floatTensor, integerTensor, scalar} from '../../graph/onnx/tensors.ts';
 import type {OnnxParts} from '../../graph/onnx/to-onnx.ts';
@@ -44,9 +45,10 @@ function dequantized({initializers, nodes}: OnnxParts, layer: string, weights: L
   const {axis, grid, indices, scale, shape} = weights;
   const isHalf = grid.offset === 0.5;
   const integer = (index: number): number => (isHalf ? 2 * index + 1 : index);
-  const {type} = types.find(
-    ({max, min, opset: since}) => since <= opset && min <= integer(grid.qmin) && integer(grid.qmax) <= max,
-  )!;
+  const {type} = present(
+    types.find(({max, min, opset: since}) => since <= opset && min <= integer(grid.qmin) && integer(grid.qmax) <= max),
+    'integer type of these weights',
+  );
   const [integers, step, output] = [`${layer}.weight_integers`, `${layer}.weight_scale`, `${layer}.weight_dequantized`];
   initializers.push(
     integerTensor(integers, type, shape, indices.map(integer)),

@@ -3,6 +3,7 @@
  * `BipolarQuant`, which FINN and hls4ml read. The file brings the two operators along as functions of ONNX's own, so that any
  * runtime runs it.
  */
+import {item} from '../../lookup.ts';
 import type {Graph} from '../../graph/graph.ts';
 import type {OnnxAttribute, OnnxFunction, OnnxModel, OnnxNode} from '../../graph/onnx/proto.ts';
 import {floatTensor, scalar} from '../../graph/onnx/tensors.ts';
@@ -52,7 +53,7 @@ function quantizedWeights(parts: OnnxParts, layer: string, weights: LayerWeights
   const inner = elements(shape.slice(axis + 1));
   const values = floatTensor(`${layer}.weight_values`, {
     shape,
-    data: indices.map((index, i) => scale[Math.floor(i / inner) % scale.length]! * (index + grid.offset)),
+    data: indices.map((index, i) => item(scale, Math.floor(i / inner) % scale.length) * (index + grid.offset)),
   });
   parts.initializers.push(values);
   const scaleShape = scale.length === 1 ? [] : shape.map((size, i) => (i === axis ? size : 1));

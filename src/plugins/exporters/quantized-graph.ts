@@ -2,6 +2,7 @@
 import {siteId} from '../../graph/layer-table.ts';
 import type {OnnxModel} from '../../graph/onnx/proto.ts';
 import {toOnnx, type OnnxParts} from '../../graph/onnx/to-onnx.ts';
+import {item} from '../../lookup.ts';
 import type {IntegerNetwork, LayerInput, LayerWeights} from '../../sdq/integer-network.ts';
 
 /** How a format writes constants and nodes for a layer. Each returns the name of the result. */
@@ -20,7 +21,7 @@ export function quantizedGraph({graph, layers, parameters}: IntegerNetwork, writ
     if (own === undefined) return node.inputs;
     const [x, w, ...bias] = node.inputs as [string, string, ...string[]];
     const [first, second] = own.inputs.map((grid, operand) => {
-      const value = node.inputs[operand]!;
+      const value = item(node.inputs, operand);
       return grid === null ? value : write.input(parts, siteId(node.name, operand), value, grid);
     });
     const input = first ?? x;

@@ -3,6 +3,7 @@
  * torchvision's, whose weights load as they are. Its stochastic depth is left out: it only acts in training.
  */
 import {graphBuilder} from '../../graph/builder.ts';
+import {item} from '../../lookup.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
 import {silu, squeezeExcitation} from './squeeze-excitation.ts';
 import {stemSchema, type StemOption} from './options.ts';
@@ -45,7 +46,7 @@ export const efficientnetB0: ModelDefinition<Options> = {
       for (let repetition = 0; repetition < count; repetition++) {
         const name = `features.${stage + 1}.${repetition}`;
         const stride = repetition > 0 || (small && stage === 1) ? 1 : first;
-        const inputs = net.shape(x)[0]!;
+        const inputs = item(net.shape(x), 0);
         const expanded = inputs * expansion;
         let part = 0;
         let y = x;

@@ -3,6 +3,7 @@
  * parameters are torchvision's, whose weights load as they are.
  */
 import {graphBuilder} from '../../graph/builder.ts';
+import {item} from '../../lookup.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
 import {stemSchema, widthSchema, type StemOption, type WidthOption} from './options.ts';
 
@@ -56,7 +57,7 @@ export const mobilenetV2: ModelDefinition<Options> = {
       for (let repetition = 0; repetition < count; repetition++, index++) {
         const name = `features.${index}`;
         const stride = repetition > 0 || (small && stage === 1) ? 1 : first;
-        const inputs = net.shape(x)[0]!;
+        const inputs = item(net.shape(x), 0);
         const hidden = inputs * expansion;
         let y = x;
         let part = 0;

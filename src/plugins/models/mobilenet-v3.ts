@@ -3,6 +3,7 @@
  * torchvision's, whose weights load as they are.
  */
 import {graphBuilder} from '../../graph/builder.ts';
+import {item} from '../../lookup.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
 import {divisible} from './mobilenet-v2.ts';
 import {squeezeExcitation} from './squeeze-excitation.ts';
@@ -78,7 +79,7 @@ function mobilenetV3(size: 'large' | 'small', blocks: readonly Block[], hidden: 
       let x = block('features.0', net.input, 'HardSwish', {channels: scaled(16), kernel: 3, stride: stride(2)});
       blocks.forEach(([kernel, expanded, wanted, excited, activation, step], index) => {
         const name = `features.${index + 1}.block`;
-        const inputs = net.shape(x)[0]!;
+        const inputs = item(net.shape(x), 0);
         const channels = scaled(expanded);
         const outputs = scaled(wanted);
         const down = stride(step);
@@ -93,7 +94,7 @@ function mobilenetV3(size: 'large' | 'small', blocks: readonly Block[], hidden: 
         y = block(`${name}.${part}`, y, null, {channels: outputs, kernel: 1});
         x = down === 1 && inputs === outputs ? net.node('Add', `features.${index + 1}.add`, [x, y]) : y;
       });
-      const last = 6 * net.shape(x)[0]!;
+      const last = 6 * item(net.shape(x), 0);
       x = block(`features.${blocks.length + 1}`, x, 'HardSwish', {channels: last, kernel: 1});
       x = net.node('Flatten', 'flatten', [net.node('GlobalAveragePool', 'avgpool', [x])]);
       const weight = {kind: 'kaiming-normal', fan: 2 / 0.01 ** 2} as const;

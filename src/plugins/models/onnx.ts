@@ -3,6 +3,7 @@ import {ExitCode, SdqError} from '../../errors.ts';
 import {readFileBounded} from '../../files.ts';
 import {fromOnnx} from '../../graph/onnx/from-onnx.ts';
 import {inferShapes} from '../../graph/shape.ts';
+import {entry} from '../../lookup.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
 
 const limitBytes = 2 ** 31;
@@ -39,7 +40,7 @@ export const onnx: ModelDefinition<{readonly file?: string}> = {
     const {graph} = readNetwork(file);
     // Without a data set the file alone says what it takes.
     if (context === onnx.defaults) return graph;
-    const output = inferShapes(graph).get(graph.output)!.shape;
+    const output = entry(inferShapes(graph), graph.output).shape;
     const found = `[${graph.input.shape.join(', ')}] to [${output.join(', ')}]`;
     const wanted = `[${context.inputShape.join(', ')}] to [${context.classes}]`;
     if (found === wanted) return graph;

@@ -3,6 +3,7 @@
  * parameters are those of akamaster/pytorch_resnet_cifar10, whose weights load as they are.
  */
 import {graphBuilder, type GraphBuilder} from '../../graph/builder.ts';
+import {item, last} from '../../lookup.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
 
 interface Options {
@@ -13,7 +14,7 @@ interface Options {
 /** Option A: every second pixel, and zeros for the new channels, half of them on each side; no weights. */
 function subsample(net: GraphBuilder, name: string, x: string, channels: number): string {
   const thin = net.maxPool(`${name}.subsample`, x, {kernel: 1, stride: 2});
-  const added = channels - net.shape(x)[0]!;
+  const added = channels - item(net.shape(x), 0);
   const before = added >> 1;
   return net.node('Pad', `${name}.pad`, [thin], {pads: [0, before, 0, 0, 0, added - before, 0, 0]});
 }
@@ -65,7 +66,7 @@ export function smallImageResnet(
     readonly shortcut: 'A' | 'B';
   },
 ): string {
-  let x = net.conv('conv1', net.input, {channels: widths[0]!, kernel: 3, stride: stemStride, fan: 'in'});
+  let x = net.conv('conv1', net.input, {channels: item(widths, 0), kernel: 3, stride: stemStride, fan: 'in'});
   x = net.node('Relu', 'relu', [net.batchNorm('bn1', x)]);
   widths.forEach((channels, stage) => {
     for (let index = 0; index < blocks; index++) {
@@ -74,7 +75,7 @@ export function smallImageResnet(
     }
   });
   x = net.node('Flatten', 'flatten', [net.node('GlobalAveragePool', 'avgpool', [x])]);
-  const weight = {kind: 'kaiming-normal', fan: widths.at(-1)!} as const;
+  const weight = {kind: 'kaiming-normal', fan: last(widths)} as const;
   return net.linear('linear', x, {features: classes, weight});
 }
 

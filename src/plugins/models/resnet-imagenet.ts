@@ -3,6 +3,7 @@
  * ("v1.5"). Names of nodes and parameters are torchvision's, whose weights load as they are.
  */
 import {graphBuilder, type GraphBuilder} from '../../graph/builder.ts';
+import {item} from '../../lookup.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
 import {stemSchema, type StemOption} from './options.ts';
 
@@ -20,7 +21,7 @@ function convNorm(
 }
 
 function addInput(net: GraphBuilder, name: string, x: string, y: string, stride: number): string {
-  const channels = net.shape(y)[0]!;
+  const channels = item(net.shape(y), 0);
   const same = stride === 1 && net.shape(x)[0] === channels;
   const past = same
     ? x

@@ -1,5 +1,6 @@
 /** Parts that MobileNetV3 and EfficientNet share, under torchvision's names. */
 import type {GraphBuilder} from '../../graph/builder.ts';
+import {item} from '../../lookup.ts';
 
 /**
  * Weighs the channels of x by what is seen in the whole image (Hu et al., 2018).
@@ -13,7 +14,7 @@ export function squeezeExcitation(
   activation: (name: string, x: string) => string,
   gate: 'Sigmoid' | 'HardSigmoid',
 ): string {
-  const channels = net.shape(x)[0]!;
+  const channels = item(net.shape(x), 0);
   const layer = (part: string, input: string, outputs: number): string =>
     net.conv(`${name}.${part}`, input, {channels: outputs, kernel: 1, bias: true});
   const pooled = net.node('GlobalAveragePool', `${name}.avgpool`, [x]);

@@ -4,6 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../../lookup.ts';
 import {minimumStep} from '../../sdq/weight-quantizer.ts';
 
 /** Levels −2^(b−1) … 2^(b−1) − 1; ±½ step at 1 bit. */
@@ -27,5 +28,5 @@ export function rootMeanSquareSteps(
   perChannel: boolean,
 ): tf.Tensor[] {
   const rms = tf.sqrt(tf.mean(tf.square(w), perChannel ? 0 : undefined));
-  return bits.map((b) => tf.maximum(tf.mul(rms, steps[b - 1]!), minimumStep));
+  return bits.map((b) => tf.maximum(tf.mul(rms, item(steps, b - 1)), minimumStep));
 }

@@ -1,4 +1,5 @@
 /** Rows of the journal. The names are a contract: docs/metrics.md. */
+import {item} from '../../lookup.ts';
 import {temperature} from '../../sdq/dbp.ts';
 import {costOf, layerCostsOf} from '../../sdq/search/costs.ts';
 import type {DbpProblem, SearchState} from '../../sdq/search/dbp-state.ts';
@@ -23,11 +24,11 @@ export function selectionMetrics(problem: SearchProblem, selection: Selection): 
   for (const budget of problem.budgets) {
     metrics[budgetMetric(budget.name, 'committed')] = costOf(problem, budget, selection);
     layerCostsOf(problem, budget, selection).forEach(
-      (cost, l) => (metrics[layerCostMetric(budget.name, problem.layers[l]!.name)] = cost),
+      (cost, l) => (metrics[layerCostMetric(budget.name, item(problem.layers, l).name)] = cost),
     );
   }
   bitsOf(problem, selection).forEach(
-    ({weightBits}, l) => (metrics[`dbp/${problem.layers[l]!.name}/bits`] = weightBits),
+    ({weightBits}, l) => (metrics[`dbp/${item(problem.layers, l).name}/bits`] = weightBits),
   );
   return metrics;
 }
@@ -43,11 +44,11 @@ export function snapshotMetrics(problem: DbpProblem, state: SearchState): Record
     metrics[budgetMetric(name, 'committed')] = committed;
     metrics[budgetMetric(name, 'scheduled')] = scheduled;
     metrics[name === 'meanWeightBits' ? 'search/lambda' : `search/${name}/lambda`] = lambda;
-    layers.forEach((cost, l) => (metrics[layerCostMetric(name, problem.layers[l]!.name)] = cost));
+    layers.forEach((cost, l) => (metrics[layerCostMetric(name, item(problem.layers, l).name)] = cost));
   }
   for (const {decision, committed, beta} of decisions) {
     for (const l of decision.layers) {
-      const {name} = problem.layers[l]!;
+      const {name} = item(problem.layers, l);
       if (committed.weightBits !== undefined) {
         metrics[`dbp/${name}/beta`] = beta;
         metrics[`dbp/${name}/bits`] = committed.weightBits;

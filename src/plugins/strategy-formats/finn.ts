@@ -3,6 +3,7 @@
  * FINN numbers the units of each type (MVAU_rtl, MVAU_hls, VVAU_hls) in the order of the network.
  */
 import {isRtl} from '../../hardware/finn-unit.ts';
+import {item} from '../../lookup.ts';
 import type {StrategyFormatDefinition} from '../../plugin-api/registry.ts';
 import {formatError} from './checks.ts';
 
@@ -21,7 +22,7 @@ export const finn: StrategyFormatDefinition = {
     /** FINN counts the nodes of each type by themselves (GiveUniqueNodeNames after SpecializeLayers). */
     const next = new Map<string, number>();
     layers.forEach(({name, depthwise, weightBits, activationBits}, l) => {
-      const {pe, simd, bram18 = 0, uram = 0} = costs.layers[l]!.details ?? {};
+      const {pe, simd, bram18 = 0, uram = 0} = item(costs.layers, l).details ?? {};
       if (pe === undefined || simd === undefined) {
         throw formatError(`The cost model of this hardware chooses no PE and SIMD (layer "${name}").`, [
           'Name a board of FINN: --to finn-zcu102.',

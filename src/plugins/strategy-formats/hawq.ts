@@ -4,6 +4,7 @@
  */
 import {parse} from 'yaml';
 
+import {item} from '../../lookup.ts';
 import type {StrategyFormatDefinition} from '../../plugin-api/registry.ts';
 import type {ImportedBits} from '../../plugin-api/strategy-format.ts';
 import {assertComplete, assertQuantized, bitwidth, formatError} from './checks.ts';
@@ -21,7 +22,7 @@ function modulesOf(name: string): Modules | undefined {
   if (name === 'fc' || name === 'linear') return {weights: ['quant_output'], activations: 'quant_act_output'};
   const match = /^layer(\d+)\.(\d+)\.(?:conv([123])|downsample\.0)$/.exec(name);
   if (match === null) return undefined;
-  const unit = `stage${match[1]!}.unit${Number(match[2]) + 1}`;
+  const unit = `stage${item(match, 1)}.unit${Number(match[2]) + 1}`;
   if (match[3] === undefined) return {weights: [`${unit}.quant_identity_convbn`], activations: `${unit}.quant_act`};
   const before = match[3] === '1' ? '' : String(Number(match[3]) - 1);
   return {weights: [`${unit}.quant_convbn${match[3]}`], activations: `${unit}.quant_act${before}`};
@@ -58,7 +59,7 @@ export const hawq: StrategyFormatDefinition = {
     const found = new Map<string, ImportedBits>();
     const {modules} = residualModules(names);
     names.forEach((name, l) => {
-      const {weights, activations} = modules[l]!;
+      const {weights, activations} = item(modules, l);
       const key = weights.find((module) => bits.has(module));
       if (key === undefined) return;
       found.set(name, {
@@ -77,8 +78,8 @@ export const hawq: StrategyFormatDefinition = {
     const config: Record<string, number> = {};
     const notes: string[] = [];
     layers.forEach(({name, weightBits, activationBits}, l) => {
-      const {weights, activations} = modules[l]!;
-      config[(threeConvolutions ? weights.at(-1) : weights[0])!] = weightBits;
+      const {weights, activations} = item(modules, l);
+      config[item(weights, threeConvolutions ? weights.length - 1 : 0)] = weightBits;
       const known = config[activations];
       if (known !== undefined && known !== activationBits) {
         notes.push(

@@ -2,6 +2,7 @@
  * `bitwidth_per_scope` in the configuration of NNCF (openvinotoolkit/nncf): pairs of bits and the place of a quantizer in the PyTorch
  * module, e.g. `ResNet/Sequential[layer1]/BasicBlock[0]/NNCFConv2d[conv1]/conv2d_0|WEIGHT`. The names in brackets are the layer's.
  */
+import {item} from '../../lookup.ts';
 import type {StrategyFormatDefinition} from '../../plugin-api/registry.ts';
 import type {ImportedBits} from '../../plugin-api/strategy-format.ts';
 import {assertComplete, assertQuantized, bitwidth, formatError} from './checks.ts';
@@ -116,6 +117,6 @@ function scopeOf(name: string, op: string, block: string): string {
       `A scope of NNCF has the classes of the PyTorch module, which are known for a ResNet; "${name}" is no layer of one.`,
     );
   }
-  const scope = parts.map((part, i) => `${classes[i]!}[${part}]`).join('/');
+  const scope = parts.map((part, i) => `${item(classes, i)}[${part}]`).join('/');
   return `ResNet/${scope}/${op === 'Conv' ? 'conv2d' : 'linear'}_0`;
 }

@@ -1,26 +1,32 @@
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../../lookup.ts';
 import {distillationLoss} from '../../sdq/distillation.ts';
 import {softCrossEntropy} from '../../tensor/cross-entropy.ts';
 import type {Meter, Task} from '../../training/task.ts';
 
 /** The network's one output is logits [N, classes]. */
 export const classificationTask: Task = {
-  loss: ([logits], {labels}) => softCrossEntropy(logits!, oneHot(labels, logits!)),
-  distillationLoss: ([logits], [teacher], {labels}, options) =>
-    distillationLoss(logits!, teacher!, oneHot(labels, logits!), options),
-  reported: ([logits], {labels}) => ({
-    accuracy: tf.mean(tf.cast(tf.equal(tf.argMax(logits!, -1), labels), 'float32')),
+  loss(outputs, {labels}) {
+    const logits = item(outputs, 0);
+    return softCrossEntropy(logits, oneHot(labels, logits));
+  },
+  distillationLoss(outputs, teacher, {labels}, options) {
+    const logits = item(outputs, 0);
+    return distillationLoss(logits, item(teacher, 0), oneHot(labels, logits), options);
+  },
+  reported: (outputs, {labels}) => ({
+    accuracy: tf.mean(tf.cast(tf.equal(tf.argMax(item(outputs, 0), -1), labels), 'float32')),
   }),
   meter: classificationMeter,
-  agreement: {of: 'first class', isSame: ([a], [b]) => firstClass(a!) === firstClass(b!)},
+  agreement: {of: 'first class', isSame: (a, b) => firstClass(item(a, 0)) === firstClass(item(b, 0))},
 };
 
 const firstClass = (logits: Float32Array): number => logits.indexOf(Math.max(...logits));
 
 /** [N, classes], float32 */
 function oneHot(labels: tf.Tensor1D, logits: tf.Tensor): tf.Tensor2D {
-  return tf.cast(tf.oneHot(labels, logits.shape[1]!), 'float32') as tf.Tensor2D;
+  return tf.cast(tf.oneHot(labels, item(logits.shape, 1)), 'float32') as tf.Tensor2D;
 }
 
 /**
@@ -46,7 +52,7 @@ function classificationMeter(): Meter {
 
 /** How many classes rank above the label (infinitely many when its logit is NaN), and −log softmax(logits)[label]. */
 function judge(logits: Float32Array, label: number): {rank: number; crossEntropy: number} {
-  const own = logits[label]!;
+  const own = item(logits, label);
   let rank = Number.isNaN(own) ? Infinity : 0;
   let highest = -Infinity;
   for (const [c, logit] of logits.entries()) {

@@ -1,20 +1,22 @@
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../../lookup.ts';
 import type {Meter, Task, Targets} from '../../training/task.ts';
 
 /** The network's one output is [N, values]. */
 export const regressionTask: Task = {
-  loss: ([output], targets) => meanSquaredError(output!, valuesOf(targets)),
+  loss: (outputs, targets) => meanSquaredError(item(outputs, 0), valuesOf(targets)),
   /**
    * MSE(student, teacher) + μ MSE(student, values), with μ = `hardLabelWeight`. [ours] A temperature has no meaning here: dividing
    * both outputs by T and multiplying the loss by T² changes nothing.
    */
-  distillationLoss([output], [teacher], targets, {hardLabelWeight}) {
-    const distilled = meanSquaredError(output!, teacher!);
+  distillationLoss(outputs, teacher, targets, {hardLabelWeight}) {
+    const output = item(outputs, 0);
+    const distilled = meanSquaredError(output, item(teacher, 0));
     if (hardLabelWeight === 0) return distilled;
-    return tf.add(distilled, tf.mul(meanSquaredError(output!, valuesOf(targets)), hardLabelWeight));
+    return tf.add(distilled, tf.mul(meanSquaredError(output, valuesOf(targets)), hardLabelWeight));
   },
-  reported: ([output], targets) => ({mae: tf.mean(tf.abs(tf.sub(output!, valuesOf(targets))))}),
+  reported: (outputs, targets) => ({mae: tf.mean(tf.abs(tf.sub(item(outputs, 0), valuesOf(targets))))}),
   meter: regressionMeter,
 };
 

@@ -5,7 +5,8 @@
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Array32, Graph, Node, Parameter, Weights} from '../../graph/graph.ts';
 import {leadingTo} from '../../graph/reachable.ts';
-import type {IntegerNetwork, LayerInput} from '../integer-network.ts';
+import {entry, item} from '../../lookup.ts';
+import type {IntegerNetwork, LayerInput, LayerWeights} from '../integer-network.ts';
 import {batchNormAffine, foldLayer, integerBias, type ChannelIntegers} from './fold.ts';
 import type {DeploymentRules} from './rules.ts';
 
@@ -90,7 +91,7 @@ function sharedValues(
   const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
   const root = (name: string): string => {
     const node = producers.get(name);
-    return node !== undefined && moving.has(node.op) ? root(node.inputs[0]!) : name;
+    return node !== undefined && moving.has(node.op) ? root(item(node.inputs, 0)) : name;
   };
   const inputs = new Map<string, string>();
   const grids = new Map<string, Set<string>>();
@@ -101,7 +102,7 @@ function sharedValues(
     }
     layers.get(node.name)?.inputs.forEach((input, operand) => {
       if (input === null) return;
-      const value = node.inputs[operand]!;
+      const value = item(node.inputs, operand);
       grids.set(value, (grids.get(value) ?? new Set()).add(JSON.stringify([input.grid, input.scale])));
     });
   }
@@ -160,7 +161,7 @@ class Lowering {
     for (const node of graph.nodes) {
       if (this.#folded.has(node)) continue;
       const layer = layers.get(node.name);
-      if (layer?.weights) this.#layer(node);
+      if (layer?.weights) this.#layer(node, layer.weights, layer.inputs[0] ?? null);
       else if (layer?.inputs.length === 2) {
         const inputs = layer.inputs.map((input, operand) => this.#operand(node, operand, input).read);
         this.#nodes.push({...node, inputs});
@@ -174,7 +175,7 @@ class Lowering {
     const parameters = [...graph.parameters, ...this.#added].filter(({name}) => read.has(name));
     return {
       graph: {...graph, nodes, parameters},
-      parameters: new Map(parameters.map(({name}) => [name, this.#parameters.get(name)!])),
+      parameters: new Map(parameters.map(({name}) => [name, entry(this.#parameters, name)])),
       weights: this.#weights,
       biases: this.#biases,
       roundings: this.#roundings,
@@ -229,7 +230,7 @@ class Lowering {
 
   /** An input of a layer under the name of its rounded form. @param input its grid; null in full precision */
   #operand(node: Node, operand: number, input: LayerInput | null): {read: string; rounding: Rounding | undefined} {
-    const value = node.inputs[operand]!;
+    const value = item(node.inputs, operand);
     const base = this.#bases.get(value);
     const read = base === undefined ? value : this.#round(value, base);
     if (input === null || (base !== undefined && input.bits === 8)) return {read, rounding: base};
@@ -237,19 +238,16 @@ class Lowering {
     return {read: this.#round(read, rounding), rounding};
   }
 
-  #layer(node: Node): void {
-    const {layers, parameters} = this.#network;
-    const {
-      inputs: [input = null],
-      weights,
-    } = layers.get(node.name)!;
+  /** @param input grid of the layer's input; null in full precision */
+  #layer(node: Node, weights: LayerWeights, input: LayerInput | null): void {
+    const {parameters} = this.#network;
     const [, , b] = node.inputs as [string, string, string?];
     const {read, rounding} = this.#operand(node, 0, input);
     const norm = node.op === 'MatMul' ? undefined : this.#normBehind(node);
-    const affine = norm && batchNormAffine(norm, (name) => parameters.get(name)!);
+    const affine = norm && batchNormAffine(norm, (name) => entry(parameters, name));
     const place = {layer: node.name, target: this.#target.name};
-    const own = b === undefined || b === '' ? undefined : parameters.get(b)!.data;
-    const folded = foldLayer(weights!, own, affine, rounding?.scale ?? null, place);
+    const own = b === undefined || b === '' ? undefined : entry(parameters, b).data;
+    const folded = foldLayer(weights, own, affine, rounding?.scale ?? null, place);
     if (folded.rounded.length > 0) this.#stretched.push(`${node.name} (${folded.rounded.length})`);
     const weight = `${node.name}.integers`;
     this.#weights.set(weight, folded.weights);
@@ -279,10 +277,8 @@ class Lowering {
   #normBehind(node: Node): Node | undefined {
     const {graph} = this.#network;
     const [output] = node.outputs as [string];
-    const readers = graph.nodes.filter(({inputs}) => inputs.includes(output));
-    return readers.length === 1 && readers[0]!.op === 'BatchNormalization' && output !== graph.output
-      ? readers[0]
-      : undefined;
+    const [reader, ...others] = graph.nodes.filter(({inputs}) => inputs.includes(output));
+    return reader?.op === 'BatchNormalization' && others.length === 0 && output !== graph.output ? reader : undefined;
   }
 
   /** @throws SdqError (exit 4) for a grid without zero */
@@ -307,7 +303,7 @@ class Lowering {
 
 function values({axis, integers, scale, shape}: ChannelIntegers): Array32 {
   const inner = shape.slice(axis + 1).reduce((product, size) => product * size, 1);
-  const data = Float32Array.from(integers, (value, i) => value * scale[Math.floor(i / inner) % scale.length]!);
+  const data = Float32Array.from(integers, (value, i) => value * item(scale, Math.floor(i / inner) % scale.length));
   return {shape, data};
 }
 

@@ -2,6 +2,7 @@
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Array32, Node} from '../../graph/graph.ts';
 import {elements} from '../../graph/ops/operator.ts';
+import {item} from '../../lookup.ts';
 import type {LayerWeights} from '../integer-network.ts';
 
 /** Integers of −128 … 127, one scale for all or one for each index of `axis`; value = scale · integer. */
@@ -35,8 +36,8 @@ export function batchNormAffine(node: Node, parameter: (name: string) => Array32
     Float32Array,
   ];
   const {epsilon = 1e-5} = node.attributes as {readonly epsilon?: number};
-  const factor = Float64Array.from(gamma, (value, c) => value / Math.sqrt(variance[c]! + epsilon));
-  return {factor, shift: Float64Array.from(beta, (value, c) => value - mean[c]! * factor[c]!)};
+  const factor = Float64Array.from(gamma, (value, c) => value / Math.sqrt(item(variance, c) + epsilon));
+  return {factor, shift: Float64Array.from(beta, (value, c) => value - item(mean, c) * item(factor, c))};
 }
 
 /** Largest magnitude of a bias in steps: half of what 32 bits hold, so that the products fit beside it. */
@@ -75,7 +76,7 @@ export function foldLayer(
   }
   const integers = indices.map((index) => (isHalf ? 2 * index + 1 : index));
   const unit = weights.scale.map((value) => (isHalf ? value / 2 : value));
-  const channels = shape[axis]!;
+  const channels = item(shape, axis);
   const inner = elements(shape.slice(axis + 1));
   if (affine === undefined && (bias === undefined || inputScale === null)) {
     return {weights: {shape, integers, scale: unit, axis}, bias, rounded: []};
@@ -97,22 +98,22 @@ export function foldLayer(
   }
   const turned = integers.map((value, i) => value * Math.sign(affine?.factor[channelOf(i)] ?? 1));
   for (const [i, value] of turned.entries()) {
-    if (value > 127) stretches[channelOf(i)] = Math.max(stretches[channelOf(i)]!, 128 / 127);
+    if (value > 127) stretches[channelOf(i)] = Math.max(item(stretches, channelOf(i)), 128 / 127);
   }
-  const result = turned.map((value, i) => Math.round(value / stretches[channelOf(i)]!));
+  const result = turned.map((value, i) => Math.round(value / item(stretches, channelOf(i))));
   return {
-    weights: {shape, integers: result, scale: scale.map((value, c) => value * stretches[c]!), axis},
+    weights: {shape, integers: result, scale: scale.map((value, c) => value * item(stretches, c)), axis},
     bias: bias === undefined && affine === undefined ? undefined : shifts,
-    rounded: [...stretches.keys()].filter((c) => stretches[c]! > 1),
+    rounded: [...stretches.keys()].filter((c) => item(stretches, c) > 1),
   };
 }
 
 /** A bias in steps of (input step · weight step), 32 bits. */
 export function integerBias(bias: Float32Array, weightScale: Float32Array, inputScale: number): ChannelIntegers {
-  const scale = Float32Array.from(bias, (_, c) => inputScale * weightScale[c % weightScale.length]!);
+  const scale = Float32Array.from(bias, (_, c) => inputScale * item(weightScale, c % weightScale.length));
   return {
     shape: [bias.length],
-    integers: Float64Array.from(bias, (value, c) => Math.round(value / scale[c]!)),
+    integers: Float64Array.from(bias, (value, c) => Math.round(value / item(scale, c))),
     scale,
     axis: 0,
   };

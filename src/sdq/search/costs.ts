@@ -1,4 +1,5 @@
 /** What a selection of candidates costs, what it is expected to cost under probabilities, and which candidate comes next. Pure. [ours] */
+import {item, present} from '../../lookup.ts';
 import {sum, type Budget, type Candidate, type LayerCost, type SearchProblem, type Selection} from './problem.ts';
 
 /** The two candidates that a decision is between. */
@@ -21,8 +22,8 @@ export function highestSelection({decisions}: SearchProblem): Selection {
 export function layerCostsOf(problem: SearchProblem, {costs}: Budget, selection: Selection): number[] {
   return costs.map(({decisions, table}) => {
     let index = 0;
-    for (const d of decisions) index = index * problem.decisions[d]!.candidates.length + selection[d]!;
-    return table[index]!;
+    for (const d of decisions) index = index * item(problem.decisions, d).candidates.length + item(selection, d);
+    return item(table, index);
   });
 }
 
@@ -40,17 +41,17 @@ export function unmetBudgets(problem: SearchProblem, selection: Selection): Budg
  * layer's other decisions may still go down.
  */
 function columns(problem: SearchProblem, cost: LayerCost, selection: Selection, d: number): number[][] {
-  let indices = [new Array<number>(selection[d]! + 1).fill(0)];
+  let indices = [new Array<number>(item(selection, d) + 1).fill(0)];
   for (const e of cost.decisions) {
-    const count = problem.decisions[e]!.candidates.length;
+    const count = item(problem.decisions, e).candidates.length;
     indices =
       e === d
         ? indices.map((column) => column.map((index, candidate) => index * count + candidate))
         : indices.flatMap((column) =>
-            Array.from({length: selection[e]! + 1}, (_, other) => column.map((index) => index * count + other)),
+            Array.from({length: item(selection, e) + 1}, (_, other) => column.map((index) => index * count + other)),
           );
   }
-  return indices.map((column) => column.map((index) => cost.table[index]!));
+  return indices.map((column) => column.map((index) => item(cost.table, index)));
 }
 
 /** A saving below this part of the layer's cost is rounding. */
@@ -67,19 +68,19 @@ export function nextLower(
   d: number,
   budgets: readonly Budget[],
 ): number | null {
-  const {candidates, layers} = problem.decisions[d]!;
-  const from = selection[d]!;
+  const {candidates, layers} = item(problem.decisions, d);
+  const from = item(selection, d);
   if (from === 0) return null;
   let next = -1;
   for (const {costs} of budgets) {
     for (const layer of layers) {
-      const cost = costs[layer]!;
+      const cost = item(costs, layer);
       if (!cost.decisions.includes(d)) continue;
       for (const column of columns(problem, cost, selection, d)) {
         const rates = column.slice(0, from).map((lower, candidate) => {
-          const saved = column[from]! - lower;
-          return saved > negligible * Math.abs(column[from]!)
-            ? saved / (totalBits(candidates[from]!) - totalBits(candidates[candidate]!))
+          const saved = item(column, from) - lower;
+          return saved > negligible * Math.abs(item(column, from))
+            ? saved / (totalBits(item(candidates, from)) - totalBits(item(candidates, candidate)))
             : 0;
         });
         const best = Math.max(0, ...rates);
@@ -103,10 +104,10 @@ function expectedLayerCost(
   index = 0,
 ): number {
   const d = cost.decisions[depth];
-  if (d === undefined) return cost.table[index]!;
-  const {high, low, beta} = odds[d]!;
+  if (d === undefined) return item(cost.table, index);
+  const {high, low, beta} = item(odds, d);
   const given = (candidate: number): number =>
-    expectedLayerCost(problem, cost, odds, depth + 1, index * problem.decisions[d]!.candidates.length + candidate);
+    expectedLayerCost(problem, cost, odds, depth + 1, index * item(problem.decisions, d).candidates.length + candidate);
   return low === null ? given(high) : beta * given(high) + (1 - beta) * given(low);
 }
 
@@ -117,11 +118,16 @@ export function expectedCostOf(problem: SearchProblem, {costs}: Budget, odds: re
 
 /** ∂R/∂β of a decision with a lower candidate: the cost expected at its higher candidate minus the cost expected at its lower one. */
 export function expectedSaving(problem: SearchProblem, {costs}: Budget, odds: readonly Odds[], d: number): number {
-  const {high, low} = odds[d]!;
+  const {high, low} = item(odds, d);
   const given = (candidate: number): readonly Odds[] => odds.with(d, {high: candidate, low: null, beta: 1});
   return sum(
-    problem.decisions[d]!.layers.map((layer) => costs[layer]!)
+    item(problem.decisions, d)
+      .layers.map((layer) => item(costs, layer))
       .filter(({decisions}) => decisions.includes(d))
-      .map((cost) => expectedLayerCost(problem, cost, given(high)) - expectedLayerCost(problem, cost, given(low!))),
+      .map(
+        (cost) =>
+          expectedLayerCost(problem, cost, given(high)) -
+          expectedLayerCost(problem, cost, given(present(low, 'lower candidate'))),
+      ),
   );
 }

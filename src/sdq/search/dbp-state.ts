@@ -5,6 +5,7 @@
  *   advanceSearch(problem, state, plan, gradients) → state, transitions (dbp-step.ts)
  */
 import {ExitCode, SdqError} from '../../errors.ts';
+import {item} from '../../lookup.ts';
 import {initDbp, sigmoid, type Dbp} from '../dbp.ts';
 import {costOf, expectedCostOf, highestSelection, nextLower, unmetBudgets, type Odds} from './costs.ts';
 import type {Budget, SearchProblem, Selection} from './problem.ts';
@@ -152,7 +153,7 @@ export function parseSearchState(value: unknown, problem: DbpProblem, file: stri
       const place = `/descents/${k}`;
       const {decision, from, to} = mapping(descent, place);
       const d = index(decision, `${place}/decision`, problem.decisions.length);
-      const high = index(from, `${place}/from`, problem.decisions[d]!.candidates.length);
+      const high = index(from, `${place}/from`, item(problem.decisions, d).candidates.length);
       return {decision: d, from: high, to: index(to, `${place}/to`, high)};
     }),
   };

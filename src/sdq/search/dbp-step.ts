@@ -5,6 +5,7 @@
  * The differentiable bitwidth parameters and their gradient are the paper's (Huang et al., ICML 2022, section 3.2); the budgets with
  * their dual variables, θ's optimizer and the rule for a transition are ours.
  */
+import {item, present} from '../../lookup.ts';
 import {drawIndicator, initDbp, sigmoid, temperature, updateDbp} from '../dbp.ts';
 import {expectedCostOf, expectedSaving, nextLower, unmetBudgets, type Odds} from './costs.ts';
 import {committed, committedCost, oddsOf, scheduledCost, type DbpProblem, type SearchState} from './dbp-state.ts';
@@ -43,12 +44,12 @@ export interface StepGradients {
 export function planStep(problem: DbpProblem, state: SearchState): Choice[] {
   const tau = temperature(problem.dbp.tauStart, problem.dbp.tauEnd, state.step, problem.steps);
   return oddsOf(problem, state).map(({high: higher, low: lower, beta}, d) => {
-    const {candidates} = problem.decisions[d]!;
-    const high = candidates[higher]!;
+    const {candidates} = item(problem.decisions, d);
+    const high = item(candidates, higher);
     if (lower === null) return {high, low: null, share: 1, slope: 0};
-    const low = candidates[lower]!;
+    const low = item(candidates, lower);
     if (problem.forward === 'mix') return {high, low, share: beta, slope: beta * (1 - beta)};
-    const c = drawIndicator(state.decisions[d]!.dbp.theta, tau, problem.seed, state.step, d);
+    const c = drawIndicator(item(state.decisions, d).dbp.theta, tau, problem.seed, state.step, d);
     return {high, low, share: c > 0.5 ? 1 : 0, slope: (c * (1 - c)) / tau};
   });
 }
@@ -61,7 +62,7 @@ export function planStep(problem: DbpProblem, state: SearchState): Choice[] {
  */
 function ascend(problem: DbpProblem, state: SearchState, odds: readonly Odds[]): number[] {
   return problem.budgets.map((budget, k) => {
-    const lambda = state.lambdas[k]!;
+    const lambda = item(state.lambdas, k);
     const allowed = scheduledCost(problem, state.step, budget);
     if (state.step < problem.rampFraction * problem.steps) {
       return Math.max(0, lambda + problem.dualRate * ((expectedCostOf(problem, budget, odds) - allowed) / budget.unit));
@@ -85,17 +86,17 @@ export function advanceSearch(
   const odds = oddsOf(problem, state);
   const lambdas = ascend(problem, state, odds);
   const decisions = state.decisions.map((decision, d) => {
-    const choice = plan[d]!;
+    const choice = item(plan, d);
     if (choice.low === null) return decision;
-    const {beta} = odds[d]!;
+    const {beta} = item(odds, d);
     let byBeta = sum(
-      problem.budgets.map((budget, k) => lambdas[k]! * (expectedSaving(problem, budget, odds, d) / budget.unit)),
+      problem.budgets.map((budget, k) => item(lambdas, k) * (expectedSaving(problem, budget, odds, d) / budget.unit)),
     );
     if (problem.quantizationErrorWeight > 0) {
-      const {high, low} = gradients.errors![d]!;
+      const {high, low} = item(present(gradients.errors, 'errors'), d);
       byBeta += problem.quantizationErrorWeight * (high - low);
     }
-    const gradient = gradients.shares[d]! * choice.slope + byBeta * beta * (1 - beta);
+    const gradient = item(gradients.shares, d) * choice.slope + byBeta * beta * (1 - beta);
     return {candidate: decision.candidate, dbp: updateDbp(decision.dbp, gradient, problem.dbp.learningRate)};
   });
   return commit(problem, {...state, step: state.step + 1, lambdas, decisions}, odds);
@@ -115,20 +116,26 @@ function commit(
   const transitions: Transition[] = [];
   const selection = [...committed(state)];
   const move = (d: number, to: number, beta: number | null): void => {
-    const {layers, candidates} = problem.decisions[d]!;
-    const layer = layers.map((l) => problem.layers[l]!.name).join(', ');
-    transitions.push({step: state.step, layer, from: candidates[selection[d]!]!, to: candidates[to]!, beta});
+    const {layers, candidates} = item(problem.decisions, d);
+    const layer = layers.map((l) => item(problem.layers, l).name).join(', ');
+    transitions.push({
+      step: state.step,
+      layer,
+      from: item(candidates, item(selection, d)),
+      to: item(candidates, to),
+      beta,
+    });
     selection[d] = to;
     decisions[d] = {candidate: to, dbp: initDbp(problem.dbp.thetaInit)};
   };
   const falling = decisions
     .map(({dbp}, d) => ({d, beta: sigmoid(dbp.theta)}))
-    .filter(({d, beta}) => odds[d]!.low !== null && beta < problem.dbp.betaThreshold)
+    .filter(({d, beta}) => item(odds, d).low !== null && beta < problem.dbp.betaThreshold)
     .sort((a, b) => a.beta - b.beta || a.d - b.d);
   for (const {d, beta} of falling) {
     const low = nextLower(problem, selection, d, unmetBudgets(problem, selection));
     if (low === null) continue;
-    descents.push({decision: d, from: selection[d]!, to: low});
+    descents.push({decision: d, from: item(selection, d), to: low});
     move(d, low, beta);
   }
   if (unmetBudgets(problem, selection).length === 0) {

@@ -1,4 +1,5 @@
 /** What a selection of candidates comes to: the bits of each layer, and how far each budget is kept. */
+import {item} from '../../lookup.ts';
 import {costOf, nextLower} from './costs.ts';
 import type {Precision, SearchProblem, Selection} from './problem.ts';
 
@@ -24,7 +25,7 @@ export interface SelectionOutcome {
 export function bitsOf(problem: SearchProblem, selection: Selection): Precision[] {
   const bits: Partial<Precision>[] = problem.layers.map(() => ({}));
   problem.decisions.forEach(({layers, candidates}, d) => {
-    for (const l of layers) bits[l] = {...bits[l], ...candidates[selection[d]!]};
+    for (const l of layers) bits[l] = {...bits[l], ...candidates[item(selection, d)]};
   });
   return bits as Precision[];
 }
@@ -32,7 +33,11 @@ export function bitsOf(problem: SearchProblem, selection: Selection): Precision[
 /** Whether more than half of the layers that are not pinned have the fewest weight bits that save anything. */
 function isCollapsed(problem: SearchProblem, selection: Selection): boolean {
   const free = problem.decisions.flatMap(({layers, candidates}, d) =>
-    candidates.length > 1 && candidates[0]!.weightBits !== undefined && !problem.layers[layers[0]!]!.pinned ? [d] : [],
+    candidates.length > 1 &&
+    item(candidates, 0).weightBits !== undefined &&
+    !item(problem.layers, item(layers, 0)).pinned
+      ? [d]
+      : [],
   );
   return free.filter((d) => nextLower(problem, selection, d, problem.budgets) === null).length > free.length / 2;
 }

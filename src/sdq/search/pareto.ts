@@ -1,5 +1,6 @@
 /** Strategies kept on the way of one search from its highest candidates to its targets. Plain data, pure. [ours] */
 import {ExitCode, SdqError} from '../../errors.ts';
+import {item} from '../../lookup.ts';
 import {costOf} from './costs.ts';
 import {committed, type DbpProblem, type SearchState} from './dbp-state.ts';
 import {bitsOf} from './outcome.ts';
@@ -48,7 +49,7 @@ export function keepPoint(
 
 /** Whether another point costs no more on any budget and has a lower loss. */
 export function isDominated(point: KeptPoint, points: readonly KeptPoint[]): boolean {
-  return points.some(({costs, loss}) => loss < point.loss && costs.every((cost, k) => cost <= point.costs[k]!));
+  return points.some(({costs, loss}) => loss < point.loss && costs.every((cost, k) => cost <= item(point.costs, k)));
 }
 
 /**

@@ -3,6 +3,7 @@
  * result must keep. How a searcher comes to its result is its own business.
  */
 import {ExitCode, SdqError} from '../../errors.ts';
+import {item} from '../../lookup.ts';
 
 /** Bitwidths of a layer. */
 export interface Precision {
@@ -116,6 +117,8 @@ export function inputCandidates({decisions}: Pick<SearchProblem, 'decisions'>, l
 /** The index of each layer's decision about its weights. */
 export function weightDecisions({layers, decisions}: Pick<SearchProblem, 'layers' | 'decisions'>): number[] {
   return layers.map((_, l) =>
-    decisions.findIndex((decision) => decision.layers.includes(l) && decision.candidates[0]!.weightBits !== undefined),
+    decisions.findIndex(
+      (decision) => decision.layers.includes(l) && item(decision.candidates, 0).weightBits !== undefined,
+    ),
   );
 }

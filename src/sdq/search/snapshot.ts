@@ -1,4 +1,5 @@
 /** What a search by differentiable bitwidth parameters has reached: for the journal and for the strategies kept on the way. Pure. */
+import {item} from '../../lookup.ts';
 import {costOf, expectedCostOf, highestSelection, layerCostsOf} from './costs.ts';
 import {committed, committedCost, oddsOf, scheduledCost, type DbpProblem, type SearchState} from './dbp-state.ts';
 import type {Candidate, Decision} from './problem.ts';
@@ -25,7 +26,7 @@ export function searchSnapshot(problem: DbpProblem, state: SearchState): SearchS
     step: state.step,
     budgets: problem.budgets.map((budget, k) => ({
       name: budget.name,
-      lambda: state.lambdas[k]! / budget.unit,
+      lambda: item(state.lambdas, k) / budget.unit,
       expected: expectedCostOf(problem, budget, odds),
       committed: committedCost(problem, state, budget),
       scheduled: scheduledCost(problem, state.step, budget),
@@ -33,8 +34,8 @@ export function searchSnapshot(problem: DbpProblem, state: SearchState): SearchS
     })),
     decisions: problem.decisions.map((decision, d) => ({
       decision,
-      committed: decision.candidates[state.decisions[d]!.candidate]!,
-      beta: odds[d]!.beta,
+      committed: item(decision.candidates, item(state.decisions, d).candidate),
+      beta: item(odds, d).beta,
     })),
   };
 }

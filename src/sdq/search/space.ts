@@ -1,5 +1,6 @@
 /** What a search may decide: candidates of each layer under pins and a device's rules, and what they cost. Pure. [ours] */
 import {ExitCode, SdqError} from '../../errors.ts';
+import {item, last, present} from '../../lookup.ts';
 import type {Candidate, Decision, LayerCost, Precision, SearchProblem} from './problem.ts';
 import {inputBits} from '../strategy.ts';
 
@@ -42,12 +43,15 @@ export function searchSpace(names: readonly string[], options: SpaceOptions): Se
   const inputs: Decision[] = [];
   const grouped = new Set<number>();
   for (const group of tied) {
-    const all = group.map((l) => pairs[l]!);
+    const all = group.map((l) => item(pairs, l));
     const [own] = all as [Precision[]];
     const bits = distinct(all.flat().map((pair) => pair.activationBits));
     const weightBits = distinct(own.map((pair) => pair.weightBits));
     if (bits.length === 1) {
-      weights.push({layers: group, candidates: weightBits.map((w) => ({weightBits: w, activationBits: bits[0]!}))});
+      weights.push({
+        layers: group,
+        candidates: weightBits.map((w) => ({weightBits: w, activationBits: item(bits, 0)})),
+      });
     } else if (all.every(isProduct)) {
       weights.push({layers: group, candidates: weightBits.map((w) => ({weightBits: w}))});
       for (const l of group) if (!grouped.has(l)) inputs.push(inputDecision(l));
@@ -55,7 +59,7 @@ export function searchSpace(names: readonly string[], options: SpaceOptions): Se
   }
   return {
     layers: names.map((name) => ({name, pinned: options.pinned.has(name)})),
-    decisions: [...weights, ...inputs.toSorted((a, b) => a.layers[0]! - b.layers[0]!)],
+    decisions: [...weights, ...inputs.toSorted((a, b) => item(a.layers, 0) - item(b.layers, 0))],
   };
 
   /** About the input of a layer and of those that are joined with it. */
@@ -64,7 +68,9 @@ export function searchSpace(names: readonly string[], options: SpaceOptions): Se
     for (const other of layers) grouped.add(other);
     return {
       layers,
-      candidates: distinct(pairs[l]!.map((pair) => pair.activationBits)).map((activationBits) => ({activationBits})),
+      candidates: distinct(item(pairs, l).map((pair) => pair.activationBits)).map((activationBits) => ({
+        activationBits,
+      })),
     };
   }
 }
@@ -90,12 +96,12 @@ function tieWeights(
   joined: readonly number[],
 ): void {
   if (group.length === 1) return;
-  const common = pairs[group[0]!]!.filter((pair) =>
-    group.every((l) => pairs[l]!.some((other) => isEqual(other, pair))),
+  const common = item(pairs, item(group, 0)).filter((pair) =>
+    group.every((l) => item(pairs, l).some((other) => isEqual(other, pair))),
   );
   if (common.length === 0) {
     throw new SdqError(
-      `Layers ${group.map((l) => `"${names[l]!}"`).join(', ')} read the same weights, and have no bits in common.`,
+      `Layers ${group.map((l) => `"${item(names, l)}"`).join(', ')} read the same weights, and have no bits in common.`,
       {
         code: 'search-hardware-forbids',
         exit: ExitCode.hardwareViolated,
@@ -120,7 +126,7 @@ function pairsOf(name: string, l: number, options: SpaceOptions): Precision[] {
           inputCandidates(activationBits, pin).map((bits) => ({weightBits, activationBits: bits})),
         );
   if (allowed === undefined) return wanted;
-  const pairs = allowed.pairs[l]!;
+  const pairs = item(allowed.pairs, l);
   const found = wanted.filter((pair) => pairs.some((other) => isEqual(other, pair)));
   if (found.length > 0) return found;
   const list = (all: readonly Precision[], key: keyof Precision): string =>
@@ -139,7 +145,7 @@ function pairsOf(name: string, l: number, options: SpaceOptions): Precision[] {
 function inputCandidates(activationBits: SpaceOptions['activationBits'], pin: number | undefined): readonly number[] {
   if (typeof activationBits === 'number') return [inputBits(activationBits, pin)];
   const enough = activationBits.filter((bits) => bits >= (pin ?? 0));
-  return enough.length > 0 ? enough : [pin!];
+  return enough.length > 0 ? enough : [present(pin, 'pin')];
 }
 
 const isEqual = (a: Precision, b: Precision): boolean =>
@@ -157,11 +163,11 @@ function isProduct(pairs: readonly Precision[]): boolean {
  */
 function joinInputs(names: readonly string[], pairs: Precision[][], group: readonly number[]): void {
   const common = group
-    .map((l) => distinct(pairs[l]!.map(({activationBits}) => activationBits)))
+    .map((l) => distinct(item(pairs, l).map(({activationBits}) => activationBits)))
     .reduce((all, own) => all.filter((bits) => own.includes(bits)));
   if (common.length === 0) {
     throw new SdqError(
-      `Layers ${group.map((l) => `"${names[l]!}"`).join(', ')} need inputs of the same bits, and have none in common.`,
+      `Layers ${group.map((l) => `"${item(names, l)}"`).join(', ')} need inputs of the same bits, and have none in common.`,
       {
         code: 'search-hardware-forbids',
         exit: ExitCode.hardwareViolated,
@@ -170,10 +176,10 @@ function joinInputs(names: readonly string[], pairs: Precision[][], group: reado
     );
   }
   const restrict = (kept: readonly number[]): Precision[][] =>
-    group.map((l) => pairs[l]!.filter(({activationBits}) => kept.includes(activationBits)));
+    group.map((l) => item(pairs, l).filter(({activationBits}) => kept.includes(activationBits)));
   const all = restrict(common);
-  const taken = all.every(isProduct) ? all : restrict([common.at(-1)!]);
-  group.forEach((l, g) => (pairs[l] = taken[g]!));
+  const taken = all.every(isProduct) ? all : restrict([last(common)]);
+  group.forEach((l, g) => (pairs[l] = item(taken, g)));
 }
 
 /** The longest chain of pairs that ends at one with the most bits in all; each pair has no fewer bits in either part than the one before. */
@@ -184,13 +190,13 @@ function longestChain(pairs: readonly Precision[]): Precision[] {
   ascending.forEach((pair) => {
     const before = chains
       .filter((chain) => {
-        const last = chain.at(-1)!;
-        return last.weightBits <= pair.weightBits && last.activationBits <= pair.activationBits;
+        const {weightBits, activationBits} = last(chain);
+        return weightBits <= pair.weightBits && activationBits <= pair.activationBits;
       })
       .reduce<Precision[]>((best, chain) => (chain.length >= best.length ? chain : best), []);
     chains.push([...before, pair]);
   });
-  return chains.at(-1)!;
+  return last(chains);
 }
 
 /** What each layer of a space costs at every combination of the candidates that it depends on. */
@@ -201,7 +207,7 @@ export function layerCosts(
   return layers.map((_, l) => {
     const own = decisions.flatMap((decision, d) => (decision.layers.includes(l) ? [d] : []));
     const combinations = own.reduce<Candidate[]>(
-      (all, d) => all.flatMap((set) => decisions[d]!.candidates.map((candidate) => ({...set, ...candidate}))),
+      (all, d) => all.flatMap((set) => item(decisions, d).candidates.map((candidate) => ({...set, ...candidate}))),
       [{}],
     );
     return {decisions: own, table: combinations.map((bits) => cost(l, bits as Precision))};
@@ -220,17 +226,17 @@ export function meanWeightBitsOf(
   layers: readonly Pick<SizedLayer, 'params'>[],
 ): (layer: number, bits: Precision) => number {
   const total = layers.reduce((sum, {params}) => sum + params, 0);
-  return (l, {weightBits}) => (weightBits * layers[l]!.params) / total;
+  return (l, {weightBits}) => (weightBits * item(layers, l).params) / total;
 }
 
 /** Memory of a layer's weights, KiB. */
 export function sizeKiBOf(layers: readonly Pick<SizedLayer, 'params'>[]): (layer: number, bits: Precision) => number {
-  return (l, {weightBits}) => (weightBits * layers[l]!.params) / 8 / 1024;
+  return (l, {weightBits}) => (weightBits * item(layers, l).params) / 8 / 1024;
 }
 
 /** Bit operations of a layer for one sample. */
 export function bopsOf(layers: readonly Pick<SizedLayer, 'macs'>[]): (layer: number, bits: Precision) => number {
-  return (l, {weightBits, activationBits}) => layers[l]!.macs * weightBits * activationBits;
+  return (l, {weightBits, activationBits}) => item(layers, l).macs * weightBits * activationBits;
 }
 
 /** @throws SdqError (exit 3) for candidates that are not whole, ascending and within 1 … 8. */
@@ -242,10 +248,10 @@ export function checkCandidates(candidates: readonly number[], pointer = '/searc
     if (!Number.isInteger(bits) || bits < 1 || bits > 8) {
       throw invalid('bad-candidate', `${pointer}/${i} is ${bits}; a bitwidth is a whole number from 1 to 8.`);
     }
-    if (i > 0 && bits <= candidates[i - 1]!) {
+    if (i > 0 && bits <= item(candidates, i - 1)) {
       throw invalid(
         'candidates-not-ascending',
-        `${pointer}/${i} is ${bits} after ${candidates[i - 1]!}; candidates ascend and none comes twice.`,
+        `${pointer}/${i} is ${bits} after ${item(candidates, i - 1)}; candidates ascend and none comes twice.`,
       );
     }
   });

@@ -38,7 +38,7 @@ function infer(
   attributes: Attributes = {},
   signed = true,
 ) {
-  const operands: Operand[] = [
+  const operands = [
     ...values.map((shape) => ({shape, signed, parameter: false})),
     ...parameters.map((shape) => ({shape, signed: true, parameter: true})),
   ].map((operand, i) => ({name: `in${i}`, ...operand}));
@@ -74,12 +74,15 @@ function run(
 ): tf.Tensor {
   const node = nodeOf(op, values.length + parameters.length, attributes);
   const operator = operatorOf(node);
-  const operands: Operand[] = [
+  const operands = [
     ...values.map(({shape}) => ({shape: shape.slice(1), signed: true, parameter: false})),
     ...parameters.map(({shape}) => ({shape, signed: true, parameter: true})),
-  ].map((operand, i) => ({name: `in${i}`, ...operand}));
+  ].map((operand, i) => ({name: `in${i}`, ...operand})) as Operand[] as [Operand, ...Operand[]];
   const known = inferNode(node, new Map(operands.map((operand) => [operand.name, operand])));
-  const given = operands.map(({parameter, shape}) => (parameter || shape.length < 2 ? 'plain' : layout));
+  const given = operands.map(({parameter, shape}) => (parameter || shape.length < 2 ? 'plain' : layout)) as [
+    Layout,
+    ...Layout[],
+  ];
   const {inputs, output} = (operator.layout ?? eitherLayout)(node, operands, given);
   const laidOut = parameters.map((w, i) => {
     const axes = operator.axes?.(node, values.length + i, operands, inputs);

@@ -7,6 +7,7 @@ import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
+import {item} from '../../../lookup.ts';
 import type {EngineDefinition, EngineOptions} from '../../../plugin-api/registry.ts';
 import {threadCount, threadsText} from '../threads.ts';
 import {padBeforeKernels} from './kernels.ts';
@@ -64,7 +65,7 @@ function tellOutOfMemory(backend: TfjsNodeBackend): void {
         const found = /OOM when allocating tensor with shape(\[[\d,]*\])/.exec((cause as Error).message);
         if (found === null) throw cause;
         throw new SdqError(
-          `The tensorflow engine is out of memory: it has no room for a tensor of shape ${found[1]!}.`,
+          `The tensorflow engine is out of memory: it has no room for a tensor of shape ${item(found, 1)}.`,
           {
             code: 'engine-out-of-memory',
             exit: ExitCode.notAvailable,
@@ -92,12 +93,12 @@ async function loadFirst(importPackage: ImportPackage, options: EngineOptions): 
     } catch (error) {
       const {code, message} = error as NodeJS.ErrnoException;
       const [why] = message.split(/\.?\s*\n/);
-      if (code !== 'ERR_MODULE_NOT_FOUND') failures.push(`${name} cannot be used: ${why!}`);
+      if (code !== 'ERR_MODULE_NOT_FOUND') failures.push(`${name} cannot be used: ${why ?? ''}`);
     }
   }
   if (failures.length > 0) return `${failures.join('; ')}.`;
   const wanted = packages.map((name) => `${name}@${tf.version_core}`);
-  return `Not installed: npm install --save-dev ${wanted[0]!} (CUDA) or ${wanted[1]!}, where sdq is installed.`;
+  return `Not installed: npm install --save-dev ${item(wanted, 0)} (CUDA) or ${item(wanted, 1)}, where sdq is installed.`;
 }
 
 /** @param importPackage how one of the packages is imported */

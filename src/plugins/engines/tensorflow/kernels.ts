@@ -4,10 +4,12 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item, present} from '../../../lookup.ts';
 import {windowOverCovered} from '../../../tensor/gradients.ts';
 
 type Size = [number, number, number, number];
-type Inputs = Readonly<Record<string, tf.Tensor4D>>;
+/** A kernel gets those of these that it has. */
+type Inputs = Readonly<Record<'x' | 'dy' | 'filter' | 'input' | 'output', tf.Tensor4D>>;
 
 interface Attributes {
   readonly pad: tf.backend_util.ExplicitPadding;
@@ -22,7 +24,7 @@ interface Attributes {
 type Padded = (
   inputs: Inputs,
   attributes: Attributes,
-  original: (inputs: Inputs, inputShape?: Size) => tf.Tensor4D,
+  original: (inputs: Partial<Inputs>, inputShape?: Size) => tf.Tensor4D,
 ) => tf.Tensor;
 
 const padded = (x: tf.Tensor4D, {pad}: Attributes, value = 0): tf.Tensor4D => tf.pad(x, pad, value);
@@ -34,31 +36,34 @@ function cropped(x: tf.Tensor4D, {pad}: Attributes, size: Size): tf.Tensor {
 }
 
 const inputGradient: Padded = ({dy, filter}, attributes, original) => {
-  const size = attributes.inputShape!;
-  const paddedSize = size.map((n, axis) => n + attributes.pad[axis]![0] + attributes.pad[axis]![1]) as Size;
-  return cropped(original({dy: dy!, filter: filter!}, paddedSize), attributes, size);
+  const size = present(attributes.inputShape, 'shape of the input');
+  const paddedSize = size.map((n, axis) => n + item(attributes.pad, axis)[0] + item(attributes.pad, axis)[1]) as Size;
+  return cropped(original({dy: dy, filter: filter}, paddedSize), attributes, size);
 };
 
-const filterGradient: Padded = ({x, dy}, attributes, original) => original({x: padded(x!, attributes), dy: dy!});
+const filterGradient: Padded = ({x, dy}, attributes, original) => original({x: padded(x, attributes), dy: dy});
 
 const kernels: Readonly<Record<string, Padded>> = {
   [tf.Conv2DBackpropInput]: inputGradient,
   [tf.Conv2DBackpropFilter]: filterGradient,
   [tf.DepthwiseConv2dNativeBackpropInput]: inputGradient,
   [tf.DepthwiseConv2dNativeBackpropFilter]: filterGradient,
-  [tf.MaxPool]: ({x}, attributes, original) => original({x: padded(x!, attributes, -Infinity)}),
+  [tf.MaxPool]: ({x}, attributes, original) => original({x: padded(x, attributes, -Infinity)}),
   [tf.MaxPoolGrad]({dy, input, output}, attributes, original) {
-    const dx = original({dy: dy!, input: padded(input!, attributes, -Infinity), output: output!});
-    return cropped(dx, attributes, input!.shape);
+    const dx = original({dy: dy, input: padded(input, attributes, -Infinity), output: output});
+    return cropped(dx, attributes, input.shape);
   },
   // A mean is of the part of the window that lies on the input; its gradient kernel divides by the whole window (tensor/gradients.ts).
   [tf.AvgPool]({x}, attributes, original) {
-    const mean = original({x: padded(x!, attributes)});
-    const factors = windowOverCovered(x!.shape, {...attributes, filterSize: attributes.filterSize!});
+    const mean = original({x: padded(x, attributes)});
+    const factors = windowOverCovered(x.shape, {
+      ...attributes,
+      filterSize: present(attributes.filterSize, 'size of the window'),
+    });
     return factors === null ? mean : tf.mul(mean, factors);
   },
   [tf.AvgPoolGrad]({dy, input}, attributes, original) {
-    return cropped(original({dy: dy!, input: padded(input!, attributes)}), attributes, input!.shape);
+    return cropped(original({dy: dy, input: padded(input, attributes)}), attributes, input.shape);
   },
 };
 
@@ -72,7 +77,7 @@ export function padBeforeKernels(backendName: string): void {
       backendName,
       kernelFunc(call) {
         const {attrs, backend, inputs} = call;
-        if (!Array.isArray(attrs!['pad'])) return kernelFunc(call);
+        if (!Array.isArray(attrs?.['pad'])) return kernelFunc(call);
         const attributes = attrs as unknown as Attributes;
         return tf.tidy(() =>
           run(inputs as unknown as Inputs, attributes, (changed, inputShape = attributes.inputShape) => {

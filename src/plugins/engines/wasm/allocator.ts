@@ -4,6 +4,7 @@
  * free neighbours, and the request is cut out of the smallest size class that holds it (two-level segregated fit, Masmano
  * et al. 2004, with the bookkeeping outside the heap). After the first steps the space no longer grows.
  */
+import {entry, item, present} from '../../../lookup.ts';
 
 /** Every address and every size is a multiple of this: one cache line. */
 const granule = 64;
@@ -62,7 +63,7 @@ export class Allocator {
       const range = this.#grow(size);
       if (range === null) return null;
       this.#insert(range.start, range.end - range.start);
-      start = this.#take(size)!;
+      start = present(this.#take(size), 'room in the heap that grew');
     }
     this.#used.set(start, size);
     this.#inUse += size;
@@ -87,11 +88,11 @@ export class Allocator {
 
   /** A free range of at least `size` bytes; what is left over goes back. */
   #take(size: number): number | undefined {
-    for (const start of this.#free[sizeClass(size / granule, false)]!) {
-      if (this.#sizeByStart.get(start)! >= size) return this.#cut(start, size);
+    for (const start of item(this.#free, sizeClass(size / granule, false))) {
+      if (entry(this.#sizeByStart, start) >= size) return this.#cut(start, size);
     }
     for (let c = sizeClass(size / granule, true); c < this.#free.length; c++) {
-      for (const start of this.#free[c]!) return this.#cut(start, size);
+      for (const start of item(this.#free, c)) return this.#cut(start, size);
     }
     return undefined;
   }
@@ -103,10 +104,10 @@ export class Allocator {
   }
 
   #remove(start: number): number {
-    const size = this.#sizeByStart.get(start)!;
+    const size = entry(this.#sizeByStart, start);
     this.#sizeByStart.delete(start);
     this.#sizeByEnd.delete(start + size);
-    this.#free[sizeClass(size / granule, false)]!.delete(start);
+    item(this.#free, sizeClass(size / granule, false)).delete(start);
     return size;
   }
 
@@ -119,6 +120,6 @@ export class Allocator {
     if (this.#sizeByStart.has(start + size)) size += this.#remove(start + size);
     this.#sizeByStart.set(start, size);
     this.#sizeByEnd.set(start + size, size);
-    this.#free[sizeClass(size / granule, false)]!.add(start);
+    item(this.#free, sizeClass(size / granule, false)).add(start);
   }
 }

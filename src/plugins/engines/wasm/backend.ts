@@ -8,6 +8,7 @@ import type {Worker} from 'node:worker_threads';
 import {MathBackendCPU} from '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 
+import {present} from '../../../lookup.ts';
 import {OutOfMemoryError} from '../out-of-memory.ts';
 import {Allocator} from './allocator.ts';
 import {ThreadPool} from './thread-pool.ts';
@@ -37,7 +38,7 @@ class RecordStorage<T> extends tf.DataStorage<T> {
 
   override get(dataId: DataIds<T>): T {
     if (dataId[this.#key] === undefined) tf.engine().moveData(this.#owner, dataId);
-    return dataId[this.#key]!;
+    return present(dataId[this.#key], 'data of the tensor');
   }
 
   override set(dataId: DataIds<T>, value: T): void {
@@ -152,7 +153,7 @@ export class WasmBackend extends MathBackendCPU {
   }
 
   get workers(): readonly Worker[] {
-    return this.#pool!.workers;
+    return present(this.#pool, 'thread pool').workers;
   }
 
   // ------------------------------------------------------------------------------------------------ for kernels
@@ -207,7 +208,7 @@ export class WasmBackend extends MathBackendCPU {
    * @throws SdqError (exit 6) when a worker is lost
    */
   run(name: string, ints: readonly number[], floats: readonly number[], threads: number): void {
-    this.#pool!.run(name, ints, floats, threads);
+    present(this.#pool, 'thread pool').run(name, ints, floats, threads);
   }
 
   /** MiB handed out now, at most so far, and taken from the operating system. */
@@ -235,6 +236,8 @@ export class WasmBackend extends MathBackendCPU {
     refCount: number,
   ): void {
     if (values === undefined || dtype === 'string' || dtype === 'complex64') {
+      // tfjs passes no values for a complex tensor, against its own type.
+      // eslint-disable-next-line @typescript-eslint/no-non-null-assertion
       super.move(dataId, values!, shape, dtype, refCount);
     } else {
       this.#add(dataId, dtype, values.length, refCount).values.set(values as Float32Array);

@@ -6,6 +6,7 @@ import {once} from 'node:events';
 import type {Worker} from 'node:worker_threads';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
+import {item} from '../../../lookup.ts';
 import {startThread} from '../../../start-thread.ts';
 import {type Kernel, mailbox, spins, taskBlock, type WorkerData} from './protocol.ts';
 
@@ -76,7 +77,7 @@ export class ThreadPool {
         memory: options.memory,
         names: pool.#names,
         task: pool.#task,
-        control: pool.#mailboxes[0]!.byteOffset,
+        control: item(pool.#mailboxes, 0).byteOffset,
         failure: {address: pool.#failureAddress, bytes: failureBytes},
         thread: i + 1,
       });
@@ -98,8 +99,8 @@ export class ThreadPool {
     const kernel = this.#kernels.get(name);
     if (kernel === undefined) throw new Error(`the engine has no kernel "${name}"`);
     if (threads > 1 && this.#stopped !== null) throw this.#stopped;
-    for (let i = 0; i < ints.length; i++) this.#ints[i] = ints[i]!;
-    for (let i = 0; i < floats.length; i++) this.#floats[i] = floats[i]!;
+    for (let i = 0; i < ints.length; i++) this.#ints[i] = item(ints, i);
+    for (let i = 0; i < floats.length; i++) this.#floats[i] = item(floats, i);
     if (threads === 1) {
       kernel.run(this.#task, 0, 1);
       return;
@@ -125,7 +126,7 @@ export class ThreadPool {
   }
 
   #ring(thread: number, kernel: number, threads: number): void {
-    const words = this.#mailboxes[thread]!;
+    const words = item(this.#mailboxes, thread);
     words[mailbox.kernel] = kernel;
     words[mailbox.threads] = threads;
     Atomics.add(words, mailbox.sequence, 1);
@@ -134,8 +135,8 @@ export class ThreadPool {
 
   /** Counts slices of waiting, not the clock: a machine that was asleep is not a dead worker. */
   #wait(thread: number, name: string, limitMs: number): void {
-    const words = this.#mailboxes[thread]!;
-    const sequence = words[mailbox.sequence]!;
+    const words = item(this.#mailboxes, thread);
+    const sequence = item(words, mailbox.sequence);
     for (let i = 0, waited = 0; ; i++) {
       const done = Atomics.load(words, mailbox.done);
       if (done === sequence) break;
@@ -148,7 +149,7 @@ export class ThreadPool {
       }
       if (Atomics.wait(words, mailbox.done, done, sliceMs) === 'timed-out') waited += sliceMs;
     }
-    const length = words[mailbox.failed]!;
+    const length = item(words, mailbox.failed);
     if (length > 0) {
       const text = new Uint8Array(this.#options.memory.buffer, this.#failureAddress, length).slice();
       throw (this.#stopped = workerLost(thread, new TextDecoder().decode(text)));

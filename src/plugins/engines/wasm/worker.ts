@@ -1,6 +1,7 @@
 /** One thread of the pool: sleeps until its mailbox changes, runs its share of the kernel named there, says so. */
 import {parentPort, workerData} from 'node:worker_threads';
 
+import {item, present} from '../../../lookup.ts';
 import {type Kernel, mailbox, spins, type WorkerData} from './protocol.ts';
 
 const {module, memory, names, task, control, failure, thread} = workerData as WorkerData;
@@ -9,18 +10,18 @@ const kernels = names.map((name) => instance.exports[name] as Kernel);
 const words = new Int32Array(memory.buffer, control + thread * mailbox.bytes, mailbox.bytes / 4);
 
 let seen = 0;
-parentPort!.postMessage('ready');
+present(parentPort, 'parent thread').postMessage('ready');
 for (;;) {
   for (let i = 0; Atomics.load(words, mailbox.sequence) === seen; i++) {
     if (i > spins) Atomics.wait(words, mailbox.sequence, seen);
   }
   seen = Atomics.load(words, mailbox.sequence);
-  const kernel = words[mailbox.kernel]!;
+  const kernel = item(words, mailbox.kernel);
   if (kernel < 0) break;
   try {
-    kernels[kernel]!(task, thread, words[mailbox.threads]!);
+    item(kernels, kernel)(task, thread, item(words, mailbox.threads));
   } catch (error) {
-    const text = new TextEncoder().encode(`${names[kernel]!}: ${String(error)}`).subarray(0, failure.bytes);
+    const text = new TextEncoder().encode(`${item(names, kernel)}: ${String(error)}`).subarray(0, failure.bytes);
     new Uint8Array(memory.buffer, failure.address, text.length).set(text);
     words[mailbox.failed] = text.length;
   }

@@ -3,6 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 
 import {inputSites, type ActivationSite} from '../../../graph/layer-table.ts';
 import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '../../../graph/network.ts';
+import {entry, item, present} from '../../../lookup.ts';
 import {createInputQuantizers, inputGrid, type InputQuantizer} from '../../../sdq/activation-quantizer.ts';
 import type {Choice} from '../../../sdq/search/dbp-step.ts';
 import {inputCandidates, type Precision, type SearchProblem} from '../../../sdq/search/problem.ts';
@@ -40,7 +41,7 @@ export function createSearchInputs(
     network.layers.map(({name}, l): [string, number] => [
       name,
       problem.decisions.findIndex(
-        ({layers, candidates}) => layers.includes(l) && candidates[0]!.activationBits !== undefined,
+        ({layers, candidates}) => layers.includes(l) && item(candidates, 0).activationBits !== undefined,
       ),
     ]),
   );
@@ -48,14 +49,14 @@ export function createSearchInputs(
   /** Bits → id of the site → quantizer. */
   const quantizers = new Map<number, Map<string, InputQuantizer>>();
   for (const bits of new Set([...learned.values()].flat())) {
-    const those = sites.filter(({layer}) => learned.get(layer)!.includes(bits));
+    const those = sites.filter(({layer}) => entry(learned, layer).includes(bits));
     const made = createInputQuantizers(those, () => bits, activations, signedActivations);
     quantizers.set(bits, made);
   }
   const variables = [...quantizers].flatMap(([bits, made]) =>
     [...made].map(([site, {parameter}]) => ({name: `${rangeName(site)}.${bits}`, variable: parameter})),
   );
-  const grid = (site: string, bits: number): ForwardQuantizer => inputGrid(quantizers.get(bits)!.get(site)!);
+  const grid = (site: string, bits: number): ForwardQuantizer => inputGrid(entry(entry(quantizers, bits), site));
   return {
     parameters: variables.map(({name, variable}) => ({name, variable, decays: false, rateFactor: 1, isPositive: true})),
     sites: sites.map(({id}) => id),
@@ -67,13 +68,14 @@ export function createSearchInputs(
       (plan, indicators) =>
       ({id, layer}, x) => {
         if (!learned.has(layer)) return null;
-        const d = decisionOf.get(layer)!;
-        const {high, low, share} = plan[d]!;
-        const upper = grid(id, high.activationBits!);
+        const d = entry(decisionOf, layer);
+        const {high, low, share} = item(plan, d);
+        const upper = grid(id, present(high.activationBits, 'activation bits'));
         if (low === null || low.activationBits === high.activationBits) {
           return fakeQuantize(x, upper.scale, upper.grid, upper.rule);
         }
-        return searchInput(x, upper, grid(id, low.activationBits!), share, indicators[d]!);
+        const lower = grid(id, present(low.activationBits, 'activation bits'));
+        return searchInput(x, upper, lower, share, item(indicators, d));
       },
     at: ({id, layer}, {activationBits}) => (learned.has(layer) ? grid(id, activationBits) : null),
     dispose: () => variables.forEach(({variable}) => variable.dispose()),

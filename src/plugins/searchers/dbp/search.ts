@@ -4,6 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type {Weights} from '../../../graph/graph.ts';
 import {hasWeights, type QuantizedLayer} from '../../../graph/layer-table.ts';
 import type {ForwardOptions, Network} from '../../../graph/network.ts';
+import {entry, item, present} from '../../../lookup.ts';
 import type {SearchContext, Searcher, SearchOutcome, SearchTraining} from '../../../plugin-api/searcher.ts';
 import {
   committed,
@@ -139,11 +140,11 @@ class DbpSearch implements SearchTraining {
   /** Weights by the plan, with an indicator a decision that carries ∂L/∂share. */
   #plannedWeights(plan: readonly Choice[]): NonNullable<ForwardOptions['weight']> {
     const decisions = weightDecisions(this.#problem);
-    const index = new Map(this.#context.network.layers.map(({name}, l) => [name, decisions[l]!]));
+    const index = new Map(this.#context.network.layers.map(({name}, l) => [name, item(decisions, l)]));
     return (layer, w) => {
-      const d = index.get(layer.name)!;
-      const choice = weightChoice(plan[d]!);
-      return searchWeights(w, this.#quantization.weights, choice, this.followed[d]!, outputChannels(layer));
+      const d = entry(index, layer.name);
+      const choice = weightChoice(item(plan, d));
+      return searchWeights(w, this.#quantization.weights, choice, item(this.followed, d), outputChannels(layer));
     };
   }
 
@@ -154,21 +155,21 @@ class DbpSearch implements SearchTraining {
     const decisions = weightDecisions(this.#problem);
     const open = layers.flatMap((layer, l) => {
       if (!hasWeights(layer)) return [];
-      const d = decisions[l]!;
-      const {high, low} = weightChoice(plan[d]!);
+      const d = item(decisions, l);
+      const {high, low} = weightChoice(item(plan, d));
       return low === null || layer.sharedWith !== undefined ? [] : [{layer, d, bits: [high, low]}];
     });
     if (open.length === 0) return errors;
     const pairs = tf.tidy(() =>
       tf.stack(
         open.map(({layer, bits}) =>
-          quantizationErrors(parameters.get(layer.weight)!, this.#quantization.weights, bits, outputChannels(layer)),
+          quantizationErrors(entry(parameters, layer.weight), this.#quantization.weights, bits, outputChannels(layer)),
         ),
       ),
     );
     const values = await pairs.data();
     pairs.dispose();
-    open.forEach(({d}, i) => (errors[d] = {high: values[2 * i]!, low: values[2 * i + 1]!}));
+    open.forEach(({d}, i) => (errors[d] = {high: item(values, 2 * i), low: item(values, 2 * i + 1)}));
     return errors;
   }
 
@@ -187,12 +188,12 @@ class DbpSearch implements SearchTraining {
   /** The network at the committed bits. */
   #committedForward(): Pick<ForwardOptions, 'weight' | 'activation'> {
     const {layers} = this.#context.network;
-    const bits = new Map(bitsOf(this.#problem, committed(this.#state)).map((set, l) => [layers[l]!.name, set]));
+    const bits = new Map(bitsOf(this.#problem, committed(this.#state)).map((set, l) => [item(layers, l).name, set]));
     const fixed = inputForward(this.#quantization.inputs);
     return {
       weight: (layer, w) =>
-        quantizeWeights(w, this.#quantization.weights, bits.get(layer.name)!.weightBits, outputChannels(layer)),
-      activation: (site) => this.#inputs.at(site, bits.get(site.layer)!) ?? fixed(site),
+        quantizeWeights(w, this.#quantization.weights, entry(bits, layer.name).weightBits, outputChannels(layer)),
+      activation: (site) => this.#inputs.at(site, entry(bits, site.layer)) ?? fixed(site),
     };
   }
 }
@@ -204,7 +205,7 @@ function fixedInputs(
 ): (layer: QuantizedLayer) => {weightBits: number; activationBits: number} {
   const index = new Map(network.layers.map(({name}, l) => [name, l]));
   return (layer) => {
-    const [first = fullPrecision, ...others] = inputCandidates(problem, index.get(layer.name)!);
+    const [first = fullPrecision, ...others] = inputCandidates(problem, entry(index, layer.name));
     const bits = others.length === 0 ? first : fullPrecision;
     return {weightBits: hasWeights(layer) ? fullPrecision : bits, activationBits: bits};
   };
@@ -213,7 +214,7 @@ function fixedInputs(
 /** What a choice means for the weights; `low` is null where it is about something else. */
 function weightChoice({high, low, share}: Choice): {high: number; low: number | null; share: number} {
   const lower = low?.weightBits ?? null;
-  return {high: high.weightBits!, low: lower === high.weightBits ? null : lower, share};
+  return {high: present(high.weightBits, 'weight bits'), low: lower === high.weightBits ? null : lower, share};
 }
 
 /** What changed: `8 → 7 bits`, `input 8 → 4 bits`, `8 → 4 bits, input 8 → 4 bits`. */

@@ -2,6 +2,7 @@
 import highsModule, {type HighsSolution} from 'highs';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
+import {item, property} from '../../../lookup.ts';
 import type {LayerCost, SearchProblem, Selection} from '../../../sdq/search/problem.ts';
 
 const chosen = (decision: number, candidate: number): string => `x_${decision}_${candidate}`;
@@ -27,12 +28,12 @@ function layerTerms({decisions, table}: LayerCost, {decisions: all}: SearchProbl
   if (decisions.length === 1) {
     return {terms: table.map((cost, candidate) => signed(cost, chosen(first, candidate))), constraints: []};
   }
-  const counts = decisions.map((d) => all[d]!.candidates.length);
+  const counts = decisions.map((d) => item(all, d).candidates.length);
   /** The candidate of the layer's i-th decision in a combination. */
   const candidateOf = (combination: number, i: number): number =>
-    Math.floor(combination / counts.slice(i + 1).reduce((product, count) => product * count, 1)) % counts[i]!;
+    Math.floor(combination / counts.slice(i + 1).reduce((product, count) => product * count, 1)) % item(counts, i);
   const constraints = decisions.flatMap((d, i) =>
-    all[d]!.candidates.map((_, candidate) => {
+    item(all, d).candidates.map((_, candidate) => {
       const having = table.flatMap((_, c) => (candidateOf(c, i) === candidate ? [`+ 1 ${name}_${c}`] : []));
       return `${having.join(' ')} - 1 ${chosen(d, candidate)} = 0`;
     }),
@@ -92,7 +93,7 @@ export async function leastScore(problem: SearchProblem, scores: readonly (reado
   if (solution.Status !== 'Optimal') throw await infeasible(problem);
   const columns = solution.Columns as Readonly<Record<string, {readonly Primal: number}>>;
   return problem.decisions.map(({candidates}, d) =>
-    candidates.findIndex((_, c) => columns[chosen(d, c)]!.Primal > 0.5),
+    candidates.findIndex((_, c) => property(columns, chosen(d, c)).Primal > 0.5),
   );
 }
 

@@ -3,6 +3,7 @@
  * a score for each candidate (as Model Compression Toolkit has it). Then an exact integer program over all budgets. [ours]
  */
 import {inputSites} from '../../../graph/layer-table.ts';
+import {item} from '../../../lookup.ts';
 import type {Searcher, SearchContext} from '../../../plugin-api/searcher.ts';
 import {outcomeOf} from '../../../sdq/search/outcome.ts';
 import type {Candidate, Decision} from '../../../sdq/search/problem.ts';
@@ -56,7 +57,7 @@ async function lossWith(
   {weightBits = fullPrecision, activationBits = fullPrecision}: Candidate,
   inputs: InputSample,
 ): Promise<number> {
-  const names = new Set(layers.map((l) => network.layers[l]!.name));
+  const names = new Set(layers.map((l) => item(network.layers, l).name));
   const none = {weightBits: fullPrecision, activationBits: fullPrecision};
   const precision = {weightBits, activationBits};
   const quantization = quantize(network, quantizers, ({name}) => (names.has(name) ? precision : none), {
@@ -81,7 +82,10 @@ function scoreMetrics({problem}: SearchContext, scores: readonly (readonly numbe
               weightBits === undefined ? '' : `w${weightBits}`,
               activationBits === undefined ? '' : `a${activationBits}`,
             ];
-            return [`sensitivity/${problem.layers[layers[0]!]!.name}/${bits.join('')}`, scores[d]![c]!];
+            return [
+              `sensitivity/${item(problem.layers, item(layers, 0)).name}/${bits.join('')}`,
+              item(item(scores, d), c),
+            ];
           }),
     ),
   );

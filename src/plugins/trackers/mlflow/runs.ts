@@ -1,4 +1,5 @@
 /** What is asked of an MLflow server about experiments and runs. */
+import {item} from '../../../lookup.ts';
 import {TrackerError, type Refusal} from '../../../plugin-api/tracker.ts';
 import type {Answer, Connection} from './connection.ts';
 import {batches, type Entry} from './entries.ts';
@@ -123,7 +124,7 @@ export async function sendEntries(
     } catch (error) {
       if (!isAboutContent(error)) throw error;
       if (part.length === 1) {
-        refused.push({seq: part[0]!.seq, reason: error.message});
+        refused.push({seq: item(part, 0).seq, reason: error.message});
         return;
       }
       const half = Math.ceil(part.length / 2);

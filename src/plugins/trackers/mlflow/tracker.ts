@@ -2,6 +2,7 @@
 import {statSync} from 'node:fs';
 import path from 'node:path';
 
+import {item, last, present} from '../../../lookup.ts';
 import type {
   Cursor,
   Event,
@@ -57,20 +58,10 @@ export function createMlflowTracker(context: TrackerContext<MlflowOptions>, time
   let run: TrackedRun;
   let state: State;
 
-  /** The child run of a phase; a lost answer to its creation is found again. */
   const childRun = async (phase: string, startedAt: number, signal: AbortSignal): Promise<string> => {
     const known = state.children[phase];
     if (known?.open === true) return known.run;
-    const {experiment} = state;
-    const lost =
-      known === undefined
-        ? (await findRuns(connection, experiment, run.uid, signal)).find((info) => info.phase === phase)
-        : undefined;
-    if (lost !== undefined) await adopt(connection, lost, state.run, signal);
-    const found = known?.run ?? lost?.runId;
-    if (found !== undefined) await updateRun(connection, found, {status: 'RUNNING'}, signal);
-    const tags = {...childTags(run, state.run), 'sdq.phase': phase};
-    const id = found ?? (await createRun(connection, {experiment, name: phase, tags, startedAt}, signal)).runId;
+    const id = await openChild(connection, run, state, {phase, startedAt}, signal);
     state = {...state, children: {...state.children, [phase]: {run: id, open: true}}};
     return id;
   };
@@ -82,31 +73,6 @@ export function createMlflowTracker(context: TrackerContext<MlflowOptions>, time
     state = {...state, children: {...state.children, [phase]: {...child, open: false}}};
   };
 
-  /** @returns why it cannot be sent, or undefined when it was sent or is not wanted */
-  const sendArtifact = async ({data}: Event, signal: AbortSignal): Promise<string | undefined> => {
-    const type = String(data['type']);
-    if (!options.artifacts.includes(type)) return undefined;
-    const prefix = /^mlflow-artifacts:(?:\/\/[^/]*)?\/(.*)$/.exec(state.artifacts)?.[1];
-    if (prefix === undefined) {
-      return `the server keeps artifacts at ${state.artifacts}, not behind itself; start it with --serve-artifacts.`;
-    }
-    if (type === 'table') {
-      const place = `tables/${String(data['name'])}.json`;
-      const table = JSON.stringify({columns: data['columns'], data: data['rows']});
-      await connection.putArtifact(`${prefix}/${place}`, table, signal);
-      // What `mlflow.log_table` sets, so that the server's pages show it as a table.
-      const value = JSON.stringify([{path: place, type: 'table'}]);
-      const tag = {list: 'tags', item: {key: 'mlflow.loggedArtifacts', value}} as const;
-      await logBatch(connection, state.run, [tag], signal);
-      return undefined;
-    }
-    const file = path.resolve(run.directory, String(data['path']));
-    const stat = statSync(file, {throwIfNoEntry: false});
-    if (stat?.isFile() !== true) return `${file} is not there any more.`;
-    await connection.putArtifact(`${prefix}/${type}/${path.basename(file)}`, {file, size: stat.size}, signal);
-    return undefined;
-  };
-
   return {
     async open(tracked, cursor, signal) {
       run = tracked;
@@ -114,16 +80,7 @@ export function createMlflowTracker(context: TrackerContext<MlflowOptions>, time
       if (cursor !== undefined) {
         state = cursor.state as unknown as State;
       } else {
-        const {children, parent} = await parentRun(connection, run, context, signal);
-        for (const child of children) await adopt(connection, child, parent.runId, signal);
-        const known = children.map(({phase, runId}) => [phase!, {run: runId, open: false}] as const);
-        state = {
-          run: parent.runId,
-          artifacts: parent.artifacts,
-          experiment: parent.experiment,
-          children: Object.fromEntries(known),
-          step: 0,
-        };
+        state = await firstState(connection, run, context, signal);
       }
       await updateRun(connection, state.run, {status: 'RUNNING'}, signal);
       const entries = [
@@ -132,7 +89,7 @@ export function createMlflowTracker(context: TrackerContext<MlflowOptions>, time
       ].map((entry) => ({...entry, seq: 0}));
       const refused = await sendEntries(connection, state.run, entries, signal);
       if (refused.length > 0)
-        context.notice(`mlflow: ${refused.length} params or tags are not taken: ${refused[0]!.reason}`);
+        context.notice(`mlflow: ${refused.length} params or tags are not taken: ${item(refused, 0).reason}`);
       return {
         id: state.run,
         url: `${connection.page}/#/experiments/${state.experiment}/runs/${state.run}`,
@@ -162,13 +119,13 @@ export function createMlflowTracker(context: TrackerContext<MlflowOptions>, time
           const target = phase === undefined ? state.run : await childRun(phase, event.ts, signal);
           if (waiting !== undefined && waiting.run !== target) {
             await flush();
-            reached(before!);
+            reached(present(before, 'earlier state'));
           }
           waiting ??= {run: target, entries: []};
           for (const entry of entriesOf(event, event.step ?? step)) waiting.entries.push({...entry, seq: event.seq});
           if (event.kind === 'artifact') {
             await flush();
-            const reason = await sendArtifact(event, signal);
+            const reason = await sendArtifact(connection, run, state, options.artifacts, event, signal);
             if (reason !== undefined) refused.push({seq: event.seq, reason});
             reached(event.seq);
           }
@@ -182,11 +139,11 @@ export function createMlflowTracker(context: TrackerContext<MlflowOptions>, time
           before = event.seq;
         }
         await flush();
-        reached(batch.at(-1)!.seq);
+        reached(last(batch).seq);
       } catch (error) {
         if (done === undefined) throw error;
       }
-      const {seq, state: reachedState} = done!;
+      const {seq, state: reachedState} = present(done, 'record');
       const once = new Map(refused.filter((refusal) => refusal.seq <= seq).map((refusal) => [refusal.seq, refusal]));
       return {seq, state: reachedState, refused: [...once.values()]};
     },
@@ -197,6 +154,76 @@ export function createMlflowTracker(context: TrackerContext<MlflowOptions>, time
       await logBatch(connection, state.run, [exit], signal);
       await updateRun(connection, state.run, {status: statuses[status], end_time: ts}, signal);
     },
+  };
+}
+
+/** The child run of a phase, running; a lost answer to its creation is found again. */
+async function openChild(
+  connection: Connection,
+  run: TrackedRun,
+  {children, experiment, run: parent}: State,
+  {phase, startedAt}: {readonly phase: string; readonly startedAt: number},
+  signal: AbortSignal,
+): Promise<string> {
+  const known = children[phase];
+  const lost =
+    known === undefined
+      ? (await findRuns(connection, experiment, run.uid, signal)).find((info) => info.phase === phase)
+      : undefined;
+  if (lost !== undefined) await adopt(connection, lost, parent, signal);
+  const existing = known?.run ?? lost?.runId;
+  if (existing !== undefined) await updateRun(connection, existing, {status: 'RUNNING'}, signal);
+  const tags = {...childTags(run, parent), 'sdq.phase': phase};
+  return existing ?? (await createRun(connection, {experiment, name: phase, tags, startedAt}, signal)).runId;
+}
+
+/** @returns why it cannot be sent, or undefined when it was sent or is not wanted */
+async function sendArtifact(
+  connection: Connection,
+  {directory}: TrackedRun,
+  state: State,
+  types: readonly string[],
+  {data}: Event,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const type = String(data['type']);
+  if (!types.includes(type)) return undefined;
+  const prefix = /^mlflow-artifacts:(?:\/\/[^/]*)?\/(.*)$/.exec(state.artifacts)?.[1];
+  if (prefix === undefined) {
+    return `the server keeps artifacts at ${state.artifacts}, not behind itself; start it with --serve-artifacts.`;
+  }
+  if (type === 'table') {
+    const place = `tables/${String(data['name'])}.json`;
+    const table = JSON.stringify({columns: data['columns'], data: data['rows']});
+    await connection.putArtifact(`${prefix}/${place}`, table, signal);
+    // What `mlflow.log_table` sets, so that the server's pages show it as a table.
+    const value = JSON.stringify([{path: place, type: 'table'}]);
+    const tag = {list: 'tags', item: {key: 'mlflow.loggedArtifacts', value}} as const;
+    await logBatch(connection, state.run, [tag], signal);
+    return undefined;
+  }
+  const file = path.resolve(directory, String(data['path']));
+  const stat = statSync(file, {throwIfNoEntry: false});
+  if (stat?.isFile() !== true) return `${file} is not there any more.`;
+  await connection.putArtifact(`${prefix}/${type}/${path.basename(file)}`, {file, size: stat.size}, signal);
+  return undefined;
+}
+
+async function firstState(
+  connection: Connection,
+  run: TrackedRun,
+  context: TrackerContext<MlflowOptions>,
+  signal: AbortSignal,
+): Promise<State> {
+  const {children, parent} = await parentRun(connection, run, context, signal);
+  for (const child of children) await adopt(connection, child, parent.runId, signal);
+  const known = children.map(({phase, runId}) => [present(phase, 'phase'), {run: runId, open: false}] as const);
+  return {
+    run: parent.runId,
+    artifacts: parent.artifacts,
+    experiment: parent.experiment,
+    children: Object.fromEntries(known),
+    step: 0,
   };
 }
 

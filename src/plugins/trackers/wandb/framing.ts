@@ -6,6 +6,8 @@
 import {closeSync, openSync, readSync} from 'node:fs';
 import {crc32} from 'node:zlib';
 
+import {item} from '../../../lookup.ts';
+
 export const fileHeader: Uint8Array = Uint8Array.of(0x3a, 0x57, 0x26, 0x42, 0xe1, 0xbe, 0x00);
 
 const blockBytes = 32 * 1024;
@@ -54,7 +56,7 @@ export function* readFrames(file: string): Generator<Uint8Array> {
       let at = start === 0 ? fileHeader.length : 0;
       while (at + chunkHeaderBytes <= block.length) {
         const end = at + chunkHeaderBytes + block.readUInt16LE(at + 4);
-        const type = block[at + 6]!;
+        const type = item(block, at + 6);
         const isInPlace = type === full || type === first ? parts.length === 0 : parts.length > 0;
         if (end > block.length || type < full || type > last || !isInPlace) return;
         if (block.readUInt32LE(at) !== crc32(block.subarray(at + 6, end))) return;

@@ -7,6 +7,7 @@ import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 
 import type {HttpRequest} from '../../../http.ts';
+import {last} from '../../../lookup.ts';
 import {eventsUpTo} from '../../../tracking/run-journal.ts';
 import {
   TrackerError,
@@ -330,7 +331,7 @@ function portions(rows: readonly Row[]): readonly (readonly string[])[] {
       found.push([]);
       size = 0;
     }
-    found.at(-1)!.push(line);
+    last(found).push(line);
     size += line.length;
   }
   return found;

@@ -36,10 +36,10 @@ export const batchNormKernels: readonly tf.KernelConfig[] = [
     const totals = backend.allocate(8 * 2 * threads * width);
     const coefficients = backend.allocate(4 * 3 * width);
     backend.run('batchNormStatistics', [x, rows, width, totals], [], threads);
-    const [gamma, beta, means, variances] = [inputs.gamma, inputs.beta, mean, variance].map((t) => backend.pointer(t));
+    const channelwise = [inputs.gamma, inputs.beta, mean, variance].map((t) => backend.pointer(t));
     backend.run(
       'batchNormCoefficients',
-      [x, rows, width, totals, threads, tail, channels, gamma!, beta!, means!, variances!, coefficients],
+      [x, rows, width, totals, threads, tail, channels, ...channelwise, coefficients],
       [attrs.epsilon],
       1,
     );
@@ -72,13 +72,12 @@ export const batchNormKernels: readonly tf.KernelConfig[] = [
 
     // Without totals: the forward's coefficients, which the sums need; with them: those of dx, and the small gradients.
     const finish = (parts: number): void => {
-      const [gamma, mean, variance, beta] = [inputs.gamma, inputs.mean, inputs.variance, inputs.beta].map((t) =>
-        backend.pointer(t),
-      );
+      const {gamma, mean, variance, beta} = inputs;
+      const channelwise = [gamma, mean, variance, beta].map((t) => backend.pointer(t));
       const outputs = [dgamma, dbeta, dscale].map((t) => backend.pointer(t));
       backend.run(
         'batchNormGradCoefficients',
-        [totals, parts, width, channels, gamma!, mean!, variance!, beta!, coefficients, ...outputs, size / channels],
+        [totals, parts, width, channels, ...channelwise, coefficients, ...outputs, size / channels],
         [attrs.epsilon, attrs.rule.gradientScale],
         1,
       );

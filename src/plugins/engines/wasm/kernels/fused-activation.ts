@@ -1,6 +1,7 @@
 /** What tfjs' fused convolutions and products end with: a bias and an activation. */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item, present} from '../../../../lookup.ts';
 import {backendName, defineKernel, type WasmBackend} from '../backend.ts';
 
 interface FusedInputs {
@@ -41,8 +42,13 @@ export function activated(
   alpha: tf.TensorInfo | undefined,
 ): tf.TensorInfo {
   const kernel = tf.getKernel(kernelNames[activation as keyof typeof kernelNames], backendName);
-  const inputs: tf.NamedTensorInfoMap = activation === 'prelu' ? {x: y, alpha: alpha!} : {x: y};
-  const out = kernel.kernelFunc({inputs, attrs: {alpha: leakyreluAlpha!}, backend}) as tf.TensorInfo;
+  const inputs: tf.NamedTensorInfoMap =
+    activation === 'prelu' ? {x: y, alpha: present(alpha, 'slopes of prelu')} : {x: y};
+  const out = kernel.kernelFunc({
+    inputs,
+    attrs: leakyreluAlpha === undefined ? {} : {alpha: leakyreluAlpha},
+    backend,
+  }) as tf.TensorInfo;
   backend.disposeData(y.dataId);
   return out;
 }
@@ -69,7 +75,7 @@ export function fusedConvolution<Attributes extends ActivationAttributes>(
 ): tf.KernelConfig {
   return defineKernel<FusedInputs, Attributes>(kernelName, ({backend, inputs, attrs, cpu}) => {
     const {x, filter, bias, preluActivationWeights} = inputs;
-    const perChannel = bias === undefined || tf.util.arraysEqual(bias.shape, [filter.shape[channelAxis]!]);
+    const perChannel = bias === undefined || tf.util.arraysEqual(bias.shape, [item(filter.shape, channelAxis)]);
     if (!covers(attrs, x, filter) || !perChannel) return cpu();
     const address = bias === undefined ? 0 : backend.pointer(bias);
     const range = clipRange(attrs.activation);

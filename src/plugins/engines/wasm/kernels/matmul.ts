@@ -1,6 +1,7 @@
 /** Products of matrices, as 1×1 convolutions over their rows (conv.ts). */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../../../../lookup.ts';
 import {backendName, defineKernel, type WasmBackend} from '../backend.ts';
 import {convolve, convolveFilterGradient, rowsGeometry} from './conv.ts';
 import {activated, clipRange, noClip, type Clip} from './fused-activation.ts';
@@ -115,7 +116,7 @@ export const matMulKernels: readonly tf.KernelConfig[] = [
   >(tf._FusedMatMul, ({backend, inputs, attrs, cpu}) => {
     const {a, b, bias, preluActivationWeights} = inputs;
     const {transposeA, transposeB} = attrs;
-    const columns = b.shape.at(transposeB ? -2 : -1)!;
+    const columns = item(b.shape, b.shape.length - (transposeB ? 2 : 1));
     const perColumn =
       bias === undefined || (bias.shape.at(-1) === columns && tf.util.sizeFromShape(bias.shape) === columns);
     if (a.dtype !== 'float32' || b.dtype !== 'float32' || !perColumn) return cpu();

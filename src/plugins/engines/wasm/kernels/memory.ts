@@ -1,6 +1,7 @@
 /** Data movement: tensors are filled, copied and rearranged. Everything but a fill is a copy of a box with strides. */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../../../../lookup.ts';
 import {defineKernel, type WasmBackend} from '../backend.ts';
 
 /** Dimensions that the kernel `copyStrided` takes. */
@@ -28,14 +29,14 @@ function merged({sizes, from, to}: Box): Box {
   for (const [i, size] of sizes.entries()) {
     if (size === 1) continue;
     const last = out.sizes.length - 1;
-    if (last >= 0 && out.from[last] === from[i]! * size && out.to[last] === to[i]! * size) {
-      out.sizes[last]! *= size;
-      out.from[last] = from[i]!;
-      out.to[last] = to[i]!;
+    if (last >= 0 && out.from[last] === item(from, i) * size && out.to[last] === item(to, i) * size) {
+      out.sizes[last] = item(out.sizes, last) * size;
+      out.from[last] = item(from, i);
+      out.to[last] = item(to, i);
     } else {
       out.sizes.push(size);
-      out.from.push(from[i]!);
-      out.to.push(to[i]!);
+      out.from.push(item(from, i));
+      out.to.push(item(to, i));
     }
   }
   return out;
@@ -91,11 +92,11 @@ export const memoryKernels: readonly tf.KernelConfig[] = [
     if (!movable(x) || x.dtype !== 'float32') return cpu();
     const out = filled(
       backend,
-      x.shape.map((size, i) => size + paddings[i]![0] + paddings[i]![1]),
+      x.shape.map((size, i) => size + item(paddings, i)[0] + item(paddings, i)[1]),
       constantValue,
     );
     const to = strides(out.shape);
-    const first = to.reduce((sum, stride, i) => sum + stride * paddings[i]![0], 0);
+    const first = to.reduce((sum, stride, i) => sum + stride * item(paddings, i)[0], 0);
     copyBox(backend, backend.pointer(x), backend.pointer(out) + 4 * first, {
       sizes: x.shape,
       from: strides(x.shape),
@@ -110,19 +111,19 @@ export const memoryKernels: readonly tf.KernelConfig[] = [
     tf.slice_util.assertParamsValid(x, begin, size);
     const out = backend.output(size, x.dtype);
     const from = strides(x.shape);
-    const first = from.reduce((sum, stride, i) => sum + stride * begin[i]!, 0);
+    const first = from.reduce((sum, stride, i) => sum + stride * item(begin, i), 0);
     copyBox(backend, backend.pointer(x) + 4 * first, backend.pointer(out), {sizes: size, from, to: strides(size)});
     return out;
   }),
 
   defineKernel<Unary, tf.TransposeAttrs>(tf.Transpose, ({backend, inputs: {x}, attrs: {perm}, cpu}) => {
     if (!movable(x)) return cpu();
-    const shape = perm.map((axis) => x.shape[axis]!);
+    const shape = perm.map((axis) => item(x.shape, axis));
     const out = backend.output(shape, x.dtype);
     const from = strides(x.shape);
     copyBox(backend, backend.pointer(x), backend.pointer(out), {
       sizes: shape,
-      from: perm.map((axis) => from[axis]!),
+      from: perm.map((axis) => item(from, axis)),
       to: strides(shape),
     });
     return out;
@@ -133,7 +134,7 @@ export const memoryKernels: readonly tf.KernelConfig[] = [
     const out = backend.output(x.shape, x.dtype);
     const axes = tf.util.parseAxisParam(dims, x.shape);
     const to = strides(x.shape);
-    const last = axes.reduce((sum, axis) => sum + to[axis]! * Math.max(0, x.shape[axis]! - 1), 0);
+    const last = axes.reduce((sum, axis) => sum + item(to, axis) * Math.max(0, item(x.shape, axis) - 1), 0);
     copyBox(backend, backend.pointer(x) + 4 * last, backend.pointer(out), {
       sizes: x.shape,
       from: to.map((stride, axis) => (axes.includes(axis) ? -stride : stride)),
@@ -143,9 +144,9 @@ export const memoryKernels: readonly tf.KernelConfig[] = [
   }),
 
   defineKernel<tf.ConcatInputs, tf.ConcatAttrs>(tf.Concat, ({backend, inputs, attrs, cpu}) => {
-    const dtype = inputs[0]!.dtype;
+    const dtype = item(inputs, 0).dtype;
     if (!inputs.every((x) => movable(x) && x.dtype === dtype)) return cpu();
-    const axis = tf.util.parseAxisParam(attrs.axis, inputs[0]!.shape)[0]!;
+    const axis = item(tf.util.parseAxisParam(attrs.axis, item(inputs, 0).shape), 0);
     const shapes = inputs.map(({shape}) => shape);
     tf.backend_util.assertParamsConsistent(shapes, axis);
     const out = backend.output(tf.backend_util.computeOutShape(shapes, axis), dtype);
@@ -153,19 +154,19 @@ export const memoryKernels: readonly tf.KernelConfig[] = [
     let target = backend.pointer(out);
     for (const x of inputs) {
       copyBox(backend, backend.pointer(x), target, {sizes: x.shape, from: strides(x.shape), to});
-      target += 4 * to[axis]! * x.shape[axis]!;
+      target += 4 * item(to, axis) * item(x.shape, axis);
     }
     return out;
   }),
 
   defineKernel<Unary, tf.TileAttrs>(tf.Tile, ({backend, inputs: {x}, attrs: {reps}, cpu}) => {
     const from = strides(x.shape);
-    const shape = x.shape.map((size, i) => size * reps[i]!);
+    const shape = x.shape.map((size, i) => size * item(reps, i));
     const to = strides(shape);
     const box = merged({
-      sizes: x.shape.flatMap((size, i) => [reps[i]!, size]),
+      sizes: x.shape.flatMap((size, i) => [item(reps, i), size]),
       from: from.flatMap((stride) => [0, stride]),
-      to: to.flatMap((stride, i) => [stride * x.shape[i]!, stride]),
+      to: to.flatMap((stride, i) => [stride * item(x.shape, i), stride]),
     });
     if (!movable(x) || box.sizes.length > boxRank) return cpu();
     const out = backend.output(shape, x.dtype);

@@ -1,6 +1,7 @@
 /** Softmax, and softmax cross-entropy with its gradient (src/tensor/kernels.ts). */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {last} from '../../../../lookup.ts';
 import {defineKernel} from '../backend.ts';
 import {sizeOf} from './rows.ts';
 
@@ -30,7 +31,7 @@ export const softmaxKernels: readonly tf.KernelConfig[] = [
 
   defineKernel<{y: tf.TensorInfo; dy: tf.TensorInfo}>('SdqSoftmaxGrad', ({backend, inputs: {y, dy}}) => {
     const dx = backend.output(y.shape);
-    const columns = y.shape.at(-1)!;
+    const columns = last(y.shape);
     const size = sizeOf(y);
     const addresses = [y, dy, dx].map((info) => backend.pointer(info));
     const ints = [...addresses, columns === 0 ? 0 : size / columns, columns];
