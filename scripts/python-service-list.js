@@ -1,4 +1,4 @@
-// What the integration tests have in Python, each in a virtual environment of its own, at the versions they were written against.
+// What the integration tests have in Python, each in a virtual environment of its own, and from npm, at the versions they were written against.
 import {existsSync, readFileSync} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -21,7 +21,8 @@ const torchLibraries = [
 
 /**
  * What each environment holds; the first requirement names its folder. `exact`: these packages and no others, not what they
- * depend on. `base`: another environment, whose packages this one sees too; install that one first.
+ * depend on. `base`: another environment, whose packages this one sees too; install that one first. `npm`: packages of npm, which
+ * the tests want and the repository does not hold because of their size.
  */
 export const pythonServices = {
   mlflow: {requirements: ['mlflow[auth]==3.17.2']},
@@ -132,6 +133,9 @@ export const pythonServices = {
     exact: true,
     base: 'torch',
   },
+  /** What runs exported files: docs/export.md. */
+  runtimes: {requirements: ['onnxruntime==1.32.0', 'openvino==2026.4.1', 'numpy==2.4.6']},
+  'onnxruntime-node': {requirements: ['onnxruntime-node==1.30.0'], npm: true},
 };
 
 /** The virtual environment of a service: outside the repository, kept between runs. */

@@ -1,4 +1,4 @@
-// Installs what the integration tests talk to, each in a virtual environment of its own outside the repository:
+// Installs what the integration tests talk to, each in a virtual environment, or a folder of npm, of its own outside the repository:
 //   node scripts/python-services.js        all of them
 //   node scripts/python-services.js mlflow
 // Where Python or the package index cannot be had it says so and ends well: the tests that need it then skip.
@@ -13,7 +13,7 @@ for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys
     console.error(`There is no service "${name}": ${Object.keys(pythonServices).join(', ')}.`);
     process.exit(2);
   }
-  const {base, exact = false, requirements} = service;
+  const {base, exact = false, npm = false, requirements} = service;
   const [requirement] = requirements;
   const folder = serviceFolder(name);
   if (isInstalled(name)) {
@@ -32,11 +32,15 @@ from pathlib import Path
 own = Path(sysconfig.get_path("purelib"))
 own.joinpath("base.pth").write_text(str(Path(${JSON.stringify(base === undefined ? '' : serviceFolder(base))}, own.relative_to(${JSON.stringify(folder)}))))
 `;
-  const steps = [
+  const packages = requirements.map((each) => each.replace('==', '@'));
+  // Without its install script, which downloads libraries of a GPU.
+  const npmInstall = ['npm', 'install', '--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', ...packages];
+  const pythonInstall = [
     [python, '-m', 'venv', folder],
     ...(base === undefined ? [] : [[`${folder}/bin/python`, '-c', share]]),
     [`${folder}/bin/python`, '-m', 'pip', 'install', ...options, ...requirements],
   ];
+  const steps = npm ? [npmInstall] : pythonInstall;
   const failed = steps.find(
     ([command, ...args]) => spawnSync(command, args, {stdio: 'inherit', timeout: 600_000}).status !== 0,
   );

@@ -77,7 +77,7 @@ export default class Doctor extends SdqCommand {
       plugins: config.plugins,
       engines,
       datasets,
-      runtimes: [probeOnnxRuntime()],
+      runtimes: [probeOnnxRuntime('onnxruntime-web'), probeOnnxRuntime('onnxruntime-node')],
       trackers,
     };
     const {versions, machine, runtimes} = result;

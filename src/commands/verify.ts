@@ -4,6 +4,8 @@ import {CheckpointCommand} from '../cli/checkpoint-command.ts';
 import {percent} from '../cli/output.ts';
 import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
+import type {Timing} from '../phases/latency.ts';
+import {runtimeNames, type Kernel} from '../phases/runtime.ts';
 import type {Verified} from '../phases/verify.ts';
 
 /** With the primary metric under its name, also in `optimized`. */
@@ -17,15 +19,18 @@ interface Result extends Omit<Verified, 'agreementOf' | 'metric' | 'optimized'> 
 }
 
 export default class Verify extends CheckpointCommand {
-  static override summary = 'Run an exported file in ONNX Runtime against the network it was made from.';
+  static override summary =
+    'Run an exported file in a runtime against the network it was made from: errors, metrics, kernels, size, time.';
   static override description = `It passes when all outputs are within --tolerance of the largest one, or, where inputs of layers are rounded, when \
 the first class is the same for a share of --agreement: a value in the middle between two levels may be rounded to either. \
-Tasks without classes compare the outputs themselves, to 1 % of the largest one. Otherwise the exit code is 7. The file's nodes are run as they are; \
-what ONNX Runtime's own graph optimizations, its default, change is reported beside it. ONNX Runtime is the package onnxruntime-web.`;
+Tasks without classes compare the outputs themselves, to 1 % of the largest one. Otherwise the exit code is 7. The file's nodes are run as they are, in float32; \
+what the runtime's own optimizations, its default, change is reported beside it. Runtimes: the npm packages onnxruntime-web and onnxruntime-node, \
+and onnxruntime and openvino of a Python interpreter. The time of the file is compared with that of the same network in float: the two take turns.`;
 
   static override examples = [
     '<%= config.bin %> verify model.onnx --checkpoint quantized.safetensors',
     '<%= config.bin %> verify model.onnx --checkpoint quantized.safetensors --split test --samples 1000 --json',
+    '<%= config.bin %> verify model.onnx --checkpoint quantized.safetensors --runtime openvino --python .venv/bin/python',
   ];
 
   static override args = {
@@ -52,6 +57,29 @@ what ONNX Runtime's own graph optimizations, its default, change is reported bes
       summary: 'Least share of the images with the same first class, or the same outputs.',
       default: '0.98',
     }),
+    runtime: Flags.option({
+      summary: 'What runs the file.',
+      options: runtimeNames,
+      default: 'onnxruntime-web' as const,
+    })(),
+    python: Flags.string({
+      summary: 'The interpreter that has the package onnxruntime or openvino.',
+      helpValue: 'PROGRAM',
+      default: 'python3',
+    }),
+    runs: Flags.integer({
+      summary: 'Timed runs of the file and of the float network; 0 for none.',
+      helpValue: 'N',
+      default: 20,
+      min: 0,
+    }),
+    batch: Flags.integer({
+      summary: 'Images that a timed run computes together.',
+      helpValue: 'N',
+      default: 1,
+      min: 1,
+    }),
+    threads: Flags.integer({summary: 'Threads of the runtime.', helpValue: 'N', default: 1, min: 1}),
   };
 
   async run(): Promise<Result> {
@@ -63,8 +91,13 @@ what ONNX Runtime's own graph optimizations, its default, change is reported bes
       import('../phases/verify.ts'),
       import('../phases/results.ts'),
     ]);
-    const {checkpoint, samples, split, strategy} = flags;
-    const verified = await verifyExport(session, {file: args.file, checkpoint, strategy, part: split, samples});
+    const {batch, checkpoint, python, runs, runtime, samples, split, strategy, threads} = flags;
+    const verified = await verifyExport(session, {
+      file: args.file,
+      ...{batch, checkpoint, runs, samples, strategy},
+      part: split,
+      runtime: {name: runtime, python, threads},
+    });
     this.progress().stop();
     const {agreementOf, metric, optimized, roundedInputs, ...figures} = verified;
     const {maxAbsError, maxAbsLogit} = figures;
@@ -81,12 +114,17 @@ what ONNX Runtime's own graph optimizations, its default, change is reported bes
           [`same ${agreementOf} %`, percent(verified.agreement)],
           [`${metricHead(primary)}, sdq`, metricCell(primary, metric.sdq)],
           [`${metricHead(primary)}, the file`, metricCell(primary, metric.exported)],
-          ['with graph optimizations: largest error', optimized.maxAbsError.toExponential(1)],
+          ['with its optimizations: largest error', optimized.maxAbsError.toExponential(1)],
           [`  same ${agreementOf} %`, percent(optimized.agreement)],
           [`  ${metricHead(primary)}`, metricCell(primary, optimized.metric)],
+          ...speedRows(verified),
         ],
       ),
     );
+    if (figures.kernels !== null) {
+      this.log(`Integer kernels: ${kernelList(figures.kernels.filter(({integer}) => integer))}.`);
+      this.log(`Other kernels: ${kernelList(figures.kernels.filter(({integer}) => !integer))}.`);
+    }
     if (verified.samples < samples) {
       this.notice(`The ${split} split has ${verified.samples} images; --samples ${samples} is more.`);
     }
@@ -117,6 +155,23 @@ what ONNX Runtime's own graph optimizations, its default, change is reported bes
       roundedInputs,
     };
   }
+}
+
+const kernelList = (kernels: readonly Kernel[]): string =>
+  kernels.map(({count, op}) => `${count} ${op}`).join(', ') || 'none';
+
+/** Size and time. */
+function speedRows({latency, size}: Verified): string[][] {
+  const kib = (bytes: number): string => (bytes / 1024).toFixed(1);
+  const ms = ({medianMs, spread}: Timing): string => `${medianMs.toPrecision(3)} ± ${percent(spread / 2)} %`;
+  const rows = [['size KiB, the file / in float', `${kib(size.file)} / ${kib(size.float)}`]];
+  if (latency !== null) {
+    const {batch, file, float, ratio, runs} = latency;
+    rows.push([`ms for ${batch === 1 ? 'an image' : `${batch} images`}, median of ${runs}`, ms(file)]);
+    rows.push(['  in float', ms(float)]);
+    rows.push(['  the file / in float', ratio.toFixed(2)]);
+  }
+  return rows;
 }
 
 /** @throws SdqError (exit 2) for what is not a number from 0 to 1 */

@@ -1,110 +1,196 @@
-/** ONNX Runtime, where it is installed: the WebAssembly build, which needs no install step of its own. */
+/** ONNX Runtime's npm packages: the WebAssembly build, which runs everywhere, and the native one. */
+import {existsSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
 import {createRequire} from 'node:module';
+import {tmpdir} from 'node:os';
+import path from 'node:path';
+import {pathToFileURL} from 'node:url';
 
 import type * as OnnxRuntimeWeb from 'onnxruntime-web';
 
 import {property} from '../lookup.ts';
 import {ExitCode, SdqError} from '../errors.ts';
+import {decodeOnnx} from '../graph/onnx/proto.ts';
+import type {Kernel, OptimizationLevel, Runtime, RuntimeNetwork} from './runtime.ts';
+
+type PackageName = 'onnxruntime-web' | 'onnxruntime-node';
+/** What both packages have. */
+type OnnxRuntime = Pick<typeof OnnxRuntimeWeb, 'InferenceSession' | 'Tensor' | 'env'>;
+type InferenceSession = OnnxRuntimeWeb.InferenceSession;
 
 /** The version that the tests run. */
-const wanted = 'onnxruntime-web@1.30.0';
-
-/** What ONNX Runtime does to a graph before it runs it. */
-export type OptimizationLevel = 'disabled' | 'all';
-
-/** A network in ONNX Runtime. */
-export interface RuntimeNetwork {
-  /** @param images [N, channels, height, width] @returns its one output, flat */
-  run(images: Float32Array, shape: readonly number[]): Promise<Float32Array>;
-  release(): Promise<void>;
-}
-
-export interface OnnxRuntime {
-  /** E.g. `onnxruntime-web 1.30.0`. */
-  readonly name: string;
-  /**
-   * @param level `disabled` runs the file's nodes as they are; `all`, the runtime's default, joins and replaces them
-   * @throws SdqError (exit 3) for a file that it does not take
-   */
-  open(bytes: Uint8Array, file: string, level?: OptimizationLevel): Promise<RuntimeNetwork>;
-}
+const wanted = '1.30.0';
 
 /** The number of images that a file wants at once; undefined where it takes any. */
-function fixedBatch({inputMetadata: [input]}: OnnxRuntimeWeb.InferenceSession): number | undefined {
+function fixedBatch({inputMetadata: [input]}: InferenceSession): number | undefined {
   const [batch] = input?.isTensor === true ? input.shape : [];
   return typeof batch === 'number' && batch > 0 ? batch : undefined;
 }
 
-/** Whether it is installed, and how to get it. */
-export function probeOnnxRuntime(): {readonly name: string; readonly available: boolean; readonly reason: string} {
-  const name = 'onnxruntime-web';
-  try {
-    createRequire(import.meta.url).resolve(name);
-    return {name, available: true, reason: 'Runs exported files for `sdq verify`.'};
-  } catch {
-    return {name, available: false, reason: `\`sdq verify\` needs it: npm install ${wanted}`};
+const installation = (name: PackageName): string => `npm install ${name}@${wanted}`;
+
+/** The file that a package starts with: of the user's project, else of sdq's own folder. Undefined where it is in neither. */
+function packageFile(name: PackageName): string | undefined {
+  for (const from of [path.join(process.cwd(), 'package.json'), import.meta.url]) {
+    try {
+      return createRequire(from).resolve(name);
+    } catch {
+      // Not there.
+    }
   }
+  return undefined;
 }
 
-/** @throws SdqError (exit 6) where it is not installed */
-export async function loadOnnxRuntime(): Promise<OnnxRuntime> {
-  let ort: typeof OnnxRuntimeWeb;
+/** Whether it is installed, and how to get it. */
+export function probeOnnxRuntime(name: PackageName): {
+  readonly name: string;
+  readonly available: boolean;
+  readonly reason: string;
+} {
+  const available = packageFile(name) !== undefined;
+  const flag = name === 'onnxruntime-web' ? '' : ` --runtime ${name}`;
+  const reason = available ? 'Runs exported files' : `${installation(name)} for`;
+  return {name, available, reason: `${reason}: \`sdq verify${flag}\`.`};
+}
+
+async function importPackage(name: PackageName): Promise<OnnxRuntime> {
+  const file = packageFile(name);
   try {
-    ort = await import('onnxruntime-web');
+    if (name === 'onnxruntime-web') return await import('onnxruntime-web');
+    if (file === undefined) throw Object.assign(new Error(), {code: 'ERR_MODULE_NOT_FOUND'});
+    const {default: ort} = (await import(pathToFileURL(file).href)) as {default: OnnxRuntime};
+    return ort;
   } catch (error) {
     const isMissing = (error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND';
     const why = isMissing ? 'is not installed' : `cannot be loaded: ${(error as Error).message}`;
-    throw new SdqError(`The package onnxruntime-web ${why}.`, {
+    throw new SdqError(`The package ${name} ${why}.`, {
       code: 'runtime-missing',
       exit: ExitCode.notAvailable,
-      suggestions: [`npm install ${wanted}`],
+      suggestions: [installation(name)],
       cause: error,
     });
   }
-  // One thread: more would keep the process alive.
-  ort.env.wasm.numThreads = 1;
-  ort.env.logLevel = 'error';
-  const refused = (file: string, error: unknown): SdqError =>
-    new SdqError(`${file}: ONNX Runtime does not run it: ${(error as Error).message}`, {
-      code: 'onnx-refused',
-      exit: ExitCode.invalidInput,
-      cause: error,
+}
+
+/**
+ * @param threads of one operator; the WebAssembly build takes 1
+ * @throws SdqError (exit 6) where it is not installed, (exit 2) for threads in WebAssembly
+ */
+export async function loadOnnxRuntime(name: PackageName = 'onnxruntime-web', threads = 1): Promise<Runtime> {
+  const isWeb = name === 'onnxruntime-web';
+  if (isWeb && threads !== 1) {
+    throw new SdqError(`onnxruntime-web runs with 1 thread here; --threads is ${threads}.`, {
+      code: 'invalid-flag',
+      exit: ExitCode.usage,
     });
+  }
+  const ort = await importPackage(name);
+  // More threads would keep the process alive.
+  if (isWeb) ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = 'error';
+  const options = (level: OptimizationLevel): OnnxRuntimeWeb.InferenceSession.SessionOptions => ({
+    executionProviders: [isWeb ? 'wasm' : 'cpu'],
+    graphOptimizationLevel: level,
+    intraOpNumThreads: threads,
+    logSeverityLevel: 3,
+  });
   return {
-    name: `onnxruntime-web ${ort.env.versions.web}`,
+    name: `${name} ${(isWeb ? ort.env.versions.web : ort.env.versions.node) ?? ''}`,
     async open(bytes, file, level = 'disabled') {
-      let session: OnnxRuntimeWeb.InferenceSession;
+      return network(ort, await createSession(ort, bytes, file, options(level)), file);
+    },
+    async kernels(bytes, file) {
+      if (isWeb) return null;
+      const folder = mkdtempSync(path.join(tmpdir(), 'sdq-runtime-'));
       try {
-        session = await ort.InferenceSession.create(bytes, {
-          executionProviders: ['wasm'],
-          graphOptimizationLevel: level,
-        });
+        const optimized = path.join(folder, 'optimized.onnx');
+        const session = await createSession(ort, bytes, file, {...options('all'), optimizedModelFilePath: optimized});
+        await session.release();
+        return existsSync(optimized) ? optimizedKernels(readFileSync(optimized)) : null;
+      } finally {
+        rmSync(folder, {recursive: true, force: true});
+      }
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+const refused = (file: string, error: unknown): SdqError =>
+  new SdqError(`${file}: ONNX Runtime does not run it: ${(error as Error).message}`, {
+    code: 'onnx-refused',
+    exit: ExitCode.invalidInput,
+    cause: error,
+  });
+
+async function createSession(
+  ort: OnnxRuntime,
+  bytes: Uint8Array,
+  file: string,
+  options: OnnxRuntimeWeb.InferenceSession.SessionOptions,
+): Promise<InferenceSession> {
+  try {
+    return await ort.InferenceSession.create(bytes, options);
+  } catch (error) {
+    throw refused(file, error);
+  }
+}
+
+function network(ort: OnnxRuntime, session: InferenceSession, file: string): RuntimeNetwork {
+  const [input] = session.inputNames as [string];
+  const [output] = session.outputNames as [string];
+  const tensor = (values: Float32Array, shape: readonly number[]): Record<string, OnnxRuntimeWeb.Tensor> => ({
+    [input]: new ort.Tensor('float32', values, shape),
+  });
+  return {
+    async run(images, [count = 0, ...shape]) {
+      const size = images.length / count;
+      const batch = fixedBatch(session) ?? count;
+      const parts: Float32Array[] = [];
+      try {
+        for (let start = 0; start < count; start += batch) {
+          // The last part may have fewer images; the file takes whole batches.
+          const part = new Float32Array(batch * size);
+          part.set(images.subarray(start * size, Math.min(start + batch, count) * size));
+          const results = await session.run(tensor(part, [batch, ...shape]));
+          const values = property(results, output).data as Float32Array;
+          parts.push(values.subarray(0, (values.length / batch) * Math.min(batch, count - start)));
+        }
       } catch (error) {
         throw refused(file, error);
       }
-      return {
-        async run(images, [count = 0, ...shape]) {
-          const [input] = session.inputNames as [string];
-          const [output] = session.outputNames as [string];
-          const size = images.length / count;
-          const batch = fixedBatch(session) ?? count;
-          const parts: Float32Array[] = [];
-          try {
-            for (let start = 0; start < count; start += batch) {
-              // The last part may have fewer images; the file takes whole batches.
-              const part = new Float32Array(batch * size);
-              part.set(images.subarray(start * size, Math.min(start + batch, count) * size));
-              const results = await session.run({[input]: new ort.Tensor('float32', part, [batch, ...shape])});
-              const values = property(results, output).data as Float32Array;
-              parts.push(values.subarray(0, (values.length / batch) * Math.min(batch, count - start)));
-            }
-          } catch (error) {
-            throw refused(file, error);
-          }
-          return Float32Array.from(parts.flatMap((part) => [...part]));
-        },
-        release: () => session.release(),
-      };
+      return Float32Array.from(parts.flatMap((part) => [...part]));
     },
+    async time(images, shape, runs) {
+      const feeds = tensor(images, shape);
+      const times: number[] = [];
+      for (let index = 0; index < runs; index++) {
+        const start = performance.now();
+        await session.run(feeds);
+        times.push(performance.now() - start);
+      }
+      return times;
+    },
+    release: () => session.release(),
   };
+}
+
+/** Operators of ONNX Runtime that compute with integers and do not say so by `QLinear`. */
+const integerOperators = new Set([
+  'ConvInteger',
+  'DynamicQuantizeLSTM',
+  'DynamicQuantizeMatMul',
+  'MatMulInteger',
+  'MatMulIntegerToFloat',
+  'QAttention',
+  'QGemm',
+]);
+
+/** What ONNX Runtime runs: the operators of the graph that it wrote behind its optimizations. */
+export function optimizedKernels(bytes: Uint8Array): Kernel[] {
+  const counts = new Map<string, number>();
+  for (const {opType} of decodeOnnx(bytes)?.graph.node ?? []) counts.set(opType, (counts.get(opType) ?? 0) + 1);
+  return [...counts].map(([op, count]) => ({
+    op,
+    count,
+    integer: op.startsWith('QLinear') || integerOperators.has(op),
+  }));
 }

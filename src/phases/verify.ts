@@ -1,20 +1,23 @@
-/** An exported file, run by ONNX Runtime, against the network that it was made from. */
+/** An exported file, run by a runtime, against the network that it was made from. */
 import * as tf from '@tensorflow/tfjs-core';
 
 import {item} from '../lookup.ts';
 import type {Part} from '../data/splits.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded} from '../files.ts';
-import {onnxMetadata} from '../graph/onnx/proto.ts';
+import {encodeOnnx, onnxMetadata} from '../graph/onnx/proto.ts';
 import type {Network} from '../graph/network.ts';
+import {exportQdq} from '../plugins/exporters/onnx-qdq.ts';
+import {integerNetwork} from '../sdq/integer-network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 import type {Agreement, Meter, TargetArrays, Task} from '../training/task.ts';
 import {deployCheckpoint, readTarget, simulatedNetwork} from './deployment.ts';
 import {noValidationSplit} from './evaluate-file.ts';
 import {bitsOf, digestOf, metadataKeys} from './export.ts';
-import {loadOnnxRuntime, type RuntimeNetwork} from './onnx-runtime.ts';
+import {timesInTurns, timing, type Timing} from './latency.ts';
 import {openCheckpoint} from './open-checkpoint.ts';
 import {metricValue} from './results.ts';
+import {withRuntime, type Kernel, type Runtime, type RuntimeNetwork, type RuntimeRequest} from './runtime.ts';
 import {openPart, type Session} from './session.ts';
 
 export interface VerifyRequest {
@@ -25,6 +28,24 @@ export interface VerifyRequest {
   readonly part: Part;
   /** How many images, at most. */
   readonly samples: number;
+  readonly runtime: RuntimeRequest;
+  /** Timed runs of the file and of the float network; 0: none. */
+  readonly runs: number;
+  /** Images that a timed run computes together. */
+  readonly batch: number;
+}
+
+interface Latency {
+  /** Images that a run computed together. */
+  readonly batch: number;
+  readonly threads: number;
+  /** Timed, of each. */
+  readonly runs: number;
+  readonly file: Timing;
+  /** The same network in float. */
+  readonly float: Timing;
+  /** Median of the file / median of the float network. */
+  readonly ratio: number;
 }
 
 export interface Verified {
@@ -45,20 +66,35 @@ export interface Verified {
   readonly optimized: {readonly maxAbsError: number; readonly agreement: number; readonly metric: number};
   /** Layers whose input is rounded: a value in the middle between two levels may fall to either side. */
   readonly roundedInputs: number;
+  /** Bytes. */
+  readonly size: {readonly file: number; readonly float: number};
+  /** What the runtime ran the file as, with its optimizations; null where it does not say. */
+  readonly kernels: readonly Kernel[] | null;
+  /** With the runtime's optimizations; null where none was asked for. */
+  readonly latency: Latency | null;
 }
 
 const limitBytes = 2 ** 32;
 
 /**
- * @throws SdqError (exit 3) for a file that ONNX Runtime does not run, or that was made from other weights, (exit 6) where
- *   ONNX Runtime is not installed, (exit 7) where it computes numbers that are not finite
+ * @throws SdqError (exit 3) for a file that the runtime does not run, or that was made from other weights, (exit 6) where the
+ *   runtime is not installed, (exit 7) where it computes numbers that are not finite
  */
 export async function verifyExport(session: Session, request: VerifyRequest): Promise<Verified> {
-  const {checkpoint, file, part} = request;
-  if (part === 'validation' && session.config.data.validation === 0) throw noValidationSplit();
-  const bytes = readFileBounded(file, limitBytes);
+  if (request.part === 'validation' && session.config.data.validation === 0) throw noValidationSplit();
+  const bytes = readFileBounded(request.file, limitBytes);
   const metadata = checkedMetadata(bytes, request);
-  const runtime = await loadOnnxRuntime();
+  return withRuntime(request.runtime, (runtime) => verifyIn(runtime, session, request, bytes, metadata));
+}
+
+async function verifyIn(
+  runtime: Runtime,
+  session: Session,
+  request: VerifyRequest,
+  bytes: Uint8Array,
+  metadata: ReadonlyMap<string, string>,
+): Promise<Verified> {
+  const {checkpoint, file, part} = request;
   const written = metadata.get(metadataKeys.target);
   const openedCheckpoint = await openCheckpoint(session, checkpoint, request.strategy);
   const {dispose, network, quantization, strategy} = openedCheckpoint;
@@ -69,6 +105,7 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
   const opened: RuntimeNetwork[] = [];
   const {task} = session;
   const [plain, optimized] = [emptyComparison(task), emptyComparison(task)];
+  let speed: Pick<Verified, 'size' | 'kernels' | 'latency'>;
   try {
     checkBits(metadata, strategy, request);
     if (written !== undefined) {
@@ -97,6 +134,17 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
       compare(optimized, outputs, await fast.run(planar, shape), targets, file);
       session.reporter.update(`verifying on ${part}`, plain.samples, samples);
     }
+    const float = encodeOnnx({
+      ...exportQdq(await integerNetwork(network, undefined), 21),
+      producerVersion: '',
+      metadata: {},
+    });
+    const {images} = await source.batch(0, 0);
+    speed = {
+      size: {file: bytes.length, float: float.length},
+      kernels: await runtime.kernels(bytes, file),
+      latency: await latencyOf(runtime, fast, float, request, [channels, height, width], images),
+    };
   } finally {
     for (const each of opened) await each.release();
     await source.close();
@@ -118,7 +166,44 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
       metric: metricOf(optimized.theirs),
     },
     roundedInputs: quantization?.inputs.size ?? 0,
+    ...speed,
   };
+}
+
+/**
+ * @param network the file's
+ * @param float bytes of the same network in float
+ * @param shape [channels, height, width] of an image
+ * @param images whose pixels are the input, in any order: their values do not change the time
+ */
+async function latencyOf(
+  runtime: Runtime,
+  network: RuntimeNetwork,
+  float: Uint8Array,
+  {batch, runs, runtime: {threads}}: VerifyRequest,
+  shape: readonly number[],
+  images: Float32Array,
+): Promise<Latency | null> {
+  if (runs === 0) return null;
+  const size = shape.reduce((product, each) => product * each, batch);
+  const input = {
+    images: Float32Array.from({length: size}, (_, i) => images[i % images.length] ?? 0),
+    shape: [batch, ...shape],
+  };
+  const other = await runtime.open(float, 'The float network', 'all');
+  try {
+    const times = await timesInTurns(
+      [
+        {network, ...input},
+        {network: other, ...input},
+      ],
+      runs,
+    );
+    const [quantized, full] = times.map(timing) as [Timing, Timing];
+    return {batch, threads, runs, file: quantized, float: full, ratio: quantized.medianMs / full.medianMs};
+  } finally {
+    await other.release();
+  }
 }
 
 /** The target that a file says it was written for. @throws SdqError (exit 3) where its rules have changed since */

@@ -43,6 +43,7 @@ const jobs: readonly (readonly [name: string, ...args: string[]])[] = [
   ['evaluate', 'evaluate', '--checkpoint', 'fp.safetensors', '--split', 'validation'],
   ['export', 'export', '--checkpoint', 'q.safetensors', '--output', 'model.onnx'],
   ['verify', 'verify', 'model.onnx', '--checkpoint', 'q.safetensors', '--samples', '20'],
+  ['verify', 'verify', 'model.onnx', '--checkpoint', 'q.safetensors', '--samples', '9', '--runs', '0', '--batch', '4'],
   ['run', 'run'],
   ['report', 'report'],
   ['runs-list', 'runs', 'list'],

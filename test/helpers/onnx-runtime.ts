@@ -4,7 +4,8 @@ import {expect} from '@jest/globals';
 import type {ForwardOptions, Network} from '../../src/graph/network.ts';
 import {elements} from '../../src/graph/ops/operator.ts';
 import {encodeOnnx} from '../../src/graph/onnx/proto.ts';
-import {loadOnnxRuntime, type OptimizationLevel} from '../../src/phases/onnx-runtime.ts';
+import {loadOnnxRuntime} from '../../src/phases/onnx-runtime.ts';
+import type {OptimizationLevel} from '../../src/phases/runtime.ts';
 import type {Exporter} from '../../src/plugin-api/registry.ts';
 import {normal, uniform} from '../../src/random.ts';
 

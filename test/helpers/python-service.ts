@@ -1,4 +1,4 @@
-/** Servers and clients in Python, from the virtual environments that `node scripts/python-services.js` makes. */
+/** Servers and clients in Python, and packages of npm, from the environments that `node scripts/python-services.js` makes. */
 import {spawnSync} from 'node:child_process';
 import path from 'node:path';
 
@@ -10,6 +10,9 @@ import {isInstalled, serviceFolder} from '../../scripts/python-service-list.js';
 export function pythonProgram(service: string, program = 'python'): string {
   return path.join(serviceFolder(service), 'bin', program);
 }
+
+/** Of a service from npm. */
+export const nodeModules = (service: string): string => path.join(serviceFolder(service), 'node_modules');
 
 /** `describe`, or `describe.skip` where the service is not installed. */
 export function describeWith(service: string): typeof describe | typeof describe.skip {

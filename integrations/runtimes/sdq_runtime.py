@@ -1,0 +1,124 @@
+"""Runs ONNX files for `sdq verify --python` and `sdq hardware measure --python`.
+
+Reads requests from stdin, one JSON object a line, and answers each with one on stdout. Images and outputs pass through files of
+float32 in the machine's byte order. Needs numpy and the package of the runtime: onnxruntime or openvino.
+"""
+
+import collections
+import json
+import os
+import sys
+import time
+
+# Answers alone go to stdout: what a library prints goes to stderr.
+answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+os.dup2(2, 1)
+
+
+class OnnxRuntime:
+    """ONNX Runtime on the CPU."""
+
+    def __init__(self, threads):
+        import onnxruntime
+
+        self.package = onnxruntime
+        self.version = onnxruntime.__version__
+        self.threads = threads
+        onnxruntime.set_default_logger_severity(3)
+
+    def open(self, file, level, optimized=None):
+        options = self.package.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        levels = self.package.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if level == "all" else levels.ORT_DISABLE_ALL
+        if optimized is not None:
+            options.optimized_model_filepath = optimized
+        session = self.package.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        return session, lambda images: session.run(None, {name: images})[0]
+
+    def kernels(self, _session):
+        return None
+
+
+class OpenVino:
+    """OpenVINO on the CPU. Level `disabled` computes floats in float32, `all` in what OpenVINO chooses, such as bfloat16."""
+
+    def __init__(self, threads):
+        import openvino
+
+        self.core = openvino.Core()
+        self.version = openvino.__version__.split("-")[0]
+        self.threads = threads
+
+    def open(self, file, level, optimized=None):
+        options = {"INFERENCE_NUM_THREADS": self.threads, "PERFORMANCE_HINT": "LATENCY"}
+        if level == "disabled":
+            options["INFERENCE_PRECISION_HINT"] = "f32"
+        compiled = self.core.compile_model(self.core.read_model(file), "CPU", options)
+        return compiled, lambda images: compiled([images])[0]
+
+    def kernels(self, compiled):
+        counts = collections.Counter()
+        for node in compiled.get_runtime_model().get_ops():
+            info = node.get_rt_info()
+            op, precision = (info[key].astype(str) if key in info else "" for key in ("layerType", "runtimePrecision"))
+            if op not in ("", "Const", "Input", "Output", "Reorder"):
+                counts[op, precision in ("i8", "u8") and op != "FakeQuantize"] += 1
+        return [{"op": op, "integer": integer, "count": count} for (op, integer), count in counts.items()]
+
+
+PACKAGES = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+
+
+class Server:
+    def __init__(self):
+        self.runtime = None
+        self.networks = {}
+
+    def load(self, package, threads):
+        global numpy
+        import numpy
+
+        self.runtime = PACKAGES[package](threads)
+        return {"version": self.runtime.version}
+
+    def open(self, id, file, level, optimized):
+        self.networks[id] = self.runtime.open(file, level, optimized)
+        return {}
+
+    def run(self, id, images, shape, output):
+        values = self.networks[id][1](numpy.fromfile(images, numpy.float32).reshape(shape))
+        numpy.ascontiguousarray(values, numpy.float32).tofile(output)
+        return {}
+
+    def time(self, id, images, shape, runs):
+        """Milliseconds of each of these runs in a row."""
+        values = numpy.fromfile(images, numpy.float32).reshape(shape)
+        run = self.networks[id][1]
+        times = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            run(values)
+            times.append(1e3 * (time.perf_counter() - start))
+        return {"times": times}
+
+    def kernels(self, id):
+        return {"kernels": self.runtime.kernels(self.networks[id][0])}
+
+    def release(self, id):
+        del self.networks[id]
+        return {}
+
+
+server = Server()
+for line in sys.stdin:
+    request = json.loads(line)
+    try:
+        answer = getattr(server, request.pop("do"))(**request)
+    except ModuleNotFoundError as error:
+        answer = {"error": str(error), "missing": error.name}
+    except Exception as error:
+        answer = {"error": str(error)}
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
