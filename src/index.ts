@@ -36,6 +36,8 @@ export {
   type ExporterDefinition,
   type FetchContext,
   type Kind,
+  type ChosenOutputs,
+  type NetworkOutput,
   type ModelContext,
   type ModelDefinition,
   type OptionsSchema,

@@ -35,7 +35,7 @@ class OnnxRuntime:
             options.optimized_model_filepath = optimized
         session = self.package.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
-        return session, lambda images: session.run(None, {name: images})[0]
+        return session, lambda images: session.run(None, {name: images})
 
     def kernels(self, _session):
         return None
@@ -56,7 +56,12 @@ class OpenVino:
         if level == "disabled":
             options["INFERENCE_PRECISION_HINT"] = "f32"
         compiled = self.core.compile_model(self.core.read_model(file), "CPU", options)
-        return compiled, lambda images: compiled([images])[0]
+
+        def run(images):
+            results = compiled([images])
+            return [results[index] for index in range(len(compiled.outputs))]
+
+        return compiled, run
 
     def kernels(self, compiled):
         counts = collections.Counter()
@@ -88,9 +93,9 @@ class Server:
         return {}
 
     def run(self, id, images, shape, output):
-        values = self.networks[id][1](numpy.fromfile(images, numpy.float32).reshape(shape))
-        numpy.ascontiguousarray(values, numpy.float32).tofile(output)
-        return {}
+        outputs = self.networks[id][1](numpy.fromfile(images, numpy.float32).reshape(shape))
+        numpy.concatenate([numpy.ravel(values).astype(numpy.float32) for values in outputs]).tofile(output)
+        return {"sizes": [values.size for values in outputs]}
 
     def time(self, id, images, shape, runs):
         """Milliseconds of each of these runs in a row."""

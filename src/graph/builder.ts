@@ -1,7 +1,7 @@
 /** Builds a graph node by node; what a model definition is written with. */
 import {entry, item, last} from '../lookup.ts';
 import type {Attribute, Graph, Initializer, Node, Parameter, Shape} from './graph.ts';
-import {leadingTo} from './reachable.ts';
+import {withOutputs} from './reachable.ts';
 import {inferNode, inputOperand, parameterOperand} from './shape.ts';
 import type {Operand} from './ops/operator.ts';
 
@@ -61,8 +61,8 @@ export interface GraphBuilder {
   node(op: string, name: string, inputs: readonly string[], attributes?: Readonly<Record<string, Attribute>>): string;
   /** A parameter for `node`. @returns its name */
   parameter(parameter: Parameter): string;
-  /** Nodes that do not lead to the output are left out, and parameters that nothing reads. */
-  build(output: string): Graph;
+  /** Nodes that do not lead to an output are left out, and parameters that nothing reads. */
+  build(output: string, ...others: readonly string[]): Graph;
 }
 
 /**
@@ -152,16 +152,8 @@ export function graphBuilder(name: string, inputShape: Shape): GraphBuilder {
         pads: [padding, padding, padding, padding],
       }),
 
-    build(output) {
-      const kept = leadingTo(nodes, output);
-      const read = new Set(kept.flatMap(({inputs}) => inputs));
-      return {
-        name,
-        input: {name: input, shape: inputShape},
-        output,
-        nodes: kept,
-        parameters: parameters.filter((each) => read.has(each.name)),
-      };
+    build(...outputs) {
+      return withOutputs({name, input: {name: input, shape: inputShape}, outputs, nodes, parameters}, outputs);
     },
   };
 }

@@ -10,7 +10,8 @@ import type {Graph} from './graph.ts';
 export function graphDigest(graph: Graph): string {
   const canonical = JSON.stringify([
     [graph.input.name, graph.input.shape],
-    graph.output,
+    // One output is written as it was before there could be several.
+    graph.outputs.length === 1 ? graph.outputs[0] : graph.outputs,
     graph.nodes.map(({name, op, inputs, outputs, attributes}) => [
       name,
       op,

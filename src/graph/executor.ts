@@ -131,8 +131,8 @@ export class Executor {
     return tf.transpose(x, conversionAxes(x.rank, entry(layouts, from), entry(layouts, to)));
   }
 
-  /** @returns the output. To be called in `tf.tidy`. */
-  run(x: tf.Tensor, options: ForwardOptions): tf.Tensor {
+  /** @returns the outputs. To be called in `tf.tidy`. */
+  run(x: tf.Tensor, options: ForwardOptions): tf.Tensor[] {
     return new ForwardPass(this, x, options).run();
   }
 
@@ -159,7 +159,7 @@ class ForwardPass {
     this.#values = new Map([[executor.input, x]]);
   }
 
-  run(): tf.Tensor {
+  run(): tf.Tensor[] {
     const plan = this.#executor.plan(this.#options.training);
     this.#observe(this.#executor.input);
     for (const step of plan.steps) {
@@ -173,7 +173,7 @@ class ForwardPass {
         this.#values.delete(name);
       }
     }
-    return entry(this.#values, plan.output);
+    return plan.outputs.map((name) => entry(this.#values, name));
   }
 
   #observe(name: string): void {

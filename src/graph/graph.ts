@@ -46,7 +46,10 @@ export const isTrained = ({role}: Pick<Parameter, 'role'>): boolean => role !== 
 export interface Graph {
   readonly name: string;
   readonly input: {readonly name: string; readonly shape: Shape};
-  readonly output: string;
+  /** Names of the values that the network returns, in the order in which the task sees them; at least one. */
+  readonly outputs: readonly string[];
+  /** Outputs that the network's file has and sdq cannot compute: name and reason. */
+  readonly refused?: ReadonlyMap<string, string>;
   /** In topological order. */
   readonly nodes: readonly Node[];
   readonly parameters: readonly Parameter[];

@@ -11,8 +11,8 @@ export const conversion = 'Layout';
 export interface LaidOutGraph {
   /** The graph's nodes, and a `Layout` node before the first that reads a value in another layout. */
   readonly nodes: readonly Node[];
-  /** The graph's output in ONNX's order of axes. */
-  readonly output: string;
+  /** The graph's outputs in ONNX's order of axes. */
+  readonly outputs: readonly string[];
   /** Of every value, those of the `Layout` nodes included. */
   readonly layouts: ReadonlyMap<string, Layout>;
   /** By a node's name. */
@@ -55,5 +55,5 @@ export function layOut(graph: Graph, known: ReadonlyMap<string, Operand>): LaidO
     nodeLayouts.set(node.name, chosen);
     for (const output of node.outputs) define(entry(operands, output), chosen.output);
   }
-  return {nodes, output: inLayout(graph.output, 'plain'), layouts, nodeLayouts, operands};
+  return {nodes, outputs: graph.outputs.map((output) => inLayout(output, 'plain')), layouts, nodeLayouts, operands};
 }

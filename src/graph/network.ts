@@ -37,9 +37,11 @@ export interface Network {
   readonly norms: ReadonlyMap<string, RunningStatistics>;
   /**
    * @param x [N, height, width, channels] or [N, features], normalised
-   * @returns logits [N, classes]
+   * @returns the graph's outputs in their order, [N, …] each, with ONNX's order of axes
    * @throws SdqError where x has another shape
    */
+  outputs(x: tf.Tensor, options: ForwardOptions): tf.Tensor[];
+  /** The first output, of most networks the only one: logits [N, classes]. @throws as `outputs` */
   forward(x: tf.Tensor, options: ForwardOptions): tf.Tensor;
   /** A copy of all parameters and statistics in ONNX layout. */
   weights(): Promise<Weights>;
@@ -113,6 +115,15 @@ export function createNetwork(graph: Graph, weights: Weights, observed: Readonly
     return transposed({shape, data}, inverse(axesOf.get(name) ?? shape.map((_, axis) => axis)));
   };
   const inputShape = memoryShape(graph.input.shape, inputLayout(graph.input.shape));
+  const outputs: Network['outputs'] = (x, options) => {
+    if (x.shape.slice(1).join() !== inputShape.join()) {
+      throw new SdqError(
+        `The network "${graph.name}" takes inputs [N, ${inputShape.join(', ')}]; it was given ${show(x.shape)}.`,
+        {code: 'input-shape', exit: ExitCode.invalidInput},
+      );
+    }
+    return tf.tidy(() => executor.run(x, options));
+  };
   return {
     graph,
     layers: executor.layers,
@@ -120,15 +131,8 @@ export function createNetwork(graph: Graph, weights: Weights, observed: Readonly
     statistics,
     norms: runningStatistics(graph, statistics),
 
-    forward(x, options) {
-      if (x.shape.slice(1).join() !== inputShape.join()) {
-        throw new SdqError(
-          `The network "${graph.name}" takes inputs [N, ${inputShape.join(', ')}]; it was given ${show(x.shape)}.`,
-          {code: 'input-shape', exit: ExitCode.invalidInput},
-        );
-      }
-      return tf.tidy(() => executor.run(x, options));
-    },
+    outputs,
+    forward: (x, options) => tf.tidy(() => item(outputs(x, options), 0)),
 
     async weights() {
       return new Map(

@@ -56,8 +56,8 @@ function activationRange({op, attributes}: Node): ActivationRange | null {
 
 export interface Plan {
   readonly steps: readonly Step[];
-  /** Name of the value that is the graph's output. */
-  readonly output: string;
+  /** Names of the values that are the graph's outputs, in their order. */
+  readonly outputs: readonly string[];
 }
 
 /** @param inputs of the node */
@@ -91,7 +91,7 @@ export function executionPlan(
     if (isIdle && !observed.has(output)) source.set(output, resolve(item(inputs, 0)));
   }
   const nodes = laidOut.nodes.filter(({outputs}) => !source.has(item(outputs, 0)));
-  const result = resolve(laidOut.output);
+  const results = laidOut.outputs.map(resolve);
   const readers = new Map<string, Node[]>();
   for (const node of nodes) {
     for (const name of new Set(node.inputs.map(resolve))) readers.set(name, [...(readers.get(name) ?? []), node]);
@@ -99,7 +99,7 @@ export function executionPlan(
   /** The node that alone reads a value. */
   const follower = (value: string): Node | undefined => {
     const found = readers.get(value) ?? [];
-    return found.length === 1 && value !== result && !observed.has(value) ? found[0] : undefined;
+    return found.length === 1 && !results.includes(value) && !observed.has(value) ? found[0] : undefined;
   };
 
   /** The inputs of a quantized layer that are a value; none where the node is no such layer. */
@@ -136,28 +136,26 @@ export function executionPlan(
       range = activation === undefined ? null : activationRange(activation);
       if (activation !== undefined && range !== null) join(activation);
     }
-    const reading = output === result ? [] : (readers.get(output) ?? []);
+    const reading = results.includes(output) ? [] : (readers.get(output) ?? []);
     const fed = reading.map((reader) => sitesOf(reader, output));
     const feeds = fed.every((sites) => sites.length > 0) ? fed.flat() : [];
     steps.push({...kind, node, inputs, output, folded, range, feeds, releases: []});
   }
 
-  return {steps: withReleases(steps, result, graph.input.name, known), output: result};
+  return {steps: withReleases(steps, [graph.input.name, ...results], known), outputs: results};
 }
 
-/** Each step with the values that no later one reads; the network's own input and output are never freed. */
+/** Each step with the values that no later one reads. @param kept names of those that are never freed: the network's input and outputs */
 function withReleases(
   steps: readonly Step[],
-  output: string,
-  input: string,
+  kept: readonly string[],
   known: LaidOutGraph['operands'],
 ): readonly Step[] {
   const lastReader = new Map<string, number>();
   steps.forEach(({inputs}, index) => {
     for (const name of inputs) if (known.get(name)?.parameter === false) lastReader.set(name, index);
   });
-  lastReader.delete(output);
-  lastReader.delete(input);
+  for (const name of kept) lastReader.delete(name);
   return steps.map((step, index) => ({
     ...step,
     releases: [...new Set(step.inputs)].filter((name) => lastReader.get(name) === index),

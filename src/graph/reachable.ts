@@ -1,4 +1,5 @@
-/** Which nodes a result depends on. */
+/** Which nodes results depend on. */
+import type {Graph} from './graph.ts';
 
 interface Wired {
   readonly inputs: readonly string[];
@@ -6,13 +7,13 @@ interface Wired {
 }
 
 /**
- * The nodes that lead to a value, in their order: what nothing reads on the way to it is left out.
- * @param output name of the value
+ * The nodes that lead to some values, in their order: what nothing reads on the way to them is left out.
+ * @param outputs names of the values
  */
-export function leadingTo<N extends Wired>(nodes: readonly N[], output: string): N[] {
+export function leadingTo<N extends Wired>(nodes: readonly N[], outputs: readonly string[]): N[] {
   const producers = new Map(nodes.flatMap((node) => node.outputs.map((name): [string, N] => [name, node])));
   const kept = new Set<N>();
-  const open = [output];
+  const open = [...outputs];
   for (let name = open.pop(); name !== undefined; name = open.pop()) {
     const node = producers.get(name);
     if (node === undefined || kept.has(node)) continue;
@@ -20,4 +21,11 @@ export function leadingTo<N extends Wired>(nodes: readonly N[], output: string):
     open.push(...node.inputs);
   }
   return nodes.filter((node) => kept.has(node));
+}
+
+/** The graph with these outputs alone: without nodes that do not lead to them, and parameters that nothing reads then. */
+export function withOutputs({refused: _, ...graph}: Graph, outputs: readonly string[]): Graph {
+  const nodes = leadingTo(graph.nodes, outputs);
+  const read = new Set(nodes.flatMap(({inputs}) => inputs));
+  return {...graph, outputs, nodes, parameters: graph.parameters.filter(({name}) => read.has(name))};
 }

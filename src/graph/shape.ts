@@ -81,6 +81,10 @@ function checkShape(graph: Graph, name: string, shape: Shape): void {
   }
 }
 
+/** Whether an image is one entry of the first axis: what an output must be. */
+export const isBatchFirst = ({batchAxis, perImage}: Operand): boolean =>
+  batchAxis === undefined && perImage === undefined;
+
 /** @returns the graph's input as an operand: normalised pixels, so of either sign */
 export function inputOperand(name: string, shape: Shape): Operand {
   return {name, shape, signed: true, parameter: false};
@@ -111,15 +115,15 @@ export function inferShapes(graph: Graph): ReadonlyMap<string, Operand> {
     names.add(node.name);
     define(inferNode(node, known));
   }
-  const output = known.get(graph.output);
-  if (output === undefined || output.parameter) {
-    throw graphError(graph, `its output "${graph.output}" is not the output of a node.`);
-  }
-  if (output.batchAxis !== undefined || output.perImage !== undefined) {
-    throw graphError(
-      graph,
-      `its output "${graph.output}" is ${showSizes(sizesOf(output))}; the batch must come first.`,
-    );
+  if (graph.outputs.length === 0) throw graphError(graph, 'it has no output.');
+  for (const name of graph.outputs) {
+    const output = known.get(name);
+    if (output === undefined || output.parameter) {
+      throw graphError(graph, `its output "${name}" is not the output of a node.`);
+    }
+    if (!isBatchFirst(output)) {
+      throw graphError(graph, `its output "${name}" is ${showSizes(sizesOf(output))}; the batch must come first.`);
+    }
   }
   return known;
 }

@@ -4,6 +4,7 @@ import {SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
 import {selectDataset} from '../plugins/datasets/inspect-dataset.ts';
 import type {ModelContext, Registry} from '../plugin-api/registry.ts';
+import {taskGraph} from './task-graph.ts';
 
 /**
  * @param name of the model; the config's options count where it is the config's model
@@ -18,7 +19,9 @@ export async function modelGraph(
 ): Promise<Graph> {
   const definition = registry.get('model', name);
   const options = config.model?.name === name ? config.model.options : {};
-  return definition.build((await contextOf(config, registry, notice)) ?? definition.defaults, options);
+  const context = await contextOf(config, registry, notice);
+  const graph = definition.build(context ?? definition.defaults, options);
+  return taskGraph(graph, config.task, registry, context?.classes, notice);
 }
 
 async function contextOf(

@@ -7,7 +7,7 @@ import {pathToFileURL} from 'node:url';
 
 import type * as OnnxRuntimeWeb from 'onnxruntime-web';
 
-import {property} from '../lookup.ts';
+import {item, property} from '../lookup.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {decodeOnnx} from '../graph/onnx/proto.ts';
 import type {Kernel, OptimizationLevel, Runtime, RuntimeNetwork} from './runtime.ts';
@@ -136,7 +136,6 @@ async function createSession(
 
 function network(ort: OnnxRuntime, session: InferenceSession, file: string): RuntimeNetwork {
   const [input] = session.inputNames as [string];
-  const [output] = session.outputNames as [string];
   const tensor = (values: Float32Array, shape: readonly number[]): Record<string, OnnxRuntimeWeb.Tensor> => ({
     [input]: new ort.Tensor('float32', values, shape),
   });
@@ -144,20 +143,22 @@ function network(ort: OnnxRuntime, session: InferenceSession, file: string): Run
     async run(images, [count = 0, ...shape]) {
       const size = images.length / count;
       const batch = fixedBatch(session) ?? count;
-      const parts: Float32Array[] = [];
+      const parts = session.outputNames.map((): Float32Array[] => []);
       try {
         for (let start = 0; start < count; start += batch) {
           // The last part may have fewer images; the file takes whole batches.
           const part = new Float32Array(batch * size);
           part.set(images.subarray(start * size, Math.min(start + batch, count) * size));
           const results = await session.run(tensor(part, [batch, ...shape]));
-          const values = property(results, output).data as Float32Array;
-          parts.push(values.subarray(0, (values.length / batch) * Math.min(batch, count - start)));
+          for (const [index, name] of session.outputNames.entries()) {
+            const values = property(results, name).data as Float32Array;
+            item(parts, index).push(values.subarray(0, (values.length / batch) * Math.min(batch, count - start)));
+          }
         }
       } catch (error) {
         throw refused(file, error);
       }
-      return Float32Array.from(parts.flatMap((part) => [...part]));
+      return parts.map((output) => Float32Array.from(output.flatMap((part) => [...part])));
     },
     async time(images, shape, runs) {
       const feeds = tensor(images, shape);

@@ -32,7 +32,7 @@ export async function openCheckpoint(
   const file = readModelFile(checkpoint);
   const own = file.strategy === undefined ? undefined : checkedStrategy(file.strategy, checkpoint);
   const strategy = strategyFile === undefined ? own : readStrategy(strategyFile);
-  const graph = buildGraph(session, session.config.model);
+  const graph = buildGraph(session, session.config.model, (message) => session.reporter.line(message));
   const network = createNetwork(graph, fittingWeights(graph, file, checkpoint));
   let quantization: Quantization | undefined;
   const dispose = (): void => {

@@ -19,7 +19,7 @@ export function preflight(session: Session, command: 'pretrain' | 'search' | 'tr
   const {config, dataset} = session;
   if (session.task.caution !== undefined) session.reporter.line(session.task.caution);
   const batches = epochBatches(dataset, config.data);
-  const graph = buildGraph(session, config.model);
+  const graph = buildGraph(session, config.model, (message) => session.reporter.line(message));
   checkMemory(session, graph);
   if (command !== 'train' && config.model.weights !== undefined) {
     if (command === 'search') readWeights(graph, config.model.weights);

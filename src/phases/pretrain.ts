@@ -41,9 +41,9 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
           optimizerState,
           rate: factor,
           ...(state.step < config.pretrain.headEpochs * stepsPerEpoch ? {frozen: body} : {}),
-          objective: (output) => ({
-            loss: task.loss([output], targets),
-            reported: task.reported([output], targets),
+          objective: (outputs) => ({
+            loss: task.loss(outputs, targets),
+            reported: task.reported(outputs, targets),
           }),
         });
         const learningRate = factor * config.pretrain.optimizer.learningRate;

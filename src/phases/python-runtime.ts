@@ -22,6 +22,8 @@ interface Answer {
   readonly version?: string;
   readonly kernels?: readonly Kernel[] | null;
   readonly times?: readonly number[];
+  /** Values of each output. */
+  readonly sizes?: readonly number[];
 }
 
 /** One request at a time, each a line of JSON. */
@@ -122,10 +124,16 @@ export async function startPythonRuntime(
     const network: RuntimeNetwork = {
       async run(images, shape) {
         const [input, output] = [floats(images), inFolder()];
-        await asked({do: 'run', id, images: input, shape, output}, file);
-        const found = readFileSync(output);
+        const {sizes = []} = await asked({do: 'run', id, images: input, shape, output}, file);
+        const {buffer, byteOffset} = readFileSync(output);
         for (const each of [input, output]) rmSync(each);
-        return new Float32Array(found.buffer.slice(found.byteOffset, found.byteOffset + found.byteLength));
+        let start = byteOffset;
+        return sizes.map((size) => {
+          const end = start + size * Float32Array.BYTES_PER_ELEMENT;
+          const values = new Float32Array(buffer.slice(start, end));
+          start = end;
+          return values;
+        });
       },
       async time(images, shape, runs) {
         const input = floats(images);

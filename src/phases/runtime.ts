@@ -12,8 +12,8 @@ export type OptimizationLevel = 'disabled' | 'all';
 
 /** A network in a runtime. */
 export interface RuntimeNetwork {
-  /** @param images [N, channels, height, width] @returns its one output, flat */
-  run(images: Float32Array, shape: readonly number[]): Promise<Float32Array>;
+  /** @param images [N, channels, height, width] @returns its outputs in the file's order, flat */
+  run(images: Float32Array, shape: readonly number[]): Promise<readonly Float32Array[]>;
   /** @returns milliseconds by the clock of each of `runs` runs in a row; `images` are as many as the file takes at once */
   time(images: Float32Array, shape: readonly number[], runs: number): Promise<readonly number[]>;
   release(): Promise<void>;

@@ -155,9 +155,9 @@ class SearchHost implements SearchContext {
           optimizerState,
           rate: 1,
           forward,
-          objective: (output) => ({
-            loss: task.loss([output], targets),
-            reported: task.reported([output], targets),
+          objective: (outputs) => ({
+            loss: task.loss(outputs, targets),
+            reported: task.reported(outputs, targets),
           }),
         });
         if (Number.isFinite(result.metrics.loss)) await training.advance(result.followed);

@@ -17,6 +17,7 @@ import {headParameters, listed, matchWeights} from '../graph/weights.ts';
 import type {Engine, Registry} from '../plugin-api/registry.ts';
 import {registerGradients} from '../tensor/gradients.ts';
 import type {Metric, Task} from '../training/task.ts';
+import {taskGraph} from './task-graph.ts';
 
 /** A config that names a model and a data set. */
 export type JobConfig = Config & {
@@ -105,15 +106,17 @@ export function openPart(session: Session, part: Part, mode: 'training' | 'evalu
   return openBatches(dataset, {part, mode, validation, batchSize, augment, normalization, seed});
 }
 
-/** The graph of a model for this session's data set. */
+/** The graph of a model for this session's data set and task. @param notice as `taskGraph` */
 export function buildGraph(
-  {registry, dataset, task}: Session,
+  {config, registry, dataset, task}: Session,
   model: {readonly name: string; readonly options?: Readonly<Record<string, unknown>>},
+  notice: (message: string) => void = () => undefined,
 ): Graph {
   const {channels, height, width} = dataset;
-  return registry
+  const graph = registry
     .get('model', model.name)
     .build({classes: task.outputs, inputShape: [channels, height, width]}, model.options ?? {});
+  return taskGraph(graph, config.task, registry, task.outputs, notice);
 }
 
 /**

@@ -114,7 +114,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
       optimizerState: state,
       rate: 1,
       forward: {weight, activation: quantization.forward.activation},
-      objective: (output) => ({loss: task.loss([output], targets)}),
+      objective: (outputs) => ({loss: task.loss(outputs, targets)}),
     });
     state = result.optimizerState;
   };

@@ -85,7 +85,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
       async step({images, targets, state}, optimizerState, stepsPerEpoch) {
         const factor = learningRateFactor(schedule, state.step, epochs * stepsPerEpoch, stepsPerEpoch);
         const lambdaE = binWeight(bins.weight, (state.step + 1) / stepsPerEpoch, bins.rampEpochs);
-        const teacherOutput = teacher?.forward(images, {training: false});
+        const teacherOutputs = teacher?.outputs(images, {training: false});
         try {
           const result = await trainStep({
             images,
@@ -93,12 +93,12 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
             optimizerState,
             rate: factor,
             forward: quantization.forward,
-            objective: (output) => {
+            objective: (outputs) => {
               const taskLoss =
-                teacherOutput === undefined
-                  ? task.loss([output], targets)
-                  : task.distillationLoss([output], [teacherOutput], targets, distillation);
-              const reported = {...task.reported([output], targets), taskLoss};
+                teacherOutputs === undefined
+                  ? task.loss(outputs, targets)
+                  : task.distillationLoss(outputs, teacherOutputs, targets, distillation);
+              const reported = {...task.reported(outputs, targets), taskLoss};
               if (lambdaE === 0) return {loss: taskLoss, reported};
               const binRegularizer = binLoss(network, quantization);
               return {loss: tf.add(taskLoss, tf.mul(binRegularizer, lambdaE)), reported: {...reported, binRegularizer}};
@@ -107,7 +107,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
           const learningRate = factor * config.train.optimizer.learningRate;
           return {optimizerState: result.optimizerState, metrics: {...result.metrics, learningRate}};
         } finally {
-          teacherOutput?.dispose();
+          tf.dispose(teacherOutputs ?? []);
         }
       },
       status: () => [],

@@ -120,13 +120,14 @@ async function verifyIn(
       const count = Math.min(size, samples - plain.samples);
       const tensors = tf.tidy(() => {
         const x = tf.tensor4d(images.slice(0, count * height * width * channels), [count, height, width, channels]);
-        const y =
+        const results =
           simulated === undefined
-            ? network.forward(x, {training: false, ...quantization?.forward})
-            : simulated.forward(x, {training: false});
-        return {y, planar: tf.transpose(x, [0, 3, 1, 2])};
+            ? network.outputs(x, {training: false, ...quantization?.forward})
+            : simulated.outputs(x, {training: false});
+        return {results, planar: tf.transpose(x, [0, 3, 1, 2])};
       });
-      const [outputs, planar] = await Promise.all([tensors.y.data<'float32'>(), tensors.planar.data<'float32'>()]);
+      const outputs = await Promise.all(tensors.results.map((result) => result.data<'float32'>()));
+      const planar = await tensors.planar.data<'float32'>();
       tf.dispose(tensors);
       const shape = [count, channels, height, width];
       const targets = {labels: labels.slice(0, count), values: values?.slice(0, (values.length / size) * count)};
@@ -283,42 +284,49 @@ const emptyComparison = (task: Task): Comparison => ({
 
 const largestOf = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), 0);
 
+/** The largest magnitude of a − b; of a where there is no b. */
+const distance = (a: Float32Array, b?: Float32Array): number =>
+  a.reduce((largest, value, k) => Math.max(largest, Math.abs(value - (b === undefined ? 0 : item(b, k)))), 0);
+
 /** Share of the images that agree, by the task's rule or to 1 % of the largest output. */
 function agreementOf({agreement, errors, largest, same, samples}: Comparison): number {
   const agreeing = agreement === undefined ? errors.filter((error) => error <= 0.01 * largest).length : same;
   return agreeing / samples;
 }
 
-/** @param ours outputs [N, outputs], flat, as `theirs` */
+/** @param ours each output of the network, flat, [N, …], as `theirs` of the file */
 function compare(
   comparison: Comparison,
-  ours: Float32Array,
-  theirs: Float32Array,
+  ours: readonly Float32Array[],
+  theirs: readonly Float32Array[],
   targets: TargetArrays,
   file: string,
 ): void {
   const images = targets.labels.length;
-  if (theirs.length !== ours.length) {
-    throw new SdqError(
-      `${file} gives ${theirs.length / images} values for an image; the network gives ${ours.length / images}.`,
-      {code: 'onnx-output', exit: ExitCode.invalidInput},
-    );
+  const sizes = (outputs: readonly Float32Array[]): string => outputs.map(({length}) => length / images).join(' and ');
+  if (sizes(theirs) !== sizes(ours)) {
+    throw new SdqError(`${file} gives ${sizes(theirs)} values for an image; the network gives ${sizes(ours)}.`, {
+      code: 'onnx-output',
+      exit: ExitCode.invalidInput,
+    });
   }
-  if (!theirs.every(Number.isFinite)) {
-    throw new SdqError(`${file} gives values that are not finite.`, {
-      code: 'export-not-finite',
+  if (![...ours, ...theirs].every((output) => output.every((value) => Number.isFinite(value)))) {
+    throw new SdqError(`${file}: the network or ONNX Runtime computes values that are not finite.`, {
+      code: 'not-finite',
       exit: ExitCode.verificationFailed,
     });
   }
-  const size = ours.length / images;
   for (let i = 0; i < images; i++) {
-    const own = ours.subarray(i * size, (i + 1) * size);
-    const other = theirs.subarray(i * size, (i + 1) * size);
-    comparison.errors.push(own.reduce((error, value, k) => Math.max(error, Math.abs(value - item(other, k))), 0));
-    comparison.largest = own.reduce((largest, value) => Math.max(largest, Math.abs(value)), comparison.largest);
-    comparison.same += Number(comparison.agreement?.isSame([own], [other]) ?? false);
+    const ofImage = (output: Float32Array): Float32Array => {
+      const size = output.length / images;
+      return output.subarray(i * size, (i + 1) * size);
+    };
+    const [own, other] = [ours.map(ofImage), theirs.map(ofImage)];
+    comparison.errors.push(largestOf(own.map((output, index) => distance(output, item(other, index)))));
+    comparison.largest = Math.max(comparison.largest, largestOf(own.map((output) => distance(output))));
+    comparison.same += Number(comparison.agreement?.isSame(own, other) ?? false);
   }
-  comparison.ours.add([ours], targets);
-  comparison.theirs.add([theirs], targets);
+  comparison.ours.add(ours, targets);
+  comparison.theirs.add(theirs, targets);
   comparison.samples += images;
 }

@@ -12,7 +12,7 @@
  */
 import type {Dataset} from '../data/dataset.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import type {Graph} from '../graph/graph.ts';
+import type {Graph, Shape} from '../graph/graph.ts';
 import type {OnnxModel} from '../graph/onnx/proto.ts';
 import type {CostModel} from '../hardware/cost-model.ts';
 import {didYouMean} from '../nearest.ts';
@@ -129,6 +129,22 @@ export interface ModelDefinition<Options = Readonly<Record<string, unknown>>> ex
 /** What a data set yields beside its images. */
 export type TaskData = Pick<Dataset, 'name' | 'classes' | 'values'>;
 
+/** An output of a network, by the name that a file has for it. */
+export interface NetworkOutput {
+  readonly name: string;
+  /** For one image; null where sdq cannot compute it. */
+  readonly shape: Shape | null;
+  /** Why it cannot. */
+  readonly problem?: string;
+}
+
+export interface ChosenOutputs {
+  /** In the order in which the task takes them; nothing else is computed, quantized or exported. */
+  readonly names: readonly string[];
+  /** What the user should know of the choice: full sentences. */
+  readonly notice?: string;
+}
+
 /** What the network learns, by name. */
 export interface TaskDefinition<Options = Readonly<Record<string, unknown>>> extends Definition {
   readonly kind: 'task';
@@ -141,6 +157,11 @@ export interface TaskDefinition<Options = Readonly<Record<string, unknown>>> ext
    * @throws SdqError (exit 3) where the data set does not yield what is to be learned
    */
   outputs(data: TaskData, options: Options): number;
+  /**
+   * Which outputs of a network the task uses, where there are several. Default: all that sdq can compute.
+   * @throws SdqError (exit 3) where none fits
+   */
+  chooseOutputs?(outputs: readonly NetworkOutput[], options: Options): ChosenOutputs;
   /** What the user should know of this data set before anything is trained: one sentence. */
   caution?(data: TaskData, options: Options): string | undefined;
   /** The task. Import the tensor library here: data sets are checked without it. */

@@ -28,13 +28,13 @@ export async function evaluate(
   for (let index = 0; index < batches; index++) {
     const batch = await source.batch(0, index);
     signal?.throwIfAborted();
-    const output = tf.tidy(() => {
+    const outputs = tf.tidy(() => {
       const images = tf.tensor4d(batch.images, [batch.size, height, width, channels]);
-      return network.forward(images, {...options, training: false});
+      return network.outputs(images, {...options, training: false});
     });
-    const values = await output.data<'float32'>();
-    output.dispose();
-    meter.add([values], batch);
+    const values = await Promise.all(outputs.map((output) => output.data<'float32'>()));
+    tf.dispose(outputs);
+    meter.add(values, batch);
     samples += batch.size;
     onProgress?.(index + 1, batches);
   }

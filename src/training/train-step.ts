@@ -31,8 +31,8 @@ export interface TrainStepInput {
   readonly frozen?: ReadonlySet<string>;
   /** How weights and inputs are quantized; nothing for full precision. */
   readonly forward?: Pick<ForwardOptions, 'weight' | 'activation' | 'input'>;
-  /** From the network's output to the loss. Runs on the gradient tape. */
-  readonly objective: (output: tf.Tensor) => Objective;
+  /** From the network's outputs to the loss. Runs on the gradient tape. */
+  readonly objective: (outputs: readonly tf.Tensor[]) => Objective;
 }
 
 export interface TrainStepResult extends Descent {
@@ -59,7 +59,7 @@ export function createTrainStep({
       moved,
       () =>
         objective(
-          network.forward(images, {
+          network.outputs(images, {
             ...forward,
             training: true,
             onBatchStatistics: statistics.collect,

@@ -7,11 +7,12 @@ import {beforeAll, expect, test} from '@jest/globals';
 import {parseSafetensors, serializeSafetensors} from '../../src/graph/safetensors.ts';
 import {openCheckpoints} from '../../src/runs/checkpoints.ts';
 import {failure} from '../helpers/failures.ts';
-import {resultProblems} from '../helpers/result-schemas.ts';
+import {resultProblems, root} from '../helpers/result-schemas.ts';
 import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const cwd = temporaryFolder();
+const withoutConfig = temporaryFolder();
 const inFolder = (name: string): string => path.join(cwd, name);
 
 /** 12 × 12 images whose brightness is the number to learn, and whose number modulo the classes is their class. */
@@ -134,6 +135,31 @@ test.each([
   },
   60_000,
 );
+
+test('of an ONNX file with several outputs the config names the one to learn', async () => {
+  const file = path.join(root, 'test/fixtures/import/heads.onnx');
+  const shown = await sdq(['model', 'show', file], {cwd});
+  expect(shown.exitCode).toBe(0);
+  expect(shown.stderr.replaceAll(/\s+/g, ' ')).toContain(
+    'It has the outputs "boxes" [4], "classes" [3], "features" [6, 3, 2] for one image: --set task.options.output=NAME',
+  );
+  const model = ['--set', 'model.name=onnx', '--set', `model.options.file=${file}`];
+  const layers = async (...flags: string[]): Promise<string[]> => {
+    const output = path.join(withoutConfig, `${flags.length}.json`);
+    const create = ['strategy', 'create', '--weight-bits', '4', ...model, ...flags, '--output', output];
+    const {exitCode, stderr} = await sdq(create, {cwd: withoutConfig});
+    expect({exitCode, stderr}).toMatchObject({exitCode: 0});
+    expect(stderr.includes('the task learns "boxes"')).toBe(flags.length === 0);
+    return (JSON.parse(readFileSync(output, 'utf8')) as {layers: {name: string}[]}).layers.map(({name}) => name);
+  };
+  const body = ['backbone.0', 'backbone.3'];
+  expect(await layers()).toEqual([...body, 'box']);
+  expect(await layers('--set', 'task.options.output=classes')).toEqual([...body, 'classes']);
+  const wrong = ['strategy', 'create', '--weight-bits', '4', ...model, '--set', 'task.options.output=class'];
+  expect(await failure(wrong, withoutConfig, 3)).toContain(
+    'The network has "boxes" [N, 4], "classes" [N, 3], "features" [N, 6, 3, 2].',
+  );
+});
 
 test('a run whose state an earlier build wrote: exit 3, and the weights in it are of use', async () => {
   const {runId} = await done('pretrain', '--output', 'fp.safetensors');

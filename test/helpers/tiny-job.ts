@@ -6,7 +6,7 @@ import type {Dataset} from '../../src/data/dataset.ts';
 import register from '../../src/hooks/register.ts';
 import type {PhaseContext} from '../../src/phases/phase.ts';
 import {openSession, type JobConfig, type Session} from '../../src/phases/session.ts';
-import {Registry, type Kind} from '../../src/plugin-api/registry.ts';
+import {Registry, type Definitions, type Kind} from '../../src/plugin-api/registry.ts';
 import {normal, uniform} from '../../src/random.ts';
 import {readJournal} from '../../src/runs/journal.ts';
 import {createRun, resumeRun, type Run} from '../../src/runs/run-directory.ts';
@@ -23,6 +23,7 @@ const kinds: readonly Kind[] = [
   'activation-quantizer',
   'searcher',
   'cost-model',
+  'exporter',
 ];
 
 /** Noise with a bright patch whose place and channel tell the class, which is the image's number modulo the classes. */
@@ -54,10 +55,30 @@ export function madeImages(): Dataset {
   };
 }
 
+/** The images with three numbers each in place of classes: which patch they show. */
+export function madeNumbers(): Dataset {
+  const dataset = madeImages();
+  const withTargets = (split: Dataset['train']): Dataset['train'] => {
+    const targets = new Float32Array(new SharedArrayBuffer(12 * split.labels.length));
+    split.labels.forEach((label, i) => (targets[3 * i + label] = 1));
+    return {...split, targets};
+  };
+  return {
+    ...dataset,
+    classes: [],
+    values: ['a', 'b', 'c'],
+    train: withTargets(dataset.train),
+    test: withTargets(dataset.test),
+  };
+}
+
 const noOptions = {type: 'object', properties: {}, additionalProperties: false} as const;
 
 /** The built-ins, the network `tiny` and the data set `made`. */
-async function tinyRegistry(dataset: Dataset = madeImages()): Promise<Registry> {
+async function tinyRegistry(
+  dataset: Dataset = madeImages(),
+  more: readonly Definitions[Kind][] = [],
+): Promise<Registry> {
   const registry = new Registry(kinds);
   await registry.from('sdq', () => register.call({} as never, {registry} as never));
   registry.add({
@@ -78,6 +99,7 @@ async function tinyRegistry(dataset: Dataset = madeImages()): Promise<Registry> 
     verify: () => Promise.resolve([]),
     open: () => Promise.resolve(dataset),
   });
+  for (const definition of more) registry.add(definition);
   return registry;
 }
 
@@ -94,8 +116,9 @@ const job: Settings = {
 async function tinySettings(
   changes: Readonly<Record<string, Settings>>,
   dataset?: Dataset,
+  definitions?: readonly Definitions[Kind][],
 ): Promise<{readonly config: JobConfig; readonly registry: Registry}> {
-  const registry = await tinyRegistry(dataset);
+  const registry = await tinyRegistry(dataset, definitions);
   const sections = Object.keys({...job, ...changes});
   const values = Object.fromEntries(sections.map((name) => [name, {...(job[name] as Settings), ...changes[name]}]));
   const stored = {name: 'the test', base: import.meta.dirname, values};
@@ -125,6 +148,8 @@ export interface TinyOptions {
   readonly root: string;
   readonly changes?: Readonly<Record<string, Settings>>;
   readonly dataset?: Dataset;
+  /** Beside the built-ins, `tiny` and `made`. */
+  readonly definitions?: readonly Definitions[Kind][];
   /** Stops the phase after so many steps from now, as SIGTERM does. */
   readonly stopAfter?: number;
   /** Continues this run. */
@@ -132,8 +157,15 @@ export interface TinyOptions {
 }
 
 /** A run with its session, as `withRun` gives it to a phase. */
-export async function tinyRun({root, changes = {}, dataset, stopAfter, resume}: TinyOptions): Promise<TinyRun> {
-  const {config, registry} = await tinySettings(changes, dataset);
+export async function tinyRun({
+  root,
+  changes = {},
+  dataset,
+  definitions,
+  stopAfter,
+  resume,
+}: TinyOptions): Promise<TinyRun> {
+  const {config, registry} = await tinySettings(changes, dataset, definitions);
   const lines: string[] = [];
   const stop: StopSignal = listenForStop(() => undefined);
   let steps = 0;

@@ -90,7 +90,7 @@ async function lossCurve(bits: number): Promise<number[]> {
         optimizerState: state,
         rate: 1,
         forward: quantization.forward,
-        objective: (output) => ({loss: classificationTask.loss([output], {labels: y})}),
+        objective: (outputs) => ({loss: classificationTask.loss(outputs, {labels: y})}),
       });
       state = optimizerState;
       losses.push(metrics.loss);

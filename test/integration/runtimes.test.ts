@@ -2,14 +2,16 @@
  * Exported files in the runtimes of `sdq verify --runtime`: ONNX Runtime and OpenVINO in Python, ONNX Runtime's native npm package.
  * Needs `npm run build` and `node scripts/python-services.js runtimes onnxruntime-node`; skips where those are missing.
  */
-import {mkdirSync, symlinkSync, writeFileSync} from 'node:fs';
+import {mkdirSync, readFileSync, symlinkSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
+import {elements} from '../../src/graph/ops/operator.ts';
+import {withRuntime, type RuntimeRequest} from '../../src/phases/runtime.ts';
 import {smallJob} from '../helpers/failures.ts';
 import {describeWith, nodeModules, pythonProgram} from '../helpers/python-service.ts';
-import {resultProblems} from '../helpers/result-schemas.ts';
+import {resultProblems, root} from '../helpers/result-schemas.ts';
 import {sdq, sdqProcess} from '../helpers/sdq.ts';
 import {writeSmallImages} from '../helpers/small-images.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
@@ -88,6 +90,19 @@ describeWith('runtimes')('Python', () => {
     expect(result.agreement).toBeGreaterThanOrEqual(0.95);
     expect(result.latency).toBeNull();
     expect(integerOps(result)).toMatchObject({Convolution: 19, FullyConnected: 1});
+  }, 60_000); // prettier-ignore
+
+  test.each(['onnxruntime', 'openvino'] as const)('every output of a file in %s', async (name) => {
+    const bytes = readFileSync(path.join(root, 'test/fixtures/import/heads.onnx'));
+    const shape = [3, 2, 7, 5];
+    const images = Float32Array.from({length: elements(shape)}, (_, i) => Math.sin(i));
+    const outputs = (request: RuntimeRequest) =>
+      withRuntime(request, async (runtime) => (await runtime.open(bytes, 'heads.onnx', 'disabled')).run(images, shape));
+    const web = await outputs({name: 'onnxruntime-web', python, threads: 1});
+    expect(web.map(({length}) => length)).toEqual([3 * 4, 3 * 3, 3 * 36]);
+    const found = await outputs({name, python, threads: 1});
+    expect(found.map(({length}) => length)).toEqual(web.map(({length}) => length));
+    found.forEach((values, o) => values.forEach((value, i) => expect(value).toBeCloseTo(web[o]![i]!, 5)));
   }, 60_000); // prettier-ignore
 
   test('a package that the interpreter does not have: exit 6, and how to get it', async () => {

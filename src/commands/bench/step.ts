@@ -87,20 +87,20 @@ export default class BenchStep extends SdqCommand {
     const selected = flags.data === undefined ? undefined : selectDataset(registry, flags.data, config.data);
     const dataset = await selected?.definition.open(selected.directory, selected.options);
     const task = registry.get('task', config.task.name);
-    const graph = definition.build(
-      dataset === undefined
-        ? definition.defaults
-        : {
-            classes: task.outputs(dataset, config.task.options),
-            inputShape: [dataset.channels, dataset.height, dataset.width],
-          },
-      config.model?.name === model ? config.model.options : {},
-    );
-    const [{startEngine}, {timeSteps}, {registerGradients}] = await Promise.all([
+    const [{startEngine}, {timeSteps}, {registerGradients}, {taskGraph}] = await Promise.all([
       import('../../phases/session.ts'),
       import('../../phases/step-benchmark.ts'),
       import('../../tensor/gradients.ts'),
+      import('../../phases/task-graph.ts'),
     ]);
+    const classes = dataset === undefined ? undefined : task.outputs(dataset, config.task.options);
+    const whole = definition.build(
+      dataset === undefined || classes === undefined
+        ? definition.defaults
+        : {classes, inputShape: [dataset.channels, dataset.height, dataset.width]},
+      config.model?.name === model ? config.model.options : {},
+    );
+    const graph = taskGraph(whole, config.task, registry, classes, (message) => this.notice(message));
     const engine = await startEngine(registry, {...config.engine, name: flags.engine ?? config.engine.name});
     this.defer(() => engine.dispose());
     registerGradients();

@@ -53,12 +53,7 @@ export default class ModelShow extends SdqCommand {
     if (args.model.endsWith('.onnx')) {
       const {graph} = readNetwork(path.resolve(args.model));
       const shown = this.#showGraph(args.model, graph);
-      const {shape} = entry(inferShapes(graph), graph.output);
-      if (shape.length !== 1) {
-        this.notice(
-          `Its output for one image is [${shape.join(', ')}]; the commands that train or run it need [classes].`,
-        );
-      }
+      this.#noticeOutputs(graph);
       if (shown.layers.length === 0) this.notice('It has no layer to quantize.');
       return shown;
     }
@@ -68,6 +63,22 @@ export default class ModelShow extends SdqCommand {
       args.model,
       await modelGraph(config, registry, args.model, (message) => this.notice(message)),
     );
+  }
+
+  #noticeOutputs(graph: Graph): void {
+    const known = inferShapes(graph);
+    const outputs = graph.outputs.map((name) => ({name, shape: entry(known, name).shape}));
+    for (const [name, problem] of graph.refused ?? []) {
+      this.notice(`Its output "${name}" is left out, with what only this output needs: ${problem}`);
+    }
+    if (outputs.length > 1) {
+      const shown = outputs.map(({name, shape}) => `"${name}" [${shape.join(', ')}]`);
+      this.notice(`It has the outputs ${shown.join(', ')} for one image: --set task.options.output=NAME chooses one.`);
+    }
+    if (!outputs.some(({shape}) => shape.length === 1)) {
+      const shown = outputs.map(({shape}) => `[${shape.join(', ')}]`).join(' and ');
+      this.notice(`Its output for one image is ${shown}; the commands that train or run it need [classes].`);
+    }
   }
 
   #showGraph(name: string, graph: Graph): ShownModel {

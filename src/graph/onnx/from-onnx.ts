@@ -29,22 +29,21 @@ export function fromOnnx(bytes: Uint8Array, file: string): {readonly graph: Grap
     if (input === undefined || more.length > 0) {
       throw refuse(`it has ${input === undefined ? 0 : more.length + 1} inputs; sdq takes networks with 1`);
     }
-    const [output, ...others] = model.graph.output;
-    if (output === undefined || others.length > 0) {
-      throw refuse(`it has ${output === undefined ? 0 : others.length + 1} outputs; sdq takes networks with 1`);
-    }
+    const outputs = model.graph.output.map(({name}) => name);
+    if (outputs.length === 0) throw refuse('it has 0 outputs; sdq takes networks with 1 or more');
     const shape = imageShape(input, refuse);
     const found = lowered({
       graph: model.graph,
       input: {name: input.name, shape},
-      output: output.name,
+      outputs,
       batch: Math.max(1, toNumber(input.type?.tensorType?.shape?.dim[0]?.dimValue ?? 1)),
       opset,
       external: externalFiles(file, refuse),
       refuse,
     });
     checkOrders(found);
-    const result = named(found, {name: input.name, shape}, model.graph.name === '' ? 'onnx' : model.graph.name);
+    const graphName = model.graph.name === '' ? 'onnx' : model.graph.name;
+    const result = named(found, {name: input.name, shape}, graphName, outputs.length > 1);
     inferShapes(result.graph);
     return result;
   } catch (error) {
@@ -199,12 +198,14 @@ function checkOrders({constants, nodes}: Lowered): void {
 
 /**
  * Layers under the names that a user knows: after their weights (`conv1.weight` → `conv1`), other nodes after their ONNX names;
- * every value after the node that computes it. Where a name is taken or empty, with a number.
+ * every value after the node that computes it. Where a name is taken or empty, with a number. With `keepsOutputs` each output keeps the
+ * name that the file has for it: by that a task chooses.
  */
 function named(
-  {constants, nodes, output}: Lowered,
+  {constants, nodes, outputs, refused}: Lowered,
   input: Graph['input'],
   name: string,
+  keepsOutputs: boolean,
 ): {readonly graph: Graph; readonly weights: Weights} {
   const merged = mergedTensors(nodes, constants);
   /** The name that a constant has in the file; undefined where it is to have another. */
@@ -217,6 +218,7 @@ function named(
   const stored = nodes.flatMap((node) => readsOf(node, constants).flatMap((read) => storedName(read) ?? []));
   const taken = new Map([input.name, ...stored].map((each) => [each, 1]));
   const renamed = new Map<string, string>();
+  const outputNames = new Map(keepsOutputs ? [...outputs].map(([value, each]) => [value, unique(each, taken)]) : []);
   const parameters = new Map<string, Parameter>();
   const weights = new Map<string, Array32>();
   /** Names of parameters that are in the file under none: by module and input, or by the value they are computed as. */
@@ -242,7 +244,11 @@ function named(
       node,
       reads.filter(({constant}) => constant.trained),
     );
+    const outputName = outputNames.get(item(node.outputs, 0));
+    // The layer of the output's own name keeps it.
+    if (outputName !== undefined) taken.delete(outputName);
     const nodeName = unique(baseName(node, reads[0], taken), taken);
+    if (outputName !== undefined) taken.set(outputName, 1);
     const inputs = node.inputs.map((value) => renamed.get(value) ?? value);
     for (const read of reads) {
       const parameter = parameterName({...node, name: nodeName}, module, read);
@@ -252,15 +258,16 @@ function named(
       parameters.set(parameter, {name: parameter, shape, ...roleOf(node.op, read.index, read.constant)});
       weights.set(parameter, {shape, data: data instanceof Float32Array ? data : Float32Array.from(data)});
     }
-    const outputs = node.outputs.map((_, index) => (index === 0 ? nodeName : unique(`${nodeName}.${index}`, taken)));
-    node.outputs.forEach((value, index) => renamed.set(value, item(outputs, index)));
-    return {...node, name: nodeName, inputs, outputs};
+    const output = outputName ?? nodeName;
+    renamed.set(item(node.outputs, 0), output);
+    return {...node, name: nodeName, inputs, outputs: [output]};
   });
   return {
     graph: {
       name,
       input,
-      output: renamed.get(output) ?? output,
+      outputs: [...outputs.keys()].map((value) => renamed.get(value) ?? value),
+      ...(refused.size === 0 ? {} : {refused}),
       nodes: renamedNodes,
       parameters: [...parameters.values()],
     },

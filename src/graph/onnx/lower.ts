@@ -8,9 +8,9 @@ import {didYouMean} from '../../nearest.ts';
 import type {Node} from '../graph.ts';
 import {operators} from '../ops/index.ts';
 import {elements, nodeError, show, type Operand} from '../ops/operator.ts';
-import {sizesOf} from '../ops/sizes.ts';
+import {showSizes, sizesOf} from '../ops/sizes.ts';
 import {leadingTo} from '../reachable.ts';
-import {inferNode, inputOperand} from '../shape.ts';
+import {inferNode, inputOperand, isBatchFirst} from '../shape.ts';
 import {attributeReader, constantValue, nodeAttributes} from './attributes.ts';
 import {readTensor, typeHint, type External, type Refuse} from './constants.ts';
 import {evaluators, shapeArray} from './fold.ts';
@@ -28,17 +28,20 @@ export interface Constant {
 }
 
 export interface Lowered {
-  /** In the file's order, the node's and values' names the file's; nodes that the output does not need are left out. */
+  /** In the file's order, the node's and values' names the file's; nodes that no output needs are left out. */
   readonly nodes: readonly Node[];
-  /** The computed value that is the output, and its shape. */
-  readonly output: string;
+  /** The computed values that are outputs, and the name that the file has for each output. */
+  readonly outputs: ReadonlyMap<string, string>;
+  /** The file's other outputs, and why they cannot be had. */
+  readonly refused: ReadonlyMap<string, string>;
   readonly constants: ReadonlyMap<string, Constant>;
 }
 
 export interface Source {
   readonly graph: GraphMessage;
   readonly input: {readonly name: string; readonly shape: readonly number[]};
-  readonly output: string;
+  /** Names, at least one. */
+  readonly outputs: readonly string[];
   /** The number of images that the file fixes; 1 where it is open. */
   readonly batch: number;
   /** Version of ONNX's operators. */
@@ -69,11 +72,11 @@ class Lowering {
   readonly #constants = new Map<string, Constant>();
   /** Values that depend on the image. */
   readonly #known = new Map<string, Operand>();
-  /** Values that cannot be had, and why: of no interest where the output does not need them. */
+  /** Values that cannot be had, and why: of no interest where no output needs them. */
   readonly #failed = new Map<string, SdqError>();
   /** Names for one value: of a branch that is taken, of a Softmax that is left out. */
   readonly #aliases = new Map<string, string>();
-  /** The nodes that read a value, those left out that the output does not need. */
+  /** The nodes that read a value, those left out that no output needs. */
   readonly #readers = new Map<string, NodeMessage[]>();
   readonly #nodes: Node[] = [];
   /** Constants that hold numbers of their own, and the bytes of all of them. */
@@ -85,7 +88,7 @@ class Lowering {
     this.#known.set(source.input.name, inputOperand(source.input.name, source.input.shape));
     this.#add(source.graph.initializer);
     const wired = source.graph.node.map((node) => ({node, inputs: readNames(node), outputs: node.output}));
-    for (const {node} of leadingTo(wired, source.output)) {
+    for (const {node} of leadingTo(wired, source.outputs)) {
       for (const name of new Set(readNames(node))) {
         const readers = this.#readers.get(name);
         if (readers === undefined) this.#readers.set(name, [node]);
@@ -95,7 +98,7 @@ class Lowering {
   }
 
   lower(): Lowered {
-    const {graph, output, refuse} = this.#source;
+    const {graph, refuse} = this.#source;
     const written = new Set([this.#source.input.name, ...this.#tensors.keys()]);
     for (const value of graph.node.flatMap((node) => node.output)) {
       if (value !== '' && written.has(value)) throw refuse(`two nodes write the value "${value}"`);
@@ -106,13 +109,32 @@ class Lowering {
       this.#failed.set(name, refuse(`the constant "${name}" is sparse; export it as a dense one`));
     }
     for (const message of graph.node) this.#take(message);
-    const value = this.#resolve(output);
+    const outputs = new Map<string, string>();
+    const refused = new Map<string, string>();
+    let first: SdqError | undefined;
+    for (const output of this.#source.outputs) {
+      const value = this.#resolve(output);
+      const error = this.#outputError(output, value);
+      if (error !== undefined) refused.set(output, error.message);
+      // Two outputs are one value where a Softmax between them is left out.
+      else if (!outputs.has(value) || output === value) outputs.set(value, output);
+      first ??= error;
+    }
+    if (outputs.size === 0 && first !== undefined) throw first;
+    return {nodes: leadingTo(this.#nodes, [...outputs.keys()]), outputs, refused, constants: this.#constants};
+  }
+
+  /** Why the file's output of this name cannot be one of the graph. */
+  #outputError(output: string, value: string): SdqError | undefined {
+    const {input, refuse} = this.#source;
     const error = this.#failed.get(value);
-    if (error !== undefined) throw error;
-    if (this.#constant(value) !== undefined) throw refuse(`its output "${output}" does not depend on the image`);
-    if (!this.#known.has(value)) throw refuse(`its output "${output}" is not the output of a node`);
-    if (value === this.#source.input.name) throw refuse(`its output "${output}" is its input`);
-    return {nodes: leadingTo(this.#nodes, value), output: value, constants: this.#constants};
+    if (error !== undefined) return error;
+    if (this.#constant(value) !== undefined) return refuse(`its output "${output}" does not depend on the image`);
+    const operand = this.#known.get(value);
+    if (operand === undefined) return refuse(`its output "${output}" is not the output of a node`);
+    if (value === input.name) return refuse(`its output "${output}" is its input`);
+    if (isBatchFirst(operand)) return undefined;
+    return refuse(`its output "${output}" is ${showSizes(sizesOf(operand))}; the batch must come first`);
   }
 
   #add(tensors: readonly TensorMessage[]): void {
@@ -239,7 +261,7 @@ class Lowering {
     // The nodes of a branch are not among the readers.
     if (readers === undefined || index < 0) return;
     readers.splice(index, 1);
-    if (readers.length > 0 || value === this.#source.output || !this.#computed.delete(value)) return;
+    if (readers.length > 0 || this.#isOutput(value) || !this.#computed.delete(value)) return;
     this.#bytes -= this.#constants.get(value)?.array.data.byteLength ?? 0;
     this.#constants.delete(value);
   }
@@ -331,14 +353,18 @@ class Lowering {
     return {type, shape, data: data.with(axis, node.op === 'Expand' ? -perImage : perImage)};
   }
 
-  #isRead(value: string): boolean {
-    return value === this.#source.output || (this.#readers.get(value) ?? []).length > 0;
+  #isOutput(value: string): boolean {
+    return this.#source.outputs.includes(value);
   }
 
-  /** Whether a value is the output, itself or through Identity, and nothing else. */
+  #isRead(value: string): boolean {
+    return this.#isOutput(value) || (this.#readers.get(value) ?? []).length > 0;
+  }
+
+  /** Whether a value is an output, itself or through Identity, and nothing else. */
   #isLast(value: string): boolean {
     const readers = this.#readers.get(value) ?? [];
-    if (value === this.#source.output) return readers.length === 0;
+    if (this.#isOutput(value)) return readers.length === 0;
     const [reader] = readers;
     return readers.length === 1 && reader?.opType === 'Identity' && this.#isLast(reader.output[0] ?? '');
   }

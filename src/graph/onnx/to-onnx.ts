@@ -57,12 +57,12 @@ export function toOnnx(
   const parameters = graph.parameters
     .filter(({name}) => read.has(name))
     .map(({name}) => floatTensor(name, entry(weights, name)));
-  const {shape} = entry(inferShapes(graph), graph.output);
+  const shapes = inferShapes(graph);
   return {
     name: graph.name,
     nodes: parts.nodes,
     initializers: [...parameters, ...parts.initializers],
     inputs: [{name: graph.input.name, shape: ['N', ...graph.input.shape]}],
-    outputs: [{name: graph.output, shape: ['N', ...shape]}],
+    outputs: graph.outputs.map((output) => ({name: output, shape: ['N', ...entry(shapes, output).shape]})),
   };
 }

@@ -32,8 +32,8 @@ export function exportQonnx(network: IntegerNetwork): Pick<OnnxModel, 'functions
 }
 
 /** Whether a value comes from a Relu that nothing else reads. */
-function isRectifiedForOne({nodes, output}: Graph, value: string): boolean {
-  const readers = nodes.filter(({inputs}) => inputs.includes(value)).length + (output === value ? 1 : 0);
+function isRectifiedForOne({nodes, outputs: results}: Graph, value: string): boolean {
+  const readers = nodes.filter(({inputs}) => inputs.includes(value)).length + (results.includes(value) ? 1 : 0);
   return readers === 1 && nodes.some(({op, outputs}) => op === 'Relu' && outputs.includes(value));
 }
 

@@ -40,10 +40,14 @@ export const onnx: ModelDefinition<{readonly file?: string}> = {
     const {graph} = readNetwork(file);
     // Without a data set the file alone says what it takes.
     if (context === onnx.defaults) return graph;
-    const output = entry(inferShapes(graph), graph.output).shape;
-    const found = `[${graph.input.shape.join(', ')}] to [${output.join(', ')}]`;
+    const shapes = inferShapes(graph);
+    const outputs = graph.outputs.map((output) => `[${entry(shapes, output).shape.join(', ')}]`);
+    const found = `[${graph.input.shape.join(', ')}] to ${outputs.join(' and ')}`;
     const wanted = `[${context.inputShape.join(', ')}] to [${context.classes}]`;
-    if (found === wanted) return graph;
+    // Of several outputs the task chooses, and checks that what it chose fits.
+    const isChosenLater = outputs.length > 1 || graph.refused !== undefined;
+    const fits = isChosenLater ? graph.input.shape.join() === context.inputShape.join() : found === wanted;
+    if (fits) return graph;
     throw new SdqError(`${file} maps ${found}; the data set wants ${wanted}: an image to its classes.`, {
       code: 'model-does-not-fit',
       exit: ExitCode.invalidInput,

@@ -1,11 +1,13 @@
 /** Which one of the data set's classes an image shows. */
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {TaskDefinition} from '../../plugin-api/registry.ts';
+import {oneOutput, oneOutputSchema, type OneOutput} from './one-output.ts';
 
-export const classification: TaskDefinition = {
+export const classification: TaskDefinition<OneOutput> = {
   kind: 'task',
   name: 'classification',
   summary: 'One class an image: cross-entropy, top-1 and top-5 accuracy.',
+  optionsSchema: oneOutputSchema,
   metrics: [
     {name: 'accuracy', better: 'higher', isFraction: true},
     {name: 'top5', better: 'higher', isFraction: true, minOutputs: 6},
@@ -24,5 +26,6 @@ export const classification: TaskDefinition = {
       ? `${name} has one class only (${classes.join()}): there is nothing to learn.`
       : undefined;
   },
+  chooseOutputs: oneOutput,
   load: async () => (await import('./classification-loss.ts')).classificationTask,
 };

@@ -1,11 +1,13 @@
 /** The numbers that the data set has for each image. */
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {TaskDefinition} from '../../plugin-api/registry.ts';
+import {oneOutput, oneOutputSchema, type OneOutput} from './one-output.ts';
 
-export const regression: TaskDefinition = {
+export const regression: TaskDefinition<OneOutput> = {
   kind: 'task',
   name: 'regression',
   summary: 'Numbers an image: mean squared error, mean absolute error, R².',
+  optionsSchema: oneOutputSchema,
   metrics: [
     {name: 'mse', better: 'lower', isFraction: false},
     {name: 'mae', better: 'lower', isFraction: false},
@@ -20,5 +22,6 @@ export const regression: TaskDefinition = {
       suggestions: ['Choose another task, e.g. --set task.name=classification, or another data set.'],
     });
   },
+  chooseOutputs: oneOutput,
   load: async () => (await import('./regression-loss.ts')).regressionTask,
 };

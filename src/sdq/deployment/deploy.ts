@@ -4,7 +4,7 @@
  */
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Array32, Graph, Node, Parameter, Weights} from '../../graph/graph.ts';
-import {leadingTo} from '../../graph/reachable.ts';
+import {withOutputs} from '../../graph/reachable.ts';
 import {entry, item} from '../../lookup.ts';
 import type {IntegerNetwork, LayerInput, LayerWeights} from '../integer-network.ts';
 import {batchNormAffine, foldLayer, integerBias, type ChannelIntegers} from './fold.ts';
@@ -170,12 +170,11 @@ class Lowering {
         this.#nodes.push({...node, inputs});
       }
     }
-    const nodes = leadingTo(this.#nodes, graph.output);
-    const read = new Set(nodes.flatMap(({inputs}) => inputs));
-    const parameters = [...graph.parameters, ...this.#added].filter(({name}) => read.has(name));
+    const parameters = [...graph.parameters, ...this.#added];
+    const lowered = withOutputs({...graph, nodes: this.#nodes, parameters}, graph.outputs);
     return {
-      graph: {...graph, nodes, parameters},
-      parameters: new Map(parameters.map(({name}) => [name, entry(this.#parameters, name)])),
+      graph: lowered,
+      parameters: new Map(lowered.parameters.map(({name}) => [name, entry(this.#parameters, name)])),
       weights: this.#weights,
       biases: this.#biases,
       roundings: this.#roundings,
@@ -278,7 +277,9 @@ class Lowering {
     const {graph} = this.#network;
     const [output] = node.outputs as [string];
     const [reader, ...others] = graph.nodes.filter(({inputs}) => inputs.includes(output));
-    return reader?.op === 'BatchNormalization' && others.length === 0 && output !== graph.output ? reader : undefined;
+    return reader?.op === 'BatchNormalization' && others.length === 0 && !graph.outputs.includes(output)
+      ? reader
+      : undefined;
   }
 
   /** @throws SdqError (exit 4) for a grid without zero */

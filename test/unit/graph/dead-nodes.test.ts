@@ -73,5 +73,5 @@ test('of a node with several outputs one is enough; the order stays', () => {
     {inputs: ['p'], outputs: ['unread']},
     {inputs: ['q', 'x'], outputs: ['y']},
   ];
-  expect(leadingTo(nodes, 'y')).toEqual([nodes[0], nodes[2]]);
+  expect(leadingTo(nodes, ['y'])).toEqual([nodes[0], nodes[2]]);
 });

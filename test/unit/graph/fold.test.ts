@@ -86,7 +86,7 @@ async function inRuntime(
       metadata: {},
     });
     const session = await runtime.open(model, `${op}.onnx`);
-    results.push(await session.run(Float32Array.of(0), [1]));
+    results.push(...(await session.run(Float32Array.of(0), [1])));
     await session.release();
   }
   return results;

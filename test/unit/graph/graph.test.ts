@@ -41,8 +41,8 @@ describe('inferShapes', () => {
       {nodes: [...graph.nodes, {...graph.nodes[0]!, name: 'again'}]},
       '"conv" is defined twice',
     ],
-    ['an output that no node makes', {output: 'nothing'}, 'its output "nothing" is not the output of a node'],
-    ['a parameter as output', {output: 'fc.bias'}, 'its output "fc.bias" is not the output of a node'],
+    ['an output that no node makes', {outputs: ['nothing']}, 'its output "nothing" is not the output of a node'],
+    ['a parameter as output', {outputs: ['fc.bias']}, 'its output "fc.bias" is not the output of a node'],
     [
       'an impossible input',
       {input: {name: 'input', shape: [3, 0, 8]}},
@@ -116,7 +116,7 @@ describe('graphDigest', () => {
       node.op === 'Conv' ? {...node, attributes: {...node.attributes, group: 2}} : node,
     );
     expect(graphDigest({...graph, nodes: changed})).not.toBe(digest);
-    expect(graphDigest({...graph, output: 'flat'})).not.toBe(digest);
+    expect(graphDigest({...graph, outputs: ['flat']})).not.toBe(digest);
   });
 });
 

@@ -108,7 +108,7 @@ function unfused(network: Network, x: tf.Tensor, options: ForwardOptions): tf.Te
     }
     values.set(node.outputs[0]!, operatorOf(node).run(tf, node, inputs, optionsOf(graph, node, x.shape[0])));
   }
-  return values.get(graph.output)!;
+  return values.get(graph.outputs[0]!)!;
 }
 
 const clipped: GradientRule = {input: 'clipped', scale: 'clip', gradientScale: 1};

@@ -160,7 +160,8 @@ async function bothLogits(bytes: Uint8Array): Promise<[ours: Float32Array, their
   const theirs: number[] = [];
   for (let i = 0; i < images; i++) {
     const size = planar.length / images;
-    theirs.push(...(await runtime.run(planar.subarray(i * size, (i + 1) * size), [1, ...graph.input.shape])));
+    const [result] = await runtime.run(planar.subarray(i * size, (i + 1) * size), [1, ...graph.input.shape]);
+    theirs.push(...result!);
   }
   await runtime.release();
   return [ours, Float32Array.from(theirs)];
@@ -374,7 +375,8 @@ describe('names and forms of others', () => {
     const logits = await Promise.all(
       [any!, two!].map(async (bytes) => {
         const runtime = await (await loadOnnxRuntime()).open(bytes, 'a.onnx');
-        return runtime.run(images, [3, 2, 6, 5]).finally(() => runtime.release());
+        const [result] = await runtime.run(images, [3, 2, 6, 5]).finally(() => runtime.release());
+        return result!;
       }),
     );
     expect(logits[0]).toHaveLength(9);

@@ -1,6 +1,5 @@
 import {expect, test} from '@jest/globals';
 
-import type {Dataset} from '../../../src/data/dataset.ts';
 import {pretrain} from '../../../src/phases/pretrain.ts';
 import {trainingMetric} from '../../../src/phases/results.ts';
 import {summarise} from '../../../src/phases/run-summary.ts';
@@ -10,26 +9,9 @@ import {train} from '../../../src/phases/train.ts';
 import {readFileSync} from 'node:fs';
 
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
-import {madeImages, tinyRun} from '../../helpers/tiny-job.ts';
+import {madeImages, madeNumbers, tinyRun} from '../../helpers/tiny-job.ts';
 
 const folder = temporaryFolder();
-
-/** The images with three numbers each in place of classes: which patch they show. */
-function madeNumbers(): Dataset {
-  const dataset = madeImages();
-  const withTargets = (split: Dataset['train']): Dataset['train'] => {
-    const targets = new Float32Array(new SharedArrayBuffer(12 * split.labels.length));
-    split.labels.forEach((label, i) => (targets[3 * i + label] = 1));
-    return {...split, targets};
-  };
-  return {
-    ...dataset,
-    classes: [],
-    values: ['a', 'b', 'c'],
-    train: withTargets(dataset.train),
-    test: withTargets(dataset.test),
-  };
-}
 
 const changes = {
   task: {name: 'regression'},

@@ -13,9 +13,9 @@ useCpuBackend();
 function outputs(classes: number): Network {
   return {
     graph: {input: {name: 'input', shape: [classes, 1, 1]}},
-    forward: (x: tf.Tensor, {training}: {training: boolean}) => {
+    outputs: (x: tf.Tensor, {training}: {training: boolean}) => {
       expect(training).toBe(false);
-      return tf.reshape(x, [-1, classes]);
+      return [tf.reshape(x, [-1, classes])];
     },
   } as unknown as Network;
 }

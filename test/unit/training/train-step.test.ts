@@ -31,7 +31,9 @@ test('a learned scale stays above 0, however large its gradient', async () => {
   const parameters = [...networkParameters(network), parameter];
   const step = createTrainStep({network, optimizer, parameters, seed: 0});
   // The gradient is 10: without a bound the scale would be −9.
-  const objective = (logits: tf.Tensor) => ({loss: tf.add<tf.Scalar>(tf.mul(scale, 10), tf.mul(tf.sum(logits), 0))});
+  const objective = ([logits]: readonly tf.Tensor[]) => ({
+    loss: tf.add<tf.Scalar>(tf.mul(scale, 10), tf.mul(tf.sum(logits!), 0)),
+  });
   await step({images: await images(), step: 0, optimizerState: optimizer.init(parameters), rate: 1, objective});
   const [value] = scale.dataSync();
   expect(value).toBeGreaterThan(0);
@@ -46,7 +48,9 @@ test('a step whose loss is not finite changes neither parameters nor running sta
     [...network.parameters.values(), ...network.statistics.values()].map((tensor) => [...tensor.dataSync()]);
   const changed = async (factor: number): Promise<boolean[]> => {
     const before = values();
-    const objective = (logits: tf.Tensor) => ({loss: tf.mul<tf.Scalar>(tf.sum(tf.square(logits)), factor)});
+    const objective = ([logits]: readonly tf.Tensor[]) => ({
+      loss: tf.mul<tf.Scalar>(tf.sum(tf.square(logits!)), factor),
+    });
     const input = {images: await images(), step: 0, optimizerState: optimizer.init(parameters), rate: 0.1, objective};
     await step(input).catch(() => undefined);
     return values().map((now, i) => now.join() !== before[i]!.join());
