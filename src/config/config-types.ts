@@ -80,7 +80,7 @@ export interface Config {
      */
     name: string;
     /**
-     * Options of the task itself.
+     * Options of the task itself. `output` of the built-in tasks: the output to learn, of a network with several.
      */
     options: {
       [k: string]: unknown;

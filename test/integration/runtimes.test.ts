@@ -108,7 +108,7 @@ describeWith('runtimes')('Python', () => {
   test('a package that the interpreter does not have: exit 6, and how to get it', async () => {
     const empty = path.join(cwd, 'python');
     writeFileSync(empty, `#!/bin/sh\nexec "${python}" -S "$@"\n`, {mode: 0o755});
-    const args = ['verify', 'w8.portable.onnx', '--checkpoint', 'fp.safetensors', '--strategy', 'w8.json', '--json'];
+    const args = ['verify', 'w4.portable.onnx', '--checkpoint', 'fp.safetensors', '--strategy', 'w4.json', '--json'];
     const {exitCode, stdout} = await sdq([...args, '--runtime', 'openvino', '--python', empty], {cwd});
     expect(exitCode).toBe(6);
     expect(JSON.parse(stdout)).toMatchObject({
