@@ -67,7 +67,12 @@ function session(batchSize = 8): Session & {readonly lines: string[]} {
   const dataset = blueDataset();
   const lines: string[] = [];
   return {
-    config: {seed: 3, model: {name: 'two', options: {}}, data: {batchSize, validation: 7, augment: true}},
+    config: {
+      seed: 3,
+      model: {name: 'two', options: {}},
+      task: {name: 'classification', options: {}},
+      data: {batchSize, validation: 7, augment: true},
+    },
     registry,
     dataset,
     task: {outputs: 2},

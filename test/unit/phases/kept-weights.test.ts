@@ -28,7 +28,7 @@ test('a run keeps the weights of an ONNX file and of the file beside it, and nev
     registry,
     dataset: {classes: ['a'], channels, height, width},
     task: {outputs: 1},
-    config: {model: {name: 'onnx', options: {file: model}}},
+    config: {model: {name: 'onnx', options: {file: model}}, task: {name: 'classification', options: {}}},
   } as unknown as Session;
   const run = {path: (name: string) => path.join(folder, 'run', name)} as unknown as Run;
 

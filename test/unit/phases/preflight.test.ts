@@ -18,6 +18,7 @@ function session(batchSize: number, limitBytes: number | undefined, classes = ['
   return {
     config: {
       model: {name: 'cnn-small'},
+      task: {name: 'classification', options: {}},
       data: {name: 'made', batchSize, validation: 0},
       train: {distillation: {teacher: 'self'}},
     },
