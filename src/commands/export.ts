@@ -20,7 +20,7 @@ interface Result {
 export default class Export extends CheckpointCommand {
   static override summary = 'Write a trained network for other tools: as an ONNX file, or as safetensors for PyTorch.';
   static override description = `Formats: onnx-qdq (ONNX Runtime, TensorRT and most others), onnx-qdq-int2 (2-bit storage, opset 25), \
-qonnx (FINN, hls4ml), those of plugins, and safetensors (PyTorch: the file that \`<%= config.bin %> train\` writes). An ONNX file carries the strategy, the normalisation of the pixels and the classes in its metadata. \
+qonnx (FINN, hls4ml), aimet (AIMET and QNN, beside a file of \`<%= config.bin %> strategy convert\`), those of plugins, and safetensors (PyTorch: the file that \`<%= config.bin %> train\` writes). An ONNX file carries the strategy, the normalisation of the pixels and the classes in its metadata. \
 \`<%= config.bin %> verify\` runs it.`;
 
   static override examples = [

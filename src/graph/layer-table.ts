@@ -65,6 +65,11 @@ export interface ActivationSite {
 
 export const hasWeights = (layer: QuantizedLayer): layer is WeightLayer => layer.weight !== null;
 
+/** The axis of the output channels in a layer's weights as ONNX stores them. */
+export function outputAxis({nodes}: Graph, {name, op}: WeightLayer): number {
+  return op === 'Conv' || nodes.some((node) => node.name === name && node.attributes['transB'] === 1) ? 0 : 1;
+}
+
 /** The id of a layer's activation. */
 export const siteId = (layer: string, operand: number): string => (operand === 0 ? layer : `${layer}:${operand}`);
 

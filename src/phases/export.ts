@@ -41,6 +41,8 @@ export const metadataKeys = {
   strategy: 'sdq.strategy',
   /** As `bitsOf`. */
   bits: 'sdq.bits',
+  /** `float` where the file rounds no inputs, whatever the strategy says. */
+  inputs: 'sdq.inputs',
   /** JSON `{mean, std}` of each channel: what is done to pixels of 0 … 1 before they enter. */
   normalization: 'sdq.normalization',
   /** JSON: the names of the outputs. */
@@ -63,7 +65,8 @@ export async function exportNetwork(session: Session, request: ExportRequest): P
   const {checkpoint, format, output, sdqVersion} = request;
   if (format === safetensorsFormat) return exportSafetensors(session, request);
   const target = request.target === undefined ? undefined : readTarget(request.target);
-  const print = await session.registry.get('exporter', format).load();
+  const exporter = session.registry.get('exporter', format);
+  const print = await exporter.load();
   const opened = await openCheckpoint(session, checkpoint, request.strategy);
   const {dispose, network, quantization, strategy} = opened;
   try {
@@ -81,6 +84,7 @@ export async function exportNetwork(session: Session, request: ExportRequest): P
         [metadataKeys.checkpoint]: digestOf(checkpoint),
         [metadataKeys.normalization]: JSON.stringify(session.normalization),
         [metadataKeys.classes]: JSON.stringify(session.dataset.classes),
+        ...(target === undefined && exporter.roundsInputs === false ? {[metadataKeys.inputs]: 'float'} : {}),
         ...(target === undefined
           ? {}
           : {

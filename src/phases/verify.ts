@@ -98,6 +98,8 @@ async function verifyIn(
   const written = metadata.get(metadataKeys.target);
   const openedCheckpoint = await openCheckpoint(session, checkpoint, request.strategy);
   const {dispose, network, quantization, strategy} = openedCheckpoint;
+  const roundsInputs = metadata.get(metadataKeys.inputs) !== 'float';
+  const rounding = {...quantization?.forward, ...(roundsInputs ? {} : {activation: () => null})};
   let simulated: Network | undefined;
   const source = openPart(session, part, 'evaluation', session.config.seed);
   const samples = Math.min(request.samples, source.samples);
@@ -122,7 +124,7 @@ async function verifyIn(
         const x = tf.tensor4d(images.slice(0, count * height * width * channels), [count, height, width, channels]);
         const results =
           simulated === undefined
-            ? network.outputs(x, {training: false, ...quantization?.forward})
+            ? network.outputs(x, {training: false, ...rounding})
             : simulated.outputs(x, {training: false});
         return {results, planar: tf.transpose(x, [0, 3, 1, 2])};
       });
@@ -166,7 +168,7 @@ async function verifyIn(
       agreement: agreementOf(optimized),
       metric: metricOf(optimized.theirs),
     },
-    roundedInputs: quantization?.inputs.size ?? 0,
+    roundedInputs: roundsInputs ? (quantization?.inputs.size ?? 0) : 0,
     ...speed,
   };
 }

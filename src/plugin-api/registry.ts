@@ -240,6 +240,8 @@ export type Exporter = (network: IntegerNetwork) => Pick<OnnxModel, 'functions' 
 /** A format of `sdq export`: how integers and steps are written. */
 export interface ExporterDefinition extends Definition {
   readonly kind: 'exporter';
+  /** False where layers read their inputs in float, and another file says how a tool rounds them. */
+  readonly roundsInputs?: boolean;
   load(): Promise<Exporter>;
 }
 

@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 
 import type {Graph, Shape, Weights} from '../graph/graph.ts';
-import {hasWeights, inputSites, type QuantizedLayer, type WeightLayer} from '../graph/layer-table.ts';
+import {hasWeights, inputSites, outputAxis, type QuantizedLayer, type WeightLayer} from '../graph/layer-table.ts';
 import type {Network} from '../graph/network.ts';
 import {entry, present} from '../lookup.ts';
 import type {Grid} from '../tensor/kernels.ts';
@@ -86,11 +86,7 @@ async function weightsOf(
   const channels = outputChannels(layer);
   const {grid, indices, scale} = await integerWeights(w, quantizer, bits, channels, steps.get(layer.name));
   const {data, shape} = network.stored(layer.weight, Float32Array.from(indices));
-  const {transB} = present(
-    network.graph.nodes.find(({name}) => name === layer.name),
-    `node ${layer.name}`,
-  ).attributes;
-  return {bits, grid, scale, shape, indices: data, axis: layer.op === 'Conv' || transB === 1 ? 0 : 1};
+  return {bits, grid, scale, shape, indices: data, axis: outputAxis(network.graph, layer)};
 }
 
 async function inputOf(quantizer: InputQuantizer | undefined): Promise<LayerInput | null> {

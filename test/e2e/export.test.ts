@@ -48,6 +48,13 @@ test.each(['onnx-qdq', 'onnx-qdq-int2', 'qonnx'])(
   60_000,
 );
 
+test('aimet: next to the weights, its inputs in float, and right', async () => {
+  await done('export', ...quantized, '--format', 'aimet');
+  const verified = await done('verify', 'fp.aimet.onnx', ...quantized, '--split', 'test');
+  expect(verified).toMatchObject({passed: true, agreement: 1, roundedInputs: 0});
+  expect(verified['maxAbsError']).toBeLessThan(1e-4 * (verified['maxAbsLogit'] as number));
+});
+
 test('safetensors: complete by itself, and older files are read and written anew', async () => {
   const {files, opset} = await done('export', ...quantized, '--format', 'safetensors');
   const file = inFolder('fp.quantized.safetensors');

@@ -7,32 +7,22 @@ import {writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {beforeAll, describe, expect, test} from '@jest/globals';
-import * as tf from '@tensorflow/tfjs-core';
 
 import {openBatches} from '../../src/data/batches.ts';
 import {resolveNormalization} from '../../src/data/normalization.ts';
-import {graphDigest} from '../../src/graph/digest.ts';
-import type {Array32} from '../../src/graph/graph.ts';
-import {initialWeights} from '../../src/graph/initialize.ts';
-import {createNetwork, type Network} from '../../src/graph/network.ts';
 import {serializeSafetensors} from '../../src/graph/safetensors.ts';
 import {readModelFile, writeModelFile} from '../../src/phases/model-file.ts';
 import {quantizationRecord, quantizationValues} from '../../src/training/quantization-record.ts';
-import {loadQuantizers} from '../../src/phases/load-quantizers.ts';
-import {quantize, type Quantization} from '../../src/training/quantized-network.ts';
 import {mnist} from '../../src/plugins/datasets/mnist.ts';
 import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
-import {models} from '../../src/plugins/models/index.ts';
-import {activationQuantizers, weightQuantizers} from '../../src/plugins/quantizers/index.ts';
-import {Registry} from '../../src/plugin-api/registry.ts';
 import {normal, uniform} from '../../src/random.ts';
 import {leastErrorStep} from '../../src/sdq/activation-quantizer.ts';
-import {buildStrategy} from '../../src/sdq/strategy.ts';
 import {readJournal} from '../../src/runs/journal.ts';
 import {listRuns} from '../../src/runs/run-directory.ts';
 import {registerGradients} from '../../src/tensor/gradients.ts';
 import {failure, prepareQuantizedJob, smallJob} from '../helpers/failures.ts';
 import {describeWith, pythonProgram} from '../helpers/python-service.ts';
+import {quantizedNetwork, strategyOf, writeImagesAndLogits, type QuantizedCase} from '../helpers/quantized-network.ts';
 import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
@@ -52,111 +42,22 @@ function torch<Result>(jobs: readonly object[]): Result[] {
   return JSON.parse(stdout) as Result[];
 }
 
-const registry = new Registry(['weight-quantizer', 'activation-quantizer']);
-for (const quantizer of [...weightQuantizers, ...activationQuantizers]) registry.add(quantizer);
-
-interface Case {
-  readonly model: string;
-  readonly weights: string;
-  readonly activations: string;
-  /** Of the layers in turn; the first and the last have 8. */
-  readonly weightBits: readonly number[];
-  readonly activationBits: number;
-}
-
-const images = 32;
-const side = 16;
-
-/** Images of noise under a gradient, [N, side, side, 3]. */
-function pictures(): tf.Tensor4D {
-  const draw = uniform(3, 'bench', 1);
-  const data = Float32Array.from(
-    {length: images * side * side * 3},
-    (_, i) => normal(draw) + ((i / side) % side) / side,
-  );
-  return tf.tensor4d(data, [images, side, side, 3]);
-}
-
-/** A network that one training batch has given its statistics, quantized without training. */
-async function prepare({activationBits, activations, model, weightBits, weights}: Case): Promise<{
-  readonly network: Network;
-  readonly quantization: Quantization;
-}> {
-  const definition = models.find(({name}) => name === model);
-  const options = model === 'mobilenet-v2' ? {stem: 'cifar'} : {};
-  const graph = definition?.build({classes: 10, inputShape: [3, side, side]}, options);
-  if (graph === undefined) throw new Error(`no model ${model}`);
-  const network = createNetwork(graph, initialWeights(graph, 1));
-  const x = pictures();
-  const logits = network.forward(x, {
-    training: true,
-    onBatchStatistics(node, mean, variance) {
-      const norm = network.norms.get(node);
-      norm?.mean.assign(mean);
-      norm?.variance.assign(variance);
-    },
-  });
-  logits.dispose();
-  const last = network.layers.length - 1;
-  const bits = (l: number): {weightBits: number; activationBits: number} =>
-    l === 0 || l === last
-      ? {weightBits: 8, activationBits: Math.max(8, activationBits)}
-      : {weightBits: weightBits[l % weightBits.length] ?? 8, activationBits};
-  const precision = new Map(network.layers.map(({name}, l) => [name, bits(l)]));
-  const quantization = quantize(
-    network,
-    await loadQuantizers(registry, {weights, activations}),
-    ({name}) => precision.get(name) ?? {weightBits: 32, activationBits: 32},
-    {learnSteps: true},
-  );
-  // Calibration itself looks at each value 128 times, which takes minutes in Jest's sandbox; the command below calibrates.
-  const seen = network.forward(x, {
-    training: false,
-    onActivation({id: name}, value) {
-      const input = quantization.inputs.get(name);
-      if (input === undefined) return;
-      const {qmax} = input.quantizer.grid(input.bits, input.inputSigned);
-      const isRange = input.quantizer.rule(input.bits, input.inputSigned, 1).scale === 'clip';
-      tf.tidy(() => input.parameter.assign(tf.mul(tf.max(tf.abs(value)), 0.6 / (isRange ? 1 : qmax))));
-    },
-  });
-  tf.dispose([seen, x]);
-  return {network, quantization};
-}
-
 /** The network as a file, and its logits with the images that they are of. */
-async function write(made: Case, name: string): Promise<void> {
-  const {network, quantization} = await prepare(made);
-  const strategy = buildStrategy({
-    model: {name: made.model, digest: graphDigest(network.graph)},
-    quantizers: {weights: made.weights, activations: made.activations},
-    layers: network.layers,
-    weightBits: network.layers.map((layer) => quantization.precision(layer).weightBits),
-    activationBits: network.layers.map((layer) => quantization.precision(layer).activationBits),
-    pinned: new Map(),
-    provenance: {method: 'test', sdqVersion: '0.1.0'},
-  });
+async function write(made: QuantizedCase, name: string): Promise<void> {
+  const {network, quantization} = await quantizedNetwork(made);
   writeModelFile(inFolder(`${name}.safetensors`), await network.weights(), {
-    strategy,
+    strategy: strategyOf(made, network, quantization),
     record: quantizationRecord(network, quantization),
     values: await quantizationValues(network, quantization),
   });
-  const tensors = new Map<string, Array32>();
-  tf.tidy(() => {
-    const x = pictures();
-    tensors.set('images', array(tf.transpose(x, [0, 3, 1, 2])));
-    tensors.set('logits', array(network.forward(x, {training: false, ...quantization.forward})));
-  });
-  writeFileSync(inFolder(`${name}.data`), serializeSafetensors(tensors, {}));
+  writeImagesAndLogits(inFolder(`${name}.data`), network, quantization);
   quantization.dispose();
   network.dispose();
 }
 
-const array = (x: tf.Tensor): Array32 => ({shape: x.shape, data: Float32Array.from(x.dataSync())});
-
 describeWith('torch')('sdq_torch.py in PyTorch', () => {
   const mixed = [1, 2, 3, 4, 5, 6, 7, 8];
-  const cases: readonly Case[] = [
+  const cases: readonly QuantizedCase[] = [
     ...['resnet20', 'mobilenet-v2'].flatMap((model) =>
       [32, 4].map((activationBits) => ({
         model,

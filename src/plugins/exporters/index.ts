@@ -26,4 +26,11 @@ export const exporters: readonly ExporterDefinition[] = [
     summary: 'QONNX, for FINN and hls4ml: every bitwidth as it is, in nodes Quant and BipolarQuant.',
     load: async () => (await import('./qonnx.ts')).exportQonnx,
   },
+  {
+    kind: 'exporter',
+    name: 'aimet',
+    summary: 'ONNX opset 21 in float, weights on their grids, for the encodings of AIMET and QNN.',
+    roundsInputs: false,
+    load: async () => (await import('./aimet.ts')).exportAimet,
+  },
 ];

@@ -3,15 +3,14 @@
  * `BipolarQuant`, which FINN and hls4ml read. The file brings the two operators along as functions of ONNX's own, so that any
  * runtime runs it.
  */
-import {item} from '../../lookup.ts';
 import type {Graph} from '../../graph/graph.ts';
 import type {OnnxAttribute, OnnxFunction, OnnxModel, OnnxNode} from '../../graph/onnx/proto.ts';
 import {floatTensor, scalar} from '../../graph/onnx/tensors.ts';
 import type {OnnxParts} from '../../graph/onnx/to-onnx.ts';
-import {elements} from '../../graph/ops/operator.ts';
+import {isReadOnce} from '../../graph/own-input.ts';
 import type {IntegerNetwork, LayerInput, LayerWeights} from '../../sdq/integer-network.ts';
 import {tieShift, type Grid} from '../../tensor/kernels.ts';
-import {quantizedGraph} from './quantized-graph.ts';
+import {quantizedGraph, weightValues} from './quantized-graph.ts';
 
 const domain = 'qonnx.custom_op.general';
 const opset = 17;
@@ -32,9 +31,8 @@ export function exportQonnx(network: IntegerNetwork): Pick<OnnxModel, 'functions
 }
 
 /** Whether a value comes from a Relu that nothing else reads. */
-function isRectifiedForOne({nodes, outputs: results}: Graph, value: string): boolean {
-  const readers = nodes.filter(({inputs}) => inputs.includes(value)).length + (results.includes(value) ? 1 : 0);
-  return readers === 1 && nodes.some(({op, outputs}) => op === 'Relu' && outputs.includes(value));
+function isRectifiedForOne(graph: Graph, value: string): boolean {
+  return isReadOnce(graph, value) && graph.nodes.some(({op, outputs}) => op === 'Relu' && outputs.includes(value));
 }
 
 /**
@@ -49,12 +47,8 @@ function rectified({nodes}: OnnxParts, layer: string, x: string): string {
 
 /** The weights as the grid has them, behind a node that says which grid. */
 function quantizedWeights(parts: OnnxParts, layer: string, weights: LayerWeights): string {
-  const {axis, grid, indices, scale, shape} = weights;
-  const inner = elements(shape.slice(axis + 1));
-  const values = floatTensor(`${layer}.weight_values`, {
-    shape,
-    data: indices.map((index, i) => item(scale, Math.floor(i / inner) % scale.length) * (index + grid.offset)),
-  });
+  const {axis, scale, shape} = weights;
+  const values = floatTensor(`${layer}.weight_values`, {shape, data: weightValues(weights)});
   parts.initializers.push(values);
   const scaleShape = scale.length === 1 ? [] : shape.map((size, i) => (i === axis ? size : 1));
   return quantizerNode(parts, `${layer}.weight`, values.name, weights, {shape: scaleShape, data: scale});

@@ -3,6 +3,7 @@ import {siteId} from '../../graph/layer-table.ts';
 import type {OnnxModel} from '../../graph/onnx/proto.ts';
 import {toOnnx, type OnnxParts} from '../../graph/onnx/to-onnx.ts';
 import {item} from '../../lookup.ts';
+import {elements} from '../../graph/ops/operator.ts';
 import type {IntegerNetwork, LayerInput, LayerWeights} from '../../sdq/integer-network.ts';
 
 /** How a format writes constants and nodes for a layer. Each returns the name of the result. */
@@ -30,4 +31,10 @@ export function quantizedGraph({graph, layers, parameters}: IntegerNetwork, writ
     written.set(w, weights);
     return [input, weights, ...bias];
   });
+}
+
+/** The weights as the grid has them, in the shape of the tensor. */
+export function weightValues({axis, grid, indices, scale, shape}: LayerWeights): Float32Array {
+  const inner = elements(shape.slice(axis + 1));
+  return indices.map((index, i) => item(scale, Math.floor(i / inner) % scale.length) * (index + grid.offset));
 }

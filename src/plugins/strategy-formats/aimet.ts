@@ -4,7 +4,7 @@
  */
 import type {StrategyFormatDefinition} from '../../plugin-api/registry.ts';
 import {asJson, formatError} from './checks.ts';
-import {encodingsOf, type Encoding} from './encodings.ts';
+import {encodedModel, encodingsOf, type Encoding} from './encodings.ts';
 
 const types = [2, 4, 8];
 
@@ -28,8 +28,8 @@ export const aimet: StrategyFormatDefinition = {
   extension: 'encodings.json',
 
   print(strategy, context) {
-    const {weights, inputs, notes} = encodingsOf(strategy, context, 'AIMET encodings');
-    return {text: asJson({version: '2.0.0', encodings: [...inputs, ...weights].map(entry)}), notes};
+    const {weights, inputs} = encodingsOf(strategy, context, 'AIMET encodings');
+    return {text: asJson({version: '2.0.0', encodings: [...inputs, ...weights].map(entry)}), notes: [encodedModel]};
   },
 };
 
@@ -53,14 +53,14 @@ export const aimet1: StrategyFormatDefinition = {
   extension: 'encodings.json',
 
   print(strategy, context) {
-    const {weights, inputs, notes} = encodingsOf(strategy, context, 'AIMET encodings');
+    const {weights, inputs} = encodingsOf(strategy, context, 'AIMET encodings');
     const file = {
       version: '1.0.0',
       activation_encodings: inputs.map(oldEntry),
       param_encodings: weights.map(oldEntry),
       excluded_layers: [],
     };
-    return {text: asJson(file), notes};
+    return {text: asJson(file), notes: [encodedModel]};
   },
 };
 
@@ -85,10 +85,10 @@ export const qnn: StrategyFormatDefinition = {
   extension: 'qnn.json',
 
   print(strategy, context) {
-    const {weights, inputs, notes} = encodingsOf(strategy, context, 'quantization_overrides');
+    const {weights, inputs} = encodingsOf(strategy, context, 'quantization_overrides');
     const byTensor = (encodings: readonly Encoding[]): object =>
       Object.fromEntries(encodings.map((found) => [found.name, found.steps.map((step) => channel(found, step))]));
     const file = {version: '0.6.1', activation_encodings: byTensor(inputs), param_encodings: byTensor(weights)};
-    return {text: asJson(file), notes};
+    return {text: asJson(file), notes: [encodedModel]};
   },
 };

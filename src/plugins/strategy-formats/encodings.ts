@@ -1,12 +1,13 @@
 /** What the encoding files of Qualcomm's tools share: the trained grid of each tensor, and what those files cannot say. */
-import type {WeightLayer} from '../../graph/layer-table.ts';
+import {outputAxis, type WeightLayer} from '../../graph/layer-table.ts';
+import {ownInput} from '../../graph/own-input.ts';
 import type {StrategyFormatContext, TrainedGrid} from '../../plugin-api/strategy-format.ts';
 import type {Strategy} from '../../sdq/strategy.ts';
 import {formatError} from './checks.ts';
 
 /** One tensor's grid, whose integers are all those of the type: −2^(bits−1) … 2^(bits−1) − 1, or 0 … 2^bits − 1. */
 export interface Encoding {
-  /** Of the tensor in the graph, which is the one in an ONNX file that `sdq export` writes in float. */
+  /** Of the tensor in the file of `sdq export --format aimet`. */
   readonly name: string;
   readonly bits: number;
   readonly signed: boolean;
@@ -19,8 +20,10 @@ export interface Encoding {
 export interface Encodings {
   readonly weights: readonly Encoding[];
   readonly inputs: readonly Encoding[];
-  readonly notes: readonly string[];
 }
+
+/** What the tensors of an encoding file are named after. */
+export const encodedModel = 'The file is for the model of: sdq export --format aimet.';
 
 /**
  * @param format as its users know it
@@ -37,35 +40,20 @@ export function encodingsOf(
     ]);
   }
   const weights = new Map<string, Encoding>();
-  const inputs = new Map<string, Encoding>();
-  const notes: string[] = [];
+  const inputs: Encoding[] = [];
   layers.forEach(({name, weightBits, activationBits}, l) => {
     const layer = table[l];
     if (layer === undefined) return;
     const grids = trained(layer.sharedWith ?? name);
     if (grids.weights !== null && !weights.has(layer.weight)) {
-      const axis = layer.op === 'MatMul' ? 1 : 0;
+      const axis = outputAxis(graph, layer);
       weights.set(layer.weight, encoding(layer.weight, weightBits, grids.weights, axis, layer, format));
     }
     const input = trained(name).input;
     if (input === null) return;
-    const found = encoding(layer.inputValue, activationBits, input, 0, layer, format);
-    const other = inputs.get(found.name);
-    if (other === undefined) inputs.set(found.name, found);
-    else if (other.bits !== found.bits || other.steps[0] !== found.steps[0]) {
-      notes.push(`The grid of the input of ${name}: it reads "${found.name}", which has that of the first layer.`);
-    }
+    inputs.push(encoding(ownInput(graph, layer), activationBits, input, 0, layer, format));
   });
-  const layerNames = new Set(table.map(({name}) => name));
-  const shared = graph.nodes
-    .filter(({name, inputs: values}) => !layerNames.has(name) && values.some((value) => inputs.has(value)))
-    .map(({name}) => name);
-  if (shared.length > 0) {
-    notes.push(
-      `The tools round a tensor for all that read it. These nodes read what is rounded, and do not here: ${shared.join(', ')}. Train again in the tool, or keep inputs at 32 bits.`,
-    );
-  }
-  return {weights: [...weights.values()], inputs: [...inputs.values()], notes};
+  return {weights: [...weights.values()], inputs};
 }
 
 function encoding(

@@ -42,7 +42,7 @@ async function oneBit(net: Network, x: tf.Tensor): Promise<Quantization> {
   return quantization;
 }
 
-const formats = exporters.map(({name}) => name);
+const formats = exporters.filter(({roundsInputs}) => roundsInputs !== false).map(({name}) => name);
 test.each(formats.flatMap((format) => ['LeakyRelu', 'HardSwish'].map((op): [string, string] => [op, format])))(
   'behind %s, %s in ONNX Runtime gives the same logits',
   async (op, format) => {

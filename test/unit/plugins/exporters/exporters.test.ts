@@ -57,7 +57,9 @@ async function exported(format: string, network: Network, quantization: Quantiza
 
 const bits = [1, 2, 3, 4, 5, 6, 7, 8];
 
-describe.each(exporters.map(({name}) => name))('%s: ONNX Runtime computes what the network computes', (format) => {
+const rounding = exporters.filter(({roundsInputs}) => roundsInputs !== false);
+
+describe.each(rounding.map(({name}) => name))('%s: ONNX Runtime computes what the network computes', (format) => {
   test.each(weightQuantizers.flatMap(({name}) => bits.map((b): [string, number] => [name, b])))(
     'weights %s at %i bits',
     async (weights, weightBits) => {
@@ -94,6 +96,18 @@ describe.each(exporters.map(({name}) => name))('%s: ONNX Runtime computes what t
     await expectSameInRuntime(network, model);
   });
 });
+
+/** A sum reads what the first layer reads, and the network's input is signed. */
+function branches(): Network {
+  const g = graphBuilder('branches', [2, 4, 4]);
+  const rectified = g.node('Relu', 'relu', [g.input]);
+  const left = g.node('Relu', 'left_relu', [g.conv('left', rectified, {channels: 2, kernel: 3})]);
+  const sum = g.node('Add', 'sum', [rectified, g.conv('right', left, {channels: 2, kernel: 3})]);
+  const pooled = g.node('Relu', 'sum_relu', [sum]);
+  const features = g.node('Flatten', 'flatten', [g.node('GlobalAveragePool', 'mean', [pooled])]);
+  const graph = g.build(g.linear('last', features, {features: 2}));
+  return createNetwork(graph, initialWeights(graph, 1));
+}
 
 describe('what is stored', () => {
   const typesOf = ({initializers}: OnnxModel['graph'], ending: string): string[] =>
@@ -134,14 +148,7 @@ describe('what is stored', () => {
   });
 
   test('qonnx has a Relu of its own before an unsigned Quant, but where one stands there already for it alone', async () => {
-    const g = graphBuilder('branches', [2, 4, 4]);
-    const rectified = g.node('Relu', 'relu', [g.input]);
-    const left = g.node('Relu', 'left_relu', [g.conv('left', rectified, {channels: 2, kernel: 3})]);
-    const sum = g.node('Add', 'sum', [rectified, g.conv('right', left, {channels: 2, kernel: 3})]);
-    const pooled = g.node('Relu', 'sum_relu', [sum]);
-    const features = g.node('Flatten', 'flatten', [g.node('GlobalAveragePool', 'mean', [pooled])]);
-    const graph = g.build(g.linear('last', features, {features: 2}));
-    const network = createNetwork(graph, initialWeights(graph, 1));
+    const network = branches();
     const quantization = await quantized(network, {}, {weightBits: 4, activationBits: 3});
     const model = await exported('qonnx', network, quantization);
     const added = model.graph.nodes.filter(({name, op}) => op === 'Relu' && name.endsWith('.input_rectified'));
@@ -172,5 +179,35 @@ describe('what is stored', () => {
     expect(await signs('narrow', 3)).toEqual({...plain, narrow: 1});
     expect(await signs('dorefa', 3)).toEqual({...plain, zeroPoint: -0.5});
     expect(await signs('symmetric', 1)).toEqual({op: 'BipolarQuant'});
+  });
+
+  test('aimet has a copy of an input that others read, and weights on their grids', async () => {
+    const network = branches();
+    const quantization = await quantized(network, {}, {weightBits: 2, activationBits: 3});
+    const model = await exported('aimet', network, quantization);
+    const copies = model.graph.nodes.filter(({op}) => op === 'Clip');
+    expect(copies.map(({inputs, outputs}) => [...inputs, ...outputs])).toEqual([
+      ['relu', 'left.input_least', 'left.input'],
+    ]);
+    expect(model.graph.nodes.map(({op}) => op)).not.toContain('QuantizeLinear');
+    const {weight} = quantization.forward;
+    await expectSameInRuntime(network, model, {weight});
+  });
+
+  test('aimet copies what would be rounded with a value that others read; a signed input has no bounds', async () => {
+    const g = graphBuilder('signed', [2, 4, 4]);
+    const sum = g.node('Add', 'sum', [g.input, g.conv('first', g.input, {channels: 2, kernel: 3})]);
+    // AIMET rounds the input of a Relu as its output, and here an addition reads it too.
+    const second = g.conv('second', g.node('Relu', 'relu', [sum]), {channels: 2, kernel: 3});
+    const features = g.node('Flatten', 'flatten', [g.node('Add', 'end', [sum, second])]);
+    const graph = g.build(g.linear('last', features, {features: 2}));
+    const network = createNetwork(graph, initialWeights(graph, 1));
+    const quantization = await quantized(network, {}, {weightBits: 32, activationBits: 8});
+    const model = await exported('aimet', network, quantization);
+    expect(model.graph.nodes.filter(({op}) => op === 'Clip')).toMatchObject([
+      {inputs: [graph.input.name], outputs: ['first.input']},
+      {inputs: ['relu', 'second.input_least'], outputs: ['second.input']},
+    ]);
+    await expectSameInRuntime(network, model);
   });
 });

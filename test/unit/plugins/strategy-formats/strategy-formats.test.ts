@@ -264,13 +264,12 @@ describe('aimet and qnn', () => {
       version: '2.0.0',
       encodings: [
         {name: first.inputValue, y_scale: 0.5, output_dtype: 'int8'},
-        {name: second.inputValue, y_scale: 0.375, output_dtype: 'uint4'},
+        {name: `${second.name}.input`, y_scale: 0.375, output_dtype: 'uint4'},
         {name: first.weight, y_scale: [0.25, 0.5], axis: 0, output_dtype: 'int4'},
         {name: second.weight, y_scale: 0.125, output_dtype: 'int2'},
       ],
     });
-    // The second layer's input feeds a residual sum too.
-    expect(notes).toEqual([expect.stringContaining('do not here: layer1.0.add')]);
+    expect(notes).toEqual([expect.stringContaining('sdq export --format aimet')]);
   });
 
   test('1.0.0: the offset is the lowest integer, once a channel', () => {
@@ -278,7 +277,8 @@ describe('aimet and qnn', () => {
       aimet1.print!(strategy, context).text,
     ) as Record<string, Record<string, unknown>[]>;
     expect(inputs![1]).toEqual({
-      name: second.inputValue,
+      // A residual sum reads the layer's input too: the exported model has a copy.
+      name: `${second.name}.input`,
       enc_type: 'PER_TENSOR',
       dtype: 'INT',
       bw: 4,
@@ -304,11 +304,16 @@ describe('aimet and qnn', () => {
     ]);
   });
 
-  test('names the nodes that read a rounded tensor and are no layers', () => {
-    const table = resnet18;
-    const input = {qmin: 0, qmax: 255, offset: 0, steps: Float32Array.of(1)} as const;
-    const {notes} = aimet1.print!(uniform(32, 8), {graph, layers: table, trained: () => ({weights: null, input})});
-    expect(notes.at(-1)).toMatch(/do not here: .*layer1\.0/);
+  test('the axis of a Gemm whose weights are not transposed is the second', () => {
+    const layer = {...first, op: 'Gemm', name: 'fc', weight: 'fc.weight'} as const;
+    const node = {name: 'fc', op: 'Gemm', inputs: ['x', 'fc.weight'], outputs: ['y'], attributes: {transB: 0}};
+    const trainedWeights = {weights: {...signed(4), steps: Float32Array.of(0.25, 0.5)}, input: null};
+    const {text} = aimet.print!(strategyOf([4], [32], [layer]), {
+      graph: {...small, nodes: [node]},
+      layers: [layer],
+      trained: () => trainedWeights,
+    });
+    expect(JSON.parse(text)).toMatchObject({encodings: [{name: 'fc.weight', axis: 1}]});
   });
 
   test.each([

@@ -1,0 +1,126 @@
+/** Quantized networks of real models, without training: what other runtimes are compared with. */
+import {writeFileSync} from 'node:fs';
+
+import * as tf from '@tensorflow/tfjs-core';
+
+import {graphDigest} from '../../src/graph/digest.ts';
+import type {Array32} from '../../src/graph/graph.ts';
+import {initialWeights} from '../../src/graph/initialize.ts';
+import {createNetwork, type Network} from '../../src/graph/network.ts';
+import {serializeSafetensors} from '../../src/graph/safetensors.ts';
+import {loadQuantizers} from '../../src/phases/load-quantizers.ts';
+import {quantize, type Quantization} from '../../src/training/quantized-network.ts';
+import {models} from '../../src/plugins/models/index.ts';
+import {Registry} from '../../src/plugin-api/registry.ts';
+import {activationQuantizers, weightQuantizers} from '../../src/plugins/quantizers/index.ts';
+import {normal, uniform} from '../../src/random.ts';
+import {buildStrategy, type Strategy} from '../../src/sdq/strategy.ts';
+
+const registry = new Registry(['weight-quantizer', 'activation-quantizer']);
+for (const quantizer of [...weightQuantizers, ...activationQuantizers]) registry.add(quantizer);
+
+/** A network and how it is quantized. */
+export interface QuantizedCase {
+  readonly model: string;
+  readonly weights: string;
+  readonly activations: string;
+  /** Of the layers in turn; the first and the last have 8. */
+  readonly weightBits: readonly number[];
+  readonly activationBits: number;
+}
+
+const images = 32;
+const side = 16;
+
+/** Images of noise under a gradient, [N, side, side, 3]. */
+function pictures(): tf.Tensor4D {
+  const draw = uniform(3, 'bench', 1);
+  const data = Float32Array.from(
+    {length: images * side * side * 3},
+    (_, i) => normal(draw) + ((i / side) % side) / side,
+  );
+  return tf.tensor4d(data, [images, side, side, 3]);
+}
+
+/** A network that one training batch has given its statistics, quantized without training. */
+export async function quantizedNetwork({
+  activationBits,
+  activations,
+  model,
+  weightBits,
+  weights,
+}: QuantizedCase): Promise<{
+  readonly network: Network;
+  readonly quantization: Quantization;
+}> {
+  const definition = models.find(({name}) => name === model);
+  const options = model === 'mobilenet-v2' ? {stem: 'cifar'} : {};
+  const graph = definition?.build({classes: 10, inputShape: [3, side, side]}, options);
+  if (graph === undefined) throw new Error(`no model ${model}`);
+  const network = createNetwork(graph, initialWeights(graph, 1));
+  const x = pictures();
+  const logits = network.forward(x, {
+    training: true,
+    onBatchStatistics(node, mean, variance) {
+      const norm = network.norms.get(node);
+      norm?.mean.assign(mean);
+      norm?.variance.assign(variance);
+    },
+  });
+  logits.dispose();
+  const last = network.layers.length - 1;
+  const bits = (l: number): {weightBits: number; activationBits: number} =>
+    l === 0 || l === last
+      ? {weightBits: 8, activationBits: Math.max(8, activationBits)}
+      : {weightBits: weightBits[l % weightBits.length] ?? 8, activationBits};
+  const precision = new Map(network.layers.map(({name}, l) => [name, bits(l)]));
+  const quantization = quantize(
+    network,
+    await loadQuantizers(registry, {weights, activations}),
+    ({name}) => precision.get(name) ?? {weightBits: 32, activationBits: 32},
+    {learnSteps: true},
+  );
+  // Calibration itself looks at each value 128 times, which takes minutes in Jest's sandbox; the command below calibrates.
+  const seen = network.forward(x, {
+    training: false,
+    onActivation({id: name}, value) {
+      const input = quantization.inputs.get(name);
+      if (input === undefined) return;
+      const {qmax} = input.quantizer.grid(input.bits, input.inputSigned);
+      const isRange = input.quantizer.rule(input.bits, input.inputSigned, 1).scale === 'clip';
+      tf.tidy(() => input.parameter.assign(tf.mul(tf.max(tf.abs(value)), 0.6 / (isRange ? 1 : qmax))));
+    },
+  });
+  tf.dispose([seen, x]);
+  return {network, quantization};
+}
+
+/** The bits that the network has. */
+export function strategyOf(
+  made: QuantizedCase,
+  network: Network,
+  {precision}: Pick<Quantization, 'precision'>,
+): Strategy {
+  return buildStrategy({
+    model: {name: made.model, digest: graphDigest(network.graph)},
+    quantizers: {weights: made.weights, activations: made.activations},
+    layers: network.layers,
+    weightBits: network.layers.map((layer) => precision(layer).weightBits),
+    activationBits: network.layers.map((layer) => precision(layer).activationBits),
+    pinned: new Map(),
+    provenance: {method: 'test', sdqVersion: '0.1.0'},
+  });
+}
+
+/** The images of the cases as [N, channels, height, width], and the network's logits of them, for a program that reads safetensors. */
+export function writeImagesAndLogits(file: string, network: Network, quantization: Quantization): void {
+  const tensors = new Map<string, Array32>();
+  tf.tidy(() => {
+    const x = pictures();
+    tensors.set('images', array(tf.transpose(x, [0, 3, 1, 2])));
+    tensors.set('logits', array(network.forward(x, {training: false, ...quantization.forward})));
+  });
+  writeFileSync(file, serializeSafetensors(tensors, {}));
+}
+
+const array = (x: tf.Tensor): Array32 => ({shape: x.shape, data: Float32Array.from(x.dataSync())});
