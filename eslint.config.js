@@ -2,6 +2,8 @@ import jestPlugin from 'eslint-plugin-jest';
 import prettier from 'eslint-config-prettier';
 import tseslint from 'typescript-eslint';
 
+import {closureState} from './scripts/eslint-closure-state.js';
+
 /**
  * Imports point downwards only:
  *   commands -> cli, config, phases -> report, plugins, tracking -> plugin-api -> runs, training, hardware -> sdq -> graph -> tensor
@@ -109,7 +111,11 @@ export default tseslint.config(
   {files: ['test/**/*.ts', 'bench/**/*.ts'], rules: {'@typescript-eslint/no-non-null-assertion': 'off'}},
   {
     files: ['src/**/*.ts'],
-    rules: {'max-lines-per-function': ['error', {max: 100, skipBlankLines: true, skipComments: true}]},
+    plugins: {house: {rules: {'closure-state': closureState}}},
+    rules: {
+      'house/closure-state': 'error',
+      'max-lines-per-function': ['error', {max: 100, skipBlankLines: true, skipComments: true}],
+    },
   },
   {
     files: ['src/**/*.ts'],

@@ -25,28 +25,37 @@ function mix(h: number): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/**
- * A stream of uniform draws for one purpose and one place, e.g. `uniform(seed, 'gumbel', step, layer)`.
- * sfc32 (Chris Doty-Humphrey, PractRand) seeded through MurmurHash3's finaliser.
- */
+/** sfc32 (Chris Doty-Humphrey, PractRand) seeded through MurmurHash3's finaliser. */
+class SmallFastCounter {
+  #a: number;
+  #b: number;
+  #c: number;
+  #counter = 1;
+
+  constructor(key: number) {
+    this.#a = key;
+    this.#b = mix(key + 0x9e3779b9);
+    this.#c = mix(key + 0x3c6ef372);
+    for (let i = 0; i < 12; i++) this.next();
+  }
+
+  next(): number {
+    const drawn = (((this.#a + this.#b) | 0) + this.#counter) | 0;
+    const c = this.#c;
+    this.#counter = (this.#counter + 1) | 0;
+    this.#a = this.#b ^ (this.#b >>> 9);
+    this.#b = (c + (c << 3)) | 0;
+    this.#c = (((c << 21) | (c >>> 11)) + drawn) | 0;
+    return (drawn >>> 0) / 4294967296;
+  }
+}
+
+/** A stream of uniform draws for one purpose and one place, e.g. `uniform(seed, 'gumbel', step, layer)`. */
 export function uniform(seed: number, purpose: Purpose, ...counters: readonly number[]): Uniform {
   let key = mix((seed >>> 0) ^ hash(purpose));
   for (const counter of counters) key = mix(key ^ Math.imul((counter >>> 0) + 0x9e3779b9, 0x85ebca77));
-  let a = key;
-  let b = mix(key + 0x9e3779b9);
-  let c = mix(key + 0x3c6ef372);
-  let d = 1;
-  const next = (): number => {
-    const t = (((a + b) | 0) + d) | 0;
-    d = (d + 1) | 0;
-    a = b ^ (b >>> 9);
-    b = (c + (c << 3)) | 0;
-    c = (c << 21) | (c >>> 11);
-    c = (c + t) | 0;
-    return (t >>> 0) / 4294967296;
-  };
-  for (let i = 0; i < 12; i++) next();
-  return next;
+  const generator = new SmallFastCounter(key);
+  return () => generator.next();
 }
 
 /** One standard normal draw from two uniform ones (Box and Muller, 1958). */

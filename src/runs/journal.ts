@@ -11,7 +11,6 @@
  */
 import {closeSync, fsync, fsyncSync, ftruncateSync, fstatSync, openSync, readSync, writeSync} from 'node:fs';
 
-import {item} from '../lookup.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {fileError} from '../files.ts';
 
@@ -67,102 +66,172 @@ function serialise(event: Event): string {
   });
 }
 
+/** The lines that the disk has not taken yet. */
+class PendingLines {
+  readonly #fd: number;
+  readonly #file: string;
+  readonly #onTrouble: JournalOptions['onTrouble'];
+  readonly #lines: Uint8Array[] = [];
+  #bytes = 0;
+  #trouble: Error | undefined;
+
+  constructor(fd: number, file: string, onTrouble: JournalOptions['onTrouble']) {
+    this.#fd = fd;
+    this.#file = file;
+    this.#onTrouble = onTrouble;
+  }
+
+  /** Why the disk refused the last line; undefined when it took it. */
+  get trouble(): Error | undefined {
+    return this.#trouble;
+  }
+
+  /** @throws SdqError (exit 6) when more lines wait than memory should hold */
+  write(line: Uint8Array): void {
+    this.#bytes += line.length;
+    if (this.#bytes > pendingLimitBytes && this.#trouble !== undefined) throw this.#trouble;
+    this.#lines.push(line);
+    this.flush();
+  }
+
+  flush(): void {
+    for (let line = this.#lines[0]; line !== undefined; line = this.#lines[0]) {
+      try {
+        const written = writeSync(this.#fd, line);
+        this.#bytes -= written;
+        if (written === line.length) this.#lines.shift();
+        else this.#lines[0] = line.subarray(written);
+      } catch (error) {
+        const trouble = fileError(error, 'write', this.#file);
+        if (this.#trouble === undefined) this.#onTrouble?.(trouble);
+        this.#trouble = trouble;
+        return;
+      }
+    }
+    this.#trouble = undefined;
+  }
+}
+
+type ReplayedEvent = Pick<Event, 'seq' | 'kind'> & {readonly step: number | undefined};
+
+/** Matches the calls of a resumed run with the lines that the interrupted one wrote, until the first that differs. */
+class Replay {
+  #events: readonly ReplayedEvent[];
+  #next = 0;
+
+  constructor(events: readonly ReplayedEvent[] = []) {
+    this.#events = events;
+  }
+
+  /** @returns `seq` of the line that the call repeats; undefined when it is new */
+  match(kind: EventKind, step: number | undefined): number | undefined {
+    const expected = this.#events[this.#next++];
+    if (expected?.kind === kind && expected.step === step) return expected.seq;
+    this.#events = [];
+    return undefined;
+  }
+}
+
+class JournalFile implements Journal {
+  readonly #fd: number;
+  readonly #file: string;
+  readonly #options: Required<Pick<JournalOptions, 'now' | 'elapsed'>> & Pick<JournalOptions, 'beforeWrite'>;
+  readonly #pending: PendingLines;
+  #replay = new Replay();
+  /** Of the last line. */
+  #seq: number;
+  #position: number;
+  #lastSync: number;
+  #syncing = false;
+
+  constructor(fd: number, file: string, seq: number, options: JournalOptions) {
+    this.#fd = fd;
+    this.#file = file;
+    this.#options = {now: Date.now, elapsed: () => performance.now(), ...options};
+    this.#pending = new PendingLines(fd, file, options.onTrouble);
+    this.#seq = seq;
+    this.#position = seq;
+    this.#lastSync = this.#options.elapsed();
+  }
+
+  position(): number {
+    return this.#position;
+  }
+
+  log(kind: EventKind, data: Event['data'], step?: number): void {
+    const replayed = this.#replay.match(kind, step);
+    if (replayed !== undefined) {
+      this.#position = replayed;
+      return;
+    }
+    this.#options.beforeWrite?.();
+    this.#seq += 1;
+    this.#position = this.#seq;
+    const event: Event = {
+      seq: this.#seq,
+      ts: this.#options.now(),
+      kind,
+      ...(step === undefined ? {} : {step}),
+      data,
+    };
+    this.#pending.write(Buffer.from(`${serialise(event)}\n`));
+    this.#sync();
+  }
+
+  #sync(): void {
+    const now = this.#options.elapsed();
+    if (this.#syncing || now - this.#lastSync < syncIntervalMs) return;
+    this.#syncing = true;
+    this.#lastSync = now;
+    fsync(this.#fd, () => (this.#syncing = false));
+  }
+
+  replayAfter(seq: number): number {
+    const events: ReplayedEvent[] = [];
+    for (const {event} of readLines(this.#fd, this.#file)) {
+      const {seq: number, kind, step} = event;
+      if (number > seq && kind !== 'end') events.push({seq: number, kind, step});
+    }
+    this.#replay = new Replay(events);
+    this.#position = seq;
+    return Math.max(0, seq - this.#seq);
+  }
+
+  close(): void {
+    this.#pending.flush();
+    const {trouble} = this.#pending;
+    try {
+      if (trouble === undefined) fsyncSync(this.#fd);
+    } finally {
+      closeSync(this.#fd);
+    }
+    if (trouble !== undefined) throw trouble;
+  }
+}
+
 /**
  * Opens or creates the journal for appending; only the holder of the run's lock may call it.
  * @throws SdqError (exit 6 not writable, exit 3 a line in the middle is not an event)
  */
 export function openJournal(file: string, options: JournalOptions = {}): Journal {
-  const now = options.now ?? Date.now;
-  const elapsed = options.elapsed ?? (() => performance.now());
-  let fd: number;
-  try {
-    fd = openSync(file, 'a+');
-  } catch (error) {
-    throw fileError(error, 'write', file);
-  }
-  let seq = 0;
-  let size = 0;
+  const fd = openFile(file, 'a+');
+  let [seq, size] = [0, 0];
   for (const {event, end} of readLines(fd, file)) {
     if (event.seq !== seq + 1) throw brokenLine(file, size, `seq ${event.seq} after ${seq}`);
     seq = event.seq;
     size = end;
   }
   if (fstatSync(fd).size > size) ftruncateSync(fd, size);
+  return new JournalFile(fd, file, seq, options);
+}
 
-  let position = seq;
-  let replay: {readonly seq: number; readonly kind: EventKind; readonly step: number | undefined}[] = [];
-  let replayed = 0;
-  let pending: Uint8Array[] = [];
-  let pendingBytes = 0;
-  let trouble: Error | undefined;
-  let lastSync = elapsed();
-  let syncing = false;
-
-  const flush = (): void => {
-    while (pending.length > 0) {
-      const line = item(pending, 0);
-      try {
-        const written = writeSync(fd, line);
-        pendingBytes -= written;
-        if (written === line.length) pending.shift();
-        else pending[0] = line.subarray(written);
-      } catch (error) {
-        if (trouble === undefined) options.onTrouble?.(fileError(error, 'write', file));
-        trouble = fileError(error, 'write', file);
-        return;
-      }
-    }
-    trouble = undefined;
-  };
-
-  return {
-    position: () => position,
-    log(kind, data, step) {
-      const expected = replay[replayed];
-      if (expected !== undefined) {
-        if (expected.kind === kind && expected.step === step) {
-          replayed += 1;
-          position = expected.seq;
-          return;
-        }
-        replay = [];
-      }
-      options.beforeWrite?.();
-      seq += 1;
-      position = seq;
-      const event: Event = {seq, ts: now(), kind, ...(step === undefined ? {} : {step}), data};
-      const line = Buffer.from(`${serialise(event)}\n`);
-      pendingBytes += line.length;
-      if (pendingBytes > pendingLimitBytes && trouble !== undefined) throw trouble;
-      pending.push(line);
-      flush();
-      if (!syncing && elapsed() - lastSync >= syncIntervalMs) {
-        syncing = true;
-        lastSync = elapsed();
-        fsync(fd, () => (syncing = false));
-      }
-    },
-    replayAfter(from) {
-      replay = [];
-      for (const {event} of readLines(fd, file)) {
-        const {seq: number, kind, step} = event;
-        if (number > from && kind !== 'end') replay.push({seq: number, kind, step});
-      }
-      replayed = 0;
-      position = from;
-      return Math.max(0, from - seq);
-    },
-    close() {
-      flush();
-      try {
-        if (trouble === undefined) fsyncSync(fd);
-      } finally {
-        closeSync(fd);
-      }
-      if (trouble !== undefined) throw trouble;
-      pending = [];
-    },
-  };
+/** @throws SdqError (exit 6 not writable, exit 3 not readable) */
+function openFile(file: string, flags: 'a+' | 'r'): number {
+  try {
+    return openSync(file, flags);
+  } catch (error) {
+    throw fileError(error, flags === 'r' ? 'read' : 'write', file);
+  }
 }
 
 /**
@@ -170,12 +239,7 @@ export function openJournal(file: string, options: JournalOptions = {}): Journal
  * @throws SdqError (exit 3) naming the byte offset of a line that is not an event
  */
 export function* readJournal(file: string): Generator<Event> {
-  let fd: number;
-  try {
-    fd = openSync(file, 'r');
-  } catch (error) {
-    throw fileError(error, 'read', file);
-  }
+  const fd = openFile(file, 'r');
   try {
     for (const {event} of readLines(fd, file)) yield event;
   } catch (error) {
@@ -211,12 +275,7 @@ export interface JournalReader {
  * @throws SdqError (exit 3) when the file cannot be read
  */
 export function followJournal(file: string, from: JournalPlace = {seq: 0, offset: 0}): JournalReader {
-  let fd: number;
-  try {
-    fd = openSync(file, 'r');
-  } catch (error) {
-    throw fileError(error, 'read', file);
-  }
+  const fd = openFile(file, 'r');
   let place = fits(fd, file, from) ? from : {seq: 0, offset: 0};
   let lines: ReturnType<typeof readLines> | undefined;
   return {

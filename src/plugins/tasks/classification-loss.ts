@@ -34,19 +34,20 @@ function oneHot(labels: tf.Tensor1D, logits: tf.Tensor): tf.Tensor2D {
  * lower index ranks higher; a label whose output is NaN is wrong.
  */
 function classificationMeter(): Meter {
-  let [top1, top5, loss, samples] = [0, 0, 0, 0];
+  const sums = {accuracy: 0, top5: 0, loss: 0};
+  let samples = 0;
   return {
     add([logits = new Float32Array()], {labels}) {
       const classes = logits.length / labels.length;
       for (const [i, label] of labels.entries()) {
         const {rank, crossEntropy} = judge(logits.subarray(i * classes, (i + 1) * classes), label);
-        if (rank < 1) top1++;
-        if (rank < 5) top5++;
-        loss += crossEntropy;
+        if (rank < 1) sums.accuracy++;
+        if (rank < 5) sums.top5++;
+        sums.loss += crossEntropy;
       }
       samples += labels.length;
     },
-    result: () => ({accuracy: top1 / samples, top5: top5 / samples, loss: loss / samples}),
+    result: () => ({accuracy: sums.accuracy / samples, top5: sums.top5 / samples, loss: sums.loss / samples}),
   };
 }
 

@@ -1,7 +1,7 @@
 /** The tracker `mlflow`: its options, and whether its server answers. */
 import type {TrackerDefinition} from '../../../plugin-api/registry.ts';
 import {checkConnection, connect} from './connection.ts';
-import {createMlflowTracker, type MlflowOptions} from './tracker.ts';
+import {MlflowTracker, type MlflowOptions} from './tracker.ts';
 
 const optionsSchema = {
   type: 'object',
@@ -52,7 +52,7 @@ export function mlflowTracker(timeoutMs: number): TrackerDefinition<MlflowOption
       }
     },
     check: ({env, options}) => checkConnection(options.uri, env),
-    create: (context) => createMlflowTracker(context, timeoutMs),
+    create: (context) => new MlflowTracker(context, timeoutMs),
   };
 }
 

@@ -1,20 +1,20 @@
-/** One run at MLflow: its parent run, a child run for each phase, and what of the journal goes to which of them. */
-import {statSync} from 'node:fs';
-import path from 'node:path';
-
-import {item, last, present} from '../../../lookup.ts';
+/** One run at an MLflow server: finding or making it, and ending it; push.ts sends what is logged between. */
+import {item, present} from '../../../lookup.ts';
 import type {
   Cursor,
+  End,
   Event,
   FinalStatus,
   Json,
-  Refusal,
+  Pushed,
+  RemoteRun,
   TrackedRun,
   Tracker,
   TrackerContext,
 } from '../../../plugin-api/tracker.ts';
 import {connect, type Connection} from './connection.ts';
-import {entriesOf, paramEntries, tagEntries} from './entries.ts';
+import {paramEntries, tagEntries} from './entries.ts';
+import {closeChild, Push, type Remote, type State} from './push.ts';
 import {
   adopt,
   createRun,
@@ -25,7 +25,6 @@ import {
   sendEntries,
   updateRun,
   type RemoteInfo,
-  type Sent,
 } from './runs.ts';
 
 export interface MlflowOptions {
@@ -36,177 +35,60 @@ export interface MlflowOptions {
   readonly artifacts: readonly string[];
 }
 
-const phases = ['pretrain', 'search', 'train'];
 const statuses: Readonly<Record<FinalStatus, string>> = {finished: 'FINISHED', failed: 'FAILED', killed: 'KILLED'};
 
-/** What is kept between processes. */
-interface State {
-  readonly run: string;
-  /** `mlflow-artifacts:/…` of the run. */
-  readonly artifacts: string;
-  readonly experiment: string;
-  /** Child runs by phase, and whether each is still running. */
-  readonly children: Readonly<Record<string, {readonly run: string; readonly open: boolean}>>;
-  /** Of the last metric. */
-  readonly step: number;
-}
+export class MlflowTracker implements Tracker {
+  readonly #context: TrackerContext<MlflowOptions>;
+  readonly #timeoutMs: number;
+  #remote: Remote | undefined;
 
-/** @param timeoutMs longest wait for one answer */
-export function createMlflowTracker(context: TrackerContext<MlflowOptions>, timeoutMs: number): Tracker {
-  const {env, options} = context;
-  let connection: Connection;
-  let run: TrackedRun;
-  let state: State;
-
-  const childRun = async (phase: string, startedAt: number, signal: AbortSignal): Promise<string> => {
-    const known = state.children[phase];
-    if (known?.open === true) return known.run;
-    const id = await openChild(connection, run, state, {phase, startedAt}, signal);
-    state = {...state, children: {...state.children, [phase]: {run: id, open: true}}};
-    return id;
-  };
-
-  const closeChild = async (phase: string, status: string, at: number, signal: AbortSignal): Promise<void> => {
-    const child = state.children[phase];
-    if (child?.open !== true) return;
-    await updateRun(connection, child.run, {status, end_time: at}, signal);
-    state = {...state, children: {...state.children, [phase]: {...child, open: false}}};
-  };
-
-  return {
-    async open(tracked, cursor, signal) {
-      run = tracked;
-      connection = connect(options.uri, env, timeoutMs);
-      if (cursor !== undefined) {
-        state = cursor.state as unknown as State;
-      } else {
-        state = await firstState(connection, run, context, signal);
-      }
-      await updateRun(connection, state.run, {status: 'RUNNING'}, signal);
-      const entries = [
-        ...paramEntries(run.config),
-        ...tagEntries({...versionTags(run), ...options.tags, 'sdq.run_uid': run.uid}),
-      ].map((entry) => ({...entry, seq: 0}));
-      const refused = await sendEntries(connection, state.run, entries, signal);
-      if (refused.length > 0)
-        context.notice(`mlflow: ${refused.length} params or tags are not taken: ${item(refused, 0).reason}`);
-      return {
-        id: state.run,
-        url: `${connection.page}/#/experiments/${state.experiment}/runs/${state.run}`,
-        state: state as unknown as Json,
-      };
-    },
-
-    async push(batch, signal) {
-      const refused: Refusal[] = [];
-      let done: Cursor | undefined;
-      let waiting: {readonly run: string; readonly entries: Sent[]} | undefined;
-      let {step} = state;
-      const flush = async (): Promise<void> => {
-        if (waiting !== undefined)
-          refused.push(...(await sendEntries(connection, waiting.run, waiting.entries, signal)));
-        waiting = undefined;
-      };
-      const reached = (seq: number): void => {
-        state = {...state, step};
-        done = {seq, state: state as unknown as Json};
-      };
-      let before: number | undefined;
-      try {
-        for (const event of batch) {
-          if (event.kind === 'metric') step = event.step ?? step;
-          const phase = event.kind === 'metric' && run.command === 'run' ? phaseOf(event) : undefined;
-          const target = phase === undefined ? state.run : await childRun(phase, event.ts, signal);
-          if (waiting !== undefined && waiting.run !== target) {
-            await flush();
-            reached(present(before, 'earlier state'));
-          }
-          waiting ??= {run: target, entries: []};
-          for (const entry of entriesOf(event, event.step ?? step)) waiting.entries.push({...entry, seq: event.seq});
-          if (event.kind === 'artifact') {
-            await flush();
-            const reason = await sendArtifact(connection, run, state, options.artifacts, event, signal);
-            if (reason !== undefined) refused.push({seq: event.seq, reason});
-            reached(event.seq);
-          }
-          if (event.kind === 'summary') {
-            await flush();
-            for (const name of phases.filter((key) => key in event.data)) {
-              await closeChild(name, 'FINISHED', event.ts, signal);
-            }
-            reached(event.seq);
-          }
-          before = event.seq;
-        }
-        await flush();
-        reached(last(batch).seq);
-      } catch (error) {
-        if (done === undefined) throw error;
-      }
-      const {seq, state: reachedState} = present(done, 'record');
-      const once = new Map(refused.filter((refusal) => refusal.seq <= seq).map((refusal) => [refusal.seq, refusal]));
-      return {seq, state: reachedState, refused: [...once.values()]};
-    },
-
-    async close({exitCode, status, ts}, signal) {
-      for (const phase of Object.keys(state.children)) await closeChild(phase, statuses[status], ts, signal);
-      const exit = {list: 'tags', item: {key: 'sdq.exit_code', value: String(exitCode)}} as const;
-      await logBatch(connection, state.run, [exit], signal);
-      await updateRun(connection, state.run, {status: statuses[status], end_time: ts}, signal);
-    },
-  };
-}
-
-/** The child run of a phase, running; a lost answer to its creation is found again. */
-async function openChild(
-  connection: Connection,
-  run: TrackedRun,
-  {children, experiment, run: parent}: State,
-  {phase, startedAt}: {readonly phase: string; readonly startedAt: number},
-  signal: AbortSignal,
-): Promise<string> {
-  const known = children[phase];
-  const lost =
-    known === undefined
-      ? (await findRuns(connection, experiment, run.uid, signal)).find((info) => info.phase === phase)
-      : undefined;
-  if (lost !== undefined) await adopt(connection, lost, parent, signal);
-  const existing = known?.run ?? lost?.runId;
-  if (existing !== undefined) await updateRun(connection, existing, {status: 'RUNNING'}, signal);
-  const tags = {...childTags(run, parent), 'sdq.phase': phase};
-  return existing ?? (await createRun(connection, {experiment, name: phase, tags, startedAt}, signal)).runId;
-}
-
-/** @returns why it cannot be sent, or undefined when it was sent or is not wanted */
-async function sendArtifact(
-  connection: Connection,
-  {directory}: TrackedRun,
-  state: State,
-  types: readonly string[],
-  {data}: Event,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const type = String(data['type']);
-  if (!types.includes(type)) return undefined;
-  const prefix = /^mlflow-artifacts:(?:\/\/[^/]*)?\/(.*)$/.exec(state.artifacts)?.[1];
-  if (prefix === undefined) {
-    return `the server keeps artifacts at ${state.artifacts}, not behind itself; start it with --serve-artifacts.`;
+  /** @param timeoutMs longest wait for one answer */
+  constructor(context: TrackerContext<MlflowOptions>, timeoutMs: number) {
+    this.#context = context;
+    this.#timeoutMs = timeoutMs;
   }
-  if (type === 'table') {
-    const place = `tables/${String(data['name'])}.json`;
-    const table = JSON.stringify({columns: data['columns'], data: data['rows']});
-    await connection.putArtifact(`${prefix}/${place}`, table, signal);
-    // What `mlflow.log_table` sets, so that the server's pages show it as a table.
-    const value = JSON.stringify([{path: place, type: 'table'}]);
-    const tag = {list: 'tags', item: {key: 'mlflow.loggedArtifacts', value}} as const;
-    await logBatch(connection, state.run, [tag], signal);
-    return undefined;
+
+  async open(
+    run: TrackedRun,
+    cursor: Cursor | undefined,
+    signal: AbortSignal,
+  ): Promise<RemoteRun & {readonly state: Json}> {
+    const {env, options} = this.#context;
+    const connection = connect(options.uri, env, this.#timeoutMs);
+    const state =
+      cursor === undefined
+        ? await firstState(connection, run, this.#context, signal)
+        : (cursor.state as unknown as State);
+    this.#remote = {connection, run, state};
+    await updateRun(connection, state.run, {status: 'RUNNING'}, signal);
+    const entries = [
+      ...paramEntries(run.config),
+      ...tagEntries({...versionTags(run), ...options.tags, 'sdq.run_uid': run.uid}),
+    ].map((entry) => ({...entry, seq: 0}));
+    const refused = await sendEntries(connection, state.run, entries, signal);
+    if (refused.length > 0)
+      this.#context.notice(`mlflow: ${refused.length} params or tags are not taken: ${item(refused, 0).reason}`);
+    return {
+      id: state.run,
+      url: `${connection.page}/#/experiments/${state.experiment}/runs/${state.run}`,
+      state: state as unknown as Json,
+    };
   }
-  const file = path.resolve(directory, String(data['path']));
-  const stat = statSync(file, {throwIfNoEntry: false});
-  if (stat?.isFile() !== true) return `${file} is not there any more.`;
-  await connection.putArtifact(`${prefix}/${type}/${path.basename(file)}`, {file, size: stat.size}, signal);
-  return undefined;
+
+  async push(batch: readonly Event[], signal: AbortSignal): Promise<Pushed> {
+    const push = new Push(present(this.#remote, 'open run'), this.#context.options.artifacts, signal);
+    return push.send(batch);
+  }
+
+  async close({exitCode, status, ts}: End, signal: AbortSignal): Promise<void> {
+    const remote = present(this.#remote, 'open run');
+    for (const phase of Object.keys(remote.state.children)) {
+      await closeChild(remote, phase, {status: statuses[status], end_time: ts}, signal);
+    }
+    const exit = {list: 'tags', item: {key: 'sdq.exit_code', value: String(exitCode)}} as const;
+    await logBatch(remote.connection, remote.state.run, [exit], signal);
+    await updateRun(remote.connection, remote.state.run, {status: statuses[status], end_time: ts}, signal);
+  }
 }
 
 async function firstState(
@@ -245,13 +127,6 @@ async function parentRun(
   };
 }
 
-/** A phase's row has a name like `search/loss`. */
-function phaseOf({data}: Event): string | undefined {
-  const names = Object.keys(data);
-  if (names.some((name) => name.startsWith('dbp/'))) return 'search';
-  return phases.find((phase) => names.some((name) => name.startsWith(`${phase}/`)));
-}
-
 function experimentName({experiment}: MlflowOptions, env: TrackerContext['env']): string {
   const name = env['MLFLOW_EXPERIMENT_NAME'];
   return name === undefined || name === '' ? (experiment ?? 'Default') : name;
@@ -265,10 +140,6 @@ function sourceTags({command, git, uid}: TrackedRun): Readonly<Record<string, st
     'mlflow.source.name': `sdq ${command}`,
     ...(git === null ? {} : {'mlflow.source.git.commit': git.commit}),
   };
-}
-
-function childTags({command, uid}: TrackedRun, parent: string): Readonly<Record<string, string>> {
-  return {'sdq.run_uid': uid, 'mlflow.parentRunId': parent, 'mlflow.source.name': `sdq ${command}`};
 }
 
 function versionTags({command, git, id, versions}: TrackedRun): Readonly<Record<string, string>> {
