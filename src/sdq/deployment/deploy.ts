@@ -162,11 +162,12 @@ class Lowering {
       if (this.#folded.has(node)) continue;
       const layer = layers.get(node.name);
       if (layer?.weights) this.#layer(node, layer.weights, layer.inputs[0] ?? null);
-      else if (layer?.inputs.length === 2) {
-        const inputs = layer.inputs.map((input, operand) => this.#operand(node, operand, input).read);
-        this.#nodes.push({...node, inputs});
-      } else {
-        const inputs = node.inputs.map((name) => this.#read(node, name));
+      else {
+        const sites = layer?.inputs ?? [];
+        const inputs = node.inputs.map((name, operand) => {
+          const site = sites[operand];
+          return site === undefined ? this.#read(node, name) : this.#operand(node, operand, site).read;
+        });
         this.#nodes.push({...node, inputs});
       }
     }

@@ -117,6 +117,7 @@ describe.each(['onnxruntime', 'openvino', 'tensorrt', 'portable'])('%s: the file
     ['mid-rise at 7 bits', {weights: 'mid-rise', bits: [7, 7]}],
     ['LSQ', {activations: 'lsq', bits: [5, 6], scales: (i: number) => 0.02 + 0.01 * i}],
     ['weights alone', {bits: [4, 32]}],
+    ['inputs alone', {bits: [32, 8]}],
   ])('%s', async (_name, options) => {
     const made = await deployed(target, options);
     const {graph, parameters} = simulation(made);
@@ -132,8 +133,11 @@ describe.each(['onnxruntime', 'openvino', 'tensorrt', 'portable'])('%s: the file
     await expectSameInRuntime(createNetwork(graph, parameters), exportDeployed(made, rules));
   });
 
-  test("ONNX Runtime's optimizations, its default, compute it too", async () => {
-    const made = await deployed(target, {});
+  test.each([
+    ['a residual network', residual],
+    ['a vision transformer', transformer],
+  ])("ONNX Runtime's optimizations, its default, compute it too: %s", async (_name, build) => {
+    const made = await deployed(target, {}, oddNetwork(build()));
     const {graph, parameters} = simulation(made);
     await expectSameInRuntime(createNetwork(graph, parameters), exportDeployed(made, rules), {
       level: 'all',
@@ -177,9 +181,12 @@ describe('rules', () => {
     expect(notes.join()).not.toContain('rounded to 8 bits');
   });
 
-  test('weights alone at 4 bits: what the network in training computes, batch-norm and all', async () => {
+  test.each([
+    ['weights alone at 4 bits', [4, 32]],
+    ['inputs alone at 4 bits', [32, 4]],
+  ])('%s: what the network in training computes, batch-norm and all', async (_name, bits) => {
     const network = oddNetwork();
-    const options = {bits: [4, 32]};
+    const options = {bits};
     const {forward} = await quantized(network, options);
     const {graph, parameters} = simulation(await deployed('portable', options, network));
     const draw = uniform(3, 'bench');
