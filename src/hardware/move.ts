@@ -2,7 +2,7 @@
 import {entry, item} from '../lookup.ts';
 import {summarize, type LayerPrecision, type Strategy} from '../sdq/strategy.ts';
 import type {HardwareProfile} from './profile.ts';
-import {allowedPairs, fittingQuantizers, nearestPair, type Bits, type QuantizerTraits} from './rules.ts';
+import {allowedPairs, fittingQuantizers, heldWidths, nearestPair, type Bits, type QuantizerTraits} from './rules.ts';
 
 export interface Move {
   readonly layer: string;
@@ -26,11 +26,18 @@ export interface MovedStrategy {
  * @param joined from `joinedLayers`
  */
 export function moveToHardware(
-  profile: HardwareProfile,
+  full: HardwareProfile,
   strategy: Strategy,
   known: readonly QuantizerTraits[],
   joined: readonly (readonly string[])[] = [],
 ): MovedStrategy {
+  const {weights} = strategy.quantizers;
+  const fitting = fittingQuantizers(full, known);
+  const quantizer = fitting.includes(weights) ? weights : (fitting[0] ?? weights);
+  const profile = heldWidths(
+    full,
+    known.find(({name}) => name === quantizer),
+  );
   const allowed = allowedPairs(profile, strategy.layers);
   const nearest = (layers: readonly LayerPrecision[]): LayerPrecision[] =>
     layers.map((layer, l) => {
@@ -51,13 +58,11 @@ export function moveToHardware(
       },
     ];
   });
-  const fitting = fittingQuantizers(profile, known);
-  const {weights} = strategy.quantizers;
   const {target, ...provenance} = strategy.provenance;
   return {
     strategy: {
       ...strategy,
-      quantizers: {...strategy.quantizers, weights: fitting.includes(weights) ? weights : (fitting[0] ?? weights)},
+      quantizers: {...strategy.quantizers, weights: quantizer},
       layers,
       summary: summarize(layers),
       hardware: [profile.name],

@@ -5,7 +5,7 @@
 import type {DeploymentRules} from '../sdq/deployment/rules.ts';
 
 /** Integers of some widths, or floating point. */
-type Format = IntegerFormat | FloatFormat;
+export type Format = IntegerFormat | FloatFormat;
 
 export interface IntegerFormat {
   readonly type: 'integer';
@@ -39,7 +39,7 @@ export interface AllowedFormats {
   readonly activations: readonly string[];
 }
 
-interface OperatorRule extends AllowedFormats {
+export interface OperatorRule extends AllowedFormats {
   /** For a Conv whose groups have one input channel each; it takes the place of the operator's own. */
   readonly depthwise?: AllowedFormats;
   /**

@@ -2,7 +2,7 @@
 import {item, property} from '../lookup.ts';
 import {fullPrecision, type LayerPrecision, type Strategy} from '../sdq/strategy.ts';
 import type {WeightQuantizerTraits} from '../sdq/weight-quantizer.ts';
-import type {AllowedFormats, HardwareProfile, IntegerFormat} from './profile.ts';
+import type {AllowedFormats, Format, HardwareProfile, IntegerFormat, OperatorRule} from './profile.ts';
 
 /** A quantized layer as the rules see it: of a network or of a strategy. */
 export interface RuledLayer {
@@ -221,16 +221,55 @@ export function fittingQuantizers(profile: HardwareProfile, known: readonly Quan
 }
 
 /**
+ * The profile of a target without the weight bits whose integers do not fit in the int8 of its files. A grid without zero is written
+ * in half steps, which take one bit more: its 8 bits do not fit. Other profiles stay as they are.
+ * @param quantizer undefined for one that is not known: all bits stay
+ */
+export function heldWidths(profile: HardwareProfile, quantizer: QuantizerTraits | undefined): HardwareProfile {
+  if (profile.deployment === undefined || quantizer === undefined) return profile;
+  const isHeld = (bits: number): boolean => {
+    const {offset, qmax, qmin} = quantizer.grid(bits);
+    const [least, greatest] = offset === 0 ? [qmin, qmax] : [2 * qmin + 1, 2 * qmax + 1];
+    return least >= -128 && greatest <= 127;
+  };
+  const isWhole = Object.values(profile.formats).every(({bits, type}) => type === 'float' || bits.every(isHeld));
+  if (isWhole) return profile;
+  // Under names of their own, because activations may have the same formats.
+  const heldName = (name: string): string => `${name} of weights`;
+  const held = Object.entries(profile.formats).map(([name, format]): [string, Format] => [
+    heldName(name),
+    format.type === 'integer' ? {...format, bits: format.bits.filter(isHeld)} : format,
+  ]);
+  const narrowed = <T extends AllowedFormats | undefined>(allowed: T): T =>
+    allowed === undefined ? allowed : {...allowed, weights: allowed.weights.map(heldName)};
+  const operators = operatorsOf(profile).map((op): [string, OperatorRule] => {
+    const rule = property(profile.operators, op);
+    return [op, {...narrowed(rule), ...(rule.depthwise === undefined ? {} : {depthwise: narrowed(rule.depthwise)})}];
+  });
+  return {
+    ...profile,
+    formats: {...profile.formats, ...Object.fromEntries(held)},
+    operators: Object.fromEntries(operators),
+    ...(profile.first === undefined ? {} : {first: narrowed(profile.first)}),
+    ...(profile.last === undefined ? {} : {last: narrowed(profile.last)}),
+  };
+}
+
+/**
  * What keeps a strategy from running on a device; empty where nothing does.
  * @param known the weight quantizers there are
  * @param joined names of layers whose inputs share one scale, from `joinedLayers`
  */
 export function hardwareViolations(
-  profile: HardwareProfile,
+  full: HardwareProfile,
   {layers, quantizers}: Pick<Strategy, 'layers' | 'quantizers'>,
   known: readonly QuantizerTraits[],
   joined: readonly (readonly string[])[] = [],
 ): Violation[] {
+  const profile = heldWidths(
+    full,
+    known.find(({name}) => name === quantizers.weights),
+  );
   const fitting = fittingQuantizers(profile, known);
   const violations: Violation[] = fitting.includes(quantizers.weights)
     ? []

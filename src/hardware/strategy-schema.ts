@@ -1,6 +1,6 @@
 /** The rules of a device as a plain JSON Schema (2020-12) of strategy files, for any validator. */
 import type {AllowedFormats, HardwareProfile} from './profile.ts';
-import {operatorFormats, operatorsOf, pairsOf, type Bits} from './rules.ts';
+import {heldWidths, operatorFormats, operatorsOf, pairsOf, type Bits, type QuantizerTraits} from './rules.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -15,13 +15,24 @@ interface StrategySchema extends Schema {
  * The schema of the strategies that a device runs. It says what a schema can say: no layer twice, a summary that is the layers' own,
  * stricter formats of the last layer and inputs that share a scale are left to `sdq strategy validate`.
  * @param base schemas/strategy.schema.json
- * @param weightQuantizers names of those whose weights fit the device
+ * @param weightQuantizers those whose weights fit the device
  */
-export function strategySchema(profile: HardwareProfile, base: unknown, weightQuantizers: readonly string[]): Schema {
+export function strategySchema(
+  profile: HardwareProfile,
+  base: unknown,
+  weightQuantizers: readonly QuantizerTraits[],
+): Schema {
   const strategy = base as StrategySchema;
   const rest = Object.fromEntries(Object.entries(strategy).filter(([key]) => key !== 'examples'));
   const {quantizers, layers} = strategy.properties;
-  const items = layerSchema(profile, layers.items, []);
+  const weightsIn = (names: readonly string[]): Schema => ({
+    ...quantizers,
+    properties: {...quantizers.properties, weights: {enum: names}},
+  });
+  const narrower = narrowerProfiles(profile, weightQuantizers).map(({held, names}) => ({
+    if: {properties: {quantizers: weightsIn(names)}},
+    then: {properties: {layers: layersSchema(held, layers)}},
+  }));
   return {
     ...rest,
     $id: `sdq:strategy/${profile.name}`,
@@ -29,13 +40,36 @@ export function strategySchema(profile: HardwareProfile, base: unknown, weightQu
     description: `Strategies that ${profile.name} runs. Generated from its profile, version ${profile.version}: ${profile.summary}`,
     properties: {
       ...strategy.properties,
-      quantizers: {...quantizers, properties: {...quantizers.properties, weights: {enum: weightQuantizers}}},
-      layers: {
-        ...layers,
-        ...(profile.first === undefined ? {} : {prefixItems: [layerSchema(profile, layers.items, [profile.first])]}),
-        items,
-      },
+      quantizers: weightsIn(weightQuantizers.map(({name}) => name)),
+      layers: layersSchema(profile, layers),
     },
+    ...(narrower.length === 0 ? {} : {allOf: narrower}),
+  };
+}
+
+/** Quantizers some of whose bits the device does not hold, and the profile without these bits. */
+function narrowerProfiles(
+  profile: HardwareProfile,
+  quantizers: readonly QuantizerTraits[],
+): {readonly held: HardwareProfile; readonly names: readonly string[]}[] {
+  const groups = new Map<string, {held: HardwareProfile; names: string[]}>();
+  for (const quantizer of quantizers) {
+    const held = heldWidths(profile, quantizer);
+    if (held === profile) continue;
+    const key = JSON.stringify(held.formats);
+    const group = groups.get(key) ?? {held, names: []};
+    group.names.push(quantizer.name);
+    groups.set(key, group);
+  }
+  return [...groups.values()];
+}
+
+function layersSchema(profile: HardwareProfile, layers: StrategySchema['properties']['layers']): Schema {
+  const {first} = profile;
+  return {
+    ...layers,
+    ...(first === undefined ? {} : {prefixItems: [layerSchema(profile, layers.items, [first])]}),
+    items: layerSchema(profile, layers.items, []),
   };
 }
 

@@ -15,7 +15,9 @@ const require = createRequire(import.meta.url);
 
 /** The JSON Schema of the strategies that a device runs. */
 export function strategySchemaOf(profile: HardwareProfile, registry: Registry): Readonly<Record<string, unknown>> {
-  const quantizers = fittingQuantizers(profile, registry.list('weight-quantizer'));
+  const known = registry.list('weight-quantizer');
+  const fitting = fittingQuantizers(profile, known);
+  const quantizers = known.filter(({name}) => fitting.includes(name));
   return strategySchema(profile, require('../../schemas/strategy.schema.json'), quantizers);
 }
 

@@ -251,6 +251,15 @@ const bytes: Case = {
         {layer: 'layer0', rule: 'activation-bits', found: 1, allowed: [2, 3, 4, 5, 6, 7, 8, 32], nearest: 2},
       ],
     },
+    {
+      // 8 bits without a zero are written in half steps, from -255 to 255.
+      rows: [
+        ['Conv', 8, 8],
+        ['Conv', 7, 8],
+      ],
+      weights: 'mid-rise',
+      violations: [{layer: 'layer0', rule: 'weight-bits', found: 8, allowed: [1, 2, 3, 4, 5, 6, 7, 32], nearest: 7}],
+    },
   ],
 };
 
