@@ -26,13 +26,16 @@ class OnnxRuntime:
         self.threads = threads
         onnxruntime.set_default_logger_severity(3)
 
-    def open(self, file, level, optimized=None):
+    def open(self, file, level, optimized=None, profile=None):
         options = self.package.SessionOptions()
         options.intra_op_num_threads = self.threads
         levels = self.package.GraphOptimizationLevel
         options.graph_optimization_level = levels.ORT_ENABLE_ALL if level == "all" else levels.ORT_DISABLE_ALL
         if optimized is not None:
             options.optimized_model_filepath = optimized
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile
         session = self.package.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
         return session, lambda images: session.run(None, {name: images})
@@ -88,9 +91,12 @@ class Server:
         self.runtime = PACKAGES[package](threads)
         return {"version": self.runtime.version}
 
-    def open(self, id, file, level, optimized):
-        self.networks[id] = self.runtime.open(file, level, optimized)
+    def open(self, id, file, level, **options):
+        self.networks[id] = self.runtime.open(file, level, **options)
         return {}
+
+    def end_profile(self, id):
+        return {"file": self.networks[id][0].end_profiling()}
 
     def run(self, id, images, shape, output):
         outputs = self.networks[id][1](numpy.fromfile(images, numpy.float32).reshape(shape))

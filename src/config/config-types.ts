@@ -208,7 +208,7 @@ export interface Config {
        */
       bops?: number;
       /**
-       * Time for one sample, ms, as the cost model of the device gives it.
+       * Time for one sample, ms, as the cost model of the device gives it, or as `latencyTable` has it.
        */
       latencyMs?: number;
       /**
@@ -219,6 +219,10 @@ export interface Config {
        * The device whose latency or energy is meant: a profile's name, or a file that ends in `.json`. Layers get only the bits that it allows. Without it: the only one of `hardware`.
        */
       hardware?: string;
+      /**
+       * Times of single layers on the device, measured with batch 1 (`sdq hardware measure`): `latencyMs` is then about these.
+       */
+      latencyTable?: string;
     };
     /**
      * Passes over the training split.

@@ -12,6 +12,14 @@ export interface MeasuredRow extends Bits {
   /** For the whole batch; null where it was not measured. */
   readonly latencyUs: number | null;
   readonly energyUj?: number | null;
+  /** Upper less lower quartile of the repeats, as a share of their median. */
+  readonly spread?: number;
+}
+
+/** A whole network with the same bits throughout, as it was timed. */
+export interface MeasuredNetwork extends Bits {
+  readonly latencyUs: number;
+  readonly spread: number;
 }
 
 export interface LatencyTable {
@@ -20,6 +28,15 @@ export interface LatencyTable {
   readonly hardware: string;
   readonly model: {readonly name: string; /** `sha256:` and 64 hex digits */ readonly graphDigest: string};
   readonly batch: number;
+  /** Of `sdq hardware measure`: how it was measured. */
+  readonly measured?: {
+    /** E.g. `onnxruntime-node 1.30.0`. */
+    readonly runtime: string;
+    readonly processor: string;
+    readonly threads: number;
+    readonly runs: number;
+    readonly networks: readonly MeasuredNetwork[];
+  };
   readonly rows: readonly MeasuredRow[];
 }
 

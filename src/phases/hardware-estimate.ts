@@ -1,27 +1,16 @@
 /** What a strategy costs on a device: strategy, network, profile, cost model and measured times brought together. */
-import {createRequire} from 'node:module';
-
 import type {Config} from '../config/config-types.ts';
-import {expand, type JsonSchema} from '../config/schema.ts';
-import {validateSettings} from '../config/validate.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph} from '../graph/graph.ts';
 import {layerTable} from '../graph/layer-table.ts';
 import {prepareCosts, type LayerCost, type NetworkTotals, type PreparedCosts} from '../hardware/cost-model.ts';
 import {layerGeometries, type LayerGeometry} from '../hardware/geometry.ts';
-import {checkLatencyTable, withMeasured, type LatencyTable} from '../hardware/latency-table.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
-import {readJsonFile} from '../json-file.ts';
 import {item} from '../lookup.ts';
 import type {Registry} from '../plugin-api/registry.ts';
 import {matchStrategy, unquantized, type Strategy} from '../sdq/strategy.ts';
 import {modelGraph} from './model-graph.ts';
 import {readStrategy} from './strategy-file.ts';
-
-const require = createRequire(import.meta.url);
-
-/** Rows of all bits of a large network take less than one; a file above it is refused unread. */
-const limitBytes = 16 << 20;
 
 /** A strategy with the sizes of its layers. */
 export interface SizedStrategy {
@@ -52,37 +41,6 @@ export async function sizedStrategy(
 /** The costs on a device with the model of its family. @throws SdqError (exit 3) for an unknown family or a batch out of range */
 export function costsOn(profile: HardwareProfile, registry: Registry, batch: number): PreparedCosts {
   return prepareCosts(profile, registry.get('cost-model', profile.costModel.family), batch);
-}
-
-/**
- * The costs with measured times in place of modelled ones.
- * @throws SdqError (exit 3) for a table that is not valid or about another device, network or batch
- */
-export function measuredCosts(
-  costs: PreparedCosts,
-  {strategy, geometries}: SizedStrategy,
-  file: string,
-): PreparedCosts {
-  const table = readLatencyTable(file);
-  checkLatencyTable(
-    table,
-    {
-      hardware: costs.hardware,
-      model: strategy.model,
-      batch: costs.batch,
-      layers: geometries.map(({name}) => name),
-    },
-    file,
-  );
-  return withMeasured(costs, table, file);
-}
-
-/** @throws SdqError (exit 3) naming the file, the JSON pointer, the value found and what is allowed */
-function readLatencyTable(file: string): LatencyTable {
-  const value = readJsonFile(file, limitBytes, 'latency-table') as Record<string, unknown>;
-  const schema = expand(require('../../schemas/latency-table.schema.json') as JsonSchema);
-  validateSettings(value, schema, [{name: file, base: '', values: value}]);
-  return value as unknown as LatencyTable;
 }
 
 interface EstimatedLayer extends LayerCost {

@@ -16,7 +16,7 @@ interface TimedInput {
 }
 
 /** Runs before the timed ones: in them a runtime reserves memory. */
-const warmUpRuns = 3;
+export const warmUpRuns = 3;
 
 /**
  * The networks take turns, so that what else the machine does slows all of them.

@@ -1,5 +1,5 @@
 /** ONNX Runtime's npm packages: the WebAssembly build, which runs everywhere, and the native one. */
-import {existsSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
+import {existsSync, mkdtempSync, readFileSync, readdirSync, rmSync} from 'node:fs';
 import {createRequire} from 'node:module';
 import {tmpdir} from 'node:os';
 import path from 'node:path';
@@ -10,7 +10,15 @@ import type * as OnnxRuntimeWeb from 'onnxruntime-web';
 import {item, property} from '../lookup.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {decodeOnnx} from '../graph/onnx/proto.ts';
-import type {Kernel, OptimizationLevel, Runtime, RuntimeNetwork} from './runtime.ts';
+import {warmUpRuns} from './latency.ts';
+import {
+  withoutProfile,
+  type Kernel,
+  type NodeTimes,
+  type OptimizationLevel,
+  type Runtime,
+  type RuntimeNetwork,
+} from './runtime.ts';
 
 type PackageName = 'onnxruntime-web' | 'onnxruntime-node';
 /** What both packages have. */
@@ -110,6 +118,20 @@ export async function loadOnnxRuntime(name: PackageName = 'onnxruntime-web', thr
         rmSync(folder, {recursive: true, force: true});
       }
     },
+    async profile(bytes, file, images, shape, runs) {
+      if (isWeb) throw withoutProfile(name);
+      const folder = mkdtempSync(path.join(tmpdir(), 'sdq-runtime-'));
+      try {
+        const profiling = {enableProfiling: true, profileFilePrefix: path.join(folder, 'profile')};
+        const session = await createSession(ort, bytes, file, {...options('all'), ...profiling});
+        await network(ort, session, file).time(images, shape, warmUpRuns + runs);
+        session.endProfiling();
+        await session.release();
+        return profiledNodes(readFileSync(path.join(folder, item(readdirSync(folder), 0)), 'utf8'));
+      } finally {
+        rmSync(folder, {recursive: true, force: true});
+      }
+    },
     close: () => Promise.resolve(),
   };
 }
@@ -194,4 +216,26 @@ export function optimizedKernels(bytes: Uint8Array): Kernel[] {
     count,
     integer: op.startsWith('QLinear') || integerOperators.has(op),
   }));
+}
+
+interface ProfileEvent {
+  readonly cat: string;
+  readonly name: string;
+  /** Microseconds. */
+  readonly dur: number;
+  readonly args?: {readonly node_index?: string};
+}
+
+/** @param text of a profile of ONNX Runtime, whose first runs do not count */
+export function profiledNodes(text: string): NodeTimes[] {
+  const ending = '_kernel_time';
+  const nodes = new Map<string, {name: string; us: number[]}>();
+  for (const {args, cat, dur, name} of JSON.parse(text) as ProfileEvent[]) {
+    if (cat !== 'Node' || !name.endsWith(ending)) continue;
+    const key = `${args?.node_index ?? ''} ${name}`;
+    const node = nodes.get(key) ?? {name: name.slice(0, -ending.length), us: []};
+    node.us.push(dur);
+    nodes.set(key, node);
+  }
+  return [...nodes.values()].map(({name, us}) => ({name, us: us.slice(warmUpRuns)}));
 }

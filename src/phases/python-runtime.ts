@@ -7,8 +7,9 @@ import {createInterface} from 'node:readline';
 import {fileURLToPath} from 'node:url';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {optimizedKernels} from './onnx-runtime.ts';
-import type {Kernel, Runtime, RuntimeName, RuntimeNetwork} from './runtime.ts';
+import {warmUpRuns} from './latency.ts';
+import {optimizedKernels, profiledNodes} from './onnx-runtime.ts';
+import {withoutProfile, type Kernel, type Runtime, type RuntimeName, type RuntimeNetwork} from './runtime.ts';
 
 const script = fileURLToPath(new URL('../../integrations/runtimes/sdq_runtime.py', import.meta.url));
 
@@ -24,6 +25,8 @@ interface Answer {
   readonly times?: readonly number[];
   /** Values of each output. */
   readonly sizes?: readonly number[];
+  /** Where a profile was written. */
+  readonly file?: string;
 }
 
 /** One request at a time, each a line of JSON. */
@@ -115,11 +118,11 @@ export async function startPythonRuntime(
     bytes: Uint8Array,
     file: string,
     level = 'disabled',
-    optimized: string | null = null,
+    options: {readonly optimized?: string; readonly profile?: string} = {},
   ): Promise<RuntimeNetwork> {
     const id = files;
     const model = write(bytes);
-    await asked({do: 'open', id, file: model, level, optimized}, file);
+    await asked({do: 'open', id, file: model, level, ...options}, file);
     rmSync(model);
     const network: RuntimeNetwork = {
       async run(images, shape) {
@@ -157,10 +160,19 @@ export async function startPythonRuntime(
       open,
       async kernels(bytes, file) {
         const optimized = inFolder();
-        const network = await open(bytes, file, 'all', optimized);
+        const network = await open(bytes, file, 'all', {optimized});
         const {kernels} = await asked({do: 'kernels', id: ids.get(network)}, file);
         await network.release();
         return kernels ?? optimizedKernels(readFileSync(optimized));
+      },
+      async profile(bytes, file, images, shape, runs) {
+        if (name !== 'onnxruntime') throw withoutProfile(name);
+        const profile = inFolder();
+        const network = await open(bytes, file, 'all', {profile});
+        await network.time(images, shape, warmUpRuns + runs);
+        const {file: written = ''} = await asked({do: 'end_profile', id: ids.get(network)}, file);
+        await network.release();
+        return profiledNodes(readFileSync(written, 'utf8'));
       },
       close,
     };

@@ -1,5 +1,7 @@
 /** The runtimes that run exported files, and what is asked of one. */
 
+import {ExitCode, SdqError} from '../errors.ts';
+
 /** `onnxruntime` and `openvino` are packages of a Python interpreter, the others of npm. */
 export const runtimeNames = ['onnxruntime-web', 'onnxruntime-node', 'onnxruntime', 'openvino'] as const;
 export type RuntimeName = (typeof runtimeNames)[number];
@@ -28,6 +30,13 @@ export interface Kernel {
   readonly count: number;
 }
 
+/** What a node of a runtime's own graph took. */
+export interface NodeTimes {
+  readonly name: string;
+  /** Microseconds, a run each. */
+  readonly us: readonly number[];
+}
+
 export interface Runtime {
   /** E.g. `onnxruntime-web 1.30.0`. */
   readonly name: string;
@@ -38,7 +47,26 @@ export interface Runtime {
   open(bytes: Uint8Array, file: string, level?: OptimizationLevel): Promise<RuntimeNetwork>;
   /** At level `all`; null where the runtime does not say. */
   kernels(bytes: Uint8Array, file: string): Promise<readonly Kernel[] | null>;
+  /**
+   * What each node takes, in the order in which they run.
+   * @throws SdqError (exit 2) for a runtime that does not say
+   */
+  profile(
+    bytes: Uint8Array,
+    file: string,
+    images: Float32Array,
+    shape: readonly number[],
+    runs: number,
+  ): Promise<readonly NodeTimes[]>;
   close(): Promise<void>;
+}
+
+export function withoutProfile(name: string): SdqError {
+  return new SdqError(`${name} does not say what each layer takes.`, {
+    code: 'runtime-without-profile',
+    exit: ExitCode.usage,
+    suggestions: ['--runtime onnxruntime-node', '--runtime onnxruntime --python PROGRAM'],
+  });
 }
 
 export interface RuntimeRequest {

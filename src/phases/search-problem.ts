@@ -8,7 +8,7 @@ import {prepareCosts, type PreparedCosts} from '../hardware/cost-model.ts';
 import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
-import {commonPairs, violationText} from '../hardware/rules.ts';
+import {commonPairs, heldWidths, violationText} from '../hardware/rules.ts';
 import {item, present} from '../lookup.ts';
 import type {SearchSettings} from '../plugin-api/searcher.ts';
 import type {Registry} from '../plugin-api/registry.ts';
@@ -28,6 +28,7 @@ import {
 import {buildStrategy, productBits, type Strategy, type Targets} from '../sdq/strategy.ts';
 import {violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
+import {measuredCosts} from './latency-table-file.ts';
 
 export type SearchConfig = Pick<Config, 'search' | 'quantizers' | 'seed' | 'hardware'> & {
   readonly model: {readonly name: string};
@@ -84,7 +85,9 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
     bits: productBits(search),
   };
   const {hardware: reference} = search.target;
-  const profiles = readProfiles([...(reference === undefined ? [] : [reference]), ...config.hardware]);
+  const quantizer = registry.get('weight-quantizer', config.quantizers.weights);
+  const references = [...(reference === undefined ? [] : [reference]), ...config.hardware];
+  const profiles = readProfiles(references).map((profile) => heldWidths(profile, quantizer));
   // The device of a latency or an energy: the one named with it, else the only one there is.
   const device = reference === undefined && profiles.length > 1 ? undefined : profiles[0];
   const space = searchSpace(names, {
@@ -95,7 +98,7 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
     shared,
     ...(profiles.length === 0 ? {} : rulesOf(profiles, graph)),
   });
-  const costs = costFunctions(registry, graph, device);
+  const costs = costFunctions(registry, graph, device, config);
   const problem: SearchProblem = {
     ...space,
     budgets: budgetNames
@@ -146,6 +149,7 @@ function costFunctions(
   registry: Registry,
   graph: Graph,
   profile: HardwareProfile | undefined,
+  config: SearchConfig,
 ): (name: BudgetName) => (layer: number, bits: Precision) => number {
   const {layers} = layerTable(graph);
   return (name) => {
@@ -158,17 +162,18 @@ function costFunctions(
         return bopsOf(layers);
       case 'latencyMs':
       case 'energyUj':
-        return modelledCost(name, registry, graph, profile);
+        return deviceCost(name, registry, graph, profile, config);
     }
   };
 }
 
-/** Latency in ms or energy in µJ of a layer for one sample, by the cost model of the hardware. */
-function modelledCost(
+/** Latency in ms or energy in µJ of a layer for one sample, by the cost model of the hardware or the measured times of a table. */
+function deviceCost(
   name: 'latencyMs' | 'energyUj',
   registry: Registry,
   graph: Graph,
   profile: HardwareProfile | undefined,
+  {model, search}: SearchConfig,
 ): (layer: number, bits: Precision) => number {
   const pointer = `/search/target/${name}`;
   if (profile === undefined) {
@@ -176,8 +181,8 @@ function modelledCost(
       'Set search.target.hardware, e.g. to bitfusion-edge; `sdq hardware list` shows the profiles.',
     ]);
   }
-  const costs: PreparedCosts = prepareCosts(profile, registry.get('cost-model', profile.costModel.family), 1);
-  if (!costs.additive) {
+  const modelled: PreparedCosts = prepareCosts(profile, registry.get('cost-model', profile.costModel.family), 1);
+  if (!modelled.additive) {
     throw invalid(
       'search-cost-not-additive',
       `${pointer}: on ${profile.name} the layers run at the same time, so a layer has no ${name} of its own that a search could lower.`,
@@ -185,12 +190,24 @@ function modelledCost(
     );
   }
   const geometries = layerGeometries(graph);
+  const {latencyTable} = search.target;
+  const measured = {model: {name: model.name, graphDigest: `sha256:${graphDigest(graph)}`}, geometries};
+  const costs = latencyTable === undefined ? modelled : measuredCosts(modelled, measured, latencyTable);
   return (l, bits) => {
     const {latencyUs, energyUj} = costs.layer(item(geometries, l), bits);
     const value = name === 'energyUj' ? energyUj : latencyUs === null ? null : latencyUs / 1000;
     if (value !== null) return value;
-    throw invalid('search-cost-not-modelled', `${pointer}: the cost model of ${profile.name} gives no such figure.`, [
-      'sdq hardware show NAME says what a profile models.',
-    ]);
+    const isMissing = latencyTable !== undefined && name === 'latencyMs';
+    const {activationBits, weightBits} = bits;
+    throw invalid(
+      'search-cost-not-modelled',
+      isMissing
+        ? `${pointer}: ${latencyTable} has no time of "${item(geometries, l).name}" at ${weightBits}/${activationBits} bits, and the cost model of ${profile.name} gives none.`
+        : `${pointer}: the cost model of ${profile.name} gives no such figure.`,
+      [
+        'sdq hardware show NAME says what a profile models.',
+        'sdq hardware measure times layers; search.target.latencyTable names its file.',
+      ],
+    );
   };
 }

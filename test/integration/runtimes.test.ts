@@ -15,6 +15,7 @@ import {resultProblems, root} from '../helpers/result-schemas.ts';
 import {sdq, sdqProcess} from '../helpers/sdq.ts';
 import {writeSmallImages} from '../helpers/small-images.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
+import {thorough} from '../helpers/thorough.ts';
 
 const cwd = temporaryFolder();
 const python = pythonProgram('runtimes');
@@ -62,6 +63,17 @@ async function verified(
   return JSON.parse(stdout) as Verified;
 }
 
+interface Bits {
+  readonly weightBits: number;
+  readonly activationBits: number;
+  readonly latencyUs: number;
+}
+
+interface Estimated {
+  readonly source: string;
+  readonly totals: {readonly latencyUs: number};
+}
+
 const integerOps = ({kernels}: Verified): Record<string, number> =>
   Object.fromEntries((kernels ?? []).filter(({integer}) => integer).map(({count, op}) => [op, count]));
 
@@ -104,6 +116,31 @@ describeWith('runtimes')('Python', () => {
     expect(found.map(({length}) => length)).toEqual(web.map(({length}) => length));
     found.forEach((values, o) => values.forEach((value, i) => expect(value).toBeCloseTo(web[o]![i]!, 5)));
   }, 60_000); // prettier-ignore
+
+  (thorough ? test : test.skip)('hardware measure times the layers, and a search keeps to its times', async () => {
+    const flags = ['--runtime', 'onnxruntime', '--python', python, '--runs', '5', '--output', 'times.json'];
+    const args = ['hardware', 'measure', 'onnxruntime', '--model', 'resnet20', '--json', ...flags];
+    const {exitCode, stderr, stdout} = await sdq(args, {cwd});
+    expect({exitCode, stderr}).toEqual({exitCode: 0, stderr: ''});
+    expect(resultProblems('hardware-measure', stdout)).toEqual([]);
+    const {measured, rows} = JSON.parse(stdout) as {measured: {networks: Bits[]}; rows: number};
+    expect(rows).toBe(20 * 9 * 8);
+    expect(await sdq(args, {cwd})).toMatchObject({exitCode: 3});
+    const estimate = ['hardware', 'estimate', 'onnxruntime', '--strategy', 'w8.json', '--latency-table', 'times.json'];
+    const estimated = JSON.parse((await sdq([...estimate, '--json'], {cwd})).stdout) as Estimated;
+    expect(estimated.source).toBe('measured');
+    const whole = measured.networks.find(({activationBits, weightBits}) => weightBits === 8 && activationBits === 8)!;
+    expect(estimated.totals.latencyUs / whole.latencyUs).toBeCloseTo(1, 1);
+    const table = ['--set', 'search.target.latencyTable=times.json', '--set', 'search.target.hardware=onnxruntime'];
+    const settings = ['model.weights=fp.safetensors', 'search.activationBits=8', 'search.target.latencyMs=1e-6'];
+    const search = ['search', ...settings.flatMap((each) => ['--set', each]), ...table, '--json'];
+    const refused = await sdq(search, {cwd});
+    expect(refused.exitCode).toBe(3);
+    const {message} = (JSON.parse(refused.stdout) as {error: {message: string}}).error;
+    const reachable = Number.parseFloat(message.split(' ').at(-1)!);
+    // Weights of any bits take the same time.
+    expect(reachable / (estimated.totals.latencyUs / 1000)).toBeCloseTo(1, 1);
+  }, 120_000); // prettier-ignore
 
   test('a package that the interpreter does not have: exit 6, and how to get it', async () => {
     const empty = path.join(cwd, 'python');

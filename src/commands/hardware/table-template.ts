@@ -1,16 +1,15 @@
-import {existsSync} from 'node:fs';
 import path from 'node:path';
 
 import {Args, Flags} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
-import {writeFileAtomic} from '../../files.ts';
 import {graphDigest} from '../../graph/digest.ts';
 import {layerTable} from '../../graph/layer-table.ts';
 import {emptyRows} from '../../hardware/latency-table.ts';
 import {costsOn} from '../../phases/hardware-estimate.ts';
 import {readProfile} from '../../phases/hardware-file.ts';
+import {checkNewTable, writeTable} from '../../phases/latency-table-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
 
 interface WrittenTemplate {
@@ -50,23 +49,15 @@ export default class HardwareTableTemplate extends SdqCommand {
     }
     const graph = await modelGraph(config, registry, flags.model, (message) => this.notice(message));
     const file = path.resolve(flags.output);
-    if (existsSync(file)) {
-      throw new SdqError(`${file} is there already; it is not overwritten.`, {
-        code: 'file-exists',
-        exit: ExitCode.invalidInput,
-        suggestions: ['Choose another file with --output.'],
-      });
-    }
+    checkNewTable(file);
     const rows = emptyRows(profile, layerTable(graph).layers);
-    const head = {
+    writeTable(file, {
       version: 1,
       hardware: profile.name,
       model: {name: flags.model, graphDigest: `sha256:${graphDigest(graph)}`},
       batch,
-    };
-    // A row a line: people fill this in.
-    const lines = rows.map((row) => `    ${JSON.stringify(row)}`).join(',\n');
-    writeFileAtomic(file, `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "rows": [\n${lines}\n  ]\n}\n`);
+      rows,
+    });
     this.log(
       `${rows.length} rows, one for each layer and combination of bits: fill in latencyUs (µs for the batch).\n${file}`,
     );

@@ -1,0 +1,59 @@
+/** Tables of measured times, as files. */
+import {existsSync} from 'node:fs';
+import {createRequire} from 'node:module';
+
+import {expand, type JsonSchema} from '../config/schema.ts';
+import {validateSettings} from '../config/validate.ts';
+import {ExitCode, SdqError} from '../errors.ts';
+import {writeFileAtomic} from '../files.ts';
+import type {PreparedCosts} from '../hardware/cost-model.ts';
+import type {LayerGeometry} from '../hardware/geometry.ts';
+import {checkLatencyTable, withMeasured, type LatencyTable} from '../hardware/latency-table.ts';
+import {readJsonFile} from '../json-file.ts';
+
+const require = createRequire(import.meta.url);
+
+/** Rows of all bits of a large network take less than one; a file above it is refused unread. */
+const limitBytes = 16 << 20;
+
+/** The network that costs are about. */
+export interface MeasuredModel {
+  readonly model: LatencyTable['model'];
+  /** In network order. */
+  readonly geometries: readonly LayerGeometry[];
+}
+
+/**
+ * The costs with measured times in place of modelled ones.
+ * @throws SdqError (exit 3) for a table that is not valid or about another device, network or batch
+ */
+export function measuredCosts(costs: PreparedCosts, {geometries, model}: MeasuredModel, file: string): PreparedCosts {
+  const table = readLatencyTable(file);
+  const layers = geometries.map(({name}) => name);
+  checkLatencyTable(table, {hardware: costs.hardware, model, batch: costs.batch, layers}, file);
+  return withMeasured(costs, table, file);
+}
+
+/** @throws SdqError (exit 3) naming the file, the JSON pointer, the value found and what is allowed */
+function readLatencyTable(file: string): LatencyTable {
+  const value = readJsonFile(file, limitBytes, 'latency-table') as Record<string, unknown>;
+  const schema = expand(require('../../schemas/latency-table.schema.json') as JsonSchema);
+  validateSettings(value, schema, [{name: file, base: '', values: value}]);
+  return value as unknown as LatencyTable;
+}
+
+/** @throws SdqError (exit 3) where there is such a file already: it holds measurements */
+export function checkNewTable(file: string): void {
+  if (!existsSync(file)) return;
+  throw new SdqError(`${file} is there already; it is not overwritten.`, {
+    code: 'file-exists',
+    exit: ExitCode.invalidInput,
+    suggestions: ['Choose another file with --output.'],
+  });
+}
+
+/** A row a line: people read these, and fill them in. */
+export function writeTable(file: string, {rows, ...head}: LatencyTable): void {
+  const lines = rows.map((row) => `    ${JSON.stringify(row)}`).join(',\n');
+  writeFileAtomic(file, `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "rows": [\n${lines}\n  ]\n}\n`);
+}
