@@ -1,7 +1,7 @@
 /** Attributes of a file's nodes. */
 import type {Attribute} from '../graph.ts';
 import {readTensor, toNumber, type External, type Refuse} from './constants.ts';
-import type {Attributes} from './fold.ts';
+import type {Attributes} from './fold/evaluator.ts';
 import {NotConstant, hostArray, type HostArray} from './host-array.ts';
 import {attributeTypes, type AttributeMessage, type NodeMessage} from './proto.ts';
 

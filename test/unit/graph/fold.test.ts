@@ -1,7 +1,9 @@
 import {describe, expect, test} from '@jest/globals';
 import fc from 'fast-check';
 
-import {evaluators, shapeArray, type Attributes} from '../../../src/graph/onnx/fold.ts';
+import type {Attributes} from '../../../src/graph/onnx/fold/evaluator.ts';
+import {evaluators} from '../../../src/graph/onnx/fold/index.ts';
+import {shapeArray} from '../../../src/graph/onnx/fold/shapes.ts';
 import {hostArray, withBatch, type HostArray} from '../../../src/graph/onnx/host-array.ts';
 import {encodeOnnx, type OnnxAttribute, type OnnxNode} from '../../../src/graph/onnx/proto.ts';
 import {floatTensor, integerTensor} from '../../../src/graph/onnx/tensors.ts';
