@@ -188,6 +188,16 @@ describe('search', () => {
     expect(result.budgets[0]).toMatchObject({name: 'meanWeightBits', target: 4.5, missedBy: 0});
   });
 
+  test('inputs of fixed bits are rounded while the weight bits are searched', async () => {
+    const losses = [];
+    for (const activationBits of [8, 1]) {
+      const changes = {search: {...searching.search, target: {meanWeightBits: 7}, activationBits}};
+      const searched = await done({changes}, (context) => search(context, weights));
+      losses.push(searched.run.metrics().find((row) => 'search/loss' in row)!['search/loss']!);
+    }
+    expect(losses[1]).toBeGreaterThan(1.1 * losses[0]!);
+  });
+
   test('the bits never rise but where they are given back, and every move is told', () => {
     const moves = found.run.lines.filter((line) => /^ {2}\S+: \d/.test(line));
     for (const name of ['conv1', 'conv2', 'fc']) {

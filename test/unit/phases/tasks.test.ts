@@ -37,6 +37,7 @@ test('a lower-is-better task through all phases: results, journal, report and su
     expect(mse.test).toBeLessThan(0.15);
 
     const found = await search({...context, stepOffset: first.steps}, first.checkpoint);
+    expect(found.pareto.length).toBeGreaterThan(0);
     expect(found.pareto.map((point) => (point as unknown as {mse: number}).mse).every(Number.isFinite)).toBe(true);
     const input = {strategy: found.strategy, weights: found.checkpoint, fullPrecision: first.checkpoint};
     const trained = await train({...context, stepOffset: first.steps + found.steps}, input);

@@ -8,7 +8,7 @@ import {readRecordHead} from '../../../../../src/plugins/trackers/wandb/records.
 import {addEvents, emptyState} from '../../../../../src/plugins/trackers/wandb/rows.ts';
 import {wandbTracker} from '../../../../../src/plugins/trackers/wandb/index.ts';
 import type {TrackerDefinition} from '../../../../../src/plugin-api/registry.ts';
-import type {Event} from '../../../../../src/plugin-api/tracker.ts';
+import type {Cursor, Event} from '../../../../../src/plugin-api/tracker.ts';
 import {fakeWandb, parseLine, type StoredRun} from '../../../../helpers/fake-wandb.ts';
 import {faultyServer} from '../../../../helpers/faulty-server.ts';
 import {temporaryFolder} from '../../../../helpers/temporary-folder.ts';
@@ -239,6 +239,28 @@ describe('the W&B tracker', () => {
     await run.sync();
     expect(stored('again').history.map((line) => parseLine(line)['step'])).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     expect(stored('again')).toMatchObject({complete: true, exitCode: 0});
+  });
+
+  test('a continued run first sends the rows that the server has lost', async () => {
+    const earlier = runWith({WANDB_RUN_ID: 'gap'});
+    log(earlier, 1, 3);
+    await earlier.sync();
+    const run = runWith({WANDB_RUN_ID: 'gap'});
+    log(run, 1, 5);
+    await run.sync();
+    expect(stored('gap').history).toHaveLength(8);
+    const before = [...stored('gap').history];
+    stored('gap').history.length = 6;
+    const progress = JSON.parse(readFileSync(path.join(run.run.directory, 'tracking', 'wandb.json'), 'utf8')) as Cursor;
+    const tracker = wandbTracker(60_000).create({
+      options: {project: 'p', tags: [], transport: 'http', artifacts: []},
+      env: environment,
+      cwd: folder,
+      notice: () => undefined,
+    })!;
+    await tracker.open(run.run, progress, new AbortController().signal);
+    expect(stored('gap').history).toEqual(before);
+    await tracker.dispose!();
   });
 
   test('a log file that was made and never written to does not make the next one start again', async () => {
