@@ -19,6 +19,29 @@ import {buildStrategy, type Strategy} from '../../src/sdq/strategy.ts';
 const registry = new Registry(['weight-quantizer', 'activation-quantizer']);
 for (const quantizer of [...weightQuantizers, ...activationQuantizers]) registry.add(quantizer);
 
+interface Precision {
+  readonly weightBits: number;
+  readonly activationBits: number;
+}
+
+/** A network's layers at these bits, with ranges that clip, and steps that are not those of the statistics. */
+export async function quantizedAt(
+  network: Network,
+  {activations = 'pact', learnSteps = false, weights = 'symmetric'},
+  precision: Precision | ((layer: string) => Precision),
+): Promise<Quantization> {
+  const quantization = quantize(
+    network,
+    await loadQuantizers(registry, {weights, activations}),
+    ({name}) => (typeof precision === 'function' ? precision(name) : precision),
+    {learnSteps},
+  );
+  quantization.parameters.forEach(({variable}, i) => {
+    variable.assign(tf.mul(variable, 0.61 + 0.13 * (i % 3)));
+  });
+  return quantization;
+}
+
 /** A network and how it is quantized. */
 export interface QuantizedCase {
   readonly model: string;

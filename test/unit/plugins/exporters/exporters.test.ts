@@ -1,57 +1,22 @@
 import {describe, expect, test} from '@jest/globals';
-import * as tf from '@tensorflow/tfjs-core';
 
 import {graphBuilder} from '../../../../src/graph/builder.ts';
 import {initialWeights} from '../../../../src/graph/initialize.ts';
 import {createNetwork, type Network} from '../../../../src/graph/network.ts';
 import type {OnnxModel} from '../../../../src/graph/onnx/proto.ts';
-import {quantize, type Quantization} from '../../../../src/training/quantized-network.ts';
+import type {Quantization} from '../../../../src/training/quantized-network.ts';
 import {exporters} from '../../../../src/plugins/exporters/index.ts';
-import {activationQuantizers, weightQuantizers} from '../../../../src/plugins/quantizers/index.ts';
+import {weightQuantizers} from '../../../../src/plugins/quantizers/index.ts';
 import {integerNetwork} from '../../../../src/sdq/integer-network.ts';
 import {useCpuBackend} from '../../../helpers/cpu-backend.ts';
 import {expectSameInRuntime} from '../../../helpers/onnx-runtime.ts';
+import {quantizedAt} from '../../../helpers/quantized-network.ts';
 import {tinyNetwork} from '../../../helpers/tiny-network.ts';
 
 useCpuBackend();
 
-interface Precision {
-  readonly weightBits: number;
-  readonly activationBits: number;
-}
-
-const find = <T extends {readonly name: string}>(list: readonly T[], name: string): T =>
-  list.find((each) => each.name === name)!;
-
-async function quantized(
-  network: Network,
-  {activations = 'pact', learnSteps = false, weights = 'symmetric'},
-  precision: Precision | ((layer: string) => Precision),
-): Promise<Quantization> {
-  const [chosen, signed] = await Promise.all([
-    find(activationQuantizers, activations).load(),
-    find(activationQuantizers, 'lsq').load(),
-  ]);
-  const quantizers = {
-    weights: await find(weightQuantizers, weights).load(),
-    activations: chosen,
-    signedActivations: signed,
-  };
-  const quantization = quantize(
-    network,
-    quantizers,
-    ({name}) => (typeof precision === 'function' ? precision(name) : precision),
-    {learnSteps},
-  );
-  // Ranges that clip, and steps that are not those of the statistics.
-  quantization.parameters.forEach(({variable}, i) => {
-    variable.assign(tf.mul(variable, 0.61 + 0.13 * (i % 3)));
-  });
-  return quantization;
-}
-
 async function exported(format: string, network: Network, quantization: Quantization | undefined) {
-  const print = await find(exporters, format).load();
+  const print = await exporters.find(({name}) => name === format)!.load();
   return print(await integerNetwork(network, quantization));
 }
 
@@ -64,8 +29,8 @@ describe.each(rounding.map(({name}) => name))('%s: ONNX Runtime computes what th
     'weights %s at %i bits',
     async (weights, weightBits) => {
       const network = tinyNetwork();
-      const learnSteps = find(weightQuantizers, weights).learnsScale;
-      const quantization = await quantized(network, {weights, learnSteps}, {weightBits, activationBits: 32});
+      const learnSteps = weightQuantizers.find(({name}) => name === weights)!.learnsScale;
+      const quantization = await quantizedAt(network, {weights, learnSteps}, {weightBits, activationBits: 32});
       expect(quantization.steps.size).toBe(learnSteps ? 3 : 0);
       await expectSameInRuntime(network, await exported(format, network, quantization), quantization.forward);
     },
@@ -75,7 +40,7 @@ describe.each(rounding.map(({name}) => name))('%s: ONNX Runtime computes what th
     'inputs %s at %i bits, that of the network signed',
     async (activations, activationBits) => {
       const network = tinyNetwork(2);
-      const quantization = await quantized(network, {activations}, {weightBits: 4, activationBits});
+      const quantization = await quantizedAt(network, {activations}, {weightBits: 4, activationBits});
       expect(quantization.inputs.get('conv1')!.quantizer.signed).toBe(true);
       await expectSameInRuntime(network, await exported(format, network, quantization), quantization.forward);
     },
@@ -83,7 +48,7 @@ describe.each(rounding.map(({name}) => name))('%s: ONNX Runtime computes what th
 
   test('layers of different bits, and one in full precision', async () => {
     const network = tinyNetwork(3);
-    const quantization = await quantized(network, {learnSteps: true}, (layer) =>
+    const quantization = await quantizedAt(network, {learnSteps: true}, (layer) =>
       layer === 'conv2' ? {weightBits: 32, activationBits: 3} : {weightBits: 2, activationBits: 32},
     );
     await expectSameInRuntime(network, await exported(format, network, quantization), quantization.forward);
@@ -114,7 +79,7 @@ describe('what is stored', () => {
     initializers.filter(({name}) => name.endsWith(ending)).map(({type}) => type);
   const atBits = async (format: string, weights: string, weightBits: number): Promise<OnnxModel['graph']> => {
     const network = tinyNetwork();
-    const quantization = await quantized(network, {weights}, {weightBits, activationBits: 32});
+    const quantization = await quantizedAt(network, {weights}, {weightBits, activationBits: 32});
     return (await exported(format, network, quantization)).graph;
   };
 
@@ -141,7 +106,7 @@ describe('what is stored', () => {
     });
     const graph = builder.build(builder.node('MatMul', 'product', [builder.input, w]));
     const network = createNetwork(graph, initialWeights(graph, 1));
-    const quantization = await quantized(network, {}, {weightBits: 3, activationBits: 32});
+    const quantization = await quantizedAt(network, {}, {weightBits: 3, activationBits: 32});
     const {graph: written} = await exported('qonnx', network, quantization);
     const {inputs} = written.nodes.find(({name}) => name === 'product.weight_quantized')!;
     expect(written.initializers.find(({name}) => name === inputs[1])!.shape).toEqual([1, 4]);
@@ -149,7 +114,7 @@ describe('what is stored', () => {
 
   test('qonnx has a Relu of its own before an unsigned Quant, but where one stands there already for it alone', async () => {
     const network = branches();
-    const quantization = await quantized(network, {}, {weightBits: 4, activationBits: 3});
+    const quantization = await quantizedAt(network, {}, {weightBits: 4, activationBits: 3});
     const model = await exported('qonnx', network, quantization);
     const added = model.graph.nodes.filter(({name, op}) => op === 'Relu' && name.endsWith('.input_rectified'));
     expect(added.map(({inputs}) => inputs)).toEqual([['relu'], ['flatten']]);
@@ -183,7 +148,7 @@ describe('what is stored', () => {
 
   test('aimet has a copy of an input that others read, and weights on their grids', async () => {
     const network = branches();
-    const quantization = await quantized(network, {}, {weightBits: 2, activationBits: 3});
+    const quantization = await quantizedAt(network, {}, {weightBits: 2, activationBits: 3});
     const model = await exported('aimet', network, quantization);
     const copies = model.graph.nodes.filter(({op}) => op === 'Clip');
     expect(copies.map(({inputs, outputs}) => [...inputs, ...outputs])).toEqual([
@@ -202,7 +167,7 @@ describe('what is stored', () => {
     const features = g.node('Flatten', 'flatten', [g.node('Add', 'end', [sum, second])]);
     const graph = g.build(g.linear('last', features, {features: 2}));
     const network = createNetwork(graph, initialWeights(graph, 1));
-    const quantization = await quantized(network, {}, {weightBits: 32, activationBits: 8});
+    const quantization = await quantizedAt(network, {}, {weightBits: 32, activationBits: 8});
     const model = await exported('aimet', network, quantization);
     expect(model.graph.nodes.filter(({op}) => op === 'Clip')).toMatchObject([
       {inputs: [graph.input.name], outputs: ['first.input']},
