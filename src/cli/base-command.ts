@@ -2,7 +2,7 @@
 import {Command, Flags, type Interfaces} from '@oclif/core';
 
 import type {Config} from '../config/config-types.ts';
-import type {Source} from '../config/overrides.ts';
+import type {Source} from '../schema/settings.ts';
 import type {SdqError} from '../errors.ts';
 import type {Kind, Registry} from '../plugin-api/registry.ts';
 import {renderError, showError, ShownError} from './errors.ts';

@@ -2,7 +2,7 @@
 import {existsSync} from 'node:fs';
 import path from 'node:path';
 
-import type {Source} from '../config/overrides.ts';
+import type {Source} from '../schema/settings.ts';
 import {SdqError} from '../errors.ts';
 import type {Kind, Registry} from '../plugin-api/registry.ts';
 import type {Session} from '../phases/session.ts';

@@ -1,6 +1,6 @@
 /** What a user most likely meant by flags and words that a command does not take: keys of the config, or an unquoted value. */
-import {meantPaths} from '../config/key-paths.ts';
 import {configSchema} from '../config/schema.ts';
+import {meantPaths} from '../schema/key-paths.ts';
 
 /** Whether an error of the flag parser is about unknown flags or too many words, which `flagHints` explains. */
 export function isUnknownInput(error: unknown): error is Error & {readonly flags?: unknown; readonly args?: unknown} {

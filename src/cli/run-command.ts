@@ -4,7 +4,7 @@ import path from 'node:path';
 import {Flags} from '@oclif/core';
 
 import {present} from '../lookup.ts';
-import type {Source} from '../config/overrides.ts';
+import type {Source} from '../schema/settings.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {checkFile, checkWritable} from '../files.ts';
 import {trackersFailed} from './trackers-failed.ts';

@@ -1,5 +1,5 @@
 /** What the commands of sweeps share: everything that can be wrong with a sweep file, found before a trial starts. */
-import type {Problem} from '../config/validate.ts';
+import type {Problem} from '../schema/problem.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {item} from '../lookup.ts';
 import type {Kind, TaskDefinition} from '../plugin-api/registry.ts';

@@ -1,8 +1,9 @@
 /** What a plugin registers, checked before anything uses it: a mistake in it is its author's, and is not reported as one of sdq. */
 import {ExitCode, SdqError} from '../errors.ts';
+import {isMapping} from '../mapping.ts';
 import type {Definitions, Kind} from '../plugin-api/registry.ts';
-import {isMapping, type JsonSchema} from './schema.ts';
-import {firstProblem, schemaProblem} from './validate.ts';
+import {firstProblem, schemaProblem} from '../schema/check.ts';
+import type {JsonSchema} from '../schema/json-schema.ts';
 
 /** What a kind asks for beside what every definition has. */
 const own = {

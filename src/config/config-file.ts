@@ -9,8 +9,8 @@ import {parse} from 'yaml';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded} from '../files.ts';
-import type {Source} from './overrides.ts';
-import {isMapping} from './schema.ts';
+import {isMapping} from '../mapping.ts';
+import type {Source} from '../schema/settings.ts';
 
 /** A config is a page of text; a file that is larger is something else. */
 const maximumBytes = 2 ** 20;

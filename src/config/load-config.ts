@@ -9,10 +9,12 @@ import {item, present} from '../lookup.ts';
 import type {Kind, OptionsSchema, Registry} from '../plugin-api/registry.ts';
 import {readConfigFile} from './config-file.ts';
 import type {Config} from './config-types.ts';
-import {settingsOfEnvironment, settingsOfFlags, settingsOfSweep, type Source} from './overrides.ts';
+import {settingsOfEnvironment, settingsOfFlags, settingsOfSweep} from './overrides.ts';
 import {refuseSecrets} from './secrets.ts';
-import {configSchema, expand, isMapping, merge, type JsonSchema} from './schema.ts';
-import {validateSettings} from './validate.ts';
+import {configSchema} from './schema.ts';
+import {isMapping, merge} from '../mapping.ts';
+import {expand, type JsonSchema} from '../schema/json-schema.ts';
+import {validateSettings, type Source} from '../schema/settings.ts';
 
 export interface ConfigRequest {
   /** Where the search for a config file starts. */

@@ -8,19 +8,10 @@ import {parse} from 'yaml';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded} from '../files.ts';
+import {isMapping, merge} from '../mapping.ts';
 import {didYouMean} from '../nearest.ts';
-import {isMapping, merge, type JsonSchema} from './schema.ts';
-
-/** Settings from one place; of several the last wins. */
-export interface Source {
-  /** How an error names it: a file's path, `--set search.epochs=x`, `SDQ_SEED`. */
-  readonly name: string;
-  /** Folder that relative paths in it start from. */
-  readonly base: string;
-  readonly values: Readonly<Record<string, unknown>>;
-  /** Text of a YAML or JSON file: errors then give the line and the column. */
-  readonly text?: string;
-}
+import type {JsonSchema} from '../schema/json-schema.ts';
+import type {Source} from '../schema/settings.ts';
 
 const maximumBytes = 2 ** 20;
 

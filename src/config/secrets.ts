@@ -1,8 +1,8 @@
 /** A config is stored and shown, so keys and passwords must not be in it: they come from the environment. */
 import {ExitCode, SdqError} from '../errors.ts';
 import {redactUrls, secretName} from '../redact.ts';
-import type {Source} from './overrides.ts';
-import {isMapping} from './schema.ts';
+import {isMapping} from '../mapping.ts';
+import type {Source} from '../schema/settings.ts';
 
 /** @throws SdqError (exit 3) for a key of `tracking` that names a secret, and for an address with a user name, a password or a token anywhere */
 export function refuseSecrets(sources: readonly Source[]): void {

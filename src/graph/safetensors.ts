@@ -6,6 +6,7 @@
  */
 import {ExitCode, SdqError} from '../errors.ts';
 import {entry, item} from '../lookup.ts';
+import {isMapping} from '../mapping.ts';
 import type {Array32, Shape} from './graph.ts';
 
 /** The reference implementation's limit. */
@@ -78,9 +79,6 @@ function repeatedKey(json: string): string | undefined {
   return undefined;
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** What was found, short enough for a message. */
@@ -116,18 +114,18 @@ export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsFi
     const reason = error instanceof SyntaxError ? 'JSON' : 'UTF-8';
     throw broken(`the header, bytes 8 to ${base - 1}, is not ${reason}`);
   }
-  if (!isRecord(header)) throw broken(`the header is ${found(header)}; it must be a JSON object`);
+  if (!isMapping(header)) throw broken(`the header is ${found(header)}; it must be a JSON object`);
   const repeated = repeatedKey(json);
   if (repeated !== undefined) throw broken(`the header names "${repeated}" twice`);
 
   const {__metadata__: notes = {}, ...rest} = header;
-  if (!isRecord(notes)) throw broken(`/__metadata__ is ${found(notes)}; it must be an object of strings`);
+  if (!isMapping(notes)) throw broken(`/__metadata__ is ${found(notes)}; it must be an object of strings`);
   for (const [key, value] of Object.entries(notes)) {
     if (typeof value !== 'string') throw broken(`/__metadata__/${key} is ${found(value)}; it must be a string`);
   }
 
   const entries = Object.entries(rest).map(([name, value]): Entry => {
-    if (!isRecord(value)) throw broken(`tensor "${name}" is ${found(value)}; it must be an object`);
+    if (!isMapping(value)) throw broken(`tensor "${name}" is ${found(value)}; it must be an object`);
     const {dtype, shape, data_offsets: offsets} = value;
     const type = typeof dtype === 'string' ? dtypes.get(dtype) : undefined;
     if (type === undefined) {

@@ -4,14 +4,15 @@ import {createRequire} from 'node:module';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 
-import {expand, isMapping, type JsonSchema} from '../config/schema.ts';
-import {validateSettings} from '../config/validate.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {checkProfile} from '../hardware/check-profile.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {readJsonFile} from '../json-file.ts';
 import {last, property} from '../lookup.ts';
+import {isMapping} from '../mapping.ts';
 import {didYouMean} from '../nearest.ts';
+import {expand, type JsonSchema} from '../schema/json-schema.ts';
+import {checkFile} from '../schema/settings.ts';
 
 const require = createRequire(import.meta.url);
 
@@ -89,14 +90,12 @@ function profileOf(file: string): HardwareProfile {
 /** @param file where the value comes from, for messages @throws SdqError (exit 3) */
 export function checkedProfile(value: unknown, file: string): HardwareProfile {
   const profile = structuredClone(value) as Record<string, unknown>;
-  const check = (part: unknown, by: JsonSchema, ...place: readonly string[]): void =>
-    validateSettings(part, by, [{name: file, base: '', values: profile}], place);
-  check(profile, outline);
+  checkFile(profile, outline, file);
   const {costModel} = profile;
-  check(costModel, branch(families, 'family', costModel) ?? last(families), 'costModel');
+  checkFile(costModel, branch(families, 'family', costModel) ?? last(families), file, ['costModel']);
   const formats = profile['formats'] as Readonly<Record<string, unknown>>;
   for (const [name, format] of Object.entries(formats)) {
-    check(format, branch(formatTypes, 'type', format) ?? formatOfUnknownType, 'formats', name);
+    checkFile(format, branch(formatTypes, 'type', format) ?? formatOfUnknownType, file, ['formats', name]);
   }
   const checked = profile as unknown as HardwareProfile;
   checkProfile(checked, file);

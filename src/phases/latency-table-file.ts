@@ -2,8 +2,8 @@
 import {existsSync} from 'node:fs';
 import {createRequire} from 'node:module';
 
-import {expand, type JsonSchema} from '../config/schema.ts';
-import {validateSettings} from '../config/validate.ts';
+import {expand, type JsonSchema} from '../schema/json-schema.ts';
+import {checkFile} from '../schema/settings.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import type {PreparedCosts} from '../hardware/cost-model.ts';
@@ -38,7 +38,7 @@ export function measuredCosts(costs: PreparedCosts, {geometries, model}: Measure
 function readLatencyTable(file: string): LatencyTable {
   const value = readJsonFile(file, limitBytes, 'latency-table') as Record<string, unknown>;
   const schema = expand(require('../../schemas/latency-table.schema.json') as JsonSchema);
-  validateSettings(value, schema, [{name: file, base: '', values: value}]);
+  checkFile(value, schema, file);
   return value as unknown as LatencyTable;
 }
 

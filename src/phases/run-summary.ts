@@ -3,6 +3,7 @@ import {existsSync} from 'node:fs';
 import path from 'node:path';
 
 import {readFileBounded} from '../files.ts';
+import {leaves} from '../mapping.ts';
 import {readJournal} from '../runs/journal.ts';
 import {metricOfRun, type FoundRun, type RunRecord, type RunStatus} from '../runs/run-directory.ts';
 import {trainingMetric, type Results} from './results.ts';
@@ -98,7 +99,7 @@ export function lastMetrics(directory: string): Readonly<Record<string, unknown>
 /** Leaves of config, results and bits per layer that are not the same in both runs, in the order of their keys. */
 export function differences(a: FoundRun, b: FoundRun): readonly Difference[] {
   const [left, right] = [a, b].map(({record: {config, results}, directory}) =>
-    flatten({config, results, bits: bitsOf(directory)}),
+    shown({config, results, bits: bitsOf(directory)}),
   ) as [Map<string, unknown>, Map<string, unknown>];
   return [...new Set([...left.keys(), ...right.keys()])]
     .sort()
@@ -110,6 +111,9 @@ export function differences(a: FoundRun, b: FoundRun): readonly Difference[] {
     }));
 }
 
+const shown = (values: Readonly<Record<string, unknown>>): Map<string, unknown> =>
+  new Map([...leaves(values, '.')].map(([key, leaf]) => [key, Array.isArray(leaf) ? JSON.stringify(leaf) : leaf]));
+
 /** Weight bits of each layer of the run's strategy. */
 function bitsOf(directory: string): Readonly<Record<string, number>> {
   const file = path.join(directory, 'strategy.json');
@@ -117,13 +121,4 @@ function bitsOf(directory: string): Readonly<Record<string, number>> {
   const text = Buffer.from(readFileBounded(file, strategyLimitBytes)).toString('utf8');
   const {layers} = JSON.parse(text) as {layers: readonly {name: string; weightBits: number}[]};
   return Object.fromEntries(layers.map(({name, weightBits}) => [name, weightBits]));
-}
-
-function flatten(value: unknown, prefix = '', into = new Map<string, unknown>()): Map<string, unknown> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    for (const [key, child] of Object.entries(value)) flatten(child, prefix === '' ? key : `${prefix}.${key}`, into);
-  } else {
-    into.set(prefix, Array.isArray(value) ? JSON.stringify(value) : value);
-  }
-  return into;
 }

@@ -6,6 +6,7 @@ import {epochBatches} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {checkWritable, writeFileAtomic} from '../files.ts';
 import {item, present} from '../lookup.ts';
+import {leaves} from '../mapping.ts';
 import type {Registry} from '../plugin-api/registry.ts';
 import {logArtifact, logImage, logTable} from '../runs/artifacts.ts';
 import {createRun, fromCommand, resumeCommand, resumeRun, type Run} from '../runs/run-directory.ts';
@@ -234,16 +235,14 @@ function reasonOf(error: unknown): {readonly code: string; readonly message: str
 
 /** The key of the config whose path a message names, the longest of several; the folder of the runs aside. */
 function placeNamed(config: unknown, message: string): string | undefined {
-  const places: {key: string; file: string}[] = [];
-  const visit = (value: unknown, keys: readonly string[]): void => {
-    if (typeof value === 'string' && path.isAbsolute(value) && message.includes(value)) {
-      places.push({key: keys.join('.'), file: value});
-    } else if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-      for (const [key, child] of Object.entries(value)) if (key !== 'runs') visit(child, [...keys, key]);
-    }
-  };
-  visit(config, []);
-  return places.toSorted((a, b) => b.file.length - a.file.length)[0]?.key;
+  const places = [...leaves(config as Record<string, unknown>, '.')].filter(
+    (leaf): leaf is [string, string] =>
+      typeof leaf[1] === 'string' &&
+      path.isAbsolute(leaf[1]) &&
+      message.includes(leaf[1]) &&
+      !leaf[0].split('.').includes('runs'),
+  );
+  return places.toSorted(([, a], [, b]) => b.length - a.length)[0]?.[0];
 }
 
 /** Ends the run after an error, without hiding it behind a second one, e.g. of the same full disk. */

@@ -1,12 +1,12 @@
 /** Reading a strategy: its schema, then what the schema cannot say. */
 import {createRequire} from 'node:module';
 
-import {expand, type JsonSchema} from '../config/schema.ts';
-import {validateSettings} from '../config/validate.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {readJsonFile} from '../json-file.ts';
 import {didYouMean} from '../nearest.ts';
 import type {Registry} from '../plugin-api/registry.ts';
+import {expand, type JsonSchema} from '../schema/json-schema.ts';
+import {checkFile} from '../schema/settings.ts';
 import {checkStrategy, type Strategy, type StrategyFile} from '../sdq/strategy.ts';
 
 const require = createRequire(import.meta.url);
@@ -24,7 +24,7 @@ export function readStrategy(file: string): Strategy {
 /** @param file where the value comes from, for messages @throws SdqError (exit 3) */
 export function checkedStrategy(value: unknown, file: string): Strategy {
   const strategy = structuredClone(value) as Record<string, unknown>;
-  validateSettings(strategy, schema, [{name: file, base: '', values: strategy}]);
+  checkFile(strategy, schema, file);
   return checkStrategy(strategy as unknown as StrategyFile, file);
 }
 

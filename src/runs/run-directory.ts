@@ -7,6 +7,7 @@ import path from 'node:path';
 import {ExitCode, SdqError} from '../errors.ts';
 import {fileError, readFileBounded, writeFileAtomic} from '../files.ts';
 import {item} from '../lookup.ts';
+import {isMapping} from '../mapping.ts';
 import {openCheckpoints, type Checkpoints} from './checkpoints.ts';
 import {openJournal, type Journal} from './journal.ts';
 import {acquireLock, isLocked} from '../lock.ts';
@@ -390,9 +391,6 @@ function matching(root: string, names: readonly string[], which: string): readon
   const byName = names.filter((name) => name.startsWith(which));
   return byName.length > 0 ? byName : names.filter((name) => idOf(root, name).startsWith(which));
 }
-
-const isMapping = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const isText = (value: unknown): boolean => typeof value === 'string';
 const isOptionalText = (value: unknown): boolean => value === null || isText(value);
 

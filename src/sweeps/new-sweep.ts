@@ -1,7 +1,7 @@
 /** The text of a new sweep file. */
 import {parse, stringify} from 'yaml';
 
-import {isMapping} from '../config/schema.ts';
+import {isMapping} from '../mapping.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {item} from '../lookup.ts';
 

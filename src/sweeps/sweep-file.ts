@@ -8,12 +8,14 @@ import path from 'node:path';
 
 import {isScalar, parseDocument, visit, type Document} from 'yaml';
 
-import {present, property} from '../lookup.ts';
-import type {Source} from '../config/overrides.ts';
-import {isMapping, type JsonSchema} from '../config/schema.ts';
-import {firstProblem, type Problem} from '../config/validate.ts';
 import {readFileBounded} from '../files.ts';
+import {present, property} from '../lookup.ts';
+import {isMapping} from '../mapping.ts';
 import {didYouMean} from '../nearest.ts';
+import {firstProblem} from '../schema/check.ts';
+import type {JsonSchema} from '../schema/json-schema.ts';
+import type {Problem} from '../schema/problem.ts';
+import type {Source} from '../schema/settings.ts';
 import {gridOf, impliedDistribution, probes, type Distribution} from './distributions.ts';
 import {figureNames, isLoggedBy, type TaskMetrics} from './metric-names.ts';
 

@@ -1,4 +1,5 @@
 /** Nested settings and results as flat names: how servers want them, and what dashboards depend on. */
+import {leaves} from '../mapping.ts';
 
 /**
  * Leaves of a mapping under joined names: `search.target.meanWeightBits` with `.`, `train/accuracy/test` with `/`.
@@ -8,14 +9,10 @@ export function flatten(
   value: Readonly<Record<string, unknown>>,
   separator: '.' | '/',
 ): ReadonlyMap<string, string | number | boolean> {
-  const flat = new Map<string, string | number | boolean>();
-  const visit = (node: unknown, name: string): void => {
-    if (typeof node === 'string' || typeof node === 'number' || typeof node === 'boolean') flat.set(name, node);
-    else if (Array.isArray(node)) flat.set(name, JSON.stringify(node));
-    else if (typeof node === 'object' && node !== null) {
-      for (const [key, child] of Object.entries(node)) visit(child, name === '' ? key : `${name}${separator}${key}`);
-    }
-  };
-  visit(value, '');
-  return flat;
+  return new Map(
+    [...leaves(value, separator)].flatMap(([name, leaf]): [string, string | number | boolean][] => {
+      if (typeof leaf === 'string' || typeof leaf === 'number' || typeof leaf === 'boolean') return [[name, leaf]];
+      return Array.isArray(leaf) ? [[name, JSON.stringify(leaf)]] : [];
+    }),
+  );
 }

@@ -1,5 +1,6 @@
 /** HTTP as a tracker needs it: failures as `TrackerError`s, answers as JSON. */
 import {detail, HttpError, type HttpClient, type HttpRequest, type HttpResponse} from '../http.ts';
+import {isMapping} from '../mapping.ts';
 import {TrackerError} from '../plugin-api/tracker.ts';
 
 /**
@@ -21,7 +22,7 @@ export function jsonOf(response: HttpResponse, where: string): Readonly<Record<s
   const text = response.body.toString('utf8');
   try {
     const value = JSON.parse(text) as unknown;
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+    if (isMapping(value)) return value;
   } catch {
     // falls through to the error below
   }

@@ -1,6 +1,7 @@
 import {SdqCommand} from '../../cli/base-command.ts';
 import {runArg} from '../../cli/run-arg.ts';
 import {table} from '../../cli/table.ts';
+import {leaves} from '../../mapping.ts';
 import {durationOf, lastMetrics, localTime} from '../../phases/run-summary.ts';
 import {findRun, type RunRecord} from '../../runs/run-directory.ts';
 
@@ -28,7 +29,8 @@ export default class RunsShow extends SdqCommand {
       ['folder', directory],
     ];
     for (const [phase, result] of Object.entries(run.results)) {
-      for (const [key, value] of leaves(result as object)) rows.push([`${phase}.${key}`, render(value)]);
+      for (const [key, value] of leaves(result as Record<string, unknown>, '.'))
+        rows.push([`${phase}.${key}`, render(value)]);
     }
     for (const [name, value] of Object.entries(metrics)) {
       if (!name.startsWith('dbp/')) rows.push([name, render(value)]);
@@ -44,15 +46,6 @@ export default class RunsShow extends SdqCommand {
     );
     return {run, directory, metrics};
   }
-}
-
-/** Values in mappings by their dotted path; a list is a value. */
-function leaves(value: object): [string, unknown][] {
-  return Object.entries(value).flatMap(([key, child]: [string, unknown]) =>
-    typeof child === 'object' && child !== null && !Array.isArray(child)
-      ? leaves(child).map(([inner, leaf]): [string, unknown] => [`${key}.${inner}`, leaf])
-      : [[key, child] as [string, unknown]],
-  );
 }
 
 function render(value: unknown): string {

@@ -4,7 +4,7 @@ import {Args} from '@oclif/core';
 
 import {present} from '../../lookup.ts';
 import {SweepCommand, sweepInvalid} from '../../cli/sweep-command.ts';
-import type {Problem} from '../../config/validate.ts';
+import type {Problem} from '../../schema/problem.ts';
 import {readSweepText, type Method} from '../../sweeps/sweep-file.ts';
 import {trialCount} from '../../sweeps/trials.ts';
 

@@ -4,12 +4,10 @@
  */
 import {parse, stringify} from 'yaml';
 
+import {isMapping} from '../../mapping.ts';
 import type {StrategyFormatDefinition} from '../../plugin-api/registry.ts';
 import type {ImportedBits} from '../../plugin-api/strategy-format.ts';
 import {assertComplete, bitwidth, formatError} from './checks.ts';
-
-const isMapping = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const get = (value: unknown, ...keys: string[]): unknown =>
   keys.reduce<unknown>((node, key) => (isMapping(node) && Object.hasOwn(node, key) ? node[key] : undefined), value);

@@ -3,6 +3,7 @@
  * module, e.g. `ResNet/Sequential[layer1]/BasicBlock[0]/NNCFConv2d[conv1]/conv2d_0|WEIGHT`. The names in brackets are the layer's.
  */
 import {item} from '../../lookup.ts';
+import {isMapping} from '../../mapping.ts';
 import type {StrategyFormatDefinition} from '../../plugin-api/registry.ts';
 import type {ImportedBits} from '../../plugin-api/strategy-format.ts';
 import {assertComplete, assertQuantized, bitwidth, formatError} from './checks.ts';
@@ -10,13 +11,11 @@ import {assertComplete, assertQuantized, bitwidth, formatError} from './checks.t
 /** NNCF's own where a config does not say. */
 const defaultBits = 8;
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
-
 /** The first value of a key anywhere in a document, breadth first. */
 function find(root: unknown, key: string): unknown {
   let level = [root];
   while (level.length > 0) {
-    const objects = level.filter(isObject);
+    const objects = level.filter(isMapping);
     const holder = objects.find((value) => Object.hasOwn(value, key));
     if (holder !== undefined) return holder[key];
     level = objects.flatMap((value) => Object.values(value));
@@ -27,7 +26,7 @@ function find(root: unknown, key: string): unknown {
 /** The bits of `"weights": {"bits": 8}` and of `activations`. */
 function defaultOf(config: unknown, key: 'weights' | 'activations', file: string): number {
   const section = find(config, key);
-  const bits = isObject(section) ? section['bits'] : undefined;
+  const bits = isMapping(section) ? section['bits'] : undefined;
   return bits === undefined ? defaultBits : bitwidth(bits, `${file}: ${key}/bits`);
 }
 

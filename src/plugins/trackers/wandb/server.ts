@@ -6,6 +6,7 @@ import {createHash} from 'node:crypto';
 import path from 'node:path';
 
 import {HttpClient, type Environment, type HttpRequest} from '../../../http.ts';
+import {isMapping} from '../../../mapping.ts';
 import {jsonOf, sendRequest} from '../../../tracking/http.ts';
 import {TrackerError} from '../../../plugin-api/tracker.ts';
 import {clientIdOf, digestOf, manifestDigest, type ArtifactFile} from './artifacts.ts';
@@ -72,12 +73,12 @@ export class WandbServer {
     if (bucket === undefined || bucket === null) return undefined;
     const tail = parsed(bucket['historyTail']);
     const lastLine = Array.isArray(tail) ? parsed(tail.at(-1)) : undefined;
-    const lastStep = isFields(lastLine) ? Number(lastLine['_step'] ?? -1) : -1;
+    const lastStep = isMapping(lastLine) ? Number(lastLine['_step'] ?? -1) : -1;
     const config = parsed(bucket['config']);
     return {
       lines: Number(bucket['historyLineCount'] ?? 0),
       lastStep,
-      config: isFields(config) ? (config as RemoteState['config']) : {},
+      config: isMapping(config) ? (config as RemoteState['config']) : {},
     };
   }
 
@@ -211,8 +212,8 @@ export class WandbServer {
   async #query(name: string, query: string, variables: Fields, signal: AbortSignal): Promise<Fields> {
     const body = {operationName: name, query, variables};
     const {data, errors} = await this.#post('/graphql', body, `W&B ${name}`, signal);
-    if (isFields(data) && (errors === undefined || errors === null)) return data;
-    const message = Array.isArray(errors) && isFields(errors[0]) ? String(errors[0]['message']) : undefined;
+    if (isMapping(data) && (errors === undefined || errors === null)) return data;
+    const message = Array.isArray(errors) && isMapping(errors[0]) ? String(errors[0]['message']) : undefined;
     throw new TrackerError(`W&B ${name}: ${message ?? 'the answer holds no data'}`, {
       kind: message === undefined ? 'transient' : 'permanent',
     });
@@ -257,10 +258,6 @@ function at(operation: string, data: unknown, ...names: readonly (string | numbe
   for (const name of names) value = (value as Record<string | number, unknown> | null | undefined)?.[name];
   if (value !== undefined && value !== null) return value;
   throw new TrackerError(`W&B ${operation}: the answer lacks ${names.join('.')}`, {kind: 'transient'});
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** JSON in a field; undefined when there is none. */

@@ -1,6 +1,6 @@
 /** Which keys of a schema a mistyped or borrowed name may stand for. */
 import {nearest} from '../nearest.ts';
-import type {JsonSchema} from './schema.ts';
+import type {JsonSchema} from './json-schema.ts';
 
 /** What people call a key in other programs. */
 const otherNames: ReadonlyMap<string, string> = new Map([
