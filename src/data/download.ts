@@ -4,7 +4,9 @@ import {isNativeError} from 'node:util/types';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {fileError, isFileSystemError} from '../files.ts';
-import {HttpClient, HttpError, type Environment} from '../http.ts';
+import {HttpClient} from '../http/client.ts';
+import type {Environment} from '../http/environment.ts';
+import {HttpError} from '../http/error.ts';
 import {redactUrls} from '../redact.ts';
 import {backoffMs, systemClock, type Clock} from '../retry.ts';
 import {digestOf} from './pinned-files.ts';

@@ -1,5 +1,7 @@
 /** HTTP as a tracker needs it: failures as `TrackerError`s, answers as JSON. */
-import {detail, HttpError, type HttpClient, type HttpRequest, type HttpResponse} from '../http.ts';
+import type {HttpClient} from '../http/client.ts';
+import type {HttpRequest, HttpResponse} from '../http/message.ts';
+import {detail, HttpError} from '../http/error.ts';
 import {isMapping} from '../mapping.ts';
 import {TrackerError} from '../plugin-api/tracker.ts';
 

@@ -9,7 +9,9 @@ import path from 'node:path';
 
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from '@jest/globals';
 
-import {HttpClient, HttpError, isTransientStatus, retryAfterMs, type HttpRequest} from '../../src/http.ts';
+import {HttpClient} from '../../src/http/client.ts';
+import type {HttpRequest} from '../../src/http/message.ts';
+import {HttpError, isTransientStatus, retryAfterMs} from '../../src/http/error.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const folder = temporaryFolder();

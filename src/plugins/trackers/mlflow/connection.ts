@@ -3,7 +3,10 @@ import {homedir} from 'node:os';
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
-import {HttpClient, type Environment, type HttpRequest, type Tls} from '../../../http.ts';
+import type {Tls} from '../../../http/certificates.ts';
+import {HttpClient} from '../../../http/client.ts';
+import type {HttpRequest} from '../../../http/message.ts';
+import type {Environment} from '../../../http/environment.ts';
 import {readIni} from '../../../ini.ts';
 import {jsonOf, sendRequest} from '../../../tracking/http.ts';
 import {TrackerError} from '../../../plugin-api/tracker.ts';

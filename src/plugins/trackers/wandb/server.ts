@@ -5,7 +5,9 @@
 import {createHash} from 'node:crypto';
 import path from 'node:path';
 
-import {HttpClient, type Environment, type HttpRequest} from '../../../http.ts';
+import {HttpClient} from '../../../http/client.ts';
+import type {HttpRequest} from '../../../http/message.ts';
+import type {Environment} from '../../../http/environment.ts';
 import {isMapping} from '../../../mapping.ts';
 import {jsonOf, sendRequest} from '../../../tracking/http.ts';
 import {TrackerError} from '../../../plugin-api/tracker.ts';

@@ -8,7 +8,7 @@ import {homedir} from 'node:os';
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
-import type {Environment} from '../../../http.ts';
+import type {Environment} from '../../../http/environment.ts';
 import {readIni} from '../../../ini.ts';
 import {redactUrls} from '../../../redact.ts';
 

@@ -6,7 +6,7 @@ import {existsSync, statSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 
-import type {HttpRequest} from '../../../http.ts';
+import type {HttpRequest} from '../../../http/message.ts';
 import {last} from '../../../lookup.ts';
 import {eventsUpTo} from '../../../tracking/run-journal.ts';
 import {
