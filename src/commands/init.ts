@@ -9,12 +9,12 @@ import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 
 const fileName = 'sdq.config.yaml';
-const templates = ['mnist', 'cifar10-resnet20', 'image-folder'];
+const templates = ['mnist', 'cifar10-resnet20', 'image-folder', 'table'];
 
 export default class Init extends SdqCommand {
   static override summary = 'Write a config file to start from.';
   static override description =
-    'mnist: a small network on digits, minutes. cifar10-resnet20: the network of the paper, hours. image-folder: your own images.';
+    'mnist: a small network on digits, minutes. cifar10-resnet20: the network of the paper, hours. image-folder: your own images. table: your own rows of numbers.';
   static override examples = ['<%= config.bin %> init', '<%= config.bin %> init --template cifar10-resnet20'];
   static override flags = {
     template: Flags.string({summary: 'What to start from.', options: templates, default: 'mnist'}),
@@ -41,15 +41,22 @@ export default class Init extends SdqCommand {
 function nextSteps(template: string, file: string): string[] {
   const folder = path.relative('', path.dirname(file));
   const isFound = path.basename(file) === fileName;
-  const steps = template === 'image-folder' ? [] : missingData(dataOf[template as keyof typeof dataOf]);
   return [
     ...(folder === '' || !isFound ? [] : [`cd ${folder}`]),
-    ...(template === 'image-folder' ? ['put your images into images/train/CLASS and images/test/CLASS'] : steps),
+    ...(dataSteps[template] ?? []),
+    ...missingData(dataOf[template]),
     `sdq run${isFound ? '' : ` --config ${path.relative('', file)}`}`,
   ];
 }
 
-const dataOf = {mnist: 'mnist', 'cifar10-resnet20': 'cifar10'} as const;
+/** What the user brings. */
+const dataSteps: Readonly<Record<string, readonly string[]>> = {
+  'image-folder': ['put your images into images/train/CLASS and images/test/CLASS'],
+  table: ['put your rows into data/train.csv, with the class in a column label'],
+};
 
-const missingData = (name: string): string[] =>
-  existsSync(path.join(dataCache(), name)) ? [] : [`sdq data fetch ${name}`];
+/** What is fetched. */
+const dataOf: Readonly<Record<string, string>> = {mnist: 'mnist', 'cifar10-resnet20': 'cifar10'};
+
+const missingData = (name: string | undefined): string[] =>
+  name === undefined || existsSync(path.join(dataCache(), name)) ? [] : [`sdq data fetch ${name}`];

@@ -17,7 +17,7 @@ const own = {
         required: ['classes', 'inputShape'],
         properties: {
           classes: {type: 'integer', minimum: 1},
-          inputShape: {type: 'array', minItems: 3, maxItems: 3, items: {type: 'integer', minimum: 1}},
+          inputShape: {type: 'array', minItems: 1, maxItems: 3, items: {type: 'integer', minimum: 1}},
         },
       },
     },

@@ -5,14 +5,14 @@ import {ExitCode, SdqError} from '../errors.ts';
 import {last, present} from '../lookup.ts';
 import {startThread} from '../start-thread.ts';
 import type {BatchReply, BatchRequest, BatchSlot, WorkerSettings} from './batch-worker.ts';
-import type {Dataset} from './dataset.ts';
+import {sampleNoun, type Dataset} from './dataset.ts';
 import type {Normalization} from './normalization.ts';
 import type {RenderPlan} from './render.ts';
 import {partRange, type Part} from './splits.ts';
 
 /** `images`, `labels` and `values` are views of shared memory, valid until the next call of `batch` on the same source. */
 interface Batch {
-  /** [size, height, width, channels], normalised, augmented. */
+  /** [size, height, width, channels], normalised, augmented; [size, channels] of rows. */
   readonly images: Float32Array;
   /** [size] */
   readonly labels: Int32Array;
@@ -77,11 +77,14 @@ function batchesOf(
   if (batches > 0) return batches;
   const all = dataset.train.labels.length;
   const held = part === 'train' && count < all ? ` (${all}, of which ${all - count} are held out for validation)` : '';
-  throw new SdqError(`data.batchSize is ${batchSize}, but ${dataset.name} has only ${count} ${part} images${held}.`, {
-    code: 'batch-larger-than-data',
-    exit: ExitCode.invalidInput,
-    suggestions: count === 0 ? [] : [`--set data.batchSize=${Math.min(32, count)}`],
-  });
+  throw new SdqError(
+    `data.batchSize is ${batchSize}, but ${dataset.name} has only ${count} ${part} ${sampleNoun(dataset)}${held}.`,
+    {
+      code: 'batch-larger-than-data',
+      exit: ExitCode.invalidInput,
+      suggestions: count === 0 ? [] : [`--set data.batchSize=${Math.min(32, count)}`],
+    },
+  );
 }
 
 /**
@@ -223,22 +226,32 @@ function workerEnded(reason: string): SdqError {
 /** A plugin's data set may not be what it says. */
 function checkedSplit(dataset: Dataset, name: 'train' | 'test'): Dataset['train'] {
   const split = dataset[name];
-  const {height, width, channels} = dataset;
-  const found = split.kind === 'memory' ? split.images.length : split.paths.length;
-  const expected = split.labels.length * (split.kind === 'memory' ? height * width * channels : 1);
+  const {found, each, unit} = sizesOf(split, dataset);
+  const expected = split.labels.length * each;
   const numbers = split.labels.length * (dataset.values?.length ?? 0);
   if (numbers !== (split.targets?.length ?? 0)) {
     throw new SdqError(
-      `The data set ${dataset.name} has ${split.labels.length} ${name} images with ${dataset.values?.length ?? 0} numbers each; it has ${split.targets?.length ?? 0} numbers in all.`,
+      `The data set ${dataset.name} has ${split.labels.length} ${name} ${sampleNoun(dataset)} with ${dataset.values?.length ?? 0} numbers each; it has ${split.targets?.length ?? 0} numbers in all.`,
       {code: 'dataset-inconsistent', exit: ExitCode.invalidInput},
     );
   }
   if (found === expected) return split;
   throw new SdqError(
     `The data set ${dataset.name} has ${split.labels.length} ${name} labels, which needs ` +
-      `${expected} ${split.kind === 'memory' ? `bytes of ${height} × ${width} × ${channels} images` : 'files'}; it has ${found}.`,
+      `${expected} ${unit}; it has ${found}.`,
     {code: 'dataset-inconsistent', exit: ExitCode.invalidInput},
   );
+}
+
+/** What a split holds, and how much of it one label needs. */
+function sizesOf(
+  split: Dataset['train'],
+  {height, width, channels}: Dataset,
+): {readonly found: number; readonly each: number; readonly unit: string} {
+  if (split.kind === 'files') return {found: split.paths.length, each: 1, unit: 'files'};
+  if (split.kind === 'rows') return {found: split.rows.length, each: channels, unit: `numbers in rows of ${channels}`};
+  const unit = `bytes of ${height} × ${width} × ${channels} images`;
+  return {found: split.images.length, each: height * width * channels, unit};
 }
 
 function startBatchWorker(workerData: WorkerSettings): Worker {

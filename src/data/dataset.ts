@@ -1,4 +1,4 @@
-/** A data set of images with labels or numbers, opened: plain data that can be handed to the worker thread that makes the batches. */
+/** A data set of images or rows with labels or numbers, opened: plain data that can be handed to the worker thread that makes the batches. */
 
 export interface Dataset {
   readonly name: string;
@@ -6,11 +6,11 @@ export interface Dataset {
   readonly classes: readonly string[];
   /** Names of the numbers that every image has, e.g. `['age']`; left out: none. */
   readonly values?: readonly string[];
-  /** Images as the network sees them. */
+  /** Images as the network sees them. Rows have height and width 1, and a channel for each number. */
   readonly height: number;
   readonly width: number;
   readonly channels: number;
-  /** Per channel, on pixels scaled to 0 … 1; of the training split. */
+  /** Per channel, on pixels scaled to 0 … 1 or on the numbers of rows; of the training split. */
   readonly mean: readonly number[];
   readonly std: readonly number[];
   readonly augmentation: Augmentation;
@@ -43,4 +43,17 @@ export type Split = {readonly targets?: Float32Array<SharedArrayBuffer>} & (
       readonly paths: readonly string[];
       readonly labels: Uint16Array<SharedArrayBuffer>;
     }
+  | {
+      readonly kind: 'rows';
+      /** [count, channels] */
+      readonly rows: Float64Array<SharedArrayBuffer>;
+      readonly labels: Uint16Array<SharedArrayBuffer>;
+    }
 );
+
+/** What the network takes: [channels, height, width] of an image, [features] of a row. */
+export const sampleShape = ({train, channels, height, width}: Dataset): readonly number[] =>
+  train.kind === 'rows' ? [channels] : [channels, height, width];
+
+/** What the data set counts, for messages. */
+export const sampleNoun = ({train}: Dataset): 'images' | 'rows' => (train.kind === 'rows' ? 'rows' : 'images');

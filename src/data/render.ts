@@ -1,5 +1,5 @@
 /**
- * Makes batches from a data set: which images, cropped and mirrored how, normalised. A batch is a pure function of
+ * Makes batches from a data set: which images or rows, cropped and mirrored how, normalised. A batch is a pure function of
  * (seed, epoch, index) and, image by image, of (seed, epoch, image): a resumed run needs no state, and another batch size
  * moves no crop.
  *
@@ -52,7 +52,7 @@ export function createRenderer(plan: RenderPlan): Render {
   const {split, start, end, batchSize, seed, augmentation} = plan;
   const imageSize = plan.height * plan.width * plan.channels;
   const orderOf = plan.shuffle ? shuffledOrders(end - start, seed) : undefined;
-  const write = split.kind === 'memory' ? memoryWriter(plan, split) : fileWriter(plan, split);
+  const write = writerOf(plan, split);
 
   return async (epoch, index, images, labels, values) => {
     const first = index * batchSize;
@@ -86,6 +86,21 @@ function shuffledOrders(count: number, seed: number): (epoch: number) => Uint32A
   return (epoch) => {
     if (current?.epoch !== epoch) current = {epoch, order: permutation(count, uniform(seed, 'shuffle', epoch))};
     return current.order;
+  };
+}
+
+function writerOf(plan: RenderPlan, split: Split): WriteImage {
+  if (split.kind === 'memory') return memoryWriter(plan, split);
+  return split.kind === 'files' ? fileWriter(plan, split) : rowWriter(plan, split);
+}
+
+function rowWriter(
+  {channels, normalization: {mean, std}}: RenderPlan,
+  {rows}: Extract<Split, {kind: 'rows'}>,
+): WriteImage {
+  return (row, _, target) => {
+    for (let c = 0; c < channels; c++) target[c] = (item(rows, row * channels + c) - item(mean, c)) / item(std, c);
+    return undefined;
   };
 }
 

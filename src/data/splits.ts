@@ -1,6 +1,6 @@
 /** Which images belong to training, validation and test. */
 import {ExitCode, SdqError} from '../errors.ts';
-import type {Dataset} from './dataset.ts';
+import {sampleNoun, type Dataset} from './dataset.ts';
 
 export type Part = 'train' | 'validation' | 'test';
 
@@ -22,7 +22,7 @@ export function partRange(dataset: Dataset, part: Part, validation: number): Par
   const held = validation > 0 && validation < 1 ? Math.max(1, Math.round(validation * count)) : validation;
   if (!Number.isInteger(held) || held < 0 || held >= count) {
     throw new SdqError(
-      `data.validation is ${validation}; ${dataset.name} has ${count} train images, so 0 to ${count - 1} are allowed, or a share below 1.`,
+      `data.validation is ${validation}; ${dataset.name} has ${count} train ${sampleNoun(dataset)}, so 0 to ${count - 1} are allowed, or a share below 1.`,
       {
         code: 'validation-out-of-range',
         exit: ExitCode.invalidInput,

@@ -2,10 +2,9 @@
  * A fixed sample of the training images for the first values of the learned input ranges: the same images and the same places in every
  * tensor whatever `data.batchSize` is. [ours]
  */
-import * as tf from '@tensorflow/tfjs-core';
-
 import {openBatches, type BatchSource} from '../data/batches.ts';
 import {partRange} from '../data/splits.ts';
+import {inputTensor} from '../graph/input-tensor.ts';
 import type {Network} from '../graph/network.ts';
 import {entry} from '../lookup.ts';
 import {sampleInputs, type InputSample} from '../training/calibration.ts';
@@ -42,7 +41,6 @@ export async function sampleTrainingInputs(
   const names = [...layers];
   if (names.length === 0) return new Map();
   const {config, dataset} = session;
-  const {channels, height, width} = dataset;
   const {start, end} = partRange(dataset, 'train', config.data.validation);
   const total = Math.min(calibrationImages, end - start);
   const source = openSample(session);
@@ -51,12 +49,7 @@ export async function sampleTrainingInputs(
     for (let index = 0, first = 0; first < total; index++) {
       const batch = await source.batch(0, index);
       const count = Math.min(batch.size, total - first);
-      const images = tf.tensor4d(batch.images.slice(0, count * height * width * channels), [
-        count,
-        height,
-        width,
-        channels,
-      ]);
+      const images = inputTensor(batch.images, count, network.graph.input.shape);
       for (const [name, values] of await sampleInputs(network, names, images, first)) entry(parts, name).push(values);
       images.dispose();
       first += count;

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
+import {inputTensor} from '../graph/input-tensor.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
 import {item} from '../lookup.ts';
 import {deploy, simulation, type Deployment, type Observe, type Range, type Target} from '../sdq/deployment/deploy.ts';
@@ -58,7 +59,6 @@ const observedBatches = 4;
 /** Ranges over images of the calibration sample. */
 function observeOn(session: Session): Observe {
   return async ({graph, parameters}, values) => {
-    const {channels, height, width} = session.dataset;
     const network = createNetwork(graph, parameters, new Set(values));
     const source = openSample(session);
     let ranges = new Map<string, Range>();
@@ -66,7 +66,7 @@ function observeOn(session: Session): Observe {
       const batches = Math.min(source.batchesPerEpoch, observedBatches);
       for (let index = 0; index < batches; index++) {
         const {images, size} = await source.batch(0, index);
-        const x = tf.tensor4d(images, [size, height, width, channels]);
+        const x = inputTensor(images, size, graph.input.shape);
         const found = await observedRanges(network, x);
         x.dispose();
         ranges = new Map([...found].map(([value, range]) => [value, joined(range, ranges.get(value))]));

@@ -1,9 +1,11 @@
 /** The graph of a model for commands that need no tensors: data set and task, where they are there, say its input and outputs. */
 import type {Config} from '../config/config-types.ts';
+import {sampleShape} from '../data/dataset.ts';
 import {SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
 import {selectDataset} from '../plugins/datasets/inspect-dataset.ts';
 import type {ModelContext, Registry} from '../plugin-api/registry.ts';
+import {buildModel} from './build-model.ts';
 import {taskGraph} from './task-graph.ts';
 
 /**
@@ -20,7 +22,7 @@ export async function modelGraph(
   const definition = registry.get('model', name);
   const options = config.model?.name === name ? config.model.options : {};
   const context = await contextOf(config, registry, notice);
-  const graph = definition.build(context ?? definition.defaults, options);
+  const graph = buildModel(definition, context ?? definition.defaults, options);
   return taskGraph(graph, config.task, registry, context?.classes, notice);
 }
 
@@ -33,10 +35,9 @@ async function contextOf(
   const {definition, directory, options} = selectDataset(registry, data.name, data);
   try {
     const dataset = await definition.open(directory, options);
-    const {channels, height, width} = dataset;
     return {
       classes: registry.get('task', task.name).outputs(dataset, task.options),
-      inputShape: [channels, height, width],
+      inputShape: sampleShape(dataset),
     };
   } catch (error) {
     if (!(error instanceof SdqError)) throw error;

@@ -4,7 +4,7 @@ import path from 'node:path';
 import type {Config} from '../config/config-types.ts';
 import {openBatches, type BatchSource} from '../data/batches.ts';
 import {dataCache} from '../data/cache.ts';
-import type {Dataset} from '../data/dataset.ts';
+import {sampleShape, type Dataset} from '../data/dataset.ts';
 import {resolveNormalization, type Normalization} from '../data/normalization.ts';
 import type {Part} from '../data/splits.ts';
 import {ExitCode, SdqError} from '../errors.ts';
@@ -17,6 +17,7 @@ import {headParameters, listed, matchWeights} from '../graph/weights.ts';
 import type {Engine, Registry} from '../plugin-api/registry.ts';
 import {registerGradients} from '../tensor/gradients.ts';
 import type {Metric, Task} from '../training/task.ts';
+import {buildModel} from './build-model.ts';
 import {taskGraph} from './task-graph.ts';
 
 /** A config that names a model and a data set. */
@@ -112,10 +113,8 @@ export function buildGraph(
   model: {readonly name: string; readonly options?: Readonly<Record<string, unknown>>},
   notice: (message: string) => void = () => undefined,
 ): Graph {
-  const {channels, height, width} = dataset;
-  const graph = registry
-    .get('model', model.name)
-    .build({classes: task.outputs, inputShape: [channels, height, width]}, model.options ?? {});
+  const context = {classes: task.outputs, inputShape: sampleShape(dataset)};
+  const graph = buildModel(registry.get('model', model.name), context, model.options ?? {});
   return taskGraph(graph, config.task, registry, task.outputs, notice);
 }
 

@@ -8,6 +8,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type {BatchSource} from '../data/batches.ts';
 import type {Graph} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
+import {inputTensor} from '../graph/input-tensor.ts';
 import {hasWeights, type QuantizedLayer, type WeightLayer} from '../graph/layer-table.ts';
 import {createNetwork} from '../graph/network.ts';
 import {item, last} from '../lookup.ts';
@@ -76,10 +77,11 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
   });
   let state = optimizer.init(trained);
   const draw = uniform(0, 'bench');
-  const [channels, height, width] = graph.input.shape as [number, number, number];
-  const shape: [number, number, number, number] = [batch, height, width, channels];
-  const images = tf.tensor4d(
-    Float32Array.from({length: batch * height * width * channels}, () => normal(draw)),
+  const {shape} = graph.input;
+  const length = shape.reduce((product, size) => product * size, batch);
+  const images = inputTensor(
+    Float32Array.from({length}, () => normal(draw)),
+    batch,
     shape,
   );
   const classes = item(last(layers).outputShape, 0);
@@ -101,7 +103,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     const choice = {high: weightBits, low, share: index % 2};
     return searchWeights(w, quantization.weights, choice, item(indicators, index), outputChannels(layer));
   };
-  const step = async (images: tf.Tensor4D, targets: Targets, index: number): Promise<void> => {
+  const step = async (images: tf.Tensor, targets: Targets, index: number): Promise<void> => {
     if (kind === 'evaluate') {
       const logits = network.forward(images, {training: false, ...quantization.forward});
       await logits.data();
@@ -127,7 +129,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
       } else {
         const next = await source.batch(Math.floor(i / source.batchesPerEpoch), i % source.batchesPerEpoch);
         benchmark.onWait?.(next.waitMs);
-        const [x, y] = [tf.tensor4d(next.images, shape), targetTensors(next, next.size)];
+        const [x, y] = [inputTensor(next.images, next.size, shape), targetTensors(next, next.size)];
         await step(x, y, i);
         tf.dispose([x, y]);
       }

@@ -2,9 +2,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import {item} from '../lookup.ts';
+import {sampleShape} from '../data/dataset.ts';
 import type {Part} from '../data/splits.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded} from '../files.ts';
+import {inputTensor, onnxInput} from '../graph/input-tensor.ts';
 import {encodeOnnx, onnxMetadata} from '../graph/onnx/proto.ts';
 import type {Network} from '../graph/network.ts';
 import {exportQdq} from '../plugins/exporters/onnx-qdq.ts';
@@ -103,7 +105,7 @@ async function verifyIn(
   let simulated: Network | undefined;
   const source = openPart(session, part, 'evaluation', session.config.seed);
   const samples = Math.min(request.samples, source.samples);
-  const {channels, height, width} = session.dataset;
+  const inputShape = sampleShape(session.dataset);
   const opened: RuntimeNetwork[] = [];
   const {task} = session;
   const [plain, optimized] = [emptyComparison(task), emptyComparison(task)];
@@ -121,17 +123,17 @@ async function verifyIn(
       const {images, labels, values, size} = await source.batch(0, index);
       const count = Math.min(size, samples - plain.samples);
       const tensors = tf.tidy(() => {
-        const x = tf.tensor4d(images.slice(0, count * height * width * channels), [count, height, width, channels]);
+        const x = inputTensor(images, count, inputShape);
         const results =
           simulated === undefined
             ? network.outputs(x, {training: false, ...rounding})
             : simulated.outputs(x, {training: false});
-        return {results, planar: tf.transpose(x, [0, 3, 1, 2])};
+        return {results, planar: onnxInput(x, inputShape)};
       });
       const outputs = await Promise.all(tensors.results.map((result) => result.data<'float32'>()));
       const planar = await tensors.planar.data<'float32'>();
       tf.dispose(tensors);
-      const shape = [count, channels, height, width];
+      const shape = [count, ...inputShape];
       const targets = {labels: labels.slice(0, count), values: values?.slice(0, (values.length / size) * count)};
       compare(plain, outputs, await exported.run(planar, shape), targets, file);
       compare(optimized, outputs, await fast.run(planar, shape), targets, file);
@@ -146,7 +148,7 @@ async function verifyIn(
     speed = {
       size: {file: bytes.length, float: float.length},
       kernels: await runtime.kernels(bytes, file),
-      latency: await latencyOf(runtime, fast, float, request, [channels, height, width], images),
+      latency: await latencyOf(runtime, fast, float, request, inputShape, images),
     };
   } finally {
     for (const each of opened) await each.release();
@@ -176,7 +178,7 @@ async function verifyIn(
 /**
  * @param network the file's
  * @param float bytes of the same network in float
- * @param shape [channels, height, width] of an image
+ * @param shape of an image, [channels, height, width], or of a row, [features]
  * @param images whose pixels are the input, in any order: their values do not change the time
  */
 async function latencyOf(

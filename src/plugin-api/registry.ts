@@ -93,7 +93,7 @@ export interface FetchContext {
   notice(message: string): void;
 }
 
-/** Labelled images by name: how they are brought, checked and opened. */
+/** Labelled images, or rows of numbers, by name: how they are brought, checked and opened. */
 export interface DatasetDefinition<Options = Readonly<Record<string, unknown>>> extends Definition {
   readonly kind: 'dataset';
   /** Names for `--source`, in the order they are tried; empty when the user brings the files. */
@@ -112,8 +112,8 @@ export interface DatasetDefinition<Options = Readonly<Record<string, unknown>>> 
 export interface ModelContext {
   /** Outputs for one image: of a classification its classes. */
   readonly classes: number;
-  /** [channels, height, width] */
-  readonly inputShape: readonly [number, number, number];
+  /** [channels, height, width] of images, [features] of rows. */
+  readonly inputShape: Shape;
 }
 
 /** A network by name, built for a number of classes and an input. */
@@ -121,6 +121,8 @@ export interface ModelDefinition<Options = Readonly<Record<string, unknown>>> ex
   readonly kind: 'model';
   /** What `model show` builds when no data set says otherwise. */
   readonly defaults: ModelContext;
+  /** Whether `build` also takes rows of numbers. Default: images only. */
+  readonly takesRows?: boolean;
   build(context: ModelContext, options: Options): Graph;
 }
 

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {BatchSource} from '../data/batches.ts';
+import {inputTensor} from '../graph/input-tensor.ts';
 import type {ForwardOptions, Network} from '../graph/network.ts';
 import {entry} from '../lookup.ts';
 
@@ -51,12 +52,11 @@ export async function reestimateStatistics(
   batches: number,
   options: Pick<ForwardOptions, 'weight' | 'activation'> = {},
 ): Promise<void> {
-  const [channels, height, width] = network.graph.input.shape as [number, number, number];
   const count = Math.min(batches, source.batchesPerEpoch);
   for (let index = 0; index < count; index++) {
     const batch = await source.batch(0, index);
     tf.tidy(() => {
-      const images = tf.tensor4d(batch.images, [batch.size, height, width, channels]);
+      const images = inputTensor(batch.images, batch.size, network.graph.input.shape);
       network.forward(images, {
         ...options,
         training: true,

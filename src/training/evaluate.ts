@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {BatchSource} from '../data/batches.ts';
+import {inputTensor} from '../graph/input-tensor.ts';
 import type {ForwardOptions, Network} from '../graph/network.ts';
 import type {Evaluation, Task} from './task.ts';
 
@@ -22,14 +23,13 @@ export async function evaluate(
   signal?: AbortSignal,
   batches = source.batchesPerEpoch,
 ): Promise<Evaluation> {
-  const [channels, height, width] = network.graph.input.shape as [number, number, number];
   const meter = task.meter();
   let samples = 0;
   for (let index = 0; index < batches; index++) {
     const batch = await source.batch(0, index);
     signal?.throwIfAborted();
     const outputs = tf.tidy(() => {
-      const images = tf.tensor4d(batch.images, [batch.size, height, width, channels]);
+      const images = inputTensor(batch.images, batch.size, network.graph.input.shape);
       return network.outputs(images, {...options, training: false});
     });
     const values = await Promise.all(outputs.map((output) => output.data<'float32'>()));

@@ -8,6 +8,8 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import type {BatchSource} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
+import type {Shape} from '../graph/graph.ts';
+import {inputTensor} from '../graph/input-tensor.ts';
 import type {TrainedParameter} from './optimizers.ts';
 import {targetTensors, type Targets} from './task.ts';
 
@@ -75,7 +77,7 @@ export function parseLoopState(value: unknown, file: string): LoopState {
 /** What a step is given. The tensors are the loop's: it disposes them. */
 export interface StepInput {
   /** [N, height, width, channels], normalised. */
-  readonly images: tf.Tensor4D;
+  readonly images: tf.Tensor;
   readonly targets: Targets;
   /** The state before this step. */
   readonly state: LoopState;
@@ -97,8 +99,8 @@ export interface Report {
 
 export interface LoopOptions {
   readonly source: BatchSource;
-  /** [channels, height, width] */
-  readonly inputShape: readonly number[];
+  /** [channels, height, width] or [features] */
+  readonly inputShape: Shape;
   readonly epochs: number;
   /** Where to go on; `firstState` for a new phase. */
   readonly state: LoopState;
@@ -176,8 +178,7 @@ async function oneStep(
   state: LoopState,
 ): Promise<{metrics: Readonly<Record<string, number>>; images: number; waitMs: number}> {
   const batch = await source.batch(state.epoch, state.batch);
-  const [channels, height, width] = inputShape as readonly [number, number, number];
-  const images = tf.tensor4d(batch.images, [batch.size, height, width, channels]);
+  const images = inputTensor(batch.images, batch.size, inputShape);
   const targets = targetTensors(batch, batch.size);
   try {
     const metrics = await step({images, targets, state});

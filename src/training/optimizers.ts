@@ -19,7 +19,7 @@ export interface TrainedParameter {
   readonly decays: boolean;
   /** Times the learning rate: 1, or another for quantizer parameters. */
   readonly rateFactor: number;
-  /** A step or range of a quantizer: kept above 0 after each update. */
+  /** A step or range of a quantizer: an update changes it by a bounded ratio, and keeps it above 0. */
   readonly isPositive?: boolean;
 }
 
@@ -112,15 +112,25 @@ export function createOptimizer(options: OptimizerOptions): Optimizer {
         if (gradient === undefined) continue;
         const old = entry(state.moments, parameter.name);
         const [value, ...replaced] = next(parameter, gradient, old, step, scale);
-        parameter.variable.assign(value);
-        value.dispose();
-        tf.dispose([...old]);
+        const assigned = parameter.isPositive === true ? bounded(value, parameter.variable) : value;
+        parameter.variable.assign(assigned);
+        tf.dispose([value, assigned, ...old]);
         for (const moment of replaced) tf.keep(moment);
         updated.set(parameter.name, replaced);
       }
       return {step, moments: updated};
     },
   };
+}
+
+/**
+ * An update raises a quantizer's step or range by a quarter at most, or lowers it by a fifth. [ours] A step that one large gradient takes
+ * to zero clips every input, and where a batch-norm follows, the next gradient, proportional to 1 / step, throws it out of all bounds.
+ */
+const largestRatio = 1.25;
+
+function bounded(value: tf.Tensor, old: tf.Tensor): tf.Tensor {
+  return tf.tidy(() => tf.maximum(tf.minimum(value, tf.mul(old, largestRatio)), tf.div(old, largestRatio)));
 }
 
 export function disposeState(state: OptimizerState): void {

@@ -2,7 +2,7 @@ import {Flags} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
 import type {BatchSource} from '../../data/batches.ts';
-import type {Dataset} from '../../data/dataset.ts';
+import {sampleShape, type Dataset} from '../../data/dataset.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import {item, last} from '../../lookup.ts';
 import {selectDataset} from '../../plugins/datasets/inspect-dataset.ts';
@@ -87,17 +87,19 @@ export default class BenchStep extends SdqCommand {
     const selected = flags.data === undefined ? undefined : selectDataset(registry, flags.data, config.data);
     const dataset = await selected?.definition.open(selected.directory, selected.options);
     const task = registry.get('task', config.task.name);
-    const [{startEngine}, {timeSteps}, {registerGradients}, {taskGraph}] = await Promise.all([
+    const [{buildModel}, {startEngine}, {timeSteps}, {registerGradients}, {taskGraph}] = await Promise.all([
+      import('../../phases/build-model.ts'),
       import('../../phases/session.ts'),
       import('../../phases/step-benchmark.ts'),
       import('../../tensor/gradients.ts'),
       import('../../phases/task-graph.ts'),
     ]);
     const classes = dataset === undefined ? undefined : task.outputs(dataset, config.task.options);
-    const whole = definition.build(
+    const whole = buildModel(
+      definition,
       dataset === undefined || classes === undefined
         ? definition.defaults
-        : {classes, inputShape: [dataset.channels, dataset.height, dataset.width]},
+        : {classes, inputShape: sampleShape(dataset)},
       config.model?.name === model ? config.model.options : {},
     );
     const graph = taskGraph(whole, config.task, registry, classes, (message) => this.notice(message));

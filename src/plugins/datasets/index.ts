@@ -3,5 +3,12 @@ import {cifar10} from './cifar10.ts';
 import {fashionMnist} from './fashion-mnist.ts';
 import {imageFolder} from './image-folder.ts';
 import {mnist} from './mnist.ts';
+import {table} from './table.ts';
 
-export const datasets: readonly DatasetDefinition[] = [cifar10, mnist, fashionMnist, imageFolder];
+export const datasets: readonly DatasetDefinition[] = [
+  cifar10,
+  mnist,
+  fashionMnist,
+  imageFolder,
+  table,
+] as readonly DatasetDefinition[];

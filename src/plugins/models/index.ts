@@ -2,6 +2,7 @@
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
 import {cnnSmall} from './cnn-small.ts';
 import {efficientnetB0} from './efficientnet-b0.ts';
+import {mlp} from './mlp.ts';
 import {mobilenetV2} from './mobilenet-v2.ts';
 import {mobilenetV3Models} from './mobilenet-v3.ts';
 import {onnx} from './onnx.ts';
@@ -19,5 +20,6 @@ export const models: readonly ModelDefinition[] = [
   ...vggModels,
   vit,
   cnnSmall,
+  mlp,
   onnx,
 ] as readonly ModelDefinition[];

@@ -29,6 +29,7 @@ export const onnx: ModelDefinition<{readonly file?: string}> = {
     },
   },
   defaults: {classes: 10, inputShape: [3, 32, 32]},
+  takesRows: true,
   build(context, {file}) {
     if (file === undefined) {
       throw new SdqError('The model onnx needs the file of its network.', {
@@ -48,9 +49,12 @@ export const onnx: ModelDefinition<{readonly file?: string}> = {
     const isChosenLater = outputs.length > 1 || graph.refused !== undefined;
     const fits = isChosenLater ? graph.input.shape.join() === context.inputShape.join() : found === wanted;
     if (fits) return graph;
-    throw new SdqError(`${file} maps ${found}; the data set wants ${wanted}: an image to its classes.`, {
-      code: 'model-does-not-fit',
-      exit: ExitCode.invalidInput,
-    });
+    throw new SdqError(
+      `${file} maps ${found}; the data set wants ${wanted}: ${context.inputShape.length === 1 ? 'a row' : 'an image'} to its classes.`,
+      {
+        code: 'model-does-not-fit',
+        exit: ExitCode.invalidInput,
+      },
+    );
   },
 };

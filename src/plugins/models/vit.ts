@@ -5,6 +5,7 @@
  */
 import {ExitCode, SdqError} from '../../errors.ts';
 import {graphBuilder, type GraphBuilder} from '../../graph/builder.ts';
+import {item} from '../../lookup.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
 
 interface Options {
@@ -74,7 +75,7 @@ export const vit: ModelDefinition<Options> = {
   defaults: {classes: 1000, inputShape: [3, 224, 224]},
 
   build({classes, inputShape}, {patch = 16, width = 192, depth = 12, heads = 3, mlpRatio = 4}) {
-    const [, height, columns] = inputShape;
+    const [height, columns] = [item(inputShape, 1), item(inputShape, 2)];
     const refuse = (message: string): SdqError =>
       new SdqError(message, {code: 'model-options', exit: ExitCode.invalidInput});
     if (width % heads !== 0) throw refuse(`model.options.heads is ${heads}; it must divide the width, ${width}.`);

@@ -49,6 +49,14 @@ describe('update', () => {
     expectClose(p.variable, [1 - 0.1 * 0.25 * 2]);
   });
 
+  test('an update changes a step or range by a quarter at most, in either direction, and never its sign', () => {
+    const optimizer = createOptimizer({...sgd, momentum: 0, learningRate: 1});
+    const steps = {...parameter('steps', [1, 1, 1, 2], false), isPositive: true};
+    const state = optimizer.init([steps]);
+    optimizer.update([steps], new Map([['steps', tf.tensor1d([100, -100, 0.1, 0.3])]]), state, 1);
+    [0.8, 1.25, 0.9, 1.7].forEach((value, i) => expect(steps.variable.dataSync()[i]).toBeCloseTo(value, 6));
+  });
+
   test('a parameter without a gradient keeps its value and its state', () => {
     const [p, q] = [parameter('p', [1]), parameter('q', [1])];
     const optimizer = createOptimizer(sgd);

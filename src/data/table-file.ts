@@ -1,0 +1,171 @@
+/** Rows of CSV and Parquet files, read in pieces: a file is never in memory as a whole. */
+import {createReadStream} from 'node:fs';
+import path from 'node:path';
+
+import {CsvError, parse} from 'csv-parse';
+import {
+  asyncBufferFromFile,
+  parquetMetadataAsync,
+  parquetScan,
+  parquetSchema,
+  type AsyncBuffer,
+  type FileMetaData,
+} from 'hyparquet';
+import {compressors} from 'hyparquet-compressors';
+
+import {ExitCode, SdqError} from '../errors.ts';
+import {checkFile, fileError, isFileSystemError} from '../files.ts';
+import {item} from '../lookup.ts';
+
+/** How a CSV file is written. */
+export interface CsvFormat {
+  /** One character; left out: a tab in .tsv files, else a comma. */
+  readonly delimiter?: string;
+  /** Whether the first line has the names of the columns; else they are `1`, `2`, … */
+  readonly header: boolean;
+}
+
+/** Receives one cell: text of CSV, a value of any type of Parquet. `row` counts from 0; `place` says where the row is in the file. */
+type PutCell = (row: number, column: number, value: unknown, place: string) => void;
+
+export interface TableFile {
+  readonly columns: readonly string[];
+  /** Rows, where the file says so at its beginning or end. */
+  readonly rows: number | undefined;
+  /**
+   * Calls `put` for every row and each of the columns, by their index in `columns`.
+   * @returns how many rows there are
+   * @throws SdqError (exit 3) for a broken file, and whatever `put` throws
+   */
+  read(columns: readonly number[], put: PutCell): Promise<number>;
+}
+
+/** A longer line is not read: a quote that is never closed would swallow the file. */
+const longestLine = 2 ** 24;
+
+export function tableError(file: string, message: string, suggestions: readonly string[] = []): SdqError {
+  return new SdqError(`${file}${message}`, {code: 'table-invalid', exit: ExitCode.invalidInput, suggestions});
+}
+
+/** @throws SdqError (exit 3) for a file that is missing, empty, of another kind or broken */
+export async function openTableFile(file: string, format: CsvFormat): Promise<TableFile> {
+  const {size} = checkFile(file);
+  if (size === 0) throw tableError(file, ' is empty.');
+  const extension = path.extname(file).toLowerCase();
+  if (extension === '.parquet') return openParquet(file);
+  if (['.csv', '.tsv', '.txt', '.data'].includes(extension)) {
+    return openCsv(file, {...format, delimiter: format.delimiter ?? (extension === '.tsv' ? '\t' : ',')});
+  }
+  throw tableError(file, ` ends in "${extension}"; .csv, .tsv, .txt, .data and .parquet files are read.`);
+}
+
+// --------------------------------------------------------------------------------------------------------------- CSV
+
+async function openCsv(file: string, format: Required<CsvFormat>): Promise<TableFile> {
+  let columns: readonly string[] = [];
+  for await (const {record} of records(file, format, 1)) columns = record;
+  if (columns.length === 0) throw tableError(file, ' has no line.');
+  return {
+    columns: format.header ? columns : columns.map((_, index) => `${index + 1}`),
+    rows: undefined,
+    async read(wanted, put) {
+      let row = format.header ? -1 : 0;
+      for await (const {record, line} of records(file, format)) {
+        if (row >= 0) for (const column of wanted) put(row, column, record[column], `line ${line}`);
+        row += 1;
+      }
+      return row;
+    },
+  };
+}
+
+/** @param to the last record; left out: all */
+async function* records(
+  file: string,
+  {delimiter}: Required<CsvFormat>,
+  to?: number,
+): AsyncGenerator<{readonly record: readonly string[]; readonly line: number}> {
+  const source = createReadStream(file);
+  const parser = parse({
+    bom: true,
+    delimiter,
+    info: true,
+    max_record_size: longestLine,
+    skip_empty_lines: true,
+    trim: true,
+    ...(to === undefined ? {} : {to}),
+  });
+  source.on('error', (error) => parser.destroy(error));
+  source.pipe(parser);
+  try {
+    for await (const entry of parser) {
+      const {record, info} = entry as {record: string[]; info: {lines: number}};
+      yield {record, line: info.lines};
+    }
+  } catch (error) {
+    throw csvError(error, file);
+  } finally {
+    source.destroy();
+    parser.destroy();
+  }
+}
+
+function csvError(error: unknown, file: string): unknown {
+  if (!(error instanceof CsvError)) return isFileSystemError(error) ? fileError(error, 'read', file) : error;
+  const {lines, record, columns} = error as CsvError & {lines?: number; record?: string[]; columns?: unknown};
+  const line = typeof lines === 'number' ? `, line ${lines}` : '';
+  if (error.code === 'CSV_RECORD_INCONSISTENT_FIELDS_LENGTH' && Array.isArray(record)) {
+    const expected = /expect (\d+)/.exec(error.message)?.[1] ?? String(columns);
+    return tableError(file, `${line}: ${record.length} values; the first line has ${expected}.`, [
+      'For another separator: --set data.options.delimiter=";".',
+    ]);
+  }
+  if (error.code === 'CSV_MAX_RECORD_SIZE') {
+    return tableError(file, `${line}: a line of more than ${longestLine} characters. Is a quote never closed?`);
+  }
+  return tableError(file, `${line}: ${error.message}`);
+}
+
+// ----------------------------------------------------------------------------------------------------------- Parquet
+
+async function openParquet(file: string): Promise<TableFile> {
+  const buffer = await asyncBufferFromFile(file);
+  const attempt = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof SdqError) throw error;
+      if (isFileSystemError(error)) throw fileError(error, 'read', file);
+      throw tableError(file, ` cannot be read as Parquet: ${(error as Error).message}.`);
+    }
+  };
+  const metadata = await attempt(() => parquetMetadataAsync(buffer));
+  const columns = parquetSchema(metadata).children.map(({element}) => element.name);
+  return {
+    columns,
+    rows: Number(metadata.num_rows),
+    read: (wanted, put) => attempt(() => readGroups(buffer, metadata, columns, wanted, put)),
+  };
+}
+
+/** One column of one row group at a time, which is the piece that the format is written in. */
+async function readGroups(
+  file: AsyncBuffer,
+  metadata: FileMetaData,
+  columns: readonly string[],
+  wanted: readonly number[],
+  put: PutCell,
+): Promise<number> {
+  const names = wanted.map((column) => item(columns, column));
+  const scan = await parquetScan({file, metadata, columns: names, compressors});
+  let rowStart = 0;
+  for (const group of metadata.row_groups) {
+    const rowEnd = rowStart + Number(group.num_rows);
+    for (const column of wanted) {
+      const values = await scan.readColumn({column: item(columns, column), rowStart, rowEnd});
+      for (let i = 0; i < values.length; i++) put(rowStart + i, column, values[i], `row ${rowStart + i + 1}`);
+    }
+    rowStart = rowEnd;
+  }
+  return rowStart;
+}
