@@ -72,7 +72,8 @@ const importRules = Object.entries({...mayImport, ...Object.fromEntries(leaves.m
             ...(pure.includes(folder)
               ? [
                   {
-                    regex: '^(@oclif/core|(node:)?(fs|net|http|https|child_process)(/.*)?)$',
+                    regex:
+                      '^(@oclif/core|(node:)?(fs|net|http|https|child_process)(/.*)?|(\\.\\./)+(http/.*|(files|json-file|lock)\\.ts))$',
                     message: `src/${folder} does no I/O.`,
                   },
                 ]

@@ -213,11 +213,14 @@ export function checkFile(file: string): Stats {
   });
 }
 
+/** 4 GiB, the largest buffer of Node.js 20. */
+const largestFileBytes = 2 ** 32;
+
 /**
  * Reads a whole file of at most `limit` bytes.
  * @throws SdqError (exit 3) when it is missing, unreadable, not a regular file, or larger.
  */
-export function readFileBounded(file: string, limit: number): Uint8Array {
+export function readFileBounded(file: string, limit = largestFileBytes): Uint8Array {
   const {size} = checkFile(file);
   if (size > limit) {
     throw new SdqError(`${file} has ${size} bytes; at most ${limit} are read.`, {
@@ -230,6 +233,16 @@ export function readFileBounded(file: string, limit: number): Uint8Array {
   } catch (error) {
     throw fileError(error, 'read', file);
   }
+}
+
+/** The same as text in UTF-8 without a byte order mark; bytes that are not UTF-8 become U+FFFD. */
+export function readTextBounded(file: string, limit: number): string {
+  return new TextDecoder().decode(readFileBounded(file, limit));
+}
+
+/** The same for the files in the folder of another one. */
+export function filesBeside(file: string): (name: string, limit: number) => Uint8Array {
+  return (name, limit) => readFileBounded(path.join(path.dirname(file), name), limit);
 }
 
 /** `readFileSync` stops at 2 GiB. */

@@ -5,8 +5,6 @@ import path from 'node:path';
 import {ExitCode, SdqError} from '../errors.ts';
 import {readFileBounded, writeFileAtomic} from '../files.ts';
 
-const limitBytes = 2 ** 32;
-
 /**
  * Text that quotes a file, without what a terminal obeys: a file may hold escape sequences. Tabs and line feeds stay.
  */
@@ -17,7 +15,7 @@ export function withoutControls(text: string): string {
 /** Copies a run's file to where the user wants it. @returns the path to tell: the copy's, or the file's own */
 export function copyOutput(file: string, output: string | undefined): string {
   if (output === undefined) return file;
-  writeFileAtomic(output, readFileBounded(file, limitBytes));
+  writeFileAtomic(output, readFileBounded(file));
   return output;
 }
 

@@ -8,7 +8,7 @@ import {cosmiconfig, type Loader} from 'cosmiconfig';
 import {parse} from 'yaml';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {readFileBounded} from '../files.ts';
+import {readFileBounded, readTextBounded} from '../files.ts';
 import {isMapping} from '../mapping.ts';
 import type {Source} from '../schema/settings.ts';
 
@@ -79,7 +79,7 @@ export async function readConfigFile(cwd: string, file: string | undefined): Pro
     name: found.filepath,
     base: path.dirname(found.filepath),
     values,
-    ...(hasPlaces ? {text: new TextDecoder().decode(readFileBounded(found.filepath, maximumBytes))} : {}),
+    ...(hasPlaces ? {text: readTextBounded(found.filepath, maximumBytes)} : {}),
   };
 }
 

@@ -7,7 +7,7 @@ import path from 'node:path';
 import {parse} from 'yaml';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {readFileBounded} from '../files.ts';
+import {readTextBounded} from '../files.ts';
 import {isMapping, merge} from '../mapping.ts';
 import {didYouMean} from '../nearest.ts';
 import type {JsonSchema} from '../schema/json-schema.ts';
@@ -115,7 +115,7 @@ const agentKeys = ['_wandb', 'wandb_version'];
 export function settingsOfSweep(given: string, cwd: string): Source {
   const isText = given.trimStart().startsWith('{');
   const absolute = isText ? '--sweep-params' : path.resolve(cwd, given);
-  const text = isText ? given : new TextDecoder().decode(readFileBounded(absolute, maximumBytes));
+  const text = isText ? given : readTextBounded(absolute, maximumBytes);
   let content: unknown;
   try {
     content = JSON.parse(text);

@@ -52,9 +52,7 @@ export const metadataKeys = {
 /** The format that is no ONNX: the file of `sdq train`, for other weights and strategies. */
 const safetensorsFormat = 'safetensors';
 
-const limitBytes = 2 ** 32;
-
-export const digestOf = (file: string): string => sha256Of(readFileBounded(file, limitBytes));
+export const digestOf = (file: string): string => sha256Of(readFileBounded(file));
 
 /** Bits of the weights / of the input, layer by layer: `8/32 4/32 …`. */
 export const bitsOf = ({layers}: Strategy): string =>

@@ -3,14 +3,13 @@
  * adds its learned steps and ranges and carries its strategy in the metadata, so that the file is complete by itself.
  */
 import {ExitCode, SdqError} from '../errors.ts';
-import {readFileBounded, writeFileAtomic} from '../files.ts';
+import {writeFileAtomic} from '../files.ts';
 import type {Weights} from '../graph/graph.ts';
 import {serializeSafetensors} from '../graph/safetensors.ts';
-import {parseTensorFile, type TensorFile} from '../graph/tensor-file.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 import type {QuantizationRecord} from '../training/quantization-record.ts';
+import {readTensorFile, type TensorFile} from './tensor-file.ts';
 
-const limitBytes = 2 ** 32;
 const strategyKey = 'sdq.strategy';
 const quantizationKey = 'sdq.quantization';
 
@@ -44,7 +43,7 @@ export function writeModelFile(file: string, weights: Weights, quantized?: Quant
 
 /** @throws SdqError (exit 3) when it is missing or broken */
 export function readModelFile(file: string): ModelFile {
-  const {tensors, metadata} = parseTensorFile(readFileBounded(file, limitBytes), file);
+  const {tensors, metadata} = readTensorFile(file);
   const json = (key: string): unknown => {
     const text = metadata[key];
     if (text === undefined) return undefined;

@@ -2,7 +2,7 @@
 import {existsSync} from 'node:fs';
 import path from 'node:path';
 
-import {readFileBounded} from '../files.ts';
+import {readTextBounded} from '../files.ts';
 import {leaves} from '../mapping.ts';
 import {readJournal} from '../runs/journal.ts';
 import {metricOfRun, type FoundRun, type RunRecord, type RunStatus} from '../runs/run-directory.ts';
@@ -118,7 +118,7 @@ const shown = (values: Readonly<Record<string, unknown>>): Map<string, unknown> 
 function bitsOf(directory: string): Readonly<Record<string, number>> {
   const file = path.join(directory, 'strategy.json');
   if (!existsSync(file)) return {};
-  const text = Buffer.from(readFileBounded(file, strategyLimitBytes)).toString('utf8');
+  const text = readTextBounded(file, strategyLimitBytes);
   const {layers} = JSON.parse(text) as {layers: readonly {name: string; weightBits: number}[]};
   return Object.fromEntries(layers.map(({name, weightBits}) => [name, weightBits]));
 }

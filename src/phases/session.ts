@@ -8,17 +8,16 @@ import {sampleShape, type Dataset} from '../data/dataset.ts';
 import {resolveNormalization, type Normalization} from '../data/normalization.ts';
 import type {Part} from '../data/splits.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import {readFileBounded} from '../files.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
-import {parseTensorFile} from '../graph/tensor-file.ts';
 import {headParameters, listed, matchWeights} from '../graph/weights.ts';
 import type {Engine, Registry} from '../plugin-api/registry.ts';
 import {registerGradients} from '../tensor/gradients.ts';
 import type {Metric, Task} from '../training/task.ts';
 import {buildModel} from './build-model.ts';
 import {taskGraph} from './task-graph.ts';
+import {readTensorFile} from './tensor-file.ts';
 
 /** A config that names a model and a data set. */
 export type JobConfig = Config & {
@@ -58,7 +57,6 @@ interface SessionTask extends Task {
 }
 
 /** 4 GiB: the largest file of weights that is read. */
-const weightsLimitBytes = 2 ** 32;
 
 /**
  * Starts the engine and opens the data set.
@@ -123,7 +121,7 @@ export function buildGraph(
  * @throws SdqError (exit 3) naming the file and what is missing, broken or of the wrong shape
  */
 export function readWeights(graph: Graph, file: string): Weights {
-  return fittingWeights(graph, parseTensorFile(readFileBounded(file, weightsLimitBytes), file), file);
+  return fittingWeights(graph, readTensorFile(file), file);
 }
 
 /** The same of a file that was read. @param fresh parameters that the file is not asked for, with their values */
@@ -156,7 +154,7 @@ export function startWeights({config}: Session, graph: Graph): Weights {
   if (file === undefined) return initialWeights(graph, config.seed);
   if (head !== 'reset') return readWeights(graph, file);
   const last = headParameters(graph);
-  const found = parseTensorFile(readFileBounded(file, weightsLimitBytes), file);
+  const found = readTensorFile(file);
   return fittingWeights(
     graph,
     found,

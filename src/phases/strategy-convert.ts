@@ -3,7 +3,7 @@ import path from 'node:path';
 
 import type {Config} from '../config/config-types.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import {readFileBounded} from '../files.ts';
+import {readTextBounded} from '../files.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
 import {hasWeights, layerTable, sharedWeights} from '../graph/layer-table.ts';
@@ -158,7 +158,7 @@ async function importStrategy(
   const graph = await modelGraph(config, registry, model.name, notice);
   const {layers} = layerTable(graph);
   const names = layers.filter(hasWeights).map(({name}) => name);
-  const text = Buffer.from(readFileBounded(file, limitBytes)).toString('utf8');
+  const text = readTextBounded(file, limitBytes);
   const bits = format.parse(text, names, file);
   checkSharedBits(
     names.map((name) => ({name, weightBits: entry(bits, name).weightBits})),

@@ -76,15 +76,13 @@ export interface Verified {
   readonly latency: Latency | null;
 }
 
-const limitBytes = 2 ** 32;
-
 /**
  * @throws SdqError (exit 3) for a file that the runtime does not run, or that was made from other weights, (exit 6) where the
  *   runtime is not installed, (exit 7) where it computes numbers that are not finite
  */
 export async function verifyExport(session: Session, request: VerifyRequest): Promise<Verified> {
   if (request.part === 'validation' && session.config.data.validation === 0) throw noValidationSplit();
-  const bytes = readFileBounded(request.file, limitBytes);
+  const bytes = readFileBounded(request.file);
   const metadata = checkedMetadata(bytes, request);
   return withRuntime(request.runtime, (runtime) => verifyIn(runtime, session, request, bytes, metadata));
 }

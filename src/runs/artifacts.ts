@@ -4,8 +4,6 @@ import path from 'node:path';
 import {readFileBounded, sha256Of} from '../files.ts';
 import type {Run} from './run-directory.ts';
 
-const limitBytes = 2 ** 32;
-
 /** @param file in the run's folder, written whole @throws SdqError (exit 3) when it cannot be read */
 export function logArtifact(run: Run, type: 'strategy' | 'checkpoint', file: string): void {
   run.journal.log('artifact', {type, ...described(run, file)});
@@ -31,7 +29,7 @@ export function logTable(
 }
 
 function described(run: Run, file: string): Readonly<Record<string, unknown>> {
-  const content = readFileBounded(file, limitBytes);
+  const content = readFileBounded(file);
   return {
     name: path.basename(file),
     path: path.relative(run.directory, file).replaceAll(path.sep, '/'),

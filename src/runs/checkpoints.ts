@@ -8,7 +8,7 @@ import {existsSync, readdirSync, rmSync} from 'node:fs';
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {fileError, readFileBounded, sha256Of, writeFileAtomic} from '../files.ts';
+import {fileError, readFileBounded, readTextBounded, sha256Of, writeFileAtomic} from '../files.ts';
 
 interface Entry {
   readonly file: string;
@@ -24,8 +24,6 @@ interface Manifest {
 
 /** Checkpoints kept to resume from; the second is for a disk that corrupts the first. */
 const kept = 2;
-/** 4 GiB, the largest buffer of Node.js 20. */
-const checkpointLimitBytes = 2 ** 32;
 const manifestLimitBytes = 1 << 20;
 
 export interface Checkpoints {
@@ -53,7 +51,7 @@ export function openCheckpoints(directory: string, beforeWrite: () => void = () 
   const manifestFile = path.join(directory, 'manifest.json');
   const readManifest = (): Manifest => {
     if (!existsSync(manifestFile)) return {version: 1, resume: []};
-    const text = Buffer.from(readFileBounded(manifestFile, manifestLimitBytes)).toString('utf8');
+    const text = readTextBounded(manifestFile, manifestLimitBytes);
     try {
       const manifest = JSON.parse(text) as Manifest;
       if (Array.isArray(manifest.resume) && manifest.resume.every(isEntry)) return manifest;
@@ -95,7 +93,7 @@ export function openCheckpoints(directory: string, beforeWrite: () => void = () 
       for (const entry of resume) {
         const file = path.join(directory, entry.file);
         try {
-          const content = readFileBounded(file, checkpointLimitBytes);
+          const content = readFileBounded(file);
           if (sha256Of(content) === entry.sha256) return {file, content};
           onDamaged(`${file} is damaged: its SHA-256 is not the one in manifest.json. Trying an older checkpoint.`);
         } catch (error) {

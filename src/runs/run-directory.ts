@@ -5,7 +5,7 @@ import {existsSync, mkdirSync, readdirSync} from 'node:fs';
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {fileError, readFileBounded, writeFileAtomic} from '../files.ts';
+import {fileError, readTextBounded, writeFileAtomic} from '../files.ts';
 import {item} from '../lookup.ts';
 import {isMapping} from '../mapping.ts';
 import {openCheckpoints, type Checkpoints} from './checkpoints.ts';
@@ -422,7 +422,7 @@ const recordChecks: Readonly<Record<Exclude<keyof RunRecord, 'git' | 'exitCode'>
 /** @throws SdqError (exit 3) when `run.json` is missing or is not one */
 function readRun(directory: string): RunRecord {
   const file = path.join(directory, 'run.json');
-  const text = Buffer.from(readFileBounded(file, recordLimitBytes)).toString('utf8');
+  const text = readTextBounded(file, recordLimitBytes);
   let record: RunRecord;
   try {
     const parsed = JSON.parse(text) as unknown;

@@ -10,7 +10,7 @@ import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {fileError, readFileBounded, writeFileAtomic} from '../files.ts';
+import {fileError, readTextBounded, writeFileAtomic} from '../files.ts';
 import {acquireLock, isLocked, type Lock} from '../lock.ts';
 import {item} from '../lookup.ts';
 import {findRun, reserveRunId} from '../runs/run-directory.ts';
@@ -264,7 +264,7 @@ function readState(file: string): readonly Trial[] {
     });
   let state: unknown;
   try {
-    state = JSON.parse(new TextDecoder().decode(readFileBounded(file, stateLimitBytes)));
+    state = JSON.parse(readTextBounded(file, stateLimitBytes));
   } catch (error) {
     if (error instanceof SdqError) throw error;
     throw broken((error as Error).message);

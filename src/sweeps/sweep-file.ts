@@ -8,7 +8,7 @@ import path from 'node:path';
 
 import {isScalar, parseDocument, visit, type Document} from 'yaml';
 
-import {readFileBounded} from '../files.ts';
+import {readTextBounded} from '../files.ts';
 import {present, property} from '../lookup.ts';
 import {isMapping} from '../mapping.ts';
 import {didYouMean} from '../nearest.ts';
@@ -81,7 +81,7 @@ const outerSchema: JsonSchema = {
 };
 
 /** @throws SdqError (exit 3) when the file cannot be read */
-export const readSweepText = (file: string): string => new TextDecoder().decode(readFileBounded(file, maximumBytes));
+export const readSweepText = (file: string): string => readTextBounded(file, maximumBytes);
 
 /**
  * @param file how the sweep is named, absolute

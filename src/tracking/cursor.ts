@@ -3,7 +3,7 @@ import {existsSync} from 'node:fs';
 import path from 'node:path';
 
 import {SdqError} from '../errors.ts';
-import {readFileBounded, writeFileAtomic} from '../files.ts';
+import {readTextBounded, writeFileAtomic} from '../files.ts';
 import type {JournalPlace} from '../runs/journal.ts';
 import type {End, Json, RemoteRun} from '../plugin-api/tracker.ts';
 
@@ -52,7 +52,7 @@ export function readProgress(directory: string, tracker: string): Progress | und
   const file = progressFile(directory, tracker);
   if (!existsSync(file)) return undefined;
   try {
-    const progress = JSON.parse(Buffer.from(readFileBounded(file, limitBytes)).toString('utf8')) as Progress;
+    const progress = JSON.parse(readTextBounded(file, limitBytes)) as Progress;
     return isProgress(progress) ? progress : undefined;
   } catch (error) {
     if (error instanceof SdqError || error instanceof SyntaxError) return undefined;

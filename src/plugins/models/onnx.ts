@@ -1,6 +1,6 @@
 /** A network of an ONNX file. */
 import {ExitCode, SdqError} from '../../errors.ts';
-import {readFileBounded} from '../../files.ts';
+import {filesBeside, readFileBounded} from '../../files.ts';
 import {fromOnnx} from '../../graph/onnx/from-onnx.ts';
 import {inferShapes} from '../../graph/shape.ts';
 import {entry} from '../../lookup.ts';
@@ -10,7 +10,7 @@ const limitBytes = 2 ** 31;
 
 /** @throws SdqError (exit 3) for a file that is none, or of a network that sdq does not run */
 export const readNetwork = (file: string): ReturnType<typeof fromOnnx> =>
-  fromOnnx(readFileBounded(file, limitBytes), file);
+  fromOnnx(readFileBounded(file, limitBytes), file, filesBeside(file));
 
 export const onnx: ModelDefinition<{readonly file?: string}> = {
   kind: 'model',

@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
 import {SdqError} from '../../../src/errors.ts';
+import {filesBeside} from '../../../src/files.ts';
 import {initialWeights} from '../../../src/graph/initialize.ts';
 import {layerTable} from '../../../src/graph/layer-table.ts';
 import {createNetwork} from '../../../src/graph/network.ts';
@@ -91,7 +92,7 @@ describe('a file of another exporter (test/fixtures/make_onnx.py)', () => {
 describe('a file of PyTorch (test/fixtures/make_torch_onnx.py)', () => {
   test.each(['torchscript', 'dynamo'])('by the exporter %s computes the logits of PyTorch', (name) => {
     const file = path.join(import.meta.dirname, `../../fixtures/${name}.onnx`);
-    const imported = fromOnnx(readFileSync(file), file);
+    const imported = fromOnnx(readFileSync(file), file, filesBeside(file));
     const logits = logitsOf(imported);
     // Printed by make_torch_onnx.py.
     const expected = [0.2842123210430145, -0.19214856624603271, -0.08144057542085648];
@@ -131,13 +132,13 @@ describe('a file of PyTorch (test/fixtures/make_torch_onnx.py)', () => {
     if (bytes !== null) writeFileSync(path.join(folder, 'dynamo.onnx.data'), data.subarray(0, bytes));
     const model = readFileSync(path.join(fixtures, 'dynamo.onnx'), 'latin1').replaceAll('dynamo.onnx.data', location);
     const file = path.join(folder, 'dynamo.onnx');
-    expect(() => fromOnnx(Buffer.from(model, 'latin1'), file)).toThrow(SdqError);
-    expect(() => fromOnnx(Buffer.from(model, 'latin1'), file)).toThrow(message);
+    expect(() => fromOnnx(Buffer.from(model, 'latin1'), file, filesBeside(file))).toThrow(SdqError);
+    expect(() => fromOnnx(Buffer.from(model, 'latin1'), file, filesBeside(file))).toThrow(message);
   });
 
   test('parameters that were equal, and so are in the file once, are each a parameter', () => {
     const file = path.join(import.meta.dirname, '../../fixtures/torchscript.onnx');
-    const {graph, weights} = fromOnnx(readFileSync(file), file);
+    const {graph, weights} = fromOnnx(readFileSync(file), file, filesBeside(file));
     const names = ['layer1.bn1.weight', 'layer1.bn2.weight', 'layer1.shortcut.1.weight'];
     expect(graph.parameters.map(({name}) => name)).toEqual(expect.arrayContaining(names));
     for (const name of names) expect([...weights.get(name)!.data]).toEqual([1, 1, 1, 1, 1, 1]);
