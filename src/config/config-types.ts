@@ -21,7 +21,7 @@ export interface Config {
      */
     weights?: string;
     /**
-     * `reset`: the weights are those of a network with other classes; its last layer starts fresh and `sdq run` pretrains. `keep`: the file's last layer is used.
+     * `reset`: the weights are those of a network with other classes; its last layer (of each output that the task learns) starts fresh and `sdq run` pretrains. `keep`: the file's last layer is used.
      */
     head: 'keep' | 'reset';
     /**

@@ -23,7 +23,7 @@ export async function modelGraph(
   const options = config.model?.name === name ? config.model.options : {};
   const context = await contextOf(config, registry, notice);
   const graph = buildModel(definition, context ?? definition.defaults, options);
-  return taskGraph(graph, config.task, registry, context?.classes, notice);
+  return taskGraph({graph, task: config.task, classes: context?.classes}, registry, notice);
 }
 
 async function contextOf(

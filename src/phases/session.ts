@@ -113,7 +113,8 @@ export function buildGraph(
 ): Graph {
   const context = {classes: task.outputs, inputShape: sampleShape(dataset)};
   const graph = buildModel(registry.get('model', model.name), context, model.options ?? {});
-  return taskGraph(graph, config.task, registry, task.outputs, notice);
+  const isTeacher = model !== config.model;
+  return taskGraph({graph, task: config.task, classes: task.outputs, isTeacher}, registry, notice);
 }
 
 /**

@@ -7,27 +7,42 @@ import {inferShapes} from '../graph/shape.ts';
 import {entry, item} from '../lookup.ts';
 import type {NetworkOutput, Registry} from '../plugin-api/registry.ts';
 
+/** A network and what is asked of it. */
+interface TaskNetwork {
+  readonly graph: Graph;
+  readonly task: Config['task'];
+  /** Values that the task needs of its output for one image; undefined where no data set says so. */
+  readonly classes: number | undefined;
+  /** The task's options name an output of the network that is trained: a teacher with one output has no other. */
+  readonly isTeacher?: boolean;
+}
+
 /**
- * @param classes values that the task needs of its output for one image; undefined where no data set says so
  * @param notice told which outputs are left out, where the config does not choose
  * @returns the graph itself where it has one output
  * @throws SdqError (exit 3) where no output, or not the chosen one, fits
  */
 export function taskGraph(
-  graph: Graph,
-  {name, options}: Config['task'],
+  {graph, task, classes, isTeacher = false}: TaskNetwork,
   registry: Registry,
-  classes: number | undefined,
   notice: (message: string) => void,
 ): Graph {
-  if (graph.outputs.length === 1 && graph.refused === undefined) return graph;
+  const isOnlyOutput = graph.outputs.length === 1 && graph.refused === undefined;
   const shapes = inferShapes(graph);
   const outputs: readonly NetworkOutput[] = [
     ...graph.outputs.map((output) => ({name: output, shape: entry(shapes, output).shape})),
     ...[...(graph.refused ?? [])].map(([output, problem]) => ({name: output, shape: null, problem})),
   ];
-  const chosen = registry.get('task', name).chooseOutputs?.(outputs, options);
+  const definition = registry.get('task', task.name);
+  const chosen = isOnlyOutput && isTeacher ? {names: graph.outputs} : definition.chooseOutputs?.(outputs, task.options);
   if (chosen === undefined) return graph;
+  const missing = chosen.names.filter((name) => !graph.outputs.includes(name));
+  if (missing.length > 0) {
+    throw new SdqError(
+      `The task ${task.name} learns ${quoted(chosen.names)}; ${graph.name} has ${quoted(graph.outputs)}.`,
+      {code: 'output-unknown', exit: ExitCode.invalidInput},
+    );
+  }
   const [first = ''] = chosen.names;
   const shape = shapes.get(first)?.shape ?? [];
   if (chosen.names.length === 1 && classes !== undefined && shape.join() !== `${classes}`) {
@@ -41,12 +56,15 @@ export function taskGraph(
       },
     );
   }
+  if (isOnlyOutput) return graph;
   if (chosen.notice !== undefined) notice(chosen.notice);
   return withOutputs(
     graph,
     chosen.names.map((output) => logitsOf(graph, output)),
   );
 }
+
+const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(', ');
 
 /** What a Softmax over the classes reads: losses and teachers want logits, and the first class is the same. */
 function logitsOf(graph: Graph, output: string): string {

@@ -160,7 +160,7 @@ export interface TaskDefinition<Options = Readonly<Record<string, unknown>>> ext
    */
   outputs(data: TaskData, options: Options): number;
   /**
-   * Which outputs of a network the task uses, where there are several. Default: all that sdq can compute.
+   * Which outputs of a network the task uses. Default: all that sdq can compute.
    * @throws SdqError (exit 3) where none fits
    */
   chooseOutputs?(outputs: readonly NetworkOutput[], options: Options): ChosenOutputs;

@@ -260,7 +260,7 @@ describe('the network of an ONNX file as the model', () => {
       '--set',
       `model.options.file=${fixture}`,
     ];
-    expect(await failure(other, cwd, 3)).toContain('maps [2, 7, 5] to [3]; the data set wants [1, 28, 28] to [10]');
+    expect(await failure(other, cwd, 3)).toContain('takes [2, 7, 5]; the data set has images of [1, 28, 28].');
     expect(await failure(['model', 'show', 'model.onnx'], cwd, 3)).toContain('cannot be imported: ');
     expect(await failure(['model', 'show', 'none.onnx'], cwd, 3)).toContain('none.onnx');
   });

@@ -102,7 +102,7 @@ export default class BenchStep extends SdqCommand {
         : {classes, inputShape: sampleShape(dataset)},
       config.model?.name === model ? config.model.options : {},
     );
-    const graph = taskGraph(whole, config.task, registry, classes, (message) => this.notice(message));
+    const graph = taskGraph({graph: whole, task: config.task, classes}, registry, (message) => this.notice(message));
     const engine = await startEngine(registry, {...config.engine, name: flags.engine ?? config.engine.name});
     this.defer(() => engine.dispose());
     registerGradients();

@@ -2,8 +2,6 @@
 import {ExitCode, SdqError} from '../../errors.ts';
 import {filesBeside, readFileBounded} from '../../files.ts';
 import {fromOnnx} from '../../graph/onnx/from-onnx.ts';
-import {inferShapes} from '../../graph/shape.ts';
-import {entry} from '../../lookup.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
 
 const limitBytes = 2 ** 31;
@@ -40,21 +38,11 @@ export const onnx: ModelDefinition<{readonly file?: string}> = {
     }
     const {graph} = readNetwork(file);
     // Without a data set the file alone says what it takes.
-    if (context === onnx.defaults) return graph;
-    const shapes = inferShapes(graph);
-    const outputs = graph.outputs.map((output) => `[${entry(shapes, output).shape.join(', ')}]`);
-    const found = `[${graph.input.shape.join(', ')}] to ${outputs.join(' and ')}`;
-    const wanted = `[${context.inputShape.join(', ')}] to [${context.classes}]`;
-    // Of several outputs the task chooses, and checks that what it chose fits.
-    const isChosenLater = outputs.length > 1 || graph.refused !== undefined;
-    const fits = isChosenLater ? graph.input.shape.join() === context.inputShape.join() : found === wanted;
-    if (fits) return graph;
-    throw new SdqError(
-      `${file} maps ${found}; the data set wants ${wanted}: ${context.inputShape.length === 1 ? 'a row' : 'an image'} to its classes.`,
-      {
-        code: 'model-does-not-fit',
-        exit: ExitCode.invalidInput,
-      },
-    );
+    if (context === onnx.defaults || graph.input.shape.join() === context.inputShape.join()) return graph;
+    const given = `${context.inputShape.length === 1 ? 'rows' : 'images'} of [${context.inputShape.join(', ')}]`;
+    throw new SdqError(`${file} takes [${graph.input.shape.join(', ')}]; the data set has ${given}.`, {
+      code: 'model-does-not-fit',
+      exit: ExitCode.invalidInput,
+    });
   },
 };

@@ -11,8 +11,7 @@ export const oneOutputSchema: OptionsSchema = {
   additionalProperties: false,
   properties: {
     output: {
-      description:
-        'Of a network with several outputs, the one that is learned; left out: the first that is one row of values.',
+      description: 'The output that is learned; left out: the first that is one row of values.',
       type: 'string',
       minLength: 1,
     },
@@ -37,10 +36,11 @@ export function oneOutput(outputs: readonly NetworkOutput[], {output: wanted}: O
   const others = outputs.filter((each) => each !== chosen);
   return {
     names: [chosen.name],
-    ...(wanted === undefined && {
-      notice:
-        `Of the network's outputs the task learns "${chosen.name}" and leaves out ${others.map(shown).join(', ')}. ` +
-        'To choose another: --set task.options.output=NAME.',
-    }),
+    ...(wanted === undefined &&
+      others.length > 0 && {
+        notice:
+          `Of the network's outputs the task learns "${chosen.name}" and leaves out ${others.map(shown).join(', ')}. ` +
+          'To choose another: --set task.options.output=NAME.',
+      }),
   };
 }

@@ -266,13 +266,30 @@ describe('a file with several outputs', () => {
 describe('the outputs that a task uses', () => {
   const used = (graph: Graph, options: Readonly<Record<string, unknown>> = {}, classes?: number) => {
     const notices: string[] = [];
-    const found = taskGraph(graph, {name: 'classification', options}, registry, classes, (text) => notices.push(text));
+    const found = taskGraph({graph, task: {name: 'classification', options}, classes}, registry, (text) =>
+      notices.push(text),
+    );
     return {graph: found, notices};
   };
 
-  test('of one output: the graph itself, whatever the option says', () => {
+  test('of one output: the graph itself; another name, or another shape, is refused', () => {
     const graph = tinyGraph();
-    expect(used(graph, {output: 'another'})).toEqual({graph, notices: []});
+    const [output = ''] = graph.outputs;
+    for (const options of [{}, {output}]) expect(used(graph, options)).toEqual({graph, notices: []});
+    expect(() => used(graph, {output: 'another'})).toThrow(
+      `The task learns "another" as an output [N, values]. The network has "${output}" [N, 3].`,
+    );
+    expect(() => used(graph, {}, 5)).toThrow('has the shape [3] for one image; the data set wants [5].');
+    const imported = fromOnnx(file([map]), 'a.onnx').graph;
+    expect(() => used(imported, {})).toThrow(
+      'The task learns an output [N, values]. The network has "body" [N, 3, 4, 3].',
+    );
+  });
+
+  test('the option is about the network that is trained: a teacher with one output has its own name', () => {
+    const network = {graph: tinyGraph(), task: {name: 'classification', options: {output: 'another'}}, isTeacher: true};
+    expect(taskGraph({...network, classes: 3}, registry, () => undefined)).toBe(network.graph);
+    expect(() => taskGraph({...network, classes: 5}, registry, () => undefined)).toThrow('the data set wants [5]');
   });
 
   test('the first row of values, with a notice; or the one that the config names', async () => {
@@ -380,7 +397,11 @@ describe.each([
     const {ours, theirs} = await inBoth(bytes, graph, weights, 1);
     ours.forEach((values, index) => expectClose(values, theirs[index]!));
     if (output === undefined) return;
-    const chosen = taskGraph(graph, {name: 'classification', options: {output}}, registry, classes, () => undefined);
+    const chosen = taskGraph(
+      {graph, task: {name: 'classification', options: {output}}, classes},
+      registry,
+      () => undefined,
+    );
     expectClose((await inBoth(bytes, chosen, weights, 1)).ours[0]!, theirs[outputs.indexOf(output)]!);
   });
 });
