@@ -4,6 +4,7 @@ import {Command, Flags, type Interfaces} from '@oclif/core';
 import type {Config} from '../config/config-types.ts';
 import type {Source} from '../schema/settings.ts';
 import type {SdqError} from '../errors.ts';
+import {present} from '../lookup.ts';
 import type {Kind, Registry} from '../plugin-api/registry.ts';
 import {renderError, showError, ShownError} from './errors.ts';
 import {createProgress, type Progress} from './progress.ts';
@@ -132,6 +133,11 @@ export abstract class SdqCommand extends Command {
   protected progress(): Progress {
     this.#progress ??= createProgress(process.stderr, {silent: this.#isSilent()});
     return this.#progress;
+  }
+
+  /** The flags that every command has. */
+  protected commonFlags(): Pick<CommonFlags, 'config' | 'set'> {
+    return present(this.#flags, 'flags');
   }
 
   /** One line on stderr that is not a result. */

@@ -1,13 +1,93 @@
 /** What the commands of sweeps share: everything that can be wrong with a sweep file, found before a trial starts. */
-import type {Problem} from '../schema/problem.ts';
+import {availableParallelism} from 'node:os';
+import path from 'node:path';
+
+import {Flags} from '@oclif/core';
+
+import type {Config} from '../config/config-types.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {item} from '../lookup.ts';
 import type {Kind, TaskDefinition} from '../plugin-api/registry.ts';
+import type {Problem} from '../schema/problem.ts';
+import {exitCodeOf, listenForStop} from '../runs/signals.ts';
 import {isOfValidation} from '../sweeps/metric-names.ts';
+import {runSweep, type SweepRunOptions, type Trial} from '../sweeps/runner.ts';
 import {parseSweep, probeSources, type Sweep} from '../sweeps/sweep-file.ts';
 import {SdqCommand, type Settings} from './base-command.ts';
 
+/** For the commands that run trials. */
+export const trialFlags = {
+  parallel: Flags.integer({
+    summary: 'Trials at the same time; they share the threads unless engine.threads says how many each has.',
+    default: 1,
+    min: 1,
+    max: 256,
+  }),
+  'retry-failed': Flags.boolean({summary: 'Start the trials that failed once more.'}),
+};
+
+type Signal = ReturnType<SweepRunOptions['stop']['received']>;
+type Trials = Pick<SweepRunOptions, 'sweep' | 'trials' | 'directory' | 'parallel' | 'retryFailed'>;
+
 export abstract class SweepCommand extends SdqCommand {
+  /** The flags `--config` and `--set` of this command, for those that it starts. */
+  protected settingFlags(): string[] {
+    const {config, set} = this.commonFlags();
+    return [
+      ...(config === undefined ? [] : ['--config', path.resolve(config)]),
+      ...(set ?? []).flatMap((assignment) => ['--set', assignment]),
+    ];
+  }
+
+  /**
+   * Runs what is left of the trials, each a process of its own.
+   * @returns all trials of the folder, and the signal that stopped them
+   * @throws SdqError (exit 6) when another process runs them or the folder cannot be written
+   */
+  protected async runTrials(
+    config: Config,
+    options: Trials,
+  ): Promise<{readonly trials: readonly Trial[]; readonly signal: Signal}> {
+    const {parallel} = options;
+    const threads = Math.max(1, Math.floor(availableParallelism() / parallel));
+    const stop = listenForStop((signal) =>
+      this.notice(`${signal}: the trials finish their step; again to stop at once.`),
+    );
+    try {
+      const trials = await runSweep({
+        ...options,
+        runs: config.runs.directory,
+        sdq: [process.execPath, path.join(this.config.root, 'bin/run.js')],
+        flags: this.settingFlags(),
+        env: {
+          ...process.env,
+          ...(parallel > 1 && config.engine.threads === 'auto' ? {SDQ_ENGINE_THREADS: String(threads)} : {}),
+        },
+        notice: (message) => this.notice(message),
+        stop,
+      });
+      return {trials, signal: stop.received()};
+    } finally {
+      stop.dispose();
+    }
+  }
+
+  /** Exits with a code above 0 unless every trial has finished. */
+  protected reportEnd(
+    trials: readonly Trial[],
+    {total, directory, signal}: {total: number; directory: string; signal: Signal},
+  ): void {
+    const failure =
+      signal === undefined
+        ? failureOf(trials, directory)
+        : new SdqError(`Stopped by ${signal}; ${left(trials, total)} of ${total} trials are left.`, {
+            code: 'interrupted',
+            exit: exitCodeOf(signal),
+            suggestions: ['The same command goes on.'],
+          });
+    if (failure !== undefined) this.checkFailed(failure);
+  }
+
   /**
    * The sweep and all that is wrong with it, each parameter tried on the config that a trial would have.
    * @param text of the file
@@ -69,6 +149,25 @@ export function sweepInvalid(file: string, problems: readonly Problem[]): SdqErr
       code: 'invalid-sweep',
       exit: ExitCode.invalidInput,
       suggestions: [...new Set(problems.flatMap(({suggestions}) => suggestions))],
+    },
+  );
+}
+
+const left = (trials: readonly Trial[], total: number): number =>
+  total - trials.filter(({status}) => status === 'finished' || status === 'stopped' || status === 'failed').length;
+
+function failureOf(trials: readonly Trial[], directory: string): SdqError | undefined {
+  const failed = trials.filter(({status}) => status === 'failed' || status === 'interrupted');
+  const [first] = failed;
+  if (first === undefined) return undefined;
+  const code = Object.values(ExitCode).find((known) => known === first.exitCode) ?? ExitCode.notAvailable;
+  const log = path.join(directory, `trial-${String(first.number).padStart(4, '0')}`, 'output.log');
+  return new SdqError(
+    `${failed.length} of ${trials.length} trials failed: ${failed.map(({number}) => number).join(', ')}.`,
+    {
+      code: 'trials-failed',
+      exit: code,
+      suggestions: [`What the first of them said: ${log}`, 'Start them again with --retry-failed.'],
     },
   );
 }

@@ -74,7 +74,6 @@ export interface Results {
   readonly train?: TrainResult;
 }
 
-/** What the number of a budget counts. */
 const units: Readonly<Record<string, string>> = {
   meanWeightBits: 'mean weight bits',
   sizeKiB: 'KiB of weights',
@@ -85,8 +84,11 @@ const units: Readonly<Record<string, string>> = {
 
 export const digits = (value: number): string => (value >= 1 ? value.toFixed(3) : value.toPrecision(4));
 
+/** What the number of a budget counts. */
+export const budgetUnit = (budget: string): string => units[budget] ?? budget;
+
 /** `1.938 mean weight bits`. */
-export const inUnits = (budget: string, value: number): string => `${digits(value)} ${units[budget] ?? budget}`;
+export const inUnits = (budget: string, value: number): string => `${digits(value)} ${budgetUnit(budget)}`;
 
 /** @throws SdqError (exit 3) for a task whose meter leaves it out: a mistake of its plugin */
 export function metricValue({name}: RunMetric, figures: Figures): number {

@@ -12,13 +12,13 @@ import {setTimeout} from 'node:timers/promises';
 import {ExitCode, SdqError} from '../errors.ts';
 import {fileError, readTextBounded, writeFileAtomic} from '../files.ts';
 import {acquireLock, isLocked, type Lock} from '../lock.ts';
-import {item} from '../lookup.ts';
+import {entry, item} from '../lookup.ts';
 import {findRun, reserveRunId} from '../runs/run-directory.ts';
 import type {StopSignal} from '../runs/signals.ts';
 import {isOutclassed} from './hyperband.ts';
 import {isTargetReached, lastValue, metricHistory} from './metric-values.ts';
 import type {Sweep} from './sweep-file.ts';
-import {assignment, trialCount, type Assignment} from './trials.ts';
+import type {Assignment} from './trials.ts';
 
 /** `failed`: its process ended with an exit code above 0; `stopped`: by early_terminate. */
 type TrialStatus = 'running' | 'interrupted' | 'finished' | 'failed' | 'stopped';
@@ -36,13 +36,13 @@ export interface Trial {
 }
 
 export interface SweepRunOptions {
-  /** Without problems, grid or random, with an end. */
-  readonly sweep: Sweep;
+  readonly sweep: Pick<Sweep, 'file' | 'arguments' | 'metric' | 'earlyTerminate'>;
+  /** What each trial has, by its number from 1. */
+  readonly trials: ReadonlyMap<number, Assignment>;
   /** Folder of the state and the trials' output. */
   readonly directory: string;
   /** Folder of the runs. */
   readonly runs: string;
-  readonly seed: number;
   /** Trials at the same time. */
   readonly parallel: number;
   /** Starts the trials that failed in an earlier call once more. */
@@ -58,6 +58,7 @@ export interface SweepRunOptions {
   readonly pollMs?: number;
 }
 
+const stateFile = 'state.json';
 const stateLimitBytes = 64 << 20;
 /** By then a trial has finished its step and saved its state, or it is killed. */
 const stopMs = 9000;
@@ -122,21 +123,20 @@ type Trials = ReturnType<typeof openTrials>;
 type Processes = ReturnType<typeof openProcesses>;
 
 /** The trials of state.json. */
-function openTrials({sweep, directory, runs, seed, retryFailed}: SweepRunOptions, lock: Lock) {
-  const file = path.join(directory, 'state.json');
-  const trials = new Map(readState(file).map((trial) => [trial.number, trial]));
+function openTrials({sweep, trials: wanted, directory, runs, retryFailed}: SweepRunOptions, lock: Lock) {
+  const file = path.join(directory, stateFile);
+  const trials = new Map(readTrials(directory).map((trial) => [trial.number, trial]));
   const all = (): Trial[] => [...trials.values()].sort((a, b) => a.number - b.number);
   const isDone = (trial: Trial | undefined): boolean =>
     trial !== undefined && ['finished', 'stopped', ...(retryFailed ? [] : ['failed'])].includes(trial.status);
   return {
     all,
-    left: () =>
-      Array.from({length: trialCount(sweep)}, (_, i) => i + 1).filter((number) => !isDone(trials.get(number))),
+    left: () => [...wanted.keys()].filter((number) => !isDone(trials.get(number))),
     get: (number: number) => trials.get(number),
     set(trial: Trial): void {
       trials.set(trial.number, trial);
       lock.check();
-      writeFileAtomic(file, `${JSON.stringify({version: 1, seed, sweep: sweep.file, trials: all()}, null, 2)}\n`);
+      writeFileAtomic(file, `${JSON.stringify({version: 1, sweep: sweep.file, trials: all()}, null, 2)}\n`);
     },
     isTargetReached: () =>
       all().some(({metric}) => sweep.metric !== null && metric !== null && isTargetReached(sweep.metric, metric)),
@@ -197,12 +197,12 @@ function openProcesses({sdq, env, runs, stop}: SweepRunOptions) {
 }
 
 async function runTrial(number: number, options: SweepRunOptions, trials: Trials, processes: Processes): Promise<void> {
-  const {sweep, directory, runs, seed, flags, notice, stop, pollMs = 500} = options;
+  const {sweep, directory, runs, flags, notice, stop, pollMs = 500} = options;
   const known = trials.get(number);
   const trial: Trial = {
     number,
     status: 'running',
-    parameters: assignment(sweep, seed, number - 1),
+    parameters: entry(options.trials, number),
     runId: known === undefined || known.status === 'failed' ? trials.newRunId() : known.runId,
     exitCode: null,
     metric: null,
@@ -251,10 +251,15 @@ async function runTrial(number: number, options: SweepRunOptions, trials: Trials
   const metric = sweep.metric === null ? null : lastValue(run, sweep.metric.name);
   trials.set({...trial, status, exitCode, metric});
   const value = sweep.metric === null ? '' : `, ${sweep.metric.name} ${metric ?? 'unknown'}`;
-  notice(`Trial ${number} of ${trialCount(sweep)} ${status}${value}: ${JSON.stringify(trial.parameters)}`);
+  notice(`Trial ${number} of ${options.trials.size} ${status}${value}: ${JSON.stringify(trial.parameters)}`);
 }
 
-function readState(file: string): readonly Trial[] {
+/**
+ * The trials that a folder of `runSweep` has, of earlier calls.
+ * @throws SdqError (exit 3) when its state is broken
+ */
+export function readTrials(directory: string): readonly Trial[] {
+  const file = path.join(directory, stateFile);
   if (!existsSync(file)) return [];
   const broken = (found: string): SdqError =>
     new SdqError(`${file} is not the state of a sweep: ${found}.`, {

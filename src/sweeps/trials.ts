@@ -32,3 +32,8 @@ export function assignment({method, parameters}: Sweep, seed: number, index: num
   });
   return Object.fromEntries(entries.reverse());
 }
+
+/** What every trial of a sweep with an end has, by its number from 1. */
+export function trialsOf(sweep: Sweep, seed: number): ReadonlyMap<number, Assignment> {
+  return new Map(Array.from({length: trialCount(sweep)}, (_, i) => [i + 1, assignment(sweep, seed, i)]));
+}

@@ -1,18 +1,16 @@
 import {createHash} from 'node:crypto';
-import {availableParallelism} from 'node:os';
 import path from 'node:path';
 
 import {Args, Flags} from '@oclif/core';
 
 import {present} from '../../lookup.ts';
-import {SweepCommand, sweepInvalid} from '../../cli/sweep-command.ts';
+import {SweepCommand, sweepInvalid, trialFlags} from '../../cli/sweep-command.ts';
 import {table} from '../../cli/table.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
-import {exitCodeOf, listenForStop} from '../../runs/signals.ts';
 import {isBetter} from '../../sweeps/metric-values.ts';
-import {runSweep, type Trial} from '../../sweeps/runner.ts';
+import type {Trial} from '../../sweeps/runner.ts';
 import {readSweepText, type Method, type Metric, type Sweep} from '../../sweeps/sweep-file.ts';
-import {trialCount} from '../../sweeps/trials.ts';
+import {trialCount, trialsOf} from '../../sweeps/trials.ts';
 
 interface Result {
   readonly path: string;
@@ -42,14 +40,8 @@ when every trial finished, else that of the first one that failed.`;
     file: Args.string({description: 'The sweep config, YAML or JSON.', required: true}),
   };
   static override flags = {
-    parallel: Flags.integer({
-      summary: 'Trials at the same time; they share the threads unless engine.threads says how many each has.',
-      default: 1,
-      min: 1,
-      max: 256,
-    }),
+    ...trialFlags,
     seed: Flags.integer({summary: 'Of the draws of a random sweep.', default: 0, min: 0, max: 4_294_967_295}),
-    'retry-failed': Flags.boolean({summary: 'Start the trials that failed once more.'}),
   };
 
   async run(): Promise<Result> {
@@ -59,58 +51,24 @@ when every trial finished, else that of the first one that failed.`;
     if (sweep === undefined || problems.length > 0) throw sweepInvalid(file, problems);
     const total = boundedTrialCount(sweep);
     const {config} = await this.settings({kinds: []});
-    const runs = config.runs.directory;
-    const settings = [
-      ...(flags.config === undefined ? [] : ['--config', path.resolve(flags.config)]),
-      ...(flags.set ?? []).flatMap((assignment) => ['--set', assignment]),
-    ];
+    const settings = this.settingFlags();
     // Another content, seed or setting is another sweep.
     const digest = createHash('sha256')
       .update(JSON.stringify([sweep.digest, flags.seed, settings]))
       .digest('hex');
     const name = path.basename(file).replace(/\.(ya?ml|json)$/, '');
-    const directory = path.join(path.dirname(runs), 'sweeps', `${name}-${digest.slice(0, 8)}`);
+    const directory = path.join(path.dirname(config.runs.directory), 'sweeps', `${name}-${digest.slice(0, 8)}`);
     this.notice(`Sweep of ${total} trials in ${directory}`);
-    const threads = Math.max(1, Math.floor(availableParallelism() / flags.parallel));
-    const stop = listenForStop((signal) =>
-      this.notice(`${signal}: the trials finish their step; again to stop at once.`),
-    );
-    let trials: readonly Trial[];
-    try {
-      trials = await runSweep({
-        sweep,
-        directory,
-        runs,
-        seed: flags.seed,
-        parallel: flags.parallel,
-        retryFailed: flags['retry-failed'],
-        sdq: [process.execPath, path.join(this.config.root, 'bin/run.js')],
-        flags: settings,
-        env: {
-          ...process.env,
-          ...(flags.parallel > 1 && config.engine.threads === 'auto' ? {SDQ_ENGINE_THREADS: String(threads)} : {}),
-        },
-        notice: (message) => this.notice(message),
-        stop,
-      });
-    } finally {
-      stop.dispose();
-    }
+    const {trials, signal} = await this.runTrials(config, {
+      sweep,
+      trials: trialsOf(sweep, flags.seed),
+      directory,
+      parallel: flags.parallel,
+      retryFailed: flags['retry-failed'],
+    });
     const best = bestOf(trials, sweep.metric);
     this.log(trialTable(trials, sweep, best));
-    const signal = stop.received();
-    if (signal !== undefined) {
-      this.checkFailed(
-        new SdqError(`Stopped by ${signal}; ${left(trials, total)} of ${total} trials are left.`, {
-          code: 'interrupted',
-          exit: exitCodeOf(signal),
-          suggestions: ['The same command goes on.'],
-        }),
-      );
-    } else {
-      const failure = failureOf(trials, directory);
-      if (failure !== undefined) this.checkFailed(failure);
-    }
+    this.reportEnd(trials, {total, directory, signal});
     return {
       path: file,
       directory,
@@ -143,9 +101,6 @@ function boundedTrialCount(sweep: Sweep): number {
   return total;
 }
 
-const left = (trials: readonly Trial[], total: number): number =>
-  total - trials.filter(({status}) => status === 'finished' || status === 'stopped' || status === 'failed').length;
-
 function bestOf(trials: readonly Trial[], metric: Metric | null): Trial | undefined {
   if (metric === null) return undefined;
   return trials
@@ -157,22 +112,6 @@ function bestOf(trials: readonly Trial[], metric: Metric | null): Trial | undefi
           : best,
       undefined,
     );
-}
-
-function failureOf(trials: readonly Trial[], directory: string): SdqError | undefined {
-  const failed = trials.filter(({status}) => status === 'failed' || status === 'interrupted');
-  const [first] = failed;
-  if (first === undefined) return undefined;
-  const code = Object.values(ExitCode).find((known) => known === first.exitCode) ?? ExitCode.notAvailable;
-  const log = path.join(directory, `trial-${String(first.number).padStart(4, '0')}`, 'output.log');
-  return new SdqError(
-    `${failed.length} of ${trials.length} trials failed: ${failed.map(({number}) => number).join(', ')}.`,
-    {
-      code: 'trials-failed',
-      exit: code,
-      suggestions: [`What the first of them said: ${log}`, 'Start them again with --retry-failed.'],
-    },
-  );
 }
 
 function trialTable(trials: readonly Trial[], sweep: Sweep, best: Trial | undefined): string {

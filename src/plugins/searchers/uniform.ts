@@ -1,11 +1,13 @@
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {SearchSettings} from '../../plugin-api/searcher.ts';
-import {highestSelection} from '../../sdq/search/costs.ts';
+import {last} from '../../lookup.ts';
+import {unmetBudgets} from '../../sdq/search/costs.ts';
 import {outcomeOf} from '../../sdq/search/outcome.ts';
+import type {SearchProblem, Selection} from '../../sdq/search/problem.ts';
 import type {SearcherDefinition} from '../../plugin-api/registry.ts';
 import {selectionMetrics} from './metrics.ts';
 
-/** Every layer has one candidate: the target's whole bits. */
+/** The target's whole bits or, under other budgets, the most bits that keep them. */
 export const uniform: SearcherDefinition = {
   kind: 'searcher',
   name: 'uniform',
@@ -14,12 +16,15 @@ export const uniform: SearcherDefinition = {
   keepsTargets: false,
   prepare(settings) {
     checkSupported(settings);
-    return {...settings, candidates: [Math.max(1, Math.floor(settings.targets.meanWeightBits ?? 1))]};
+    const {meanWeightBits, ...others} = settings.targets;
+    if (Object.keys(others).length > 0) return settings;
+    const bits = Math.max(1, Math.floor(meanWeightBits ?? 1));
+    return {...settings, candidates: [bits], targets: {meanWeightBits: bits}};
   },
   load: () =>
     Promise.resolve({
       search({problem, log}) {
-        const selection = highestSelection(problem);
+        const selection = uniformSelection(problem);
         log(selectionMetrics(problem, selection));
         const {bits, budgets, collapsed} = outcomeOf(problem, selection);
         return Promise.resolve({bits, budgets, details: {collapsed, points: []}});
@@ -27,11 +32,26 @@ export const uniform: SearcherDefinition = {
     }),
 };
 
-function checkSupported({activationBits, pareto, targets}: SearchSettings): void {
+/** The highest bitwidth for all layers that keeps every budget; the lowest where none does. */
+function uniformSelection(problem: SearchProblem): Selection {
+  const widths = new Set(
+    problem.decisions.flatMap(({candidates}) => candidates.map(({weightBits}) => weightBits ?? 0)),
+  );
+  const selections = [...widths]
+    .toSorted((a, b) => b - a)
+    .map((bits) =>
+      problem.decisions.map(({candidates}) =>
+        Math.max(
+          0,
+          candidates.findLastIndex(({weightBits = 0}) => weightBits <= bits),
+        ),
+      ),
+    );
+  return selections.find((selection) => unmetBudgets(problem, selection).length === 0) ?? last(selections);
+}
+
+function checkSupported({activationBits, pareto}: SearchSettings): void {
   const unsupported = [
-    ...Object.keys(targets)
-      .filter((name) => name !== 'meanWeightBits')
-      .map((name) => `/search/target/${name}`),
     ...(Array.isArray(activationBits) ? ['/search/activationBits (a list)'] : []),
     ...(pareto > 0 ? ['/search/pareto'] : []),
   ];

@@ -8,6 +8,7 @@ import {describe, expect, test} from '@jest/globals';
 import {runSweep, type SweepRunOptions, type Trial} from '../../../src/sweeps/runner.ts';
 import {classification} from '../../../src/plugins/tasks/classification.ts';
 import {parseSweep} from '../../../src/sweeps/sweep-file.ts';
+import {trialsOf} from '../../../src/sweeps/trials.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 
 const base = temporaryFolder();
@@ -55,9 +56,9 @@ function options(sweepYaml: string, change: Partial<SweepRunOptions> = {}): Swee
   );
   return {
     sweep: sweep!,
+    trials: trialsOf(sweep!, 0),
     directory: path.join(folder, 'sweep'),
     runs: path.join(folder, 'runs'),
-    seed: 0,
     parallel: 2,
     retryFailed: false,
     sdq: [process.execPath, standIn],
@@ -110,8 +111,8 @@ describe('a sweep of trials', () => {
     const given = options(
       'method: grid, early_terminate: {type: hyperband, min_iter: 2, eta: 2}, parameters: {metric: {values: [5, 4, 1]}, hang: {value: true}, steps: {value: 3}}',
     );
-    const parameters = given.sweep.parameters.filter(({name}) => name !== 'hang');
-    await runSweep({...given, sweep: {...given.sweep, parameters, runCap: 2}});
+    const two = [...given.trials].slice(0, 2).map(([number, {metric, steps}]) => [number, {metric, steps}] as const);
+    await runSweep({...given, trials: new Map(two)});
     const trials = await runSweep(given);
     expect(trials.map(({status, exitCode}) => [status, exitCode])).toEqual([
       ['finished', 0],
@@ -134,7 +135,7 @@ describe('interrupted', () => {
       [1, 'interrupted', 143, 1],
       [2, 'interrupted', 143, 2],
     ]);
-    const resumed = await runSweep({...given, sweep: {...given.sweep, runCap: 2}});
+    const resumed = await runSweep({...given, trials: new Map([...given.trials].slice(0, 2))});
     expect(figures(resumed)).toEqual([
       [1, 'finished', 0, 1],
       [2, 'finished', 0, 2],

@@ -50,8 +50,26 @@ test('every layer that is not pinned gets the whole bits of the target; what the
   });
 });
 
+test.each([
+  [7100, [8, 7, 7]],
+  [7099, [8, 6, 6]],
+  [6100, [8, 5, 5]],
+  [1, [8, 1, 1]],
+])('under another budget, %i bits of weights, the most bits that keep it', async (target, bits) => {
+  const params = [100, 300, 600];
+  const names = ['a', 'b', 'c'];
+  expect(uniform.prepare!({...settings, targets: {sizeKiB: 1}}).candidates).toEqual(settings.candidates);
+  const {candidates} = settings;
+  const space = searchSpace(names, {candidates, activationBits: 32, pinned: new Map([['a', 8]])});
+  const size = layerCosts(space, (l, {weightBits}) => params[l]! * weightBits);
+  const problem = {...space, budgets: [createBudget('sizeKiB', target, size)], steps: 10, seed: 0};
+  const searcher = await uniform.load();
+  const outcome = await searcher.search({problem, log: () => undefined} as Partial<SearchContext> as SearchContext);
+  expect(outcome.bits.map(({weightBits}) => weightBits)).toEqual(bits);
+  expect(outcome.budgets[0]!.missedBy > 0).toBe(target === 1);
+});
+
 test.each<[Partial<SearchSettings>, string]>([
-  [{targets: {meanWeightBits: 2, bops: 9}}, '/search/target/bops'],
   [{activationBits: [4, 8]}, '/search/activationBits (a list)'],
   [{pareto: 3}, '/search/pareto'],
 ])('%j is refused', (change, place) => {
