@@ -26,6 +26,8 @@ export interface Settings<Required extends keyof Config> {
   readonly registry: Registry;
   /** The config file, absolute; undefined when there is none. */
   readonly file: string | undefined;
+  /** Where the settings come from, beside the defaults; the last wins. */
+  readonly sources: readonly Source[];
 }
 
 type CommonFlags = Interfaces.InferredFlags<typeof SdqCommand.baseFlags> & {readonly 'sweep-params'?: string};
@@ -83,7 +85,7 @@ export abstract class SdqCommand extends Command {
       import('./load-registry.ts'),
     ]);
     const flags = this.#flags;
-    const {config, file, registry} = await loadConfig({
+    const {config, file, registry, sources} = await loadConfig({
       cwd: process.cwd(),
       env: process.env,
       file: flags?.config,
@@ -95,7 +97,7 @@ export abstract class SdqCommand extends Command {
       require: options.require ?? [],
       loadRegistry: (plugins, base) => loadRegistry(this.config, plugins, base, options.kinds),
     });
-    return {config: config as Settings<Required>['config'], file, registry};
+    return {config: config as Settings<Required>['config'], file, registry, sources};
   }
 
   /** Refuses what a resumed run cannot be given by `--set`, before the run is opened. @throws SdqError (exit 2) */

@@ -41,7 +41,7 @@ export function teacherFile({teacher}: JobConfig['train']['distillation']): stri
 }
 
 /** Everything a run looks up. */
-const kinds: readonly Kind[] = [
+export const runKinds: readonly Kind[] = [
   'engine',
   'dataset',
   'model',
@@ -90,7 +90,9 @@ export abstract class RunCommand extends SdqCommand {
     if (resume !== undefined) await this.refuseOtherSettings();
     const origin = from === undefined ? undefined : await this.#originOf(from);
     const settings =
-      resume === undefined ? await this.settings({require: ['model', 'data'], kinds, origin, tried}) : undefined;
+      resume === undefined
+        ? await this.settings({require: ['model', 'data'], kinds: runKinds, origin, tried})
+        : undefined;
     if (settings !== undefined) checkTrackers(settings.config.tracking, settings.registry, environment);
     const inputs = settings === undefined ? [] : reads(settings.config);
     for (const input of inputs) if (input !== undefined) checkFile(input);
@@ -116,7 +118,7 @@ export abstract class RunCommand extends SdqCommand {
             ? {
                 id: present(resume, 'run to resume'),
                 restore: async (name, values) => {
-                  const stored = await this.storedSettings({name, base, values}, kinds, true);
+                  const stored = await this.storedSettings({name, base, values}, runKinds, true);
                   checkTrackers(stored.config.tracking, stored.registry, environment);
                   return stored;
                 },

@@ -3,6 +3,7 @@ import path from 'node:path';
 import {Flags} from '@oclif/core';
 
 import {CheckpointCommand} from '../cli/checkpoint-command.ts';
+import {outputPath} from '../cli/output.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 
 interface Result {
@@ -40,7 +41,10 @@ qonnx (FINN, hls4ml), aimet (AIMET and QNN, beside a file of \`<%= config.bin %>
       helpValue: 'NAME',
     }),
     format: Flags.string({summary: 'Name of the format.', helpValue: 'NAME', default: 'onnx-qdq'}),
-    output: Flags.file({summary: 'Where to write it; next to the checkpoint by default.', helpValue: 'FILE'}),
+    output: Flags.file({
+      summary: 'Where to write it; by default next to the checkpoint, if no file of that name is there.',
+      helpValue: 'FILE',
+    }),
   };
 
   async run(): Promise<Result> {
@@ -55,6 +59,9 @@ qonnx (FINN, hls4ml), aimet (AIMET and QNN, beside a file of \`<%= config.bin %>
       });
     }
     const isOnnx = flags.format !== 'safetensors';
+    const {dir, name} = path.parse(flags.checkpoint);
+    const ending = isOnnx ? `${targetName ?? flags.format}.onnx` : 'quantized.safetensors';
+    const output = outputPath(flags.output, path.join(dir, `${name}.${ending}`));
     const session = await this.openSession(flags.checkpoint, {
       kinds: ['exporter'],
       check(registry) {
@@ -62,11 +69,6 @@ qonnx (FINN, hls4ml), aimet (AIMET and QNN, beside a file of \`<%= config.bin %>
       },
     });
     const {exportNetwork} = await import('../phases/export.ts');
-    const {dir, name} = path.parse(path.resolve(flags.checkpoint));
-    const output = path.resolve(
-      flags.output ??
-        path.join(dir, `${name}.${isOnnx ? `${targetName ?? flags.format}.onnx` : 'quantized.safetensors'}`),
-    );
     const {bytes, ...exported} = await exportNetwork(session, {
       ...flags,
       strategy: flags.strategy,

@@ -39,9 +39,13 @@ export interface ConfigRequest {
 }
 
 /** @throws SdqError (exit 3, exit 2 for a malformed `--set`) that names the source, the place and the value */
-export async function loadConfig(
-  request: ConfigRequest,
-): Promise<{config: Config; file: string | undefined; registry: Registry}> {
+export async function loadConfig(request: ConfigRequest): Promise<{
+  config: Config;
+  file: string | undefined;
+  registry: Registry;
+  /** Where its settings come from, beside the defaults; the last wins. */
+  sources: readonly Source[];
+}> {
   const {cwd} = request;
   const fileSource = await readConfigFile(cwd, request.file);
   const base = fileSource?.base ?? cwd;
@@ -54,7 +58,7 @@ export async function loadConfig(
     ...settingsOfFlags(request.set, cwd),
     ...(request.tried === undefined ? [] : [request.tried]),
   ];
-  return {...(await resolveSettings(sources, base, request)), file: fileSource?.name};
+  return {...(await resolveSettings(sources, base, request)), file: fileSource?.name, sources};
 }
 
 /**

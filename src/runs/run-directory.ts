@@ -11,6 +11,7 @@ import {isMapping} from '../mapping.ts';
 import {openCheckpoints, type Checkpoints} from './checkpoints.ts';
 import {openJournal, type Journal} from './journal.ts';
 import {acquireLock, isLocked} from '../lock.ts';
+import {tagsOf} from './tags.ts';
 
 export type RunStatus = 'running' | 'finished' | 'failed' | 'interrupted';
 
@@ -332,23 +333,25 @@ function open(directory: string, begin: () => RunRecord, notice: (message: strin
   };
 }
 
-/**
- * Every run below `root`, oldest first. A run whose process died without a word counts as interrupted.
- * @param listeners.onBroken gets the error of a run whose record is broken, which is left out; by default it is thrown
- * @param listeners.onRenamed gets a run whose folder does not have its id as its name
- */
-export function listRuns(
-  root: string,
-  listeners: {
-    readonly onBroken?: (error: SdqError) => void;
-    readonly onRenamed?: (run: FoundRun) => void;
-  } = {},
-): readonly RunRecord[] {
+interface ListListeners {
+  /** Gets the error of a run whose record is broken, which is left out; by default it is thrown. */
+  readonly onBroken?: (error: SdqError) => void;
+  /** Gets a run whose folder does not have its id as its name. */
+  readonly onRenamed?: (run: FoundRun) => void;
+}
+
+/** The records of every run below `root`, oldest first. */
+export function listRuns(root: string, listeners: ListListeners = {}): readonly RunRecord[] {
+  return allRuns(root, listeners).map(({record}) => record);
+}
+
+/** Every run below `root`, oldest first. A run whose process died without a word counts as interrupted. */
+export function allRuns(root: string, listeners: ListListeners = {}): readonly FoundRun[] {
   return runNames(root).flatMap((name) => {
     try {
       const run = runAt(path.join(root, name));
       if (run.record.id !== name) listeners.onRenamed?.(run);
-      return [run.record];
+      return [run];
     } catch (error) {
       if (!(error instanceof SdqError) || listeners.onBroken === undefined) throw error;
       listeners.onBroken(error);
@@ -364,7 +367,7 @@ export function listRuns(
 function runNames(root: string): readonly string[] {
   let names: readonly string[];
   try {
-    names = readdirSync(root).filter((name) => existsSync(path.join(root, name, 'run.json')));
+    names = readdirSync(root).filter((name) => !name.startsWith('.') && existsSync(path.join(root, name, 'run.json')));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw fileError(error, 'read', root);
@@ -385,11 +388,13 @@ function idOf(root: string, name: string): string {
   }
 }
 
-/** Folders whose name begins so, or else whose run's id does. */
+/** Folders whose name begins so, or else whose run's id does, or else that have the tag. */
 function matching(root: string, names: readonly string[], which: string): readonly string[] {
   if (names.includes(which)) return [which];
   const byName = names.filter((name) => name.startsWith(which));
-  return byName.length > 0 ? byName : names.filter((name) => idOf(root, name).startsWith(which));
+  if (byName.length > 0) return byName;
+  const byId = names.filter((name) => idOf(root, name).startsWith(which));
+  return byId.length > 0 ? byId : names.filter((name) => tagsOf(path.join(root, name)).includes(which));
 }
 const isText = (value: unknown): boolean => typeof value === 'string';
 const isOptionalText = (value: unknown): boolean => value === null || isText(value);
@@ -469,7 +474,7 @@ function runAt(directory: string): FoundRun {
 
 /**
  * @param which the run's folder, wherever it is (a path with a separator), or of a run below `root` the name of its folder, its
- *   id, a unique beginning of either, or `latest`
+ *   id, a unique beginning of either, a tag that no other run has, or `latest`
  * @throws SdqError (exit 3)
  */
 export function findRun(root: string, which: string): FoundRun {
@@ -480,7 +485,7 @@ export function findRun(root: string, which: string): FoundRun {
   const found =
     candidates.length === 0
       ? `There is no run "${which}" in ${root}.`
-      : `"${which}" is the beginning of ${candidates.length} runs in ${root}.`;
+      : `"${which}" names ${candidates.length} runs in ${root}.`;
   throw new SdqError(found, {
     code: candidates.length === 0 ? 'unknown-run' : 'ambiguous-run',
     exit: ExitCode.invalidInput,

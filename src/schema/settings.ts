@@ -3,6 +3,7 @@ import {isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Scalar}
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {item} from '../lookup.ts';
+import {isMapping} from '../mapping.ts';
 import {problemsOf} from './check.ts';
 import type {JsonSchema} from './json-schema.ts';
 import {escaped, keysOf} from './pointer.ts';
@@ -68,6 +69,29 @@ function shownPlace(place: string, {name, text}: Source | {name: string; text?: 
   const position = text === undefined ? undefined : positionOf(text, keysOf(place));
   const at = position === undefined ? '' : `:${position.line}:${position.col}`;
   return `${name}${at}: ${place === '' ? '' : `${place}: `}`;
+}
+
+/**
+ * Where the value at these keys comes from: `FILE:LINE:COLUMN`, `--set search.epochs=2`, `SDQ_SEED`; undefined for a default.
+ * @param sources the last wins; `null`, or a mapping that is emptied, takes back what an earlier one says
+ */
+export function originOf(keys: readonly string[], sources: readonly Source[]): string | undefined {
+  let origin: Source | undefined;
+  for (const source of sources) {
+    let node: unknown = source.values;
+    let depth = 0;
+    while (depth < keys.length && isMapping(node) && Object.hasOwn(node, item(keys, depth))) {
+      node = node[item(keys, depth)];
+      depth += 1;
+    }
+    if (depth === 0) continue;
+    const isEmptied = !isMapping(node) || Object.keys(node).length === 0;
+    if (depth === keys.length && node !== null) origin = source;
+    else if (isEmptied) origin = undefined;
+  }
+  if (origin?.text === undefined) return origin?.name;
+  const position = positionOf(origin.text, keys);
+  return position === undefined ? origin.name : `${origin.name}:${position.line}:${position.col}`;
 }
 
 /** Where the deepest part of the path that a YAML or JSON text has begins; undefined where it has none. */

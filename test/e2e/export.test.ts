@@ -58,6 +58,7 @@ test('aimet: next to the weights, its inputs in float, and right', async () => {
 test('safetensors: complete by itself, and older files are read and written anew', async () => {
   const {files, opset} = await done('export', ...quantized, '--format', 'safetensors');
   const file = inFolder('fp.quantized.safetensors');
+  expect(await failure(['export', ...quantized, '--format', 'safetensors'], cwd, 3)).toContain('is not overwritten');
   expect({files, opset}).toEqual({files: [{path: file, bytes: readFileSync(file).length}], opset: null});
   const own = ['--checkpoint', 'fp.quantized.safetensors'];
   expect(await done('evaluate', ...own)).toMatchObject({

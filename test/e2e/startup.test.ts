@@ -57,6 +57,23 @@ describe('tensor libraries and image decoders stay unloaded', () => {
   });
 });
 
+test('bash completes commands and flags after `sdq autocomplete`, whose variable is no setting', async () => {
+  const cache = folder();
+  const env = {XDG_CACHE_HOME: cache};
+  const {exitCode} = await sdqProcess(['autocomplete', 'bash', '--refresh-cache'], {cwd: cache, env});
+  expect(exitCode).toBe(0);
+  const complete = (...words: string[]): string[] => {
+    const script = `source ${cache}/sdq/autocomplete/functions/bash/sdq.bash
+      COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _sdq_autocomplete; echo "\${COMPREPLY[@]}"`;
+    const {stdout} = spawnSync('bash', ['-c', script, 'bash', ...words], {encoding: 'utf8'});
+    return stdout.trim().split(/\s+/);
+  };
+  expect(complete('sdq', 'runs', 'w')).toEqual(['watch']);
+  expect(complete('sdq', 'runs', 'prune', '--keep')).toEqual(['--keep-last']);
+  const setup = {SDQ_AC_BASH_SETUP_PATH: `${cache}/sdq/autocomplete/bash_setup`};
+  expect(await sdqProcess(['runs', 'list'], {cwd: cache, env: setup})).toMatchObject({exitCode: 0, stderr: ''});
+}, 60_000);
+
 test('a reader that closes the pipe is no error', () => {
   const script = `"$NODE" "$BIN" model show resnet56 | head -1; exit "\${PIPESTATUS[0]}"`;
   const {status, stderr} = spawnSync('bash', ['-c', script], {

@@ -74,6 +74,7 @@ async function loadPlugins(): Promise<readonly Plugin[]> {
   const own = [
     new Plugin({root, isRoot: true, pjson, ignoreManifest: true}),
     new Plugin({root, name: '@oclif/plugin-help', type: 'core'}),
+    new Plugin({root, name: '@oclif/plugin-autocomplete', type: 'core'}),
   ];
   for (const plugin of own) await plugin.load();
   return own;

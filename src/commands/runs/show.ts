@@ -3,24 +3,38 @@ import {runArg} from '../../cli/run-arg.ts';
 import {table} from '../../cli/table.ts';
 import {leaves} from '../../mapping.ts';
 import {durationOf, lastMetrics, localTime} from '../../phases/run-summary.ts';
-import {findRun, type RunRecord} from '../../runs/run-directory.ts';
+import {findRun, fromCommand, resumeCommand, type FoundRun, type RunRecord} from '../../runs/run-directory.ts';
+import {tagsOf} from '../../runs/tags.ts';
 
 export default class RunsShow extends SdqCommand {
-  static override summary = 'Show one run: its status, settings, results and latest metrics.';
+  static override summary =
+    'Show one run: its status, why it failed and what goes on from it, results, latest metrics.';
   static override examples = ['<%= config.bin %> runs show latest', '<%= config.bin %> runs show latest --json'];
   static override args = {
     run: runArg({default: 'latest'}),
   };
 
-  async run(): Promise<{run: RunRecord; directory: string; metrics: Readonly<Record<string, unknown>>}> {
+  async run(): Promise<{
+    run: RunRecord;
+    directory: string;
+    tags: readonly string[];
+    /** Command line that continues it, or begins anew from it; null while it runs and after it finished. */
+    next: string | null;
+    metrics: Readonly<Record<string, unknown>>;
+  }> {
     const {args} = await this.parse(RunsShow);
     const {config} = await this.settings({kinds: []});
-    const {record: run, directory} = findRun(config.runs.directory, args.run);
+    const found = findRun(config.runs.directory, args.run);
+    const {record: run, directory} = found;
+    const tags = tagsOf(directory);
+    const next = nextCommand(found);
     const metrics = lastMetrics(directory);
     const rows: [string, string][] = [
       ['run', run.id],
       ['status', run.exitCode === null ? run.status : `${run.status} (exit code ${run.exitCode})`],
       ...(run.error === null ? [] : [['why', run.error.message] as [string, string]]),
+      ...(next === null ? [] : [['next', next] as [string, string]]),
+      ...(tags.length === 0 ? [] : [['tags', tags.join(', ')] as [string, string]]),
       ['started', localTime(run.startedAt)],
       ['ended', run.endedAt === null ? '-' : `${localTime(run.endedAt)}, after ${durationOf(run) ?? '-'}`],
       ['resumed', run.resumedAt.map(localTime).join(', ') || 'never'],
@@ -44,8 +58,14 @@ export default class RunsShow extends SdqCommand {
         rows,
       ),
     );
-    return {run, directory, metrics};
+    return {run, directory, tags, next, metrics};
   }
+}
+
+/** A run that was stopped goes on; one that failed would fail again with the same settings. */
+function nextCommand({record: {command, status}, directory}: FoundRun): string | null {
+  if (status === 'interrupted') return resumeCommand(command, directory);
+  return status === 'failed' ? fromCommand(command, directory) : null;
 }
 
 function render(value: unknown): string {

@@ -163,7 +163,7 @@ describe('run directory', () => {
     expect(told).toEqual([renamed]);
     cpSync(renamed, path.join(root, 'my-best-run-2'), {recursive: true});
     expect(findRun(root, 'my-best-run').directory).toBe(renamed);
-    expect(() => findRun(root, run.id)).toThrow('is the beginning of 2 runs');
+    expect(() => findRun(root, run.id)).toThrow('names 2 runs');
     const resumed = resumeRun(root, 'my-best-run', 'search', at(2), silent);
     expect(resumed.directory).toBe(renamed);
     resumed.end('finished', 0);
