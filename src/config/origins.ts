@@ -44,7 +44,7 @@ export function annotated(
     if (node !== null && origin !== undefined)
       node.comment = ` ${path.isAbsolute(origin) ? path.relative(base, origin) : origin}`;
   };
-  visit(document.contents as Node | null, keys);
+  visit(document.contents, keys);
   return document.toString({lineWidth: 0}).trimEnd();
 }
 
