@@ -14,7 +14,7 @@ export const deletionFlags = {
   yes: Flags.boolean({summary: 'Do not ask: needed where there is no terminal, and with --json.'}),
 };
 
-export interface DeletedRun {
+interface DeletedRun {
   readonly id: string;
   readonly directory: string;
   readonly bytes: number;

@@ -26,7 +26,7 @@ export function tagsOf(directory: string): readonly string[] {
 }
 
 /** @throws SdqError (exit 2) for a word that is no tag */
-export function checkTag(tag: string): void {
+function checkTag(tag: string): void {
   if (pattern.test(tag)) return;
   throw new SdqError(
     `"${tag}" is not a tag: letters, digits, ".", "_" and "-" are allowed, at most 64, the first a letter or a digit.`,
