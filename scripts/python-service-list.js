@@ -22,7 +22,7 @@ const torchLibraries = [
 /**
  * What each environment holds; the first requirement names its folder. `exact`: these packages and no others, not what they
  * depend on. `base`: another environment, whose packages this one sees too; install that one first. `npm`: packages of npm, which
- * the tests want and the repository does not hold because of their size.
+ * the tests want and the repository does not hold because of their size. `engine`: what `sdq engine install` makes of it.
  */
 export const pythonServices = {
   mlflow: {requirements: ['mlflow[auth]==3.17.2']},
@@ -207,6 +207,8 @@ export const pythonServices = {
   /** What runs exported files: docs/export.md. */
   runtimes: {requirements: ['onnxruntime==1.32.0', 'openvino==2026.4.1', 'numpy==2.4.6']},
   'onnxruntime-node': {requirements: ['onnxruntime-node==1.30.0'], npm: true},
+  /** For the processor. Needs `npm run build`. */
+  tensorflow: {requirements: ['tensorflow-cpu==2.21.0'], engine: 'tensorflow'},
 };
 
 /** The virtual environment of a service: outside the repository, kept between runs. */

@@ -13,7 +13,7 @@ for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys
     console.error(`There is no service "${name}": ${Object.keys(pythonServices).join(', ')}.`);
     process.exit(2);
   }
-  const {base, exact = false, npm = false, requirements} = service;
+  const {base, engine, exact = false, npm = false, requirements} = service;
   const [requirement] = requirements;
   const folder = serviceFolder(name);
   if (isInstalled(name)) {
@@ -40,9 +40,11 @@ own.joinpath("base.pth").write_text(str(Path(${JSON.stringify(base === undefined
     ...(base === undefined ? [] : [[`${folder}/bin/python`, '-c', share]]),
     [`${folder}/bin/python`, '-m', 'pip', 'install', ...options, ...requirements],
   ];
-  const steps = npm ? [npmInstall] : pythonInstall;
+  const engineInstall = [process.execPath, 'bin/run.js', 'engine', 'install', engine, '--cpu'];
+  const steps = engine !== undefined ? [engineInstall] : npm ? [npmInstall] : pythonInstall;
+  const env = {...process.env, ...(engine === undefined ? {} : {SDQ_ENGINE_DIR: folder})};
   const failed = steps.find(
-    ([command, ...args]) => spawnSync(command, args, {stdio: 'inherit', timeout: 600_000}).status !== 0,
+    ([command, ...args]) => spawnSync(command, args, {stdio: 'inherit', timeout: 600_000, env}).status !== 0,
   );
   if (failed === undefined) writeFileSync(readyFile(name), readyText(name));
   console.log(

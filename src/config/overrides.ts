@@ -17,7 +17,7 @@ const maximumBytes = 2 ** 20;
 
 /** Variables of oclif and of the data cache, which share our prefix. */
 const otherVariables =
-  /^SDQ_(AC_\w+|DATA_DIR|CACHE_DIR|CONFIG_DIR|BINPATH|DEBUG|RUN_ID|CONTENT_TYPE|DISABLE_THEME|NPM_REGISTRY|REDIRECTED|SKIP_\w+|S3_\w+|UPDATE_\w+|\w+_VERSION)$/;
+  /^SDQ_(AC_\w+|DATA_DIR|ENGINE_DIR|CACHE_DIR|CONFIG_DIR|BINPATH|DEBUG|RUN_ID|CONTENT_TYPE|DISABLE_THEME|NPM_REGISTRY|REDIRECTED|SKIP_\w+|S3_\w+|UPDATE_\w+|\w+_VERSION)$/;
 
 /**
  * Reads a value as YAML: `2`, `true`, `[1, 2]`, `{conv1: 8}`, text.

@@ -51,7 +51,8 @@ export async function packNpm({
     throw failed(isNativeError(error) ? error.message : String(error));
   });
   signal.throwIfAborted();
-  const tarball = path.join(folder, `${name}-${version}.tgz`);
+  // npm writes @scope/name as scope-name.
+  const tarball = path.join(folder, `${name.replace(/^@/, '').replace('/', '-')}-${version}.tgz`);
   if (code !== 0) throw failed(npmReason(messages) ?? `it ended with exit code ${code ?? 'of a signal'}`);
   if (!existsSync(tarball)) throw failed(`it wrote no ${path.basename(tarball)}`);
   const found = await digestOf(tarball, 'sha512', 'base64');

@@ -69,11 +69,32 @@ export interface Engine {
   dispose(): Promise<void>;
 }
 
+/** What `sdq engine install` was asked for. */
+export interface EngineInstallContext {
+  /** For the processor, also where there is a GPU. */
+  readonly cpu: boolean;
+  /** The Python to install with; undefined: the first one on the PATH that will do. */
+  readonly python: string | undefined;
+  /** Also where no GPU can be seen, as while an image of a container is built. */
+  readonly withoutDriver: boolean;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly signal: AbortSignal;
+  /** @param done of `total`, in bytes or steps */
+  readonly progress: (step: string, done: number, total: number | undefined) => void;
+  readonly notice: (message: string) => void;
+}
+
 export interface EngineDefinition extends Definition {
   readonly kind: 'engine';
   probe(options: EngineOptions): Promise<EngineProbe>;
   /** @throws SdqError (exit 6) when it cannot be started. */
   start(options: EngineOptions): Promise<Engine>;
+  /**
+   * Brings what the engine needs beside sdq; left out where nothing is needed. Keeps what is in place and right.
+   * @returns the folder
+   * @throws SdqError (exit 6) that names what is missing; the signal's reason when it is aborted
+   */
+  install?(context: EngineInstallContext): Promise<string>;
 }
 
 // --------------------------------------------------------------------------------------------------------- data sets

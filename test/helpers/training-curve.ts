@@ -1,6 +1,6 @@
 /**
  * The loss of twenty training steps of a small residual network on real CIFAR-10 images, on tfjs' stock cpu backend and on the other
- * engines: `node --import tsx test/helpers/training-curve.ts` prints them as JSON. A process of its own, since the cpu backend is ten
+ * engines: `node --import tsx test/helpers/training-curve.ts ENGINE...` prints them as JSON. A process of its own, since the cpu backend is ten
  * times slower inside Jest.
  */
 import path from 'node:path';
@@ -16,8 +16,7 @@ import {initialWeights} from '../../src/graph/initialize.ts';
 import {createNetwork} from '../../src/graph/network.ts';
 import {loadQuantizers} from '../../src/phases/load-quantizers.ts';
 import {cifar10} from '../../src/plugins/datasets/cifar10.ts';
-import {tensorflowEngine} from '../../src/plugins/engines/tensorflow/index.ts';
-import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
+import {engines} from '../../src/plugins/engines/index.ts';
 import {smallImageResnet} from '../../src/plugins/models/resnet-cifar.ts';
 import {activationQuantizers, weightQuantizers} from '../../src/plugins/quantizers/index.ts';
 import {classificationTask} from '../../src/plugins/tasks/classification-loss.ts';
@@ -27,12 +26,11 @@ import {calibrateInputs, sampleInputs} from '../../src/training/calibration.ts';
 import {createOptimizer, networkParameters} from '../../src/training/optimizers.ts';
 import {quantize} from '../../src/training/quantized-network.ts';
 import {createTrainStep} from '../../src/training/train-step.ts';
-import {isTfjsNodeInstalled} from './tfjs-node.ts';
 
 export interface Curves {
   readonly oracle: readonly number[];
   readonly wasm: readonly number[];
-  /** Where `@tensorflow/tfjs-node` is installed. */
+  /** Where TensorFlow is installed. */
   readonly tensorflow?: readonly number[];
 }
 
@@ -111,7 +109,7 @@ const curves: Record<string, Record<string, number[]>> = {};
 for (const bits of [32, 4]) {
   await tf.setBackend('cpu');
   curves[bits] = {oracle: await lossCurve(bits)};
-  for (const engine of [wasmEngine, ...(isTfjsNodeInstalled ? [tensorflowEngine] : [])]) {
+  for (const engine of engines.filter(({name}) => process.argv.slice(2).includes(name))) {
     const started = await engine.start({threads: 2});
     curves[bits][engine.name] = await lossCurve(bits);
     await started.dispose();

@@ -1,7 +1,10 @@
 /**
- * TensorFlow's native library, by way of the package `@tensorflow/tfjs-node-gpu` (CUDA) or `@tensorflow/tfjs-node`, where the user has
- * installed one of them. The fused operators of sdq run as their composed definitions.
+ * TensorFlow's native library, for CUDA or the processor: `sdq engine install tensorflow` brings it. The fused operators of sdq run as
+ * their composed definitions.
  */
+import {existsSync} from 'node:fs';
+import {createRequire} from 'node:module';
+import path from 'node:path';
 import util from 'node:util';
 
 import * as tf from '@tensorflow/tfjs-core';
@@ -10,15 +13,13 @@ import {ExitCode, SdqError} from '../../../errors.ts';
 import {item} from '../../../lookup.ts';
 import type {EngineDefinition, EngineOptions} from '../../../plugin-api/registry.ts';
 import {threadCount, threadsText} from '../threads.ts';
+import {installTensorflow} from './install.ts';
+import {isComplete, layout, readInstallation, sharedTfjs, type Variant} from './installation.ts';
 import {padBeforeKernels} from './kernels.ts';
+import {driverFault, platformFault, thisMachine, type Machine} from './requirements.ts';
 
-/** In the order in which they are tried. */
-const packages = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const;
-
-/** The name under which either registers its backend. */
+/** Under which tfjs-node's kernels are registered. */
 const backendName = 'tensorflow';
-
-type ImportPackage = (name: string) => Promise<unknown>;
 
 /** What sdq uses of its class. */
 interface TfjsNodeBackend extends tf.KernelBackend {
@@ -27,9 +28,14 @@ interface TfjsNodeBackend extends tf.KernelBackend {
   executeMultipleOutputs: (...call: unknown[]) => tf.Tensor[];
 }
 
-interface Loaded {
-  /** E.g. `@tensorflow/tfjs-node 4.22.0`. */
-  readonly name: string;
+interface Binding {
+  readonly TF_Version: string;
+}
+
+export interface Loaded {
+  readonly variant: Variant;
+  /** Of TensorFlow. */
+  readonly version: string;
   readonly usesGpu: boolean;
   /** Of the processor, for one operator. */
   readonly threads: number;
@@ -42,20 +48,10 @@ function restoreRemovedUtilities(): void {
   utilities['isArray'] ??= Array.isArray;
 }
 
-/** @throws Error when it is not of sdq's version of tfjs, or its native part cannot be loaded */
-async function load(name: string, importPackage: ImportPackage, threads: number): Promise<Loaded> {
-  const {version} = (await importPackage(name)) as {readonly version: Readonly<Record<string, string>>};
-  const found = version['tfjs-core'];
-  if (found !== tf.version_core) throw new Error(`it is version ${String(found)}, and sdq needs ${tf.version_core}`);
-  await tf.setBackend(backendName);
-  const backend = tf.backend() as TfjsNodeBackend;
-  padBeforeKernels(backendName);
-  tellOutOfMemory(backend);
-  return {name: `${name} ${found}`, usesGpu: backend.isUsingGpuDevice, threads};
-}
-
 /** TensorFlow's error is recognised by its text only. */
-function tellOutOfMemory(backend: TfjsNodeBackend): void {
+export function tellOutOfMemory(
+  backend: Pick<TfjsNodeBackend, 'executeSingleOutput' | 'executeMultipleOutputs'>,
+): void {
   const told =
     <Call extends unknown[], Out>(execute: (...call: Call) => Out) =>
     (...call: Call): Out => {
@@ -79,77 +75,123 @@ function tellOutOfMemory(backend: TfjsNodeBackend): void {
   backend.executeMultipleOutputs = told(backend.executeMultipleOutputs);
 }
 
-/** The first package that can be used; what is wrong with all of them, as one sentence. */
-async function loadFirst(importPackage: ImportPackage, options: EngineOptions): Promise<Loaded | string> {
-  restoreRemovedUtilities();
+/** What is missing, as one sentence, in place of an installation that can be used. */
+function installed(): {readonly variant: Variant} | string {
+  const places = layout();
+  const installation = readInstallation(places);
+  if (installation === undefined || !isComplete(installation)) {
+    return notInstalled(thisMachine(), installation !== undefined);
+  }
+  if (installation.tfjs !== tf.version_core || !existsSync(places.binding)) {
+    return `${places.folder} is of another version of sdq, or not whole: run \`sdq engine install tensorflow\` again.`;
+  }
+  return installation;
+}
+
+/** Why not, and what this machine would need. */
+export function notInstalled(machine: Machine, isBegun: boolean): string {
+  const platform = platformFault(machine);
+  if (platform !== undefined) return platform;
+  const command = 'sdq engine install tensorflow';
+  const driver = driverFault(machine);
+  const state = isBegun ? 'Its installation is not finished' : 'Not installed';
+  if (driver === undefined) return `${state}. The NVIDIA driver ${machine.driver ?? ''} will do: \`${command}\`.`;
+  return `${state}. ${driver} Then \`${command}\`; for the processor \`${command} --cpu\`.`;
+}
+
+/** @throws Error when the native part cannot be loaded */
+function load({variant}: {readonly variant: Variant}, options: EngineOptions): Loaded {
+  const places = layout();
   const threads = threadCount(options);
+  restoreRemovedUtilities();
   // TensorFlow reads both when it is loaded. 2: only errors are logged.
   process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2';
   process.env['TF_NUM_INTRAOP_THREADS'] = String(threads);
-  const failures: string[] = [];
-  for (const name of packages) {
-    try {
-      return await load(name, importPackage, threads);
-    } catch (error) {
-      const {code, message} = error as NodeJS.ErrnoException;
-      const [why] = message.split(/\.?\s*\n/);
-      if (code !== 'ERR_MODULE_NOT_FOUND') failures.push(`${name} cannot be used: ${why ?? ''}`);
-    }
-  }
-  if (failures.length > 0) return `${failures.join('; ')}.`;
-  const wanted = packages.map((name) => `${name}@${tf.version_core}`);
-  return `Not installed: npm install --save-dev ${item(wanted, 0)} (CUDA) or ${item(wanted, 1)}, where sdq is installed.`;
+  (globalThis as Record<symbol, unknown>)[Symbol.for(sharedTfjs)] = tf;
+  const require = createRequire(path.join(places.tfjsNode, 'package.json'));
+  const binding = require(places.binding) as Binding;
+  require('./dist/register_all_kernels.js');
+  const {NodeJSKernelBackend} = require('./dist/nodejs_kernel_backend.js') as {
+    readonly NodeJSKernelBackend: new (binding: Binding, packageName: string) => TfjsNodeBackend;
+  };
+  const backend = new NodeJSKernelBackend(binding, '@tensorflow/tfjs-node');
+  padBeforeKernels(backendName);
+  tellOutOfMemory(backend);
+  tf.registerBackend(backendName, () => backend);
+  return {variant, version: binding.TF_Version, usesGpu: backend.isUsingGpuDevice, threads};
 }
 
-/** @param importPackage how one of the packages is imported */
-export function createTensorflowEngine(importPackage: ImportPackage): EngineDefinition {
-  let loaded: Promise<Loaded | string> | undefined;
-  const loadOnce = (options: EngineOptions): Promise<Loaded | string> => (loaded ??= loadFirst(importPackage, options));
-  const device = ({usesGpu, threads}: Loaded): string => (usesGpu ? 'CUDA' : `processor, ${threadsText(threads)}`);
+let loaded: Loaded | string | undefined;
+
+/** Once a process: TensorFlow cannot be unloaded. */
+function loadOnce(options: EngineOptions): Loaded | string {
+  loaded ??= (() => {
+    const installation = installed();
+    if (typeof installation === 'string') return installation;
+    try {
+      return load(installation, options);
+    } catch (error) {
+      const [why] = (error as Error).message.split(/\.?\s*\n/);
+      return `TensorFlow cannot be loaded: ${why ?? ''}.`;
+    }
+  })();
+  return loaded;
+}
+
+const device = ({usesGpu, threads}: Loaded): string => (usesGpu ? 'CUDA' : `processor, ${threadsText(threads)}`);
+
+/** What a probe says of a library that was loaded. */
+export function probeOf(library: Loaded, machine: Machine): {reason: string; device: string; rank: number} {
+  const {usesGpu, variant, version} = library;
+  const without = `finds no CUDA device. ${driverFault(machine) ?? 'Does nvidia-smi list one?'}`;
   return {
-    kind: 'engine',
-    name: 'tensorflow',
-    summary: 'TensorFlow for CUDA or the processor, where tfjs-node is installed.',
-    optionsSchema: {
-      type: 'object',
-      properties: {threads: {oneOf: [{const: 'auto'}, {type: 'integer', minimum: 1, maximum: 256}]}},
-      additionalProperties: false,
-    },
-
-    async probe(options) {
-      const found = await loadOnce(options);
-      if (typeof found === 'string') return {available: false, reason: found, device: '', rank: 0};
-      const without = found.usesGpu || !found.name.includes('gpu') ? '' : ', which finds no CUDA device';
-      // Above wasm on a GPU, below it on the processor.
-      return {
-        available: true,
-        reason: `By ${found.name}${without}.`,
-        device: device(found),
-        rank: found.usesGpu ? 20 : 5,
-      };
-    },
-
-    async start(options) {
-      const found = await loadOnce(options);
-      if (typeof found === 'string') {
-        throw new SdqError(`The tensorflow engine is not available. ${found}`, {
-          code: 'engine-not-available',
-          exit: ExitCode.notAvailable,
-          suggestions: ['--set engine.name=auto', 'sdq doctor'],
-        });
-      }
-      await tf.setBackend(backendName);
-      const mebibytes = (): number => tf.memory().numBytes / 2 ** 20;
-      return {
-        name: 'tensorflow',
-        device: device(found),
-        threads: found.threads,
-        memory: () => ({inUseMiB: mebibytes(), reservedMiB: mebibytes()}),
-        // TensorFlow cannot be unloaded; it does not keep the process alive.
-        dispose: () => Promise.resolve(),
-      };
-    },
+    reason: variant === 'cuda' && !usesGpu ? `TensorFlow ${version} ${without}` : `By TensorFlow ${version}.`,
+    device: device(library),
+    // Above wasm on a GPU, below it on the processor.
+    rank: usesGpu ? 20 : 5,
   };
 }
 
-export const tensorflowEngine = createTensorflowEngine((name) => import(name));
+export const tensorflowEngine: EngineDefinition = {
+  kind: 'engine',
+  name: 'tensorflow',
+  summary: 'TensorFlow for CUDA or the processor, where `sdq engine install tensorflow` was run.',
+  optionsSchema: {
+    type: 'object',
+    properties: {threads: {oneOf: [{const: 'auto'}, {type: 'integer', minimum: 1, maximum: 256}]}},
+    additionalProperties: false,
+  },
+
+  probe(options) {
+    const library = loadOnce(options);
+    if (typeof library === 'string') return Promise.resolve({available: false, reason: library, device: '', rank: 0});
+    return Promise.resolve({available: true, ...probeOf(library, thisMachine())});
+  },
+
+  async start(options) {
+    const library = loadOnce(options);
+    if (typeof library === 'string') {
+      throw new SdqError(`The tensorflow engine is not available. ${library}`, {
+        code: 'engine-not-available',
+        exit: ExitCode.notAvailable,
+        suggestions: ['--set engine.name=auto', 'sdq doctor'],
+      });
+    }
+    await tf.setBackend(backendName);
+    const mebibytes = (): number => tf.memory().numBytes / 2 ** 20;
+    return {
+      name: 'tensorflow',
+      device: device(library),
+      threads: library.threads,
+      memory: () => ({inUseMiB: mebibytes(), reservedMiB: mebibytes()}),
+      // TensorFlow does not keep the process alive.
+      dispose: () => Promise.resolve(),
+    };
+  },
+
+  async install(context) {
+    const folder = await installTensorflow(context);
+    loaded = undefined; // what a probe before said
+    return folder;
+  },
+};

@@ -1,12 +1,12 @@
-import {beforeAll, describe, test} from '@jest/globals';
+import {beforeAll, describe, expect, test} from '@jest/globals';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
-import {createTensorflowEngine, tensorflowEngine} from '../../../../src/plugins/engines/tensorflow/index.ts';
+import {tensorflowEngine} from '../../../../src/plugins/engines/tensorflow/index.ts';
 import {expectSameOnBothBackends, runKernel} from '../../../helpers/compare-backends.ts';
 import {randomTensor} from '../../../helpers/gradient-check.ts';
-import {isTfjsNodeInstalled, standIn} from '../../../helpers/tfjs-node.ts';
+import {hasTensorflow, tensorflowEnvironment, withoutTensorflow} from '../../../helpers/installed-engines.ts';
 
 const edge = fc.integer({min: 0, max: 2});
 /** Windows that lie at least partly on the input, as the graph's operators have them. */
@@ -40,11 +40,24 @@ const windows = fc
     ] as tf.backend_util.ExplicitPadding,
   }));
 
-describe(`kernels of ${isTfjsNodeInstalled ? '@tensorflow/tfjs-node' : 'a stand-in for @tensorflow/tfjs-node, which is not installed'}`, () => {
+const describeReal = hasTensorflow ? describe : describe.skip;
+
+describeReal(`kernels of TensorFlow${hasTensorflow ? '' : `: ${withoutTensorflow}`}`, () => {
   beforeAll(async () => {
     tf.enableProdMode();
-    const engine = isTfjsNodeInstalled ? tensorflowEngine : createTensorflowEngine(standIn());
-    await engine.start({threads: 2});
+    Object.assign(process.env, tensorflowEnvironment);
+    await tensorflowEngine.start({threads: 2});
+  });
+
+  test('an operator for which there is no memory ends with its shape and exit code 6', () => {
+    const compute = (): tf.Tensor => tf.outerProduct(tf.ones([2 ** 24]), tf.ones([2 ** 24]));
+    expect(() => tf.tidy(compute)).toThrow(
+      expect.objectContaining({
+        code: 'engine-out-of-memory',
+        oclif: {exit: 6},
+        message: expect.stringContaining('[16777216,16777216]'),
+      }),
+    );
   });
 
   test.each([

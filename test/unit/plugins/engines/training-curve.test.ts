@@ -1,7 +1,7 @@
 /**
  * Twenty training steps on real CIFAR-10 images give the same losses on every engine as on tfjs' stock cpu backend, the oracle. Uses the
- * cached data set; where it is not there (`sdq data fetch cifar10`) the tests are skipped by name, as are those of the tensorflow engine
- * where `@tensorflow/tfjs-node` is not installed.
+ * cached data set; where it is not there (`sdq data fetch cifar10`) the tests are skipped by name, as are those of an engine that is not
+ * installed.
  */
 import {execFile} from 'node:child_process';
 import {existsSync} from 'node:fs';
@@ -11,7 +11,7 @@ import {promisify} from 'node:util';
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
 import {dataCache} from '../../../../src/data/cache.ts';
-import {isTfjsNodeInstalled} from '../../../helpers/tfjs-node.ts';
+import {hasTensorflow, tensorflowEnvironment} from '../../../helpers/installed-engines.ts';
 import type {Curves} from '../../../helpers/training-curve.ts';
 
 const root = path.resolve(import.meta.dirname, '../../../..');
@@ -19,12 +19,17 @@ const fetched = existsSync(path.join(dataCache(), 'cifar10'));
 
 type EngineName = 'wasm' | 'tensorflow';
 
+const installed: readonly EngineName[] = hasTensorflow ? ['wasm', 'tensorflow'] : ['wasm'];
+
 describe('twenty steps of a small residual network on CIFAR-10 give the losses of the oracle', () => {
   let curves: Readonly<Record<'4' | '32', Curves>>;
   beforeAll(async () => {
     if (!fetched) return;
     const script = path.join(root, 'test/helpers/training-curve.ts');
-    const {stdout} = await promisify(execFile)(process.execPath, ['--import', 'tsx', script], {cwd: root});
+    const {stdout} = await promisify(execFile)(process.execPath, ['--import', 'tsx', script, ...installed], {
+      cwd: root,
+      env: {...process.env, ...tensorflowEnvironment},
+    });
     curves = JSON.parse(stdout) as typeof curves;
   }, 120_000);
 
@@ -37,7 +42,7 @@ describe('twenty steps of a small residual network on CIFAR-10 give the losses o
 
   describe.each<[EngineName, boolean]>([
     ['wasm', fetched],
-    ['tensorflow', fetched && isTfjsNodeInstalled],
+    ['tensorflow', fetched && hasTensorflow],
   ])('%s', (engine, possible) => {
     const onRealImages = possible ? test : test.skip;
 

@@ -1,0 +1,81 @@
+import {Args, Flags} from '@oclif/core';
+
+import {SdqCommand} from '../../cli/base-command.ts';
+import {ExitCode, SdqError} from '../../errors.ts';
+import {didYouMean} from '../../nearest.ts';
+import {exitCodeOf, listenForStop} from '../../runs/signals.ts';
+
+interface Installed {
+  readonly name: string;
+  readonly path: string;
+  readonly device: string;
+  /** By what it runs. */
+  readonly reason: string;
+}
+
+export default class EngineInstall extends SdqCommand {
+  static override summary = 'Bring what an engine needs beside sdq.';
+  static override description = `\`tensorflow\`: fetches TensorFlow with CUDA and cuDNN from PyPI by pip (about 3 GB; --cpu 0.3 GB), and compiles the binding of tfjs-node against it. Needs Linux on x86-64, Python with pip, a C++ compiler and npm, but no CUDA of the system.
+
+The folder is $SDQ_ENGINE_DIR/tensorflow, else $XDG_CACHE_HOME/sdq/engines/tensorflow, else ~/.cache/sdq/engines/tensorflow. What is in place is kept; after an interruption the same command goes on.`;
+  static override args = {name: Args.string({required: true, description: 'Name of the engine.'})};
+  static override flags = {
+    cpu: Flags.boolean({summary: 'For the processor: without CUDA.'}),
+    python: Flags.string({summary: 'Install with this Python, e.g. /usr/bin/python3.12.', helpValue: 'PYTHON'}),
+    'without-driver': Flags.boolean({
+      summary: 'Install CUDA where no GPU can be seen, e.g. while a container image is built.',
+      exclusive: ['cpu'],
+    }),
+  };
+  static override examples = [
+    '<%= config.bin %> engine install tensorflow',
+    '<%= config.bin %> engine install tensorflow --cpu',
+  ];
+
+  async run(): Promise<Installed> {
+    const {args, flags} = await this.parse(EngineInstall);
+    const {config, registry} = await this.settings({kinds: ['engine']});
+    const definition = registry.get('engine', args.name);
+    if (definition.install === undefined) {
+      const names = registry.list('engine').flatMap((engine) => (engine.install === undefined ? [] : [engine.name]));
+      throw new SdqError(`The engine ${args.name} needs nothing beside sdq. To be installed: ${names.join(', ')}.`, {
+        code: 'nothing-to-install',
+        exit: ExitCode.usage,
+        suggestions: didYouMean(args.name, names),
+      });
+    }
+    const progress = this.progress();
+    const stop = listenForStop(() => undefined);
+    this.defer(() => stop.dispose());
+    let path: string;
+    try {
+      path = await definition.install({
+        cpu: flags.cpu,
+        python: flags.python,
+        withoutDriver: flags['without-driver'],
+        environment: process.env,
+        signal: stop.signal,
+        progress: (step, done, total) => progress.update(step, done, total),
+        notice: (message) => this.notice(message),
+      });
+    } catch (error) {
+      const signal = stop.received();
+      if (signal === undefined) throw error;
+      throw new SdqError(`Stopped by ${signal}; the same command goes on from here.`, {
+        code: 'interrupted',
+        exit: exitCodeOf(signal),
+        cause: error,
+      });
+    }
+    progress.stop();
+    const {available, device, reason} = await definition.probe({threads: config.engine.threads});
+    if (!available) {
+      throw new SdqError(`The engine ${args.name} was installed, but cannot be used. ${reason}`, {
+        code: 'engine-not-available',
+        exit: ExitCode.notAvailable,
+      });
+    }
+    this.log(`${args.name}: ${device}, in ${path}. ${reason}`);
+    return {name: args.name, path, device, reason};
+  }
+}
