@@ -31,7 +31,7 @@ describe('twenty steps of a small residual network on CIFAR-10 give the losses o
       env: {...process.env, ...tensorflowEnvironment},
     });
     curves = JSON.parse(stdout) as typeof curves;
-  }, 120_000);
+  }, 600_000);
 
   /** |loss − oracle| / oracle of each step. */
   function deviations(bits: '4' | '32', engine: EngineName): number[] {
