@@ -7,7 +7,9 @@ import {project} from './test/projects.js';
 const files = readdirSync('test', {recursive: true})
   .map((name) => `test/${name}`)
   .filter(
-    (file) => file.endsWith('.test.ts') && /helpers\/(thorough|engine-builds|installed-engines)\.ts/.test(readFileSync(file, 'utf8')),
+    (file) =>
+      file.endsWith('.test.ts') &&
+      /helpers\/(thorough|engine-builds|installed-engines)\.ts/.test(readFileSync(file, 'utf8')),
   );
 
 /** @type {import('jest').Config} */
