@@ -226,6 +226,9 @@ function updateCases(): Record<string, Compute> {
   return cases;
 }
 
+/** The error's message where a case does not run. */
+export type Differences = Readonly<Record<string, Difference | string>>;
+
 interface Difference {
   /** Largest difference of any output, relative to the largest magnitude of that output on the oracle. */
   readonly relative: number;

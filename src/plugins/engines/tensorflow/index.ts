@@ -100,7 +100,7 @@ export function notInstalled(machine: Machine, isBegun: boolean): string {
 }
 
 /** @throws Error when the native part cannot be loaded */
-function load({variant}: {readonly variant: Variant}, options: EngineOptions): Loaded {
+function loadLibrary({variant}: {readonly variant: Variant}, options: EngineOptions): Loaded {
   const places = layout();
   const threads = threadCount(options);
   restoreRemovedUtilities();
@@ -108,10 +108,10 @@ function load({variant}: {readonly variant: Variant}, options: EngineOptions): L
   process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2';
   process.env['TF_NUM_INTRAOP_THREADS'] = String(threads);
   (globalThis as Record<symbol, unknown>)[Symbol.for(sharedTfjs)] = tf;
-  const require = createRequire(path.join(places.tfjsNode, 'package.json'));
-  const binding = require(places.binding) as Binding;
-  require('./dist/register_all_kernels.js');
-  const {NodeJSKernelBackend} = require('./dist/nodejs_kernel_backend.js') as {
+  const load = createRequire(path.join(places.tfjsNode, 'package.json'));
+  const binding = load(places.binding) as Binding;
+  load('./dist/register_all_kernels.js');
+  const {NodeJSKernelBackend} = load('./dist/nodejs_kernel_backend.js') as {
     readonly NodeJSKernelBackend: new (binding: Binding, packageName: string) => TfjsNodeBackend;
   };
   const backend = new NodeJSKernelBackend(binding, '@tensorflow/tfjs-node');
@@ -129,7 +129,7 @@ function loadOnce(options: EngineOptions): Loaded | string {
     const installation = installed();
     if (typeof installation === 'string') return installation;
     try {
-      return load(installation, options);
+      return loadLibrary(installation, options);
     } catch (error) {
       const [why] = (error as Error).message.split(/\.?\s*\n/);
       return `TensorFlow cannot be loaded: ${why ?? ''}.`;

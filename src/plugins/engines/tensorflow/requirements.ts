@@ -19,7 +19,7 @@ const missing = (code: string, message: string, suggestions: readonly string[]):
   new SdqError(message, {code, exit: ExitCode.notAvailable, suggestions});
 
 /** Whether version `found`, e.g. `550.54.14`, is `least` or later. */
-export function isAtLeast(found: string, least: readonly number[]): boolean {
+function isAtLeast(found: string, least: readonly number[]): boolean {
   const parts = found.split('.').map(Number);
   for (const [index, wanted] of least.entries()) {
     const part = parts[index] ?? 0;

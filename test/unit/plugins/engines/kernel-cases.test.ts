@@ -6,6 +6,7 @@ import {promisify} from 'node:util';
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
 import {hasTensorflow, tensorflowEnvironment, withoutTensorflow} from '../../../helpers/installed-engines.ts';
+import type {Differences} from '../../../helpers/kernel-cases.ts';
 import {thorough} from '../../../helpers/thorough.ts';
 
 const root = path.resolve(import.meta.dirname, '../../../..');
@@ -16,14 +17,14 @@ describe.each([
   ['tensorflow', hasTensorflow, withoutTensorflow, tensorflowEnvironment],
 ] as const)('%s', (engine, isPossible, why, environment) => {
   const onEngine = isPossible ? test : test.skip;
-  let differences: Readonly<Record<string, string | {relative: number; elements: number}>>;
+  let differences: Differences;
   beforeAll(async () => {
     if (!isPossible) return;
     const {stdout} = await promisify(execFile)(process.execPath, ['--import', 'tsx', script, engine], {
       cwd: root,
       env: {...process.env, ...environment},
     });
-    differences = JSON.parse(stdout) as typeof differences;
+    differences = JSON.parse(stdout) as Differences;
   }, 300_000);
 
   onEngine(`is within 1e-5 of the oracle in every operator and gradient${isPossible ? '' : `: ${why}`}`, () => {
