@@ -1,10 +1,11 @@
 /** What the main thread and the workers agree on; addresses are byte addresses in the shared memory. */
+import {taskFloats, taskInts} from './assembly/shared.ts';
 
 /** A kernel as the module exports it: does share `thread` of `threads` of the work described at `task`. */
 export type Kernel = (task: number, thread: number, threads: number) => void;
 
-/** A parameter block: integers and addresses first, then floats (assembly/task.ts reads the same layout). */
-export const taskBlock = {ints: 48, floats: 16, bytes: 256} as const;
+/** A parameter block: integers and addresses first, then floats. */
+export const taskBlock = {ints: taskInts, floats: taskFloats, bytes: 4 * (taskInts + taskFloats)} as const;
 
 /** Words of a thread's mailbox; it fills a cache line, so that threads do not slow each other down. */
 export const mailbox = {bytes: 64, sequence: 0, done: 1, kernel: 2, threads: 3, failed: 4} as const;

@@ -9,6 +9,7 @@
  */
 import {lsqSlope, quantize} from './grid';
 import {addToDoubles, blockRows, clip, strip} from './rows';
+import {scaleClip, scaleLsq, scaleNone} from './shared';
 import {float, int, madd, pointer, shareStart} from './task';
 
 /** Rows whose mean is taken before their squared deviations: 128 rows of 64 bytes stay in a first-level cache. */
@@ -242,7 +243,7 @@ function passed(z: v128, dy: v128, first: v128, last: v128): v128 {
 }
 
 /**
- * The sums of the gradient. `rule`: 0 no scale gradient, 1 clip, 2 lsq. The clipped activation leaves the grid where z is
+ * The sums of the gradient. The clipped activation leaves the grid where z is
  * above `top` or below `bottom`; an end that the activation range does not reach is infinite.
  */
 // @ts-ignore: decorator
@@ -264,7 +265,7 @@ function sumRows(task: usize, thread: i32, threads: i32, rule: i32): void {
   const qmin = f32x4.splat(float(task, 2));
   const qmax = f32x4.splat(float(task, 3));
   const offset = f32x4.splat(float(task, 4));
-  const step: f32 = rule != 0 ? load<f32>(pointer(task, 6)) : 1;
+  const step: f32 = rule != scaleNone ? load<f32>(pointer(task, 6)) : 1;
   const scale = f32x4.splat(step);
   const lowest = float(task, 2) + float(task, 4);
   const highest = float(task, 3) + float(task, 4);
@@ -294,10 +295,10 @@ function sumRows(task: usize, thread: i32, threads: i32, rule: i32): void {
         const z1 = normalize(d1, k + 16, stride);
         const p0 = passed(z0, dy0, first, last);
         const p1 = passed(z1, dy1, first, last);
-        if (rule == 1) {
+        if (rule == scaleClip) {
           t0 = f32x4.add(t0, clipTerms(z0, dy0, bottom, top, lowest, highest));
           t1 = f32x4.add(t1, clipTerms(z1, dy1, bottom, top, lowest, highest));
-        } else if (rule == 2) {
+        } else if (rule == scaleLsq) {
           t0 = madd(dy0, lsqSlope(f32x4.div(clip(z0, low, high), scale), offset, qmin, qmax), t0);
           t1 = madd(dy1, lsqSlope(f32x4.div(clip(z1, low, high), scale), offset, qmin, qmax), t1);
         }
@@ -327,8 +328,8 @@ function sumRows(task: usize, thread: i32, threads: i32, rule: i32): void {
     const total = totals + (<usize>j << 3);
     addLane(total, p);
     addLane(total + height, f32x4.mul(p, d));
-    if (rule == 1) addLane(total + 2 * height, clipTerms(z, g, bottom, top, lowest, highest));
-    if (rule == 2) {
+    if (rule == scaleClip) addLane(total + 2 * height, clipTerms(z, g, bottom, top, lowest, highest));
+    if (rule == scaleLsq) {
       addLane(total + 2 * height, f32x4.mul(g, lsqSlope(f32x4.div(clip(z, low, high), scale), offset, qmin, qmax)));
     }
   }
@@ -351,13 +352,13 @@ function addLane(address: usize, value: v128): void {
 
 /**
  * batchNormGradSums: [x, dy, coefficients, rows, width, tail, scale, totals f64 [threads, 3, width], clipped, rule]
- * (min, max, qmin, qmax, offset). Totals: Σ g, Σ g · (x − mean), dscale terms. `rule` 0 none or no quantizer, 1 clip, 2 lsq.
+ * (min, max, qmin, qmax, offset). Totals: Σ g, Σ g · (x − mean), dscale terms. `rule` is `scaleNone` without a quantizer.
  */
 export function batchNormGradSums(task: usize, thread: i32, threads: i32): void {
   const rule = int(task, 9);
-  if (rule == 0) sumRows(task, thread, threads, 0);
-  else if (rule == 1) sumRows(task, thread, threads, 1);
-  else sumRows(task, thread, threads, 2);
+  if (rule == scaleNone) sumRows(task, thread, threads, scaleNone);
+  else if (rule == scaleClip) sumRows(task, thread, threads, scaleClip);
+  else sumRows(task, thread, threads, scaleLsq);
 }
 
 /**

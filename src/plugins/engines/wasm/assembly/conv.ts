@@ -29,8 +29,9 @@ import {
   writeEntries,
 } from './bands';
 import {clip} from './rows';
+import {tileColumns, tileRows} from './shared';
 import {float, int, madd, pointer, shareStart} from './task';
-import {dotTiles, outerTile1, outerTile4, storeColumns, tileColumns, tileRows} from './tiles';
+import {dotTiles, outerTile1, outerTile4, storeColumns} from './tiles';
 
 /**
  * Runs of contiguous inputs under one output pixel, as pairs (byte offset, floats): a row of the filter where its taps

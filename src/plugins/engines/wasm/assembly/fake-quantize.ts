@@ -1,6 +1,7 @@
 /** Uniform fake-quantization and its straight-through gradients; the table and the equations are in src/tensor/kernels.ts. */
 import {lsqSlope, quantize} from './grid';
 import {addToDoubles, blockRows} from './rows';
+import {scaleClip, scaleLsq, scaleNone} from './shared';
 import {float, int, pointer, shareStart} from './task';
 
 /** fakeQuantize: [x, scale [width], y, rows, width, tail] (qmin, qmax, offset). */
@@ -40,7 +41,7 @@ function past(top: bool, x: v128, scale: v128, level: v128): v128 {
   return top ? f32x4.gt(x, end) : f32x4.lt(x, end);
 }
 
-/** The terms of dscale by `rule`: 0 none, 1 clip, 2 lsq. */
+/** The terms of dscale by `rule`. */
 // @ts-ignore: decorator
 @inline
 function scaleTerms(
@@ -54,8 +55,8 @@ function scaleTerms(
   qmin: v128,
   qmax: v128,
 ): v128 {
-  if (rule == 0) return f32x4.splat(0);
-  if (rule == 2) return f32x4.mul(dy, lsqSlope(f32x4.div(x, scale), offset, qmin, qmax));
+  if (rule == scaleNone) return f32x4.splat(0);
+  if (rule == scaleLsq) return f32x4.mul(dy, lsqSlope(f32x4.div(x, scale), offset, qmin, qmax));
   return f32x4.mul(v128.and(dy, beyond), f32x4.add(v128.bitselect(qmax, qmin, above), offset));
 }
 
@@ -124,16 +125,16 @@ function gradientRows(task: usize, thread: i32, threads: i32, clipped: bool, rul
 
 /**
  * fakeQuantizeGrad: [x, scale [width], dy, dx, rows, width, tail, totals f64 [threads, width], clipped, rule]
- * (qmin, qmax, offset). `rule` 0 none, 1 clip, 2 lsq; column sums of the dscale terms go to `totals`.
+ * (qmin, qmax, offset). column sums of the dscale terms go to `totals`.
  */
 export function fakeQuantizeGrad(task: usize, thread: i32, threads: i32): void {
   const rule = int(task, 9);
   if (int(task, 8) != 0) {
-    if (rule == 0) gradientRows(task, thread, threads, true, 0);
-    else if (rule == 1) gradientRows(task, thread, threads, true, 1);
-    else gradientRows(task, thread, threads, true, 2);
-  } else if (rule == 1) gradientRows(task, thread, threads, false, 1);
-  else gradientRows(task, thread, threads, false, 2);
+    if (rule == scaleNone) gradientRows(task, thread, threads, true, scaleNone);
+    else if (rule == scaleClip) gradientRows(task, thread, threads, true, scaleClip);
+    else gradientRows(task, thread, threads, true, scaleLsq);
+  } else if (rule == scaleClip) gradientRows(task, thread, threads, false, scaleClip);
+  else gradientRows(task, thread, threads, false, scaleLsq);
 }
 
 /** foldTotals: [totals f64 [parts, width], parts, width, channels, out [channels]] (factor): out = factor · column sums. */

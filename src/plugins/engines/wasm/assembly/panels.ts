@@ -1,6 +1,6 @@
 /** Panels: the weights of 8 output columns as a tile kernel reads them, see tiles.ts. */
+import {tileColumns} from './shared';
 import {int, pointer, shareStart} from './task';
-import {tileColumns} from './tiles';
 
 /** Copies `length` steps of 8 columns; columns from `columns` on are 0. Returns the sum of 0 · value: NaN if one is not finite. */
 export function packSteps(

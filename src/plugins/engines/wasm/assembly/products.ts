@@ -1,7 +1,8 @@
 /** Products of many small matrices (attention): each thread takes whole products, which end in the tiles of tiles.ts. */
 import {packSteps} from './panels';
+import {tileColumns, tileRows} from './shared';
 import {int, pointer, shareStart} from './task';
-import {dotTiles, outerTile1, outerTile4, storeColumns, tileColumns, tileRows} from './tiles';
+import {dotTiles, outerTile1, outerTile4, storeColumns} from './tiles';
 
 /** b as panels without bias, [panel][1 + length][8]. */
 function packMatrix(b: usize, panels: usize, length: i32, columns: i32, transposed: bool): void {

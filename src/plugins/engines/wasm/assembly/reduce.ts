@@ -5,6 +5,7 @@
  * kernel combines the parts in order. Sums are float32 within `blockRows` rows (or 1024 elements in a row), float64 above.
  */
 import {addToDoubles, blockRows} from './rows';
+import {reduceMaximum} from './shared';
 import {float, int, pointer, shareStart} from './task';
 
 /** Elements of one row that are summed in float32. */
@@ -123,7 +124,7 @@ function reduceParts(largest: bool, task: usize, thread: i32, threads: i32): voi
  * to a multiple of 4. 0 sum, 1 maximum.
  */
 export function reduce(task: usize, thread: i32, threads: i32): void {
-  if (int(task, 6) == 1) reduceParts(true, task, thread, threads);
+  if (int(task, 6) == reduceMaximum) reduceParts(true, task, thread, threads);
   else reduceParts(false, task, thread, threads);
 }
 
@@ -131,7 +132,7 @@ export function reduce(task: usize, thread: i32, threads: i32): void {
 export function combineParts(task: usize, thread: i32, threads: i32): void {
   const inner = int(task, 2);
   const parts = int(task, 3);
-  const largest = int(task, 5) == 1;
+  const largest = int(task, 5) == reduceMaximum;
   const factor = <f64>float(task, 0);
   const columns = (inner + 3) & ~3;
   const end = shareStart(int(task, 1), thread + 1, threads);

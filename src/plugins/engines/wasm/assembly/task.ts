@@ -2,11 +2,9 @@
  * What every kernel shares: how it reads its parameters, which part of the work is its own, and multiply-add.
  *
  * A kernel is exported as `name(task: usize, thread: i32, threads: i32): void`. The parameter block at `task` holds
- * `maxInts` 32-bit integers (numbers and addresses), then floats; the main thread writes it before it wakes the others.
+ * `taskInts` 32-bit integers (numbers and addresses), then floats; the main thread writes it before it wakes the others.
  */
-
-/** Integers in a parameter block; `task.ts` on the other side (../backend.ts) writes the same layout. */
-const maxInts: usize = 48;
+import {taskInts} from './shared';
 
 // @ts-ignore: decorator
 @inline
@@ -23,7 +21,7 @@ export function int(task: usize, index: usize): i32 {
 // @ts-ignore: decorator
 @inline
 export function float(task: usize, index: usize): f32 {
-  return load<f32>(task + ((maxInts + index) << 2));
+  return load<f32>(task + ((<usize>taskInts + index) << 2));
 }
 
 /** First of `total` items that belongs to `thread`; the last one is before `shareStart(total, thread + 1, threads)`. */

@@ -13,12 +13,8 @@
  * The 8 columns come from a *panel*: 8 bias values, then 8 weights a step, contiguous (`packPanels`).
  */
 import {clip} from './rows';
+import {tileRows} from './shared';
 import {madd} from './task';
-
-/** Rows of a tile. */
-export const tileRows: i32 = 4;
-/** Columns of a tile, floats a panel row. */
-export const tileColumns: i32 = 8;
 
 /** Stores the first `columns` (1 … 8) of 8 values. */
 // @ts-ignore: decorator

@@ -21,17 +21,9 @@ import {
   width,
 } from './bands';
 import {clip} from './rows';
+import {winogradAddresses, winogradPositions, winogradSlack, winogradZeros} from './shared';
 import {float, int, madd, pointer, shareStart} from './task';
 import {gradientTile, inputTile, outputTile} from './winograd-transforms';
-
-/** Positions of a transformed tile. */
-const positions: i32 = 36;
-/** Keeps the same channel of neighbouring positions out of each other's cache sets. */
-const positionSlack: usize = 64;
-
-/** A thread's scratch: 36 vectors, 36 addresses, then a pixel of zeros. */
-const addressesOffset: usize = 576;
-const zerosOffset: usize = 768;
 
 /**
  * Addresses of the 6 × 6 pixels from (top, left) of an image; those outside are a pixel of zeros.
@@ -145,16 +137,16 @@ function inputGroup(task: usize, first: i32, count: i32, scratch: usize, target:
   for (let tile = first; tile < first + count; tile++) {
     const place = tile % ofImage;
     writeAddresses(
-      scratch + addressesOffset,
+      scratch + <usize>winogradAddresses,
       pointer(task, 0) + <usize>(tile / ofImage) * imageBytes,
       (place / tilesAcross(task)) * 4 - padTop(task),
       (place % tilesAcross(task)) * 4 - padLeft(task),
       height(task),
       width(task),
       pixelBytes,
-      scratch + zerosOffset,
+      scratch + <usize>winogradZeros,
     );
-    inputTile(scratch + addressesOffset, scratch, pixelBytes, target, positionBytes);
+    inputTile(scratch + <usize>winogradAddresses, scratch, pixelBytes, target, positionBytes);
     target += pixelBytes;
   }
 }
@@ -235,23 +227,23 @@ export function winograd(task: usize, thread: i32, threads: i32): void {
   const high = f32x4.splat(float(task, 1));
   const inBytes = <usize>channels(task) << 2;
   const outBytes = <usize>outChannels(task) << 2;
-  const inPosition = <usize>group * inBytes + positionSlack;
-  const outPosition = <usize>group * outBytes + positionSlack;
-  const inputs = scratch + zerosOffset + inBytes;
-  const products = inputs + <usize>positions * inPosition;
+  const inPosition = <usize>group * inBytes + <usize>winogradSlack;
+  const outPosition = <usize>group * outBytes + <usize>winogradSlack;
+  const inputs = scratch + <usize>winogradZeros + inBytes;
+  const products = inputs + <usize>winogradPositions * inPosition;
   const panelBytes = <usize>channels(task) << 5;
   const across = tilesAcross(task);
   const ofImage = tilesDown(task) * across;
   const total = batch(task) * ofImage;
   const groups = (total + group - 1) / group;
-  memory.fill(scratch + zerosOffset, 0, inBytes);
+  memory.fill(scratch + <usize>winogradZeros, 0, inBytes);
   let check = f32x4.splat(0);
   for (let g = shareStart(groups, thread, threads); g < shareStart(groups, thread + 1, threads); g++) {
     const first = g * group;
     const count = min(group, total - first);
     inputGroup(task, first, count, scratch, inputs, inPosition);
     let weights = pointer(task, 2);
-    for (let position: usize = 0; position < <usize>positions; position++) {
+    for (let position: usize = 0; position < <usize>winogradPositions; position++) {
       for (let c: usize = 0; c < outBytes; c += 32) {
         multiply(
           inputs + position * inPosition,
@@ -348,19 +340,19 @@ export function winogradFilterGradient(task: usize, thread: i32, threads: i32): 
   const group = int(task, afterGeometry + 1);
   const inBytes = <usize>channels(task) << 2;
   const outBytes = <usize>outChannels(task) << 2;
-  const inPosition = <usize>group * inBytes + positionSlack;
-  const outPosition = <usize>group * outBytes + positionSlack;
-  const inputs = scratch + zerosOffset + max(inBytes, outBytes);
-  const gradients = inputs + <usize>positions * inPosition;
+  const inPosition = <usize>group * inBytes + <usize>winogradSlack;
+  const outPosition = <usize>group * outBytes + <usize>winogradSlack;
+  const inputs = scratch + <usize>winogradZeros + max(inBytes, outBytes);
+  const gradients = inputs + <usize>winogradPositions * inPosition;
   const panelBytes = <usize>group << 5;
   const sumsBytes = (inBytes * outBytes) >> 2;
-  const sums = pointer(task, 2) + <usize>(thread * positions) * sumsBytes;
+  const sums = pointer(task, 2) + <usize>(thread * winogradPositions) * sumsBytes;
   const across = tilesAcross(task);
   const ofImage = tilesDown(task) * across;
   const total = batch(task) * ofImage;
   const groups = (total + group - 1) / group;
-  memory.fill(scratch + zerosOffset, 0, max(inBytes, outBytes));
-  memory.fill(sums, 0, <usize>positions * sumsBytes);
+  memory.fill(scratch + <usize>winogradZeros, 0, max(inBytes, outBytes));
+  memory.fill(sums, 0, <usize>winogradPositions * sumsBytes);
   for (let g = shareStart(groups, thread, threads); g < shareStart(groups, thread + 1, threads); g++) {
     const first = g * group;
     const count = min(group, total - first);
@@ -368,20 +360,20 @@ export function winogradFilterGradient(task: usize, thread: i32, threads: i32): 
     for (let tile = first; tile < first + count; tile++) {
       const place = tile % ofImage;
       writeAddresses(
-        scratch + addressesOffset,
+        scratch + <usize>winogradAddresses,
         pointer(task, 1) + <usize>((tile / ofImage) * outHeight(task) * outWidth(task)) * outBytes,
         (place / across) * 4,
         (place % across) * 4,
         outHeight(task),
         outWidth(task),
         outBytes,
-        scratch + zerosOffset,
+        scratch + <usize>winogradZeros,
       );
       const target = gradients + (<usize>(tile - first) << 5);
-      gradientTile(scratch + addressesOffset, scratch, outBytes, target, panelBytes, outPosition);
+      gradientTile(scratch + <usize>winogradAddresses, scratch, outBytes, target, panelBytes, outPosition);
     }
     let sum = sums;
-    for (let position: usize = 0; position < <usize>positions; position++) {
+    for (let position: usize = 0; position < <usize>winogradPositions; position++) {
       let panel = gradients + position * outPosition;
       for (let c: usize = 0; c < outBytes; c += 32) {
         addOuterProducts(inputs + position * inPosition, inBytes, panel, count, sum);
@@ -401,7 +393,7 @@ export function winogradFilterResult(task: usize, thread: i32, threads: i32): vo
   const length = int(task, 3);
   const columns = int(task, 4);
   const positionBytes = <usize>(length * columns) << 2;
-  const partBytes = <usize>positions * positionBytes;
+  const partBytes = <usize>winogradPositions * positionBytes;
   const tapBytes = positionBytes;
   const total = (columns >> 2) * length;
   const sixth = f32x4.splat(1.0 / 6.0);

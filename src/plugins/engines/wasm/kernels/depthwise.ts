@@ -2,30 +2,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import {defineKernel, type WasmBackend} from '../backend.ts';
+import {convInfo, type ConvAttributes, type ConvInfo} from './conv-geometry.ts';
 import {fusedConvolution, noClip, type Clip} from './fused-activation.ts';
-
-type ConvInfo = tf.backend_util.Conv2DInfo;
-
-interface DepthwiseAttributes {
-  readonly strides: number | [number, number];
-  readonly pad: 'valid' | 'same' | number | tf.backend_util.ExplicitPadding;
-  readonly dilations?: number | [number, number];
-  readonly dimRoundingMode?: 'floor' | 'round' | 'ceil';
-}
-
-function convInfo(shape: readonly number[], filter: readonly number[], attributes: DepthwiseAttributes): ConvInfo {
-  const {strides, pad, dilations, dimRoundingMode} = attributes;
-  return tf.backend_util.computeConv2DInfo(
-    shape as [number, number, number, number],
-    filter as [number, number, number, number],
-    strides,
-    // tfjs' fused form leaves it out, or null.
-    dilations ?? 1,
-    pad,
-    dimRoundingMode,
-    true,
-  );
-}
 
 /** Whether the kernels of this file take these tensors. */
 function covered(filterShape: readonly number[], ...tensors: readonly tf.TensorInfo[]): boolean {
@@ -77,9 +55,9 @@ function forward(
   filter: tf.TensorInfo,
   bias: number,
   range: Clip,
-  attributes: DepthwiseAttributes,
+  attributes: ConvAttributes,
 ): tf.TensorInfo {
-  const info = convInfo(x.shape, filter.shape, attributes);
+  const info = convInfo(x.shape, filter.shape, attributes, true);
   const y = backend.output(info.outShape);
   sumTaps(
     backend,
@@ -134,7 +112,7 @@ export const depthwiseKernels: readonly tf.KernelConfig[] = [
     tf.DepthwiseConv2dNativeBackpropInput,
     ({backend, inputs: {dy, filter}, attrs, cpu}) => {
       if (!covered(filter.shape, dy, filter)) return cpu();
-      const info = convInfo(attrs.inputShape, filter.shape, attrs);
+      const info = convInfo(attrs.inputShape, filter.shape, attrs, true);
       const dx = backend.output(info.inShape);
       sumTaps(
         backend,
@@ -156,7 +134,7 @@ export const depthwiseKernels: readonly tf.KernelConfig[] = [
     tf.DepthwiseConv2dNativeBackpropFilter,
     ({backend, inputs: {x, dy}, attrs, cpu}) =>
       covered(attrs.filterShape, x, dy)
-        ? filterGradient(backend, x, dy, convInfo(x.shape, attrs.filterShape, attrs))
+        ? filterGradient(backend, x, dy, convInfo(x.shape, attrs.filterShape, attrs, true))
         : cpu(),
   ),
 ];

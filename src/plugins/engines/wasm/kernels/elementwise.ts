@@ -1,32 +1,37 @@
 /** Element-wise arithmetic of float tensors; other types are the cpu backend's. */
 import * as tf from '@tensorflow/tfjs-core';
 
+import * as kernel from '../assembly/shared.ts';
 import {defineKernel, type WasmBackend} from '../backend.ts';
 import {rowLayout, sizeOf, withRow} from './rows.ts';
 
-/** Numbers of the operations in ../assembly/elementwise.ts. */
 const binaryOperation = {
-  [tf.Add]: 0,
-  [tf.Sub]: 1,
-  [tf.Multiply]: 2,
-  [tf.RealDiv]: 3,
-  [tf.Maximum]: 4,
-  [tf.Minimum]: 5,
+  [tf.Add]: kernel.addition,
+  [tf.Sub]: kernel.subtraction,
+  [tf.Multiply]: kernel.multiplication,
+  [tf.RealDiv]: kernel.division,
+  [tf.Maximum]: kernel.maximum,
+  [tf.Minimum]: kernel.minimum,
 } as const;
 
 const unaryOperation = {
-  [tf.Relu]: 0,
-  [tf.Relu6]: 1,
-  [tf.Sqrt]: 3,
-  [tf.Rsqrt]: 4,
-  [tf.Square]: 5,
-  [tf.Neg]: 6,
-  [tf.Abs]: 7,
-  [tf.Round]: 8,
+  [tf.Relu]: kernel.relu,
+  [tf.Relu6]: kernel.relu6,
+  [tf.Sqrt]: kernel.squareRoot,
+  [tf.Rsqrt]: kernel.reciprocalRoot,
+  [tf.Square]: kernel.square,
+  [tf.Neg]: kernel.negation,
+  [tf.Abs]: kernel.absolute,
+  [tf.Round]: kernel.roundEven,
 } as const;
-const clipOperation = 2;
 
-const transcendentalOperation = {[tf.Exp]: 0, [tf.Log]: 1, [tf.Sigmoid]: 2, [tf.Tanh]: 3, [tf.Erf]: 4} as const;
+const transcendentalOperation = {
+  [tf.Exp]: kernel.exponential,
+  [tf.Log]: kernel.logarithm,
+  [tf.Sigmoid]: kernel.sigmoid,
+  [tf.Tanh]: kernel.tangent,
+  [tf.Erf]: kernel.errorFunction,
+} as const;
 /** Cost of a transcendental function in elements moved, for `threadsFor`. */
 const transcendentalCost = 4;
 
@@ -170,7 +175,7 @@ export const elementwiseKernels: readonly tf.KernelConfig[] = [
     const size = sizeOf(x);
     backend.run(
       'unary',
-      [backend.pointer(x), backend.pointer(y), size, clipOperation],
+      [backend.pointer(x), backend.pointer(y), size, kernel.clipping],
       [attrs.clipValueMin, attrs.clipValueMax],
       backend.threadsFor(size),
     );

@@ -2,11 +2,11 @@
 import type * as tf from '@tensorflow/tfjs-core';
 
 import type {GradientRule, Grid} from '../../../../tensor/kernels.ts';
+import {scaleClip, scaleLsq, scaleNone} from '../assembly/shared.ts';
 import {defineKernel} from '../backend.ts';
 import {rowLayout, sizeOf, withRow} from './rows.ts';
 
-/** Number of a scale rule on the assembly side. */
-export const scaleRule = {none: 0, clip: 1, lsq: 2} as const;
+export const scaleRule = {none: scaleNone, clip: scaleClip, lsq: scaleLsq} as const;
 
 interface GradInputs {
   readonly x: tf.TensorInfo;

@@ -3,7 +3,8 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import {item} from '../../../../lookup.ts';
 import {backendName, defineKernel, type WasmBackend} from '../backend.ts';
-import {convolve, convolveFilterGradient, rowsGeometry} from './conv.ts';
+import {rowsGeometry} from './conv-geometry.ts';
+import {convolve, convolveFilterGradient} from './conv.ts';
 import {activated, clipRange, noClip, type Clip} from './fused-activation.ts';
 import {panelCount} from './panels.ts';
 

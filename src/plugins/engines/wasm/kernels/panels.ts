@@ -1,11 +1,9 @@
 /** Weights as the tile kernels read them (../assembly/panels.ts). */
+import {tileColumns} from '../assembly/shared.ts';
 import type {WasmBackend} from '../backend.ts';
 
-/** Output columns of a panel. */
-export const panelColumns = 8;
-
 export function panelCount(columns: number): number {
-  return Math.ceil(columns / panelColumns);
+  return Math.ceil(columns / tileColumns);
 }
 
 /**
@@ -28,6 +26,15 @@ export interface Weights {
   readonly columns: number;
 }
 
+/** @param use with the address of an integer that kernels set to 1 when they meet a NaN or an infinity @returns whether one did */
+export function withFlag(backend: WasmBackend, use: (address: number) => void): boolean {
+  const flag = backend.makeTensorInfo([1], 'int32', new Int32Array(1));
+  use(backend.pointer(flag));
+  const set = backend.values(flag)[0] !== 0;
+  backend.disposeData(flag.dataId);
+  return set;
+}
+
 /** Packs weights into new scratch memory, which the caller releases. */
 export function packPanels(
   backend: WasmBackend,
@@ -35,18 +42,17 @@ export function packPanels(
   threads: number,
 ): {readonly address: number; readonly finite: boolean} {
   const steps = w.down * w.across * w.length;
-  const address = backend.allocate(4 * panelCount(w.columns) * panelColumns * (steps + 1));
-  const notFinite = backend.makeTensorInfo([1], 'int32', new Int32Array(1));
-  backend.run(
-    'packPanels',
-    [
-      ...[w.source, address, w.bias, backend.pointer(notFinite), w.down, w.across, w.first, w.downStride],
-      ...[w.acrossStride, w.length, w.stepStride, w.columnStride, w.columns],
-    ],
-    [],
-    Math.min(threads, backend.threadsFor(steps * w.columns)),
+  const address = backend.allocate(4 * panelCount(w.columns) * tileColumns * (steps + 1));
+  const spoilt = withFlag(backend, (notFinite) =>
+    backend.run(
+      'packPanels',
+      [
+        ...[w.source, address, w.bias, notFinite, w.down, w.across, w.first, w.downStride],
+        ...[w.acrossStride, w.length, w.stepStride, w.columnStride, w.columns],
+      ],
+      [],
+      Math.min(threads, backend.threadsFor(steps * w.columns)),
+    ),
   );
-  const finite = backend.values(notFinite)[0] === 0;
-  backend.disposeData(notFinite.dataId);
-  return {address, finite};
+  return {address, finite: !spoilt};
 }

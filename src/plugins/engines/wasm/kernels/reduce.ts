@@ -1,12 +1,9 @@
 /** Sum, mean and maximum of float tensors over axes that follow one another; the rest is the cpu backend's. */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {reduceMaximum, reduceSum} from '../assembly/shared.ts';
 import {defineKernel, type WasmBackend} from '../backend.ts';
 import {sizeOf} from './rows.ts';
-
-/** Numbers of the operations in ../assembly/reduce.ts. */
-const sum = 0;
-const maximum = 1;
 
 interface ReducedView {
   readonly outer: number;
@@ -33,7 +30,7 @@ function reduced(
   backend: WasmBackend,
   x: tf.TensorInfo,
   {outer, length, inner, shape}: ReducedView,
-  operation: typeof sum | typeof maximum,
+  operation: typeof reduceSum | typeof reduceMaximum,
   factor: number,
 ): tf.TensorInfo {
   const y = backend.output(shape);
@@ -56,13 +53,13 @@ export const reduceKernels: readonly tf.KernelConfig[] = [
   defineKernel<{x: tf.TensorInfo}, ReductionAttrs>(tf.Sum, ({backend, inputs: {x}, attrs, cpu}) => {
     const view = reducedView(x, attrs.axis, attrs.keepDims);
     if (x.dtype !== 'float32' || view === null) return cpu();
-    return reduced(backend, x, view, sum, 1);
+    return reduced(backend, x, view, reduceSum, 1);
   }),
 
   defineKernel<{x: tf.TensorInfo}, ReductionAttrs>(tf.Mean, ({backend, inputs: {x}, attrs, cpu}) => {
     const view = reducedView(x, attrs.axis, attrs.keepDims);
     if (x.dtype !== 'float32' || view === null) return cpu();
-    return reduced(backend, x, view, sum, 1 / Math.max(1, view.length));
+    return reduced(backend, x, view, reduceSum, 1 / Math.max(1, view.length));
   }),
 
   defineKernel<{x: tf.TensorInfo}, {reductionIndices: number | number[]; keepDims: boolean}>(
@@ -70,7 +67,7 @@ export const reduceKernels: readonly tf.KernelConfig[] = [
     ({backend, inputs: {x}, attrs, cpu}) => {
       const view = reducedView(x, attrs.reductionIndices, attrs.keepDims);
       if (x.dtype !== 'float32' || view === null || view.length === 0) return cpu();
-      return reduced(backend, x, view, maximum, 1);
+      return reduced(backend, x, view, reduceMaximum, 1);
     },
   ),
 ];
