@@ -16,7 +16,7 @@ const options = {
 
 export default async function compileWorkers() {
   const names = readdirSync(from, {recursive: true}).filter(
-    (name) => name.endsWith('.ts') && !name.includes('assembly'),
+    (name) => name.endsWith('.ts') && (!name.includes('assembly') || path.basename(name) === 'shared.ts'),
   );
   await Promise.all(
     names.map(async (name) => {
