@@ -77,7 +77,7 @@ export abstract class SdqCommand extends Command {
     readonly kinds: readonly Kind[];
     readonly origin?: Source | undefined;
     readonly fallback?: Source | undefined;
-    readonly tried?: Source | undefined;
+    readonly tried?: readonly Source[] | undefined;
     readonly set?: readonly string[];
   }): Promise<Settings<Required>> {
     const [{loadConfig}, {loadRegistry}] = await Promise.all([

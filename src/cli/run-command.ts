@@ -5,6 +5,8 @@ import {Flags} from '@oclif/core';
 
 import {present} from '../lookup.ts';
 import type {Source} from '../schema/settings.ts';
+import {settingsOfCommand, type GivenSettings, type settingFlags} from './setting-flags.ts';
+import {table} from './table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {checkFile, checkWritable} from '../files.ts';
 import {trackersFailed} from './trackers-failed.ts';
@@ -12,9 +14,10 @@ import type {Results} from '../phases/results.ts';
 import {findRun, type Run} from '../runs/run-directory.ts';
 import {checkTrackers} from '../tracking/sync.ts';
 import type {RunContext} from '../phases/run.ts';
+import type {JobPlan} from '../phases/preflight.ts';
 import type {JobConfig, Session} from '../phases/session.ts';
 import type {Kind} from '../plugin-api/registry.ts';
-import {SdqCommand, sweepFlags} from './base-command.ts';
+import {SdqCommand, sweepFlags, type Settings} from './base-command.ts';
 
 export const runFlags = {
   ...sweepFlags,
@@ -40,6 +43,11 @@ export function teacherFile({teacher}: JobConfig['train']['distillation']): stri
   return typeof teacher === 'string' ? undefined : teacher.weights;
 }
 
+/** What `--dry-run` prints (`schemas/results/dry-run.schema.json`). */
+export interface DryRun extends JobPlan {
+  readonly dryRun: true;
+}
+
 /** Everything a run looks up. */
 export const runKinds: readonly Kind[] = [
   'engine',
@@ -56,47 +64,58 @@ export const runKinds: readonly Kind[] = [
 export abstract class RunCommand extends SdqCommand {
   /**
    * Makes or resumes a run and gives it to `body`; a failed check sets the exit code and the result is still printed.
-   * @param options.flags of `runFlags`, and `--output`
-   * @param options.tried settings over all others, that flags of the command stand for
+   * @param options.flags of `runFlags` and of `settingFlags`, and `--output`
+   * @param options.tried settings over all others, that further flags of the command stand for
    * @param options.check what else a new run checks of its open session before it has a folder; throws
    * @param options.reads the files that a new run reads; throws where it lacks one. They and `--output` are looked at before its folder is made
    */
   protected async makeRun<T>({
     command,
-    flags: {resume, from, 'tracker-strict': strict, output},
-    tried,
+    flags,
+    tried = [],
     reads = () => [],
     check,
     body,
   }: {
     readonly command: 'pretrain' | 'search' | 'train' | 'run';
-    readonly flags: {
+    readonly flags: GivenSettings & {
       readonly resume: string | undefined;
       readonly from: string | undefined;
       readonly 'tracker-strict': boolean;
       readonly output: string | undefined;
     };
-    readonly tried?: Source | undefined;
+    readonly tried?: readonly Source[];
     readonly reads?: (config: JobConfig) => readonly (string | undefined)[];
     readonly check?: (session: Session) => Promise<void>;
     readonly body: (context: RunContext) => Promise<{readonly result: T; readonly failure?: SdqError | undefined}>;
-  }): Promise<{
-    readonly result: T;
-    readonly run: Run;
-    /** Where the user wants the result: `--output`, or that of the command which began the run. */
-    readonly output: string | undefined;
-  }> {
+  }): Promise<
+    | {
+        readonly plan?: undefined;
+        readonly result: T;
+        readonly run: Run;
+        /** Where the user wants the result: `--output`, or that of the command which began the run. */
+        readonly output: string | undefined;
+      }
+    | {readonly plan: DryRun}
+  > {
+    const {resume, from, 'tracker-strict': strict, output} = flags;
     const environment = {env: process.env, cwd: process.cwd()};
     if (resume !== undefined) await this.refuseOtherSettings();
     const origin = from === undefined ? undefined : await this.#originOf(from);
     const settings =
       resume === undefined
-        ? await this.settings({require: ['model', 'data'], kinds: runKinds, origin, tried})
+        ? await this.settings({
+            require: ['model', 'data'],
+            kinds: runKinds,
+            origin,
+            tried: [...settingsOfCommand(command, flags, process.cwd()), ...tried],
+          })
         : undefined;
     if (settings !== undefined) checkTrackers(settings.config.tracking, settings.registry, environment);
     const inputs = settings === undefined ? [] : reads(settings.config);
     for (const input of inputs) if (input !== undefined) checkFile(input);
     if (output !== undefined) checkWritable(output);
+    if (flags['dry-run'] && settings !== undefined) return {plan: await this.#dryRun(command, settings, check)};
     // A resumed run has its own settings; those at hand only say where the runs are.
     const {config, file} = settings ?? (await this.settings({kinds: [], set: []}));
     const base = file === undefined ? process.cwd() : path.dirname(file);
@@ -133,6 +152,44 @@ export abstract class RunCommand extends SdqCommand {
     const error = failure ?? (strict ? trackersFailed(tracking, run) : undefined);
     if (error !== undefined) this.checkFailed(error);
     return {result, run, output: output ?? run.record().output ?? undefined};
+  }
+
+  /** Everything that is checked before a run has a folder, and what would follow. */
+  async #dryRun(
+    command: keyof typeof settingFlags,
+    {config, registry}: Settings<'model' | 'data'>,
+    check: ((session: Session) => Promise<void>) | undefined,
+  ): Promise<DryRun> {
+    const [{openSession}, {planOf, preflight}] = await Promise.all([
+      import('../phases/session.ts'),
+      import('../phases/preflight.ts'),
+    ]);
+    const session = await openSession(config, registry, this.progress());
+    try {
+      preflight(session, command);
+      await check?.(session);
+      const plan = planOf(session, command);
+      const {network, samples, engine, phases} = plan;
+      this.progress().stop();
+      const columns = [{head: 'phase'}, {head: 'epochs', align: 'right'}, {head: 'steps', align: 'right'}] as const;
+      this.log(
+        [
+          `${network.name}: ${network.layers} layers to quantize, ${network.params.toLocaleString('en-US')} parameters`,
+          `${config.data.name}: ${samples.train} to train on, ${samples.validation} held out, ${samples.test} to test on`,
+          `Engine ${engine}`,
+          '',
+          table(
+            columns,
+            phases.map(({name, epochs, steps}) => [name, epochs, steps]),
+          ),
+          '',
+          'All checks passed. Nothing was written.',
+        ].join('\n'),
+      );
+      return {dryRun: true, ...plan};
+    } finally {
+      await session.close();
+    }
   }
 
   /** The settings that a new run takes over: those of `which`, and the weights that it pretrained where it named none. */

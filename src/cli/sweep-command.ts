@@ -111,7 +111,7 @@ export abstract class SweepCommand extends SdqCommand {
     for (const {place, source} of probeSources(sweep)) {
       if (unfit.has(place)) continue;
       try {
-        if (hasValidation(await this.settings({kinds, tried: source}))) isMeasurable = true;
+        if (hasValidation(await this.settings({kinds, tried: [source]}))) isMeasurable = true;
       } catch (error) {
         if (!(error instanceof SdqError)) throw error;
         unfit.set(place, {place, message: error.message.replace(`${place}: `, ''), suggestions: error.suggestions});

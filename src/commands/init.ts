@@ -7,21 +7,32 @@ import {SdqCommand} from '../cli/base-command.ts';
 import {dataCache} from '../data/cache.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
+import {lookAround, schemaLine} from '../phases/found-files.ts';
+import type {InitialConfig} from '../phases/init-config.ts';
 
 const fileName = 'sdq.config.yaml';
 const templates = ['mnist', 'cifar10-resnet20', 'image-folder', 'table'];
 
+interface Result {
+  readonly path: string;
+  readonly template: string;
+  /** What was found in the folder, a line each. */
+  readonly found: readonly string[];
+}
+
 export default class Init extends SdqCommand {
-  static override summary = 'Write a config file to start from.';
-  static override description =
-    'mnist: a small network on digits, minutes. cifar10-resnet20: the network of the paper, hours. image-folder: your own images. table: your own rows of numbers.';
+  static override summary = 'Write a config for what is in this folder, or from a template.';
+  static override description = `Takes images in train/CLASS and test/CLASS, a .csv with a column label, an ONNX network, and safetensors weights of a \
+built-in model. Without any of them, or with --template: mnist, a small network on digits, minutes; cifar10-resnet20, the network of the paper, hours; \
+image-folder and table, for your own data.`;
+
   static override examples = ['<%= config.bin %> init', '<%= config.bin %> init --template cifar10-resnet20'];
   static override flags = {
-    template: Flags.string({summary: 'What to start from.', options: templates, default: 'mnist'}),
+    template: Flags.string({summary: 'What to start from, in place of what is in the folder.', options: templates}),
     output: Flags.string({summary: 'Where to write it.', helpValue: 'FILE', default: fileName}),
   };
 
-  async run(): Promise<{path: string; template: string}> {
+  async run(): Promise<Result> {
     const {flags} = await this.parse(Init);
     const file = path.resolve(flags.output);
     if (existsSync(file)) {
@@ -31,22 +42,55 @@ export default class Init extends SdqCommand {
         suggestions: ['Write to another file with --output FILE.'],
       });
     }
-    writeFileAtomic(file, readFileSync(path.join(this.config.root, 'templates', `${flags.template}.yaml`)));
-    this.log(`${file}\nNext: ${nextSteps(flags.template, file).join('\n      ')}`);
-    return {path: file, template: flags.template};
+    const folder = path.dirname(file);
+    const looked = flags.template === undefined ? await this.#fromFolder(folder) : {lines: []};
+    const template = looked.initial?.data ?? flags.template ?? 'mnist';
+    const schema = schemaLine(folder, this.config.root);
+    const text =
+      looked.text === undefined
+        ? schema + readFileSync(path.join(this.config.root, 'templates', `${template}.yaml`), 'utf8')
+        : schema + looked.text;
+    writeFileAtomic(file, text);
+    const steps = looked.initial === undefined ? nextSteps(template, file) : runSteps(file);
+    this.log([...looked.lines, file, `Next: ${steps.join('\n      ')}`].join('\n'));
+    return {path: file, template, found: looked.lines};
+  }
+
+  /** A config for the data that are there, its search as long as its target needs. */
+  async #fromFolder(
+    folder: string,
+  ): Promise<{readonly initial?: InitialConfig; readonly text?: string; readonly lines: readonly string[]}> {
+    const found = lookAround(folder);
+    if (found.images === undefined && found.table === undefined) return {lines: found.notes};
+    const {configText, initialConfig, withEnoughEpochs} = await import('../phases/init-config.ts');
+    const {registry} = await this.settings({kinds: ['model'], origin: {name: 'init', base: folder, values: {}}});
+    const initial = initialConfig(found, folder, registry);
+    if (initial === undefined) return {lines: found.notes};
+    const resolved = await this.settings({
+      require: ['model', 'data'],
+      kinds: ['model', 'dataset', 'task', 'weight-quantizer', 'activation-quantizer', 'searcher', 'cost-model'],
+      origin: {name: 'init', base: folder, values: initial.settings},
+    });
+    const settings = await withEnoughEpochs(initial.settings, resolved);
+    return {initial, text: configText(settings, initial.lines), lines: initial.lines};
   }
 }
 
-/** The commands from this config to a run: the data first where they are not there, and from the folder that has the config. */
-function nextSteps(template: string, file: string): string[] {
+/** How the config is used: from the folder that has it, or by its name. */
+function runSteps(file: string): string[] {
   const folder = path.relative('', path.dirname(file));
   const isFound = path.basename(file) === fileName;
   return [
     ...(folder === '' || !isFound ? [] : [`cd ${folder}`]),
-    ...(dataSteps[template] ?? []),
-    ...missingData(dataOf[template]),
     `sdq run${isFound ? '' : ` --config ${path.relative('', file)}`}`,
   ];
+}
+
+/** The commands from a template to a run: the data first where they are not there. */
+function nextSteps(template: string, file: string): string[] {
+  const steps = runSteps(file);
+  const run = steps.slice(-1);
+  return [...steps.slice(0, -1), ...(dataSteps[template] ?? []), ...missingData(dataOf[template]), ...run];
 }
 
 /** What the user brings. */

@@ -1,7 +1,8 @@
 import {Flags} from '@oclif/core';
 
 import {copyOutput} from '../cli/output.ts';
-import {RunCommand, runFlags} from '../cli/run-command.ts';
+import {RunCommand, runFlags, type DryRun} from '../cli/run-command.ts';
+import {settingFlags} from '../cli/setting-flags.ts';
 import {table} from '../cli/table.ts';
 import {trainingRows} from '../cli/training-rows.ts';
 import {metricHead, trainingMetric} from '../phases/results.ts';
@@ -25,12 +26,13 @@ export default class Pretrain extends RunCommand {
 
   static override flags = {
     ...runFlags,
+    ...settingFlags.pretrain,
     output: Flags.file({summary: 'Also write the checkpoint to this file.', helpValue: 'FILE'}),
   };
 
-  async run(): Promise<Result> {
+  async run(): Promise<Result | DryRun> {
     const {flags} = await this.parse(Pretrain);
-    const {result, run, output} = await this.makeRun({
+    const made = await this.makeRun({
       command: 'pretrain',
       flags,
       async body({phase, context, run}) {
@@ -38,6 +40,8 @@ export default class Pretrain extends RunCommand {
         return {result: await phase('pretrain', async () => pretrain(context(run.record().results)))};
       },
     });
+    if (made.plan !== undefined) return made.plan;
+    const {result, run, output} = made;
     const checkpoint = copyOutput(result.checkpoint, output);
     const metric = metricOfRun(run.record());
     const {best, last, test} = trainingMetric(metric, result);

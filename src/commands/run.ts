@@ -2,7 +2,8 @@ import {Flags} from '@oclif/core';
 
 import {present} from '../lookup.ts';
 import {copyOutput} from '../cli/output.ts';
-import {RunCommand, runFlags, teacherFile} from '../cli/run-command.ts';
+import {RunCommand, runFlags, type DryRun, teacherFile} from '../cli/run-command.ts';
+import {settingFlags} from '../cli/setting-flags.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
 import {table} from '../cli/table.ts';
 import {metricCell, metricHead, trainingMetric} from '../phases/results.ts';
@@ -34,12 +35,13 @@ interrupted run goes on with --resume, to the same result.`;
 
   static override flags = {
     ...runFlags,
+    ...settingFlags.run,
     output: Flags.file({summary: 'Also write the quantized checkpoint to this file.', helpValue: 'FILE'}),
   };
 
-  async run(): Promise<Result> {
+  async run(): Promise<Result | DryRun> {
     const {flags} = await this.parse(Run);
-    const {result, run, output} = await this.makeRun({
+    const made = await this.makeRun({
       command: 'run',
       flags,
       reads: ({model, train: {distillation}}) => [model.weights, teacherFile(distillation)],
@@ -48,6 +50,8 @@ interrupted run goes on with --resume, to the same result.`;
         return runAll(context);
       },
     });
+    if (made.plan !== undefined) return made.plan;
+    const {result, run, output} = made;
     const {readStrategy} = await import('../phases/strategy-file.ts');
     const found = present(result.search, 'result of the search');
     const strategy = readStrategy(found.strategy);

@@ -4,7 +4,8 @@ import {Flags} from '@oclif/core';
 
 import {present, property} from '../lookup.ts';
 import {copyOutput} from '../cli/output.ts';
-import {RunCommand, runFlags} from '../cli/run-command.ts';
+import {RunCommand, runFlags, type DryRun} from '../cli/run-command.ts';
+import {settingFlags} from '../cli/setting-flags.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
 import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
@@ -29,6 +30,7 @@ export default class Search extends RunCommand {
 
   static override flags = {
     ...runFlags,
+    ...settingFlags.search,
     pareto: Flags.integer({
       summary: 'Also keep N strategies on the way to the target; stands for search.pareto.',
       helpValue: 'N',
@@ -39,15 +41,15 @@ export default class Search extends RunCommand {
     output: Flags.file({summary: 'Also write the strategy to this file.', helpValue: 'FILE'}),
   };
 
-  async run(): Promise<Result> {
+  async run(): Promise<Result | DryRun> {
     const {flags} = await this.parse(Search);
-    const {result, run, output} = await this.makeRun({
+    const made = await this.makeRun({
       command: 'search',
       flags,
       tried:
         flags.pareto === undefined
-          ? undefined
-          : {name: `--pareto ${flags.pareto}`, base: process.cwd(), values: {search: {pareto: flags.pareto}}},
+          ? []
+          : [{name: `--pareto ${flags.pareto}`, base: process.cwd(), values: {search: {pareto: flags.pareto}}}],
       reads({model}) {
         if (model.weights === undefined) throw noWeights();
         return [model.weights];
@@ -64,6 +66,8 @@ export default class Search extends RunCommand {
         return {result, failure: targetMissed(session, result.budgets, run)};
       },
     });
+    if (made.plan !== undefined) return made.plan;
+    const {result, run, output} = made;
     const {readStrategy} = await import('../phases/strategy-file.ts');
     this.log(`${showStrategy(readStrategy(result.strategy))}\n${showBudgets(result.budgets)}`);
     if (result.pareto.length > 0) this.log(`${paretoTable(metricOfRun(run.record()), result)}\n`);

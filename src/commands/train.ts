@@ -4,7 +4,8 @@ import {Flags} from '@oclif/core';
 
 import {present} from '../lookup.ts';
 import {copyOutput} from '../cli/output.ts';
-import {RunCommand, runFlags, teacherFile} from '../cli/run-command.ts';
+import {RunCommand, runFlags, type DryRun, teacherFile} from '../cli/run-command.ts';
+import {settingFlags} from '../cli/setting-flags.ts';
 import {table} from '../cli/table.ts';
 import {trainingRows} from '../cli/training-rows.ts';
 import {ExitCode, SdqError} from '../errors.ts';
@@ -29,6 +30,7 @@ export default class Train extends RunCommand {
 
   static override flags = {
     ...runFlags,
+    ...settingFlags.train,
     strategy: Flags.file({summary: 'The strategy to train with.', helpValue: 'FILE'}),
     checkpoint: Flags.file({
       summary: 'Start from these weights, e.g. those the search left, in place of model.weights.',
@@ -37,9 +39,9 @@ export default class Train extends RunCommand {
     output: Flags.file({summary: 'Also write the checkpoint to this file.', helpValue: 'FILE'}),
   };
 
-  async run(): Promise<Result> {
+  async run(): Promise<Result | DryRun> {
     const {flags} = await this.parse(Train);
-    const {result, run, output} = await this.makeRun({
+    const made = await this.makeRun({
       command: 'train',
       flags,
       reads({model, train: {distillation}}) {
@@ -81,6 +83,8 @@ export default class Train extends RunCommand {
         return {result: await phase('train', async () => train(context(run.record().results), input))};
       },
     });
+    if (made.plan !== undefined) return made.plan;
+    const {result, run, output} = made;
     const checkpoint = copyOutput(result.checkpoint, output);
     const metric = metricOfRun(run.record());
     const values = trainingMetric(metric, result);

@@ -52,6 +52,10 @@ export interface Config {
      */
     validation: number;
     /**
+     * Only the first so many images of the training split, and of the test split: for a quick try. By default all.
+     */
+    limit?: number;
+    /**
      * Random crops and flips of the training images, as the data set defines them.
      */
     augment: boolean;

@@ -30,8 +30,8 @@ export interface ConfigRequest {
   readonly origin?: Source | undefined;
   /** Settings below all others: what a checkpoint says of itself. */
   readonly fallback?: Source | undefined;
-  /** Settings over all others, tried out: the values of a sweep's parameters. */
-  readonly tried?: Source | undefined;
+  /** Settings over all others: flags that stand for keys, the values of a sweep's parameters. */
+  readonly tried?: readonly Source[] | undefined;
   /** Sections without a default that the command needs. */
   readonly require: readonly ('model' | 'data')[];
   /** @param plugins packages and folders that the settings name, relative to `base` */
@@ -56,7 +56,7 @@ export async function loadConfig(request: ConfigRequest): Promise<{
     ...settingsOfEnvironment(request.env, configSchema, cwd),
     ...(request.sweepParams === undefined ? [] : [settingsOfSweep(request.sweepParams, cwd)]),
     ...settingsOfFlags(request.set, cwd),
-    ...(request.tried === undefined ? [] : [request.tried]),
+    ...(request.tried ?? []),
   ];
   return {...(await resolveSettings(sources, base, request)), file: fileSource?.name, sources};
 }

@@ -70,6 +70,15 @@ export function settingsOfFlags(assignments: readonly string[], cwd: string): So
 }
 
 /**
+ * A flag of its own that stands for a key, e.g. `--bits 3`.
+ * @throws SdqError (exit 2)
+ */
+export function settingOfFlag(flag: string, key: string, text: string, cwd: string): Source {
+  const name = `${flag} ${shorten(text)}`;
+  return {name, base: cwd, values: nest(key.split('.'), parseValue(text, name, ExitCode.usage))};
+}
+
+/**
  * `SDQ_SEARCH_TARGET_MEAN_WEIGHT_BITS=2` is `search.target.meanWeightBits: 2`.
  * @throws SdqError (exit 3) for a variable that names no key
  */

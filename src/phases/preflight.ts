@@ -1,5 +1,6 @@
 /** What will not work is said before a run has a folder or an epoch is trained: data, batch, weights, memory, steps against target. */
 import {epochBatches} from '../data/batches.ts';
+import {partRange, type Part} from '../data/splits.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
 import {layerTable} from '../graph/layer-table.ts';
@@ -11,11 +12,64 @@ import {buildGraph, pretrains, readWeights, startWeights, type Session} from './
 import {readStrategy} from './strategy-file.ts';
 import {checkTeacher, matchModel} from './train.ts';
 
+/** Phases that train, in the order in which a command runs them. */
+type Work = readonly {
+  readonly name: 'pretrain' | 'search' | 'train';
+  readonly epochs: number;
+  readonly steps: number;
+}[];
+
+/** What a command is about to do. */
+export interface JobPlan {
+  readonly command: string;
+  readonly network: {readonly name: string; readonly layers: number; readonly params: number};
+  readonly samples: Readonly<Record<Part, number>>;
+  readonly engine: string;
+  readonly phases: Work;
+}
+
+/** @throws SdqError (exit 3) when an epoch would have no batch */
+export function plannedWork({config, dataset}: Session, command: RunKind): Work {
+  const names =
+    command !== 'run'
+      ? [command]
+      : pretrains(config)
+        ? (['pretrain', 'search', 'train'] as const)
+        : (['search', 'train'] as const);
+  const batches = epochBatches(dataset, config.data);
+  return names.map((name) => ({name, epochs: config[name].epochs, steps: config[name].epochs * batches}));
+}
+
+/** @throws SdqError (exit 3) when an epoch would have no batch */
+export function planOf(session: Session, command: RunKind): JobPlan {
+  const {config, dataset, engine} = session;
+  const graph = buildGraph(session, config.model);
+  const {validation} = config.data;
+  const train = partRange(dataset, 'train', validation);
+  const all = dataset.train.labels.length;
+  return {
+    command,
+    network: {
+      name: config.model.name,
+      layers: layerTable(graph).layers.length,
+      params: graph.parameters.reduce(
+        (sum, {shape}) => sum + shape.reduce((product, length) => product * length, 1),
+        0,
+      ),
+    },
+    samples: {train: train.end, validation: all - train.end, test: dataset.test.labels.length},
+    engine: `${engine.name}: ${engine.device}`,
+    phases: plannedWork(session, command),
+  };
+}
+
+type RunKind = 'pretrain' | 'search' | 'train' | 'run';
+
 /**
  * @param command whose run begins
  * @throws SdqError (exit 3, 4, 5 or 6) for the first thing that will not work
  */
-export function preflight(session: Session, command: 'pretrain' | 'search' | 'train' | 'run'): void {
+export function preflight(session: Session, command: RunKind): void {
   const {config, dataset} = session;
   if (session.task.caution !== undefined) session.reporter.line(session.task.caution);
   const batches = epochBatches(dataset, config.data);
@@ -64,7 +118,11 @@ function checkSearch(session: Session, command: string, graph: Graph, batches: n
 }
 
 /** `search.epochs` with which the search should reach its targets; undefined where no number of epochs does. */
-export function epochsToReach({config, registry}: Session, graph: Graph, batches: number): number | undefined {
+export function epochsToReach(
+  {config, registry}: Pick<Session, 'config' | 'registry'>,
+  graph: Graph,
+  batches: number,
+): number | undefined {
   const {problem, settings} = searchProblem(config, registry, graph, config.search.epochs * batches);
   const steps = registry.get('searcher', config.search.method).stepsToReach?.(problem, settings);
   return steps === undefined ? undefined : Math.ceil(steps / batches);

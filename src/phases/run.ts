@@ -21,7 +21,7 @@ import {keepWeights, keptFiles} from './kept-weights.ts';
 import {interrupted, type PhaseContext} from './phase.ts';
 import {pretrain} from './pretrain.ts';
 import {digits, inUnits, type Results, type SearchResult} from './results.ts';
-import {epochsToReach, preflight} from './preflight.ts';
+import {epochsToReach, plannedWork, preflight} from './preflight.ts';
 import {search} from './search.ts';
 import {writeReport} from './run-report.ts';
 import {
@@ -351,16 +351,10 @@ export async function runAll({session, run, stop, context, phase}: RunContext): 
   readonly result: Results;
   readonly failure?: SdqError | undefined;
 }> {
-  const {config, dataset, reporter} = session;
+  const {config, reporter} = session;
   keepTeacher({session, run});
   const {weights} = config.model;
-  const batches = epochBatches(dataset, config.data);
-  reporter.plan?.(
-    (pretrains(config) ? (['pretrain', 'search', 'train'] as const) : (['search', 'train'] as const)).map((name) => ({
-      name,
-      steps: config[name].epochs * batches,
-    })),
-  );
+  reporter.plan?.(plannedWork(session, 'run'));
   const fullPrecisionFile =
     weights === undefined || pretrains(config)
       ? (await phase('pretrain', async () => pretrain(context(resultsOf(run))))).checkpoint

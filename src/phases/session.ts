@@ -5,6 +5,7 @@ import type {Config} from '../config/config-types.ts';
 import {openBatches, type BatchSource} from '../data/batches.ts';
 import {dataCache} from '../data/cache.ts';
 import {sampleShape, type Dataset} from '../data/dataset.ts';
+import {limited} from '../data/limit.ts';
 import {resolveNormalization, type Normalization} from '../data/normalization.ts';
 import type {Part} from '../data/splits.ts';
 import {ExitCode, SdqError} from '../errors.ts';
@@ -65,7 +66,7 @@ interface SessionTask extends Task {
 export async function openSession(config: JobConfig, registry: Registry, reporter: Reporter): Promise<Session> {
   const definition = registry.get('dataset', config.data.name);
   const directory = config.data.directory ?? path.join(dataCache(), config.data.name);
-  const dataset = await definition.open(directory, config.data.options);
+  const dataset = limited(await definition.open(directory, config.data.options), config.data.limit);
   const normalization = resolveNormalization(config.data.normalization, dataset);
   const task = await loadTask(registry, config.task, dataset);
   const engine = await startEngine(registry, config.engine);

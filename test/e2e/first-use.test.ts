@@ -37,8 +37,8 @@ describe('short flags', () => {
 
 describe('what was meant', () => {
   test.each([
-    [['search', '--epochs', '3'], '→ Settings are given by --set: --set search.epochs=3.'],
-    [['train', '--lr=0.1'], '→ Settings are given by --set: --set train.optimizer.learningRate=0.1.'],
+    [['evaluate', '--checkpoint', 'x', '--batch', '3'], '→ Settings are given by --set: --set data.batchSize=3.'],
+    [['run', '--lr=0.1'], '→ Settings are given by --set: --set pretrain.optimizer.learningRate=0.1.'],
     [['search', 'epochs=3'], '→ Settings are given by --set: --set search.epochs=3.'],
     [
       ['search', '--set', 'search.target={meanWeightBits:', '3}'],

@@ -1,0 +1,24 @@
+/** A data set cut short, for a quick try. */
+import type {Dataset, Split} from './dataset.ts';
+
+/** The first `limit` images (or rows) of both splits, in the order of the data set. */
+export function limited(dataset: Dataset, limit: number | undefined): Dataset {
+  if (limit === undefined) return dataset;
+  const cut = (split: Split): Split => {
+    const count = Math.min(limit, split.labels.length);
+    const labels = split.labels.subarray(0, count);
+    const numbers = dataset.values?.length ?? 0;
+    const targets = split.targets === undefined ? {} : {targets: split.targets.subarray(0, count * numbers)};
+    switch (split.kind) {
+      case 'memory': {
+        const each = dataset.height * dataset.width * dataset.channels;
+        return {...split, ...targets, labels, images: split.images.subarray(0, count * each)};
+      }
+      case 'files':
+        return {...split, ...targets, labels, paths: split.paths.slice(0, count)};
+      case 'rows':
+        return {...split, ...targets, labels, rows: split.rows.subarray(0, count * dataset.channels)};
+    }
+  };
+  return {...dataset, train: cut(dataset.train), test: cut(dataset.test)};
+}

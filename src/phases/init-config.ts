@@ -1,0 +1,218 @@
+/** The config that `sdq init` writes for what is in the folder: settings that run, with a search that is long enough. */
+import path from 'node:path';
+
+import {Document, visit} from 'yaml';
+
+import {headParameters, matchWeights} from '../graph/weights.ts';
+import {inferShapes} from '../graph/shape.ts';
+import {readFileBounded} from '../files.ts';
+import {parseTensorFile} from '../graph/tensor-file.ts';
+import {entry} from '../lookup.ts';
+import type {Registry} from '../plugin-api/registry.ts';
+import {readNetwork} from '../plugins/models/onnx.ts';
+import {SdqError} from '../errors.ts';
+import {epochBatches} from '../data/batches.ts';
+import {sampleShape} from '../data/dataset.ts';
+import {buildModel} from './build-model.ts';
+import {firstOf, type FoundFiles} from './found-files.ts';
+import {epochsToReach} from './preflight.ts';
+import type {JobConfig} from './session.ts';
+import {taskGraph} from './task-graph.ts';
+
+export interface InitialConfig {
+  /** `image-folder` or `table`. */
+  readonly data: 'image-folder' | 'table';
+  /** Nested settings; paths are relative to the folder. */
+  readonly settings: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** What was found and what was made of it, a line each. */
+  readonly lines: readonly string[];
+}
+
+interface ChosenModel {
+  readonly model: Readonly<Record<string, unknown>>;
+  /** Height and width of its images. */
+  readonly size: number;
+  readonly line: string;
+}
+
+const weightsLimitBytes = 2 ** 32;
+/** Side of the images for a network that begins from nothing [ours]. */
+const smallSize = 64;
+
+/** @returns undefined where nothing was found to train on */
+export function initialConfig(found: FoundFiles, folder: string, registry: Registry): InitialConfig | undefined {
+  const {images, table} = found;
+  const relative = (file: string): string => `./${path.relative(folder, file).split(path.sep).join('/')}`;
+  if (images !== undefined) {
+    const chosen = modelFor(found, images.classes, folder, relative, registry);
+    const batchSize = fittingBatch(images.count);
+    return {
+      data: 'image-folder',
+      settings: {
+        model: chosen.model,
+        data: {
+          name: 'image-folder',
+          directory: relative(images.directory),
+          batchSize,
+          validation: 0.15,
+          options: {size: chosen.size},
+        },
+        pretrain: {epochs: 30},
+        search: {target: {meanWeightBits: 4}, epochs: 4, activationBits: 8},
+        train: {epochs: 15},
+      },
+      lines: [
+        `Images: ${relative(images.directory)}, ${images.count} of ${images.classes} classes to train on`,
+        chosen.line,
+        ...found.notes,
+      ],
+    };
+  }
+  if (table === undefined) return undefined;
+  return {
+    data: 'table',
+    settings: {
+      model: {name: 'mlp', options: {hidden: [64, 64]}},
+      data: {
+        name: 'table',
+        directory: relative(path.dirname(table.file)),
+        batchSize: 32,
+        validation: 0.15,
+        options: {file: path.basename(table.file), label: table.label},
+      },
+      pretrain: {epochs: 40, optimizer: {learningRate: 0.05}},
+      search: {target: {meanWeightBits: 4}, epochs: 40, activationBits: 8},
+      train: {epochs: 20, optimizer: {learningRate: 0.01}},
+    },
+    lines: [`Table: ${relative(table.file)}, its class in the column ${table.label}`, ...found.notes],
+  };
+}
+
+/** A power of two from 8 to 64 with some 20 steps an epoch, of what is left to train on. */
+function fittingBatch(count: number): number {
+  const wanted = (0.85 * count) / 20;
+  return 2 ** Math.min(6, Math.max(3, Math.floor(Math.log2(Math.max(1, wanted)))));
+}
+
+function modelFor(
+  {networks, weights}: FoundFiles,
+  classes: number,
+  folder: string,
+  relative: (file: string) => string,
+  registry: Registry,
+): ChosenModel {
+  for (const file of networks) {
+    const size = squareInput(file, classes);
+    if (size === undefined) continue;
+    const model = {name: 'onnx', options: {file: relative(file)}, weights: relative(file)};
+    return {model, size, line: `Network: ${relative(file)}, for images of ${size} × ${size}`};
+  }
+  for (const file of weights) {
+    const known = knownModel(file, classes, registry);
+    if (known === undefined) continue;
+    const {name, isWhole, size} = known;
+    const head = isWhole ? {} : {head: 'reset'};
+    const fresh = isWhole ? '' : '; its last layer starts fresh for your classes';
+    return {
+      model: {name, weights: relative(file), ...head},
+      size,
+      line: `Weights: ${relative(file)}, a ${name}${fresh}`,
+    };
+  }
+  const unused = [...networks, ...weights];
+  const why =
+    unused.length === 0
+      ? ''
+      : ` (${firstOf(unused, folder)} does not fit ${classes} classes, or is no network of \`sdq model list\`)`;
+  return {
+    model: {name: 'resnet20'},
+    size: smallSize,
+    line: `Network: resnet20 from nothing, for images of ${smallSize} × ${smallSize}${why}`,
+  };
+}
+
+/** Side of the square colour images that an ONNX network maps to so many classes; undefined for any other file. */
+function squareInput(file: string, classes: number): number | undefined {
+  return attempt(() => {
+    const {graph} = readNetwork(file);
+    const [channels, height, width] = graph.input.shape;
+    const shapes = inferShapes(graph);
+    const fits = graph.outputs.some((output) => entry(shapes, output).shape.join() === String(classes));
+    return channels === 3 && height === width && fits ? height : undefined;
+  });
+}
+
+interface KnownModel {
+  readonly name: string;
+  readonly size: number;
+  /** Whether the last layer has the classes too. */
+  readonly isWhole: boolean;
+}
+
+/** The built-in model whose parameters, but for those of the last layer, are all in the file. */
+function knownModel(file: string, classes: number, registry: Registry): KnownModel | undefined {
+  const tensors = attempt(() => parseTensorFile(readFileBounded(file, weightsLimitBytes), file).tensors);
+  if (tensors === undefined) return undefined;
+  for (const definition of registry.list('model')) {
+    const [channels, size = 0] = definition.defaults.inputShape;
+    if (definition.name === 'onnx' || channels === undefined || size === 0) continue;
+    const graph = buildModel(definition, {classes, inputShape: [3, size, size]}, {});
+    const head = headParameters(graph);
+    const lacks = (ignored: ReadonlySet<string>): readonly string[] | undefined =>
+      attempt(() => {
+        const {missing, unexpected} = matchWeights(graph, {tensors}, file, ignored);
+        return [...missing.filter((name) => !ignored.has(name)), ...unexpected];
+      });
+    if (lacks(head)?.length === 0) return {name: definition.name, size, isWhole: lacks(new Set())?.length === 0};
+  }
+  return undefined;
+}
+
+/** Undefined for a file that is not what it would have to be. */
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof SdqError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * The settings with epochs enough for the search to reach its target.
+ * @param resolved the same settings with their defaults
+ * @throws SdqError (exit 3) for data that cannot be opened
+ */
+export async function withEnoughEpochs(
+  settings: InitialConfig['settings'],
+  resolved: {readonly config: JobConfig; readonly registry: Registry},
+): Promise<InitialConfig['settings']> {
+  const {config, registry} = resolved;
+  const {data, model, task} = config;
+  const dataset = await registry.get('dataset', data.name).open(data.directory ?? '', data.options);
+  const outputs = registry.get('task', task.name).outputs(dataset, task.options);
+  const context = {classes: outputs, inputShape: sampleShape(dataset)};
+  const graph = taskGraph(
+    buildModel(registry.get('model', model.name), context, model.options),
+    task,
+    registry,
+    outputs,
+    () => undefined,
+  );
+  const needed = epochsToReach(resolved, graph, epochBatches(dataset, data)) ?? 0;
+  return {...settings, search: {...settings['search'], epochs: Math.max(config.search.epochs, needed)}};
+}
+
+/** The config as YAML. @param comment lines above it, without `#` */
+export function configText(settings: InitialConfig['settings'], comment: readonly string[]): string {
+  const document = new Document({...settings, seed: 0});
+  visit(document, {
+    // Sections in blocks, what is in them in one line each.
+    Map: (_, node, path) => {
+      node.flow = path.length > 2;
+    },
+  });
+  return (
+    comment.map((line) => `# ${line}\n`).join('') + document.toString({lineWidth: 0, flowCollectionPadding: false})
+  );
+}
