@@ -121,7 +121,7 @@ gets frontier.json and frontier.svg, where a point that another one dominates is
       this.settings({
         kinds: [...kinds],
         require: ['model', 'data'],
-        tried: {name: 'sdq frontier', base: process.cwd(), values},
+        tried: [{name: 'sdq frontier', base: process.cwd(), values}],
       });
     const plans = [];
     for (const name of methods) {

@@ -4,7 +4,7 @@ import path from 'node:path';
 
 import {item} from '../lookup.ts';
 
-export interface FoundImages {
+interface FoundImages {
   /** Absolute; has `train/<class>/` and `test/<class>/`. */
   readonly directory: string;
   readonly classes: number;
@@ -12,7 +12,7 @@ export interface FoundImages {
   readonly count: number;
 }
 
-export interface FoundTable {
+interface FoundTable {
   /** Absolute. */
   readonly file: string;
   /** The column that names the class. */

@@ -5,19 +5,17 @@ import {Document, visit} from 'yaml';
 
 import {headParameters, matchWeights} from '../graph/weights.ts';
 import {inferShapes} from '../graph/shape.ts';
-import {readFileBounded} from '../files.ts';
-import {parseTensorFile} from '../graph/tensor-file.ts';
 import {entry} from '../lookup.ts';
 import type {Registry} from '../plugin-api/registry.ts';
 import {readNetwork} from '../plugins/models/onnx.ts';
 import {SdqError} from '../errors.ts';
 import {epochBatches} from '../data/batches.ts';
-import {sampleShape} from '../data/dataset.ts';
 import {buildModel} from './build-model.ts';
 import {firstOf, type FoundFiles} from './found-files.ts';
+import {modelGraph} from './model-graph.ts';
 import {epochsToReach} from './preflight.ts';
 import type {JobConfig} from './session.ts';
-import {taskGraph} from './task-graph.ts';
+import {readTensorFile} from './tensor-file.ts';
 
 export interface InitialConfig {
   /** `image-folder` or `table`. */
@@ -35,7 +33,6 @@ interface ChosenModel {
   readonly line: string;
 }
 
-const weightsLimitBytes = 2 ** 32;
 /** Side of the images for a network that begins from nothing [ours]. */
 const smallSize = 64;
 
@@ -151,7 +148,7 @@ interface KnownModel {
 
 /** The built-in model whose parameters, but for those of the last layer, are all in the file. */
 function knownModel(file: string, classes: number, registry: Registry): KnownModel | undefined {
-  const tensors = attempt(() => parseTensorFile(readFileBounded(file, weightsLimitBytes), file).tensors);
+  const tensors = attempt(() => readTensorFile(file).tensors);
   if (tensors === undefined) return undefined;
   for (const definition of registry.list('model')) {
     const [channels, size = 0] = definition.defaults.inputShape;
@@ -188,17 +185,9 @@ export async function withEnoughEpochs(
   resolved: {readonly config: JobConfig; readonly registry: Registry},
 ): Promise<InitialConfig['settings']> {
   const {config, registry} = resolved;
-  const {data, model, task} = config;
+  const {data, model} = config;
   const dataset = await registry.get('dataset', data.name).open(data.directory ?? '', data.options);
-  const outputs = registry.get('task', task.name).outputs(dataset, task.options);
-  const context = {classes: outputs, inputShape: sampleShape(dataset)};
-  const graph = taskGraph(
-    buildModel(registry.get('model', model.name), context, model.options),
-    task,
-    registry,
-    outputs,
-    () => undefined,
-  );
+  const graph = await modelGraph(config, registry, model.name, () => undefined);
   const needed = epochsToReach(resolved, graph, epochBatches(dataset, data)) ?? 0;
   return {...settings, search: {...settings['search'], epochs: Math.max(config.search.epochs, needed)}};
 }
