@@ -4,6 +4,7 @@
  */
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Array32, Graph, Node, Parameter, Weights} from '../../graph/graph.ts';
+import {inputSites, layerTable} from '../../graph/layer-table.ts';
 import {withOutputs} from '../../graph/reachable.ts';
 import {entry, item} from '../../lookup.ts';
 import type {IntegerNetwork, LayerInput, LayerWeights} from '../integer-network.ts';
@@ -30,6 +31,8 @@ export interface Deployment {
   readonly biases: ReadonlyMap<string, ChannelIntegers>;
   /** By the name of the `Identity` node that rounds. */
   readonly roundings: ReadonlyMap<string, Rounding>;
+  /** By the name of a value of the network: its rounding for all who read it. */
+  readonly shared: ReadonlyMap<string, Rounding>;
   /** What differs from the network in training, one sentence each. */
   readonly notes: readonly string[];
 }
@@ -78,28 +81,40 @@ export async function deploy(network: IntegerNetwork, target: Target, observe: O
   return new Lowering(network, target, roundings, inputs).lower();
 }
 
-/**
- * Values that get a rounding of their own: those that a join reads, also through nodes that only move them, and those that layers
- * round to several grids.
- * @returns `inputs`: for each input of a join, the value whose rounding it has
- */
-function sharedValues(
-  {graph, layers}: IntegerNetwork,
-  {joins}: DeploymentRules,
-): {readonly values: readonly string[]; readonly inputs: ReadonlyMap<string, string>} {
-  const parameters = new Set(graph.parameters.map(({name}) => name));
-  const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
+/** For each input of a join, the value whose rounding it has: itself, or what nodes before it only moved. */
+function joinInputs({nodes, parameters}: Graph, {joins}: DeploymentRules): Map<string, string> {
+  const known = new Set(parameters.map(({name}) => name));
+  const producers = new Map(nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
   const root = (name: string): string => {
     const node = producers.get(name);
     return node !== undefined && moving.has(node.op) ? root(item(node.inputs, 0)) : name;
   };
-  const inputs = new Map<string, string>();
+  const inputs = nodes.filter(({op}) => joins.includes(op)).flatMap((node) => node.inputs);
+  return new Map(inputs.filter((name) => name !== '' && !known.has(name)).map((name) => [name, root(name)]));
+}
+
+/**
+ * The values that a target may round for all who read them: those that joins read, and those that several layers read.
+ * @param rules undefined without a target
+ */
+export function sharedCandidates(graph: Graph, rules: DeploymentRules | undefined): ReadonlySet<string> {
+  if (rules === undefined || rules.joins.length === 0) return new Set();
+  const nodes = new Map(graph.nodes.map((node) => [node.name, node]));
+  const read = layerTable(graph)
+    .layers.flatMap(inputSites)
+    .map(({layer, operand}) => item(entry(nodes, layer).inputs, operand));
+  return new Set([...joinInputs(graph, rules).values(), ...read.filter((value, i) => read.indexOf(value) !== i)]);
+}
+
+/** Those of `sharedCandidates` that get a rounding of their own: inputs of joins, and values that layers round to several grids. */
+function sharedValues(
+  {graph, layers}: IntegerNetwork,
+  rules: DeploymentRules,
+): {readonly values: readonly string[]; readonly inputs: ReadonlyMap<string, string>} {
+  const inputs = joinInputs(graph, rules);
   const grids = new Map<string, Set<string>>();
-  if (joins.length === 0) return {values: [], inputs};
+  if (rules.joins.length === 0) return {values: [], inputs};
   for (const node of graph.nodes) {
-    if (joins.includes(node.op)) {
-      for (const name of node.inputs) if (name !== '' && !parameters.has(name)) inputs.set(name, root(name));
-    }
     layers.get(node.name)?.inputs.forEach((input, operand) => {
       if (input === null) return;
       const value = item(node.inputs, operand);
@@ -179,6 +194,7 @@ class Lowering {
       weights: this.#weights,
       biases: this.#biases,
       roundings: this.#roundings,
+      shared: this.#bases,
       notes: this.#notes(),
     };
   }
@@ -247,6 +263,7 @@ class Lowering {
     const affine = norm && batchNormAffine(norm, (name) => entry(parameters, name));
     const place = {layer: node.name, target: this.#target.name};
     const own = b === undefined || b === '' ? undefined : entry(parameters, b).data;
+    // ONNX Runtime makes integers of float biases too, whether or not they fit.
     const folded = foldLayer(weights, own, affine, rounding?.scale ?? null, place);
     if (folded.rounded.length > 0) this.#stretched.push(`${node.name} (${folded.rounded.length})`);
     const weight = `${node.name}.integers`;
@@ -254,11 +271,12 @@ class Lowering {
     this.#parameter(weight, 'weight', values(folded.weights));
     const inputs = [read, weight];
     if (folded.bias !== undefined) {
-      const bias = `${node.name}.bias_integers`;
+      const bias = `${node.name}.folded_bias`;
       inputs.push(bias);
       const shape = [folded.bias.length];
-      if (rounding === undefined) this.#parameter(bias, 'bias', {shape, data: folded.bias});
-      else {
+      if (rounding === undefined || this.#target.rules.biases === 'float') {
+        this.#parameter(bias, 'bias', {shape, data: folded.bias});
+      } else {
         const integers = integerBias(folded.bias, folded.weights.scale, rounding.scale);
         this.#biases.set(bias, integers);
         this.#parameter(bias, 'bias', values(integers));

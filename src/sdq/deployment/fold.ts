@@ -1,4 +1,4 @@
-/** Batch-norm folded into the integers' scales and a bias of 32 bits. Pure. */
+/** Batch-norm folded into the integers' scales and a bias, of 32 bits or in float. Pure. */
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {Array32, Node} from '../../graph/graph.ts';
 import {elements} from '../../graph/ops/operator.ts';

@@ -7,6 +7,8 @@ export interface DeploymentRules {
   readonly activations: 'uint8' | 'int8' | 'either';
   /** Where a grid of fewer than 8 bits is clipped: as integers behind QuantizeLinear, or as floats before it. */
   readonly clip: 'integer' | 'float';
+  /** `float`: for runtimes that refuse a DequantizeLinear of 32-bit integers. */
+  readonly biases: 'int32' | 'float';
   /** Operators whose inputs are rounded to 8 bits, so that they run on integers, e.g. `Add`. */
   readonly joins: readonly string[];
   /** What to set in the runtime, in sentences. */
