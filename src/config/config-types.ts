@@ -473,7 +473,7 @@ export interface Config {
     [k: string]: unknown;
   }[];
   /**
-   * Devices that the strategy must run on: names of hardware profiles (`sdq hardware list`), or files of your own that end in `.json`. Layers get only the bits that all of them allow.
+   * Devices that the strategy must run on: names of hardware profiles (`sdq hardware list`), or files of your own that end in `.json`. Layers get only the bits that all of them allow. Where one of them is a target of `sdq export`, phase 2 computes what it computes.
    */
   hardware: string[];
   /**

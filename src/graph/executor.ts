@@ -49,6 +49,11 @@ export interface ForwardOptions {
   readonly onActivation?: (site: ActivationSite, x: tf.Tensor) => void;
   /** Each of the values that the network was created to observe; valid until it returns. */
   readonly onValue?: (name: string, x: tf.Tensor) => void;
+  /**
+   * What takes the place of a value that the network was created to observe, for all who read it; differentiable. null: the value
+   * itself. A tensor that it makes belongs to the executor's scope.
+   */
+  readonly value?: (name: string, x: tf.Tensor) => tf.Tensor | null;
   /** Draws for the `index`-th node, where it is a Dropout, in training; left out: no dropout. */
   readonly dropout?: (index: number) => Uniform;
 }
@@ -84,7 +89,7 @@ export class Executor {
 
   /**
    * @param variable the parameter or statistic of this name
-   * @param observed values that `onValue` is called with
+   * @param observed values that `onValue` and `value` are called with
    */
   constructor(
     graph: Graph,
@@ -177,7 +182,11 @@ class ForwardPass {
   }
 
   #observe(name: string): void {
-    if (this.#executor.observed.has(name)) this.#options.onValue?.(name, entry(this.#values, name));
+    if (!this.#executor.observed.has(name)) return;
+    const x = entry(this.#values, name);
+    this.#options.onValue?.(name, x);
+    const made = this.#options.value?.(name, x) ?? null;
+    if (made !== null) this.#values.set(name, made);
   }
 
   #operand(name: string): tf.Tensor {
@@ -285,7 +294,8 @@ class ForwardPass {
       return bounded(operatorOf(node).run(tf, node, this.#operands(inputs), known), end);
     }
     const [input, gamma, beta] = this.#operands(inputs) as [tf.Tensor, tf.Tensor, tf.Tensor];
-    const quantizer = this.#commonQuantizer(step);
+    const isObserved = this.#executor.observed.has(step.output);
+    const quantizer = isObserved ? null : this.#commonQuantizer(step);
     const {y, mean, variance} = batchNormAct(input, gamma, beta, quantizer?.scale ?? null, {
       ...end,
       epsilon: float(node, 'epsilon', 1e-5),

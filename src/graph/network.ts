@@ -90,7 +90,7 @@ function checked(graph: Graph, weights: Weights): ReadonlyMap<string, Array32> {
 
 /**
  * @param weights in ONNX layout: from a file (weights.ts) or `initialWeights`
- * @param observed values that `onValue` is called with
+ * @param observed values that `onValue` and `value` are called with
  * @throws SdqError (exit 3) where the graph is not valid or the weights are not its own
  */
 export function createNetwork(graph: Graph, weights: Weights, observed: ReadonlySet<string> = new Set()): Network {

@@ -17,14 +17,25 @@ import type {Session} from './session.ts';
 /** `sdq export` without a target: ONNX as the format says. */
 export const noTarget = 'onnx';
 
+export interface NamedTarget extends Target {
+  readonly profile: HardwareProfile;
+}
+
+/** Undefined where the profile is no target. */
+export function targetOf(profile: HardwareProfile): NamedTarget | undefined {
+  const {deployment, name} = profile;
+  return deployment === undefined ? undefined : {name, rules: deployment, profile};
+}
+
 /**
  * @param reference name of a profile, or a file that ends in `.json`
  * @throws SdqError (exit 3) where there is no such profile, or it is no target
  */
-export function readTarget(reference: string): Target & {readonly profile: HardwareProfile} {
+export function readTarget(reference: string): NamedTarget {
   const profile = readProfile(reference);
-  const {deployment, name} = profile;
-  if (deployment !== undefined) return {name, rules: deployment, profile};
+  const target = targetOf(profile);
+  if (target !== undefined) return target;
+  const {name} = profile;
   const targets = profileNames().filter((other) => readProfile(other).deployment !== undefined);
   throw new SdqError(`The hardware profile "${name}" is no target: it has no section "deployment".`, {
     code: 'not-a-target',
@@ -39,7 +50,7 @@ export function readTarget(reference: string): Target & {readonly profile: Hardw
 export async function deployCheckpoint(
   session: Session,
   {network, quantization, strategy}: OpenCheckpoint,
-  target: Target & {readonly profile: HardwareProfile},
+  target: NamedTarget,
 ): Promise<Deployment> {
   if (quantization === undefined || strategy === undefined) {
     throw new SdqError('A target takes quantized weights; the checkpoint has no strategy.', {

@@ -169,10 +169,15 @@ export function startWeights({config}: Session, graph: Graph): Weights {
 export const pretrains = ({model}: JobConfig): boolean => model.weights === undefined || model.head === 'reset';
 
 /** The session's model with the weights of a file, or freshly initialised from the seed. */
-export function createModel(session: Session, weights?: string): Network {
+export function createModel(
+  session: Session,
+  weights?: string,
+  observed?: (graph: Graph) => ReadonlySet<string>,
+): Network {
   const graph = buildGraph(session, session.config.model);
   return createNetwork(
     graph,
     weights === undefined ? initialWeights(graph, session.config.seed) : readWeights(graph, weights),
+    observed?.(graph),
   );
 }

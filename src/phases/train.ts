@@ -11,6 +11,7 @@ import {createNetwork, type Network} from '../graph/network.ts';
 import {entry, present} from '../lookup.ts';
 import {binRegularization, binWeight} from '../sdq/bin-regularization.ts';
 import {prefixedMetric, type Run} from '../runs/run-directory.ts';
+import {sharedCandidates} from '../sdq/deployment/deploy.ts';
 import {matchStrategy, unquantized, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {reestimateStatistics} from '../training/batch-norm-statistics.ts';
@@ -21,7 +22,6 @@ import {learningRateFactor} from '../training/schedules.ts';
 import {createTrainStep} from '../training/train-step.ts';
 import {quantizationRecord, quantizationValues} from '../training/quantization-record.ts';
 import {sampleTrainingInputs} from './calibration.ts';
-import {evaluateOn} from './evaluate.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
 import {keptFiles, keptWeightsOf} from './kept-weights.ts';
@@ -31,6 +31,7 @@ import {runPhase, type PhaseContext} from './phase.ts';
 import {byMetric, metricValue, shownMetric, type TrainResult} from './results.ts';
 import {buildGraph, createModel, readWeights, type Session} from './session.ts';
 import {checkQuantizers, readStrategy} from './strategy-file.ts';
+import {createComputation, trainedTarget} from './train-target.ts';
 
 /** Batches over which batch-norm statistics are re-estimated once the bitwidths are fixed [ours]. */
 const reestimationBatches = 50;
@@ -50,13 +51,16 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
   const {config, task} = session;
   const {epochs, schedule, distillation, binRegularization: bins, scaleRateFactor} = config.train;
   const strategy = readStrategy(input.strategy);
-  const network = createModel(session, input.weights);
+  const profiles = readProfiles(config.hardware);
+  const target = trainedTarget(session, profiles);
+  const network = createModel(session, input.weights, (graph) => sharedCandidates(graph, target?.rules));
   matchModel(session, network, strategy, input.strategy);
-  const violations = violationsOf(strategy, readProfiles(config.hardware), session.registry, network.graph);
+  const violations = violationsOf(strategy, profiles, session.registry, network.graph);
   const refusal = hardwareError(input.strategy, violations);
   if (refusal !== undefined) throw refusal;
   const teacher = createTeacher(context, input.fullPrecision);
   const quantization = await quantizeByStrategy(session, network, strategy, config.train.learnScales);
+  const computation = createComputation(session, target, network, quantization, strategy);
   const checkpoint = run.path('quantized.safetensors');
   const scales = quantization.parameters.map((parameter) => ({...parameter, rateFactor: scaleRateFactor}));
   const parameters = [...networkParameters(network), ...scales];
@@ -75,7 +79,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
         const note = calibrateInputs(quantization.inputs, sample);
         if (note !== undefined) session.reporter.line(note);
         await reestimateStatistics(network, source, reestimationBatches, quantization.forward);
-        const first = await evaluateOn(session, network, 'validation', quantization.forward, stop.signal);
+        const first = await computation.evaluate('validation', stop.signal);
         if (first !== null) {
           const value = metricValue(task.metric, first);
           run.journal.log('summary', {[`train/${prefixedMetric('start', task.metric)}`]: value});
@@ -92,7 +96,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
             step: state.step,
             optimizerState,
             rate: factor,
-            forward: quantization.forward,
+            forward: computation.forward,
             objective: (outputs) => {
               const taskLoss =
                 teacherOutputs === undefined
@@ -112,19 +116,24 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
       },
       status: () => [],
       intervalMetrics: () => ({}),
-      validate: () => evaluateOn(session, network, 'validation', quantization.forward, stop.signal),
+      validate: () => computation.evaluate('validation', stop.signal),
       saveBest: async () => {
         const record = quantizationRecord(network, quantization);
         const values = await quantizationValues(network, quantization);
         writeModelFile(checkpoint, await network.weights(), {strategy, record, values});
       },
-      exportState: async () => ({state: null, arrays: await learnedValues(quantization)}),
-      importState: (_, arrays, file) => restoreLearnedValues(quantization, arrays, file),
+      async exportState() {
+        return {state: null, arrays: new Map([...(await learnedValues(quantization)), ...computation.state()])};
+      },
+      importState(_, arrays, file) {
+        restoreLearnedValues(quantization, arrays, file);
+        computation.restore(arrays);
+      },
       isDone: () => false,
     });
     network.load(readWeights(network.graph, checkpoint));
     restoreLearnedValues(quantization, readModelFile(checkpoint).tensors, checkpoint);
-    const test = await evaluateOn(session, network, 'test', quantization.forward, stop.signal);
+    const test = await computation.evaluate('test', stop.signal);
     return {
       checkpoint,
       ...byMetric(task.metric, outcome, present(test, 'test result')),

@@ -30,7 +30,7 @@ export interface TrainStepInput {
   /** Names of parameters that this step leaves as they are. */
   readonly frozen?: ReadonlySet<string>;
   /** How weights and inputs are quantized; nothing for full precision. */
-  readonly forward?: Pick<ForwardOptions, 'weight' | 'activation' | 'input'>;
+  readonly forward?: Pick<ForwardOptions, 'weight' | 'activation' | 'input' | 'value'>;
   /** From the network's outputs to the loss. Runs on the gradient tape. */
   readonly objective: (outputs: readonly tf.Tensor[]) => Objective;
 }

@@ -4,7 +4,8 @@ import path from 'node:path';
 
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
-import {failure, writeSmallJob} from '../helpers/failures.ts';
+import {failure, smallJob, writeSmallJob} from '../helpers/failures.ts';
+import type {CommandOutcome} from '../helpers/in-process.ts';
 import {resultProblems, root} from '../helpers/result-schemas.ts';
 import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
@@ -183,6 +184,42 @@ test('train refuses a strategy that the hardware of the config does not run, bef
   expect(message).toMatch(
     /strategy\.json breaks \d+ hardware rules: dpu-b512: weight quantizer symmetric; allowed: narrow-per-tensor/,
   );
+});
+
+test('train for a target: the accuracy of evaluate --target', async () => {
+  const job = path.join(cwd, 'target');
+  writeSmallJob(job);
+  const options = {patch: 7, width: 12, depth: 1, heads: 3, mlpRatio: 2};
+  const config = {...smallJob, model: {name: 'vit', options}, hardware: ['onnxruntime']};
+  writeFileSync(path.join(job, 'sdq.config.json'), JSON.stringify(config));
+  const run = async (...args: string[]): Promise<CommandOutcome> => {
+    const outcome = await sdq(args, {cwd: job});
+    expect(outcome).toMatchObject({exitCode: 0});
+    return outcome;
+  };
+  await run('pretrain', '--output', 'full.safetensors');
+  await run('strategy', 'create', '--weight-bits', '4', '--set', 'search.activationBits=8');
+  const args = [
+    'train',
+    '--strategy',
+    'strategy.json',
+    '--checkpoint',
+    'full.safetensors',
+    '--output',
+    'q.safetensors',
+  ];
+  const {stdout} = await run(...args, '--json');
+  const {accuracy} = JSON.parse(stdout) as {accuracy: Readonly<Record<string, number>>};
+  for (const [split, key] of [
+    ['validation', 'best'],
+    ['test', 'test'],
+  ] as const) {
+    const flags = ['--checkpoint', 'q.safetensors', '--target', 'onnxruntime', '--split', split, '--json'];
+    const evaluated = await run('evaluate', ...flags);
+    expect(accuracy[key]).toBe((JSON.parse(evaluated.stdout) as {accuracy: number}).accuracy);
+  }
+  const several = await run(...args.slice(0, 5), '--set', 'hardware=[onnxruntime,portable]');
+  expect(several.stderr + several.stdout).toContain('phase 2 learns under the rounding of none of them');
 });
 
 test('every profile that is published is a file of the package', () => {
