@@ -321,7 +321,7 @@ export interface Config {
      */
     quantizationErrorWeight: number;
     /**
-     * Options of the search method itself; the built-in methods have none.
+     * Options of the search method itself. `sensitivity` has `score`: `loss` (default), `taylor` or `hessian`; the other built-in methods have none.
      */
     options: {
       [k: string]: unknown;

@@ -1,7 +1,10 @@
 /** Phase 1: the search method of the config finds the bitwidths of every layer. */
+import * as tf from '@tensorflow/tfjs-core';
+
 import type {BatchSource} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
+import {inputTensor} from '../graph/input-tensor.ts';
 import type {Network} from '../graph/network.ts';
 import {entry, item, property} from '../lookup.ts';
 import type {Judgement, SearchContext, SearchOutcome, SearchTraining} from '../plugin-api/searcher.ts';
@@ -13,6 +16,8 @@ import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {calibrateInputs} from '../training/calibration.ts';
 import {quantize, type Quantizers} from '../training/quantized-network.ts';
 import {evaluate} from '../training/evaluate.ts';
+import {targetTensors} from '../training/task.ts';
+import {descend} from '../training/gradient-descent.ts';
 import {createTrainStep} from '../training/train-step.ts';
 import {openSample, sampleTrainingInputs} from './calibration.ts';
 import {evaluateOn} from './evaluate.ts';
@@ -63,6 +68,14 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
 /** Images that a sample loss is the mean of, where the train part has so many. */
 const judgedImages = 1024;
 
+function sampleLossNotFinite(loss: number): SdqError {
+  return new SdqError(`The loss on a sample of the training images is ${loss}.`, {
+    code: 'loss-not-finite',
+    exit: ExitCode.targetNotReached,
+    suggestions: ['Check the weights that the search starts from: sdq evaluate --checkpoint FILE'],
+  });
+}
+
 /** What a searcher works with, on a run. */
 class SearchHost implements SearchContext {
   /** Training steps done. */
@@ -111,11 +124,34 @@ class SearchHost implements SearchContext {
     const batchesPerEpoch = Math.min(source.batchesPerEpoch, Math.ceil(judgedImages / perBatch));
     const {loss} = await evaluate(this.network, session.task, source, forward, undefined, stop.signal, batchesPerEpoch);
     if (Number.isFinite(loss)) return loss;
-    throw new SdqError(`The loss on a sample of the training images is ${loss}.`, {
-      code: 'loss-not-finite',
-      exit: ExitCode.targetNotReached,
-      suggestions: ['Check the weights that the search starts from: sdq evaluate --checkpoint FILE'],
-    });
+    throw sampleLossNotFinite(loss);
+  };
+
+  readonly sampleGradients: SearchContext['sampleGradients'] = async (images, forward, visit) => {
+    const {session, stop} = this.#phase;
+    const {network} = this;
+    this.#sample ??= openSample(session);
+    const source = this.#sample;
+    const variables = networkParameters(network);
+    for (let index = 0, done = 0; index < source.batchesPerEpoch && done < images; index++) {
+      const batch = await source.batch(0, index);
+      stop.signal.throwIfAborted();
+      // A variable, so that the gradient reaches the inputs of the first layers too.
+      const input = tf.tidy(() => tf.variable(inputTensor(batch.images, batch.size, network.graph.input.shape)));
+      const targets = targetTensors(batch, batch.size);
+      const outputs = (): tf.Tensor[] => network.outputs(input, {...forward, training: false});
+      try {
+        const {metrics} = await descend(
+          [...variables, {name: '', variable: input}],
+          () => ({loss: session.task.loss(outputs(), targets)}),
+          (gradients) => visit(batch.size, gradients),
+        );
+        if (!Number.isFinite(metrics.loss)) throw sampleLossNotFinite(metrics.loss);
+      } finally {
+        tf.dispose([input, targets]);
+      }
+      done += batch.size;
+    }
   };
 
   readonly progress: SearchContext['progress'] = (label, done, total) =>

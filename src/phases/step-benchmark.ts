@@ -57,7 +57,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     },
     {learnSteps: kind === 'train'},
   );
-  const indicators = layers.map(() => tf.variable(tf.scalar(1)));
+  const indicators = tf.tidy(() => layers.map(() => tf.variable(tf.scalar(1))));
   const optimizer = createOptimizer({
     name: 'sgd',
     learningRate: 0.01,

@@ -24,6 +24,8 @@ export interface SearchSettings extends DbpOptions {
   readonly targets: Targets;
   /** Number of strategies to keep on the way to the targets. */
   readonly pareto: number;
+  /** The method's own options. */
+  readonly options?: Readonly<Record<string, unknown>>;
 }
 
 /** How weights and inputs are quantized in a forward pass. */
@@ -87,6 +89,19 @@ export interface SearchContext {
    * @throws SdqError (exit 5) when it is not finite; the reason of a signal to stop
    */
   readonly sampleLoss: (forward?: Forward) => Promise<number>;
+  /**
+   * The backward pass of the task's loss on the first images of that sample, batch by batch, with the running statistics of batch-norm.
+   * Changes no weights.
+   * @param images how many; fewer where the sample has fewer
+   * @param forward full precision where it is left out
+   * @param visit after each batch: its samples, and the gradients of its mean loss by parameter, valid until it returns
+   * @throws SdqError (exit 5) when the loss is not finite; the reason of a signal to stop
+   */
+  readonly sampleGradients: (
+    images: number,
+    forward: Forward | undefined,
+    visit: (samples: number, gradients: ReadonlyMap<string, tf.Tensor>) => void,
+  ) => Promise<void>;
   /**
    * Trains until `isDone`, or to the end of the epochs, from the run's checkpoint where there is one.
    * @throws SdqError (exit 130 or 143) after a signal, with the state saved; (exit 5) when the loss is not finite

@@ -90,7 +90,7 @@ export function createInputQuantizers(
       bits,
       inputSigned: site.signed,
       features: site.shape.reduce((product, size) => product * size, 1),
-      parameter: tf.variable(tf.scalar(1), true),
+      parameter: tf.tidy(() => tf.variable(tf.scalar(1), true)),
     });
   }
   return quantizers;

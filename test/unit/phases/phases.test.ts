@@ -198,6 +198,25 @@ describe('search', () => {
     expect(losses[1]).toBeGreaterThan(1.1 * losses[0]!);
   });
 
+  test.each(['taylor', 'hessian'])(
+    'sensitivity by %s: fewer bits have higher scores, and no weight moves',
+    async (score) => {
+      const target = {meanWeightBits: 4.5};
+      const changes = {search: {method: 'sensitivity', target, pin: {}, activationBits: 4, options: {score}}};
+      const {result, run} = await done({changes}, (context) => search(context, weights));
+      expect(result.meanWeightBits).toBeLessThanOrEqual(4.5);
+      expect(result.steps).toBe(0);
+      expect(Buffer.compare(tensorBytes(result.checkpoint), tensorBytes(weights))).toBe(0);
+      const scores = run.metrics().at(-1)!;
+      for (const name of ['conv1', 'conv2', 'fc']) {
+        const row = [1, 3, 8].map((bits) => scores[`sensitivity/${name}/w${bits}a4`]!);
+        expect(row[0]).toBeGreaterThan(row[1]!);
+        expect(row[1]).toBeGreaterThan(row[2]!);
+        expect(row[2]).toBeGreaterThan(0);
+      }
+    },
+  );
+
   test('the bits never rise but where they are given back, and every move is told', () => {
     const moves = found.run.lines.filter((line) => /^ {2}\S+: \d/.test(line));
     for (const name of ['conv1', 'conv2', 'fc']) {

@@ -69,7 +69,7 @@ class DbpSearch implements SearchTraining {
     this.#quantization = quantize(network, quantizers, fixedInputs(network, problem), {learnSteps: false});
     this.#inputs = createSearchInputs(network, quantizers, problem);
     this.parameters = [...this.#quantization.parameters, ...this.#inputs.parameters];
-    this.followed = problem.decisions.map(() => tf.variable(tf.scalar(1)));
+    this.followed = tf.tidy(() => problem.decisions.map(() => tf.variable(tf.scalar(1))));
   }
 
   async run(): Promise<SearchOutcome> {

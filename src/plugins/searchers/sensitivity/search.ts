@@ -1,22 +1,19 @@
-/**
- * The loss of the whole network with one decision quantized, the rest in full precision, less the loss in full precision:
- * a score for each candidate (as Model Compression Toolkit has it). Then an exact integer program over all budgets. [ours]
- */
+/** A score for each candidate of each decision, then an exact integer program over all budgets. [ours] */
 import {inputSites} from '../../../graph/layer-table.ts';
 import {item} from '../../../lookup.ts';
 import type {Searcher, SearchContext} from '../../../plugin-api/searcher.ts';
 import {outcomeOf} from '../../../sdq/search/outcome.ts';
 import type {Candidate, Decision} from '../../../sdq/search/problem.ts';
-import {fullPrecision} from '../../../sdq/strategy.ts';
-import {calibrateInputs, type InputSample} from '../../../training/calibration.ts';
-import {quantize} from '../../../training/quantized-network.ts';
+import type {InputSample} from '../../../training/calibration.ts';
 import {selectionMetrics} from '../metrics.ts';
+import {hessianScores, taylorScores} from './gradient-scores.ts';
 import {leastScore} from './program.ts';
+import {quantizedAlone} from './quantized-alone.ts';
 
 export const sensitivitySearcher: Searcher = {
   async search(context) {
     const {problem} = context;
-    const scores = await measureScores(context);
+    const scores = await scoresOf(context);
     const selection = await leastScore(problem, scores);
     context.log({...selectionMetrics(problem, selection), ...scoreMetrics(context, scores)});
     const {bits, budgets, collapsed} = outcomeOf(problem, selection);
@@ -24,10 +21,21 @@ export const sensitivitySearcher: Searcher = {
   },
 };
 
-/** For each decision, of each candidate: by how much the loss rises, nats. 0 where there is nothing to choose. */
-async function measureScores(context: SearchContext): Promise<number[][]> {
-  const {network, problem} = context;
+/** By decision and candidate, nats; 0 where there is nothing to choose. */
+async function scoresOf(context: SearchContext): Promise<number[][]> {
+  const {network, options} = context;
+  const score = options['score'] ?? 'loss';
+  if (score === 'hessian') return hessianScores(context);
   const inputs = await context.sampleInputs(network.layers.flatMap(inputSites).map(({id}) => id));
+  return score === 'taylor' ? taylorScores(context, inputs) : lossScores(context, inputs);
+}
+
+/**
+ * The loss of the whole network with one decision quantized, the rest in full precision, less the loss in full precision (as Model
+ * Compression Toolkit has it).
+ */
+async function lossScores(context: SearchContext, inputs: InputSample): Promise<number[][]> {
+  const {problem} = context;
   const total = problem.decisions.reduce(
     (sum, {candidates}) => sum + (candidates.length > 1 ? candidates.length : 0),
     1,
@@ -52,20 +60,14 @@ async function measureScores(context: SearchContext): Promise<number[][]> {
 }
 
 async function lossWith(
-  {network, quantizers, sampleLoss}: SearchContext,
-  {layers}: Decision,
-  {weightBits = fullPrecision, activationBits = fullPrecision}: Candidate,
+  context: SearchContext,
+  decision: Decision,
+  candidate: Candidate,
   inputs: InputSample,
 ): Promise<number> {
-  const names = new Set(layers.map((l) => item(network.layers, l).name));
-  const none = {weightBits: fullPrecision, activationBits: fullPrecision};
-  const precision = {weightBits, activationBits};
-  const quantization = quantize(network, quantizers, ({name}) => (names.has(name) ? precision : none), {
-    learnSteps: false,
-  });
+  const quantization = quantizedAlone(context, decision, candidate, inputs);
   try {
-    calibrateInputs(quantization.inputs, inputs);
-    return await sampleLoss(quantization.forward);
+    return await context.sampleLoss(quantization.forward);
   } finally {
     quantization.dispose();
   }
