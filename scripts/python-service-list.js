@@ -44,6 +44,21 @@ export const pythonServices = {
     ],
     exact: true,
   },
+  /** Networks of other people, and both of PyTorch's exporters. */
+  torchvision: {
+    requirements: [
+      'torchvision==0.29.2',
+      'ml_dtypes==0.6.0',
+      'onnx==1.23.2',
+      'onnx-ir==1.1.0',
+      'onnxscript==0.7.2',
+      'packaging==26.4',
+      'pillow==13.0.0',
+      'protobuf==7.36.2',
+    ],
+    exact: true,
+    base: 'torch',
+  },
   /** Tools that read strategies (docs/strategy-formats.md), and what they import for it. */
   tools: {
     requirements: [

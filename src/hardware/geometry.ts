@@ -2,7 +2,7 @@
 import type {Graph} from '../graph/graph.ts';
 import {hasWeights, layerTable, type ProductLayer} from '../graph/layer-table.ts';
 import {elements, integer} from '../graph/ops/operator.ts';
-import {asImages} from '../graph/ops/conv.ts';
+import {asImages} from '../graph/ops/rows.ts';
 import {slidingWindow} from '../graph/ops/window.ts';
 import {entry, last} from '../lookup.ts';
 

@@ -61,6 +61,10 @@ export function attributeReader({attribute}: NodeMessage, external: External, re
       const found = value(name);
       return typeof found === 'object' ? found : undefined;
     },
+    string(name, fallback) {
+      const found = value(name);
+      return typeof found === 'string' ? found : fallback;
+    },
     tensor(name) {
       const tensor = find(name)?.t;
       return tensor ? readTensor(tensor, external, refuse) : undefined;

@@ -299,6 +299,7 @@ class Lowering {
       batch: this.#source.batch,
       operand: (value: string) => this.#operand(shown, value),
       constant: (value: string) => this.#constant(value),
+      readers: (value: string) => (this.#readers.get(value) ?? []).map(({opType}) => opType),
       define: (value: string, constant: Constant) => void this.#constants.set(value, constant),
     };
     for (const own of rewritten(shown, context)) this.#define(own, own.name === name ? message.name : own.name);

@@ -12,6 +12,8 @@ export interface RewriteContext {
   /** What is known of an input. @throws SdqError where there is none of the name */
   readonly operand: (name: string) => Operand;
   readonly constant: (name: string) => Constant | undefined;
+  /** The operators of the nodes that read a value. */
+  readonly readers: (name: string) => readonly string[];
   /** A new constant. */
   readonly define: (name: string, constant: Constant) => void;
 }
@@ -46,9 +48,10 @@ function reduceMean(node: Node, {constant, operand}: RewriteContext): readonly N
 
 /**
  * The shape of a Reshape with −1 for the batch and numbers for all others. Where the file has numbers for the batch too, it is the
- * axis before which there are as many elements as before the input's batch.
+ * axis before which there are as many elements as before the input's batch. Where the batch is merged with another axis for a fully
+ * connected layer alone, as PyTorch's attention does, it stays an axis of its own: the layer works on the last axis of any value.
  */
-function reshape(node: Node, {batch, constant, operand}: RewriteContext): readonly Node[] {
+function reshape(node: Node, {batch, constant, operand, readers}: RewriteContext): readonly Node[] {
   const [x = '', shape = ''] = node.inputs;
   const array = constant(shape)?.array;
   if (array === undefined) return [node];
@@ -67,11 +70,60 @@ function reshape(node: Node, {batch, constant, operand}: RewriteContext): readon
     from.findIndex((size) => size < 0),
     whole,
   );
+  const isWhole = elements(to) === elements(whole) && to.every((size) => Number.isInteger(size) && size >= 1);
+  const isForLayers = readers(item(node.outputs, 0)).every((op) => op === 'Gemm');
+  const merged = isWhole && isForLayers && to.length === 2 ? item(to, 0) / batch : 0;
+  if (merged > 1 && merged === images) {
+    return [{...node, inputs: [x], attributes: {...attributes, shape: [merged, -1, item(to, 1)]}}];
+  }
   const axis = to.findIndex((size, i) => size % batch === 0 && before(i, to) === images);
-  if (elements(to) !== elements(whole) || to.some((size) => !Number.isInteger(size) || size < 1) || axis < 0) {
+  if (!isWhole || axis < 0) {
     throw nodeError(node, `${showSizes(from)} cannot become [${array.data.join(', ')}] for every size of the batch.`);
   }
   return [{...node, inputs: [x], attributes: {...attributes, shape: to.with(axis, -1)}}];
+}
+
+/**
+ * A Gather along the one axis of a value that was made flat, with the images of the batch behind each other: PyTorch's `as_strided`. Each
+ * image is gathered for itself; all its entries in their order are the same value under another shape.
+ */
+function gather(node: Node, {batch, constant, define, operand}: RewriteContext): readonly Node[] {
+  const [x = '', indices = ''] = node.inputs;
+  const array = constant(indices)?.array;
+  const sizes = constant(x) === undefined ? sizesOf(operand(x)) : [];
+  const [size = 0] = sizes;
+  if (array === undefined || sizes.length !== 1 || size >= 0 || array.shape[0] !== batch) return [node];
+  const shape = array.shape.slice(1);
+  const count = elements(shape);
+  const first = [...array.data.subarray(0, count)];
+  const isEachImage = array.data.every((index, i) => index === item(first, i % count) + Math.floor(i / count) * -size);
+  if (!isEachImage || first.some((index) => index < 0 || index >= -size)) return [node];
+  const {name, outputs} = node;
+  const reshaped = (input: string, output: readonly string[], to: readonly number[]): Node => ({
+    ...{name, op: 'Reshape', inputs: [input], outputs: output},
+    attributes: {shape: [-1, ...to]},
+  });
+  if (count === -size && first.every((index, i) => index === i)) return [reshaped(x, outputs, shape)];
+  const [rows, chosen] = [`${item(outputs, 0)}.rows`, `${item(outputs, 0)}.indices`];
+  define(chosen, {array: hostArray(array.type, shape, first), origin: undefined, trained: false});
+  return [
+    {...reshaped(x, [rows], [-size]), name: ''},
+    {name, op: 'Gather', inputs: [rows, chosen], outputs, attributes: {axis: 1}},
+  ];
+}
+
+/** The number of images that an Expand's shape has in the place of the batch becomes 1, which stands for any. */
+function expand(node: Node, {batch, constant, define, operand}: RewriteContext): readonly Node[] {
+  const [x = '', shape = ''] = node.inputs;
+  const array = constant(shape)?.array;
+  if (array === undefined || array.batch !== undefined || constant(x) !== undefined) return [node];
+  const sizes = sizesOf(operand(x));
+  const axis = sizes.findIndex((size) => size < 0);
+  const place = array.data.length - sizes.length + axis;
+  if (place < 0 || array.data[place] !== -item(sizes, axis) * batch) return [node];
+  const name = `${item(node.outputs, 0)}.shape`;
+  define(name, {array: {...array, data: array.data.with(place, 1)}, origin: undefined, trained: false});
+  return [{...node, inputs: [x, name]}];
 }
 
 /** Each part of a Split as a slice of its own. */
@@ -108,8 +160,39 @@ function sum(node: Node): readonly Node[] {
   });
 }
 
+/** A Gemm on a value of more axes than [N, features]: a product on the last axis, and an addition. */
+function layerOnLastAxis(node: Node, {constant, define}: RewriteContext): readonly Node[] {
+  const [x = '', w = '', bias] = node.inputs;
+  const weights = constant(w);
+  if (weights === undefined || node.attributes['transA'] === 1) return [node];
+  const [rows, columns] = weights.array.shape as readonly [number, number];
+  let right = w;
+  if (node.attributes['transB'] === 1) {
+    right = `${w}.of.${item(node.outputs, 0)}`;
+    const {data, type} = weights.array;
+    const turned = Float64Array.from({length: data.length}, (_, i) =>
+      item(data, (i % rows) * columns + Math.floor(i / rows)),
+    );
+    define(right, {...weights, array: hostArray(type, [columns, rows], turned)});
+  }
+  const {name, outputs} = node;
+  if (bias === undefined) return [{name, op: 'MatMul', inputs: [x, right], outputs, attributes: {}}];
+  const product = `${item(outputs, 0)}.product`;
+  return [
+    {name, op: 'MatMul', inputs: [x, right], outputs: [product], attributes: {}},
+    {name: '', op: 'Add', inputs: [product, bias], outputs, attributes: {}},
+  ];
+}
+
 /** `alpha` and `beta` become part of weights and bias, and a bias that is broadcast gets a value for every feature. */
-function gemm(node: Node, {constant, define}: RewriteContext): readonly Node[] {
+function gemm(node: Node, context: RewriteContext): readonly Node[] {
+  const layer = scaledGemm(node, context);
+  const [x = ''] = node.inputs;
+  const sizes = context.constant(x) === undefined ? sizesOf(context.operand(x)) : [];
+  return sizes.length > 2 ? layer.flatMap((each) => layerOnLastAxis(each, context)) : layer;
+}
+
+function scaledGemm(node: Node, {constant, define}: RewriteContext): readonly Node[] {
   const {alpha = 1, beta = 1, ...attributes} = node.attributes;
   if (typeof alpha !== 'number' || typeof beta !== 'number') return [node];
   const [x = '', w = '', b = ''] = node.inputs;
@@ -174,6 +257,8 @@ const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
   ['Split', split],
   ['Sum', sum],
   ['Gemm', gemm],
+  ['Gather', gather],
+  ['Expand', expand],
   ['BatchNormalization', batchNormalization],
   ['Dropout', dropout],
   ...['Conv', 'MaxPool', 'AveragePool'].map((op) => [op, explicitPads] as const),

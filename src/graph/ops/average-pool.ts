@@ -3,9 +3,10 @@ import type * as tfjs from '@tensorflow/tfjs-core';
 
 import {poolingWindow} from './max-pool.ts';
 import {channelsLast, image, noCost, oneOf, type OperatorOf} from './operator.ts';
+import {pooling} from './rows.ts';
 import {explicitPadding} from './window.ts';
 
-export const averagePool: OperatorOf<1> = {
+const ofImages: OperatorOf<1> = {
   op: 'AveragePool',
   inputs: [1, 1],
   attributes: ['kernel_shape', 'strides', 'pads', 'dilations', 'ceil_mode', 'count_include_pad'],
@@ -44,3 +45,5 @@ export const averagePool: OperatorOf<1> = {
     return {op: 'AveragePool', attributes: others, constants: []};
   },
 };
+
+export const averagePool = pooling(ofImages);

@@ -2,8 +2,6 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import {item} from '../../lookup.ts';
-import type {Node} from '../graph.ts';
-
 import {
   channelsLast,
   elements,
@@ -14,10 +12,10 @@ import {
   nodeError,
   show,
   type FusedActivation,
-  type Operand,
   type OperatorOf,
   type Tf,
 } from './operator.ts';
+import {asImages, withHeight} from './rows.ts';
 import {explicitPadding, slidingWindow} from './window.ts';
 
 /**
@@ -42,27 +40,6 @@ export function stuffed(tf: Tf, w: tfjs.Tensor4D, dilations: readonly number[]):
     [rows - down + 1, columns - across + 1, inputs, outputs],
   );
 }
-
-/** A convolution of rows [channels, length] as one of images that are one pixel high. */
-export function asImages(node: Node): Node {
-  const lift: Readonly<Record<string, (list: readonly number[]) => readonly number[]>> = {
-    kernel_shape: (list) => [1, item(list, 0)],
-    strides: (list) => [1, item(list, 0)],
-    dilations: (list) => [1, item(list, 0)],
-    pads: (list) => [0, item(list, 0), 0, item(list, 1)],
-  };
-  const attributes = Object.entries(node.attributes).map(([name, value]) => [
-    name,
-    Array.isArray(value) ? (lift[name]?.(value as readonly number[]) ?? value) : value,
-  ]);
-  return {...node, attributes: Object.fromEntries(attributes) as Node['attributes']};
-}
-
-/** [channels, length] → [channels, 1, length]; likewise of weights. */
-const withHeight = (operand: Operand): Operand => ({
-  ...operand,
-  shape: operand.shape.toSpliced(operand.shape.length - 1, 0, 1),
-});
 
 const ofImages: OperatorOf<2> = {
   op: 'Conv',

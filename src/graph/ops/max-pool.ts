@@ -1,8 +1,9 @@
-/** Maximum over a window; padding never wins. */
+/** Maximum over a window of images or rows; padding never wins. */
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import type {Node} from '../graph.ts';
 import {channelsLast, image, integers, noCost, nodeError, oneOf, type OperatorOf} from './operator.ts';
+import {pooling} from './rows.ts';
 import {explicitPadding, slidingWindow, type Window} from './window.ts';
 
 /** The window of a pooling node. @throws SdqError where a window would see nothing but padding */
@@ -22,7 +23,7 @@ export function poolingWindow(node: Node, height: number, width: number): Window
   return window;
 }
 
-export const maxPool: OperatorOf<1> = {
+const ofImages: OperatorOf<1> = {
   op: 'MaxPool',
   inputs: [1, 1],
   attributes: ['kernel_shape', 'strides', 'pads', 'dilations', 'ceil_mode', 'storage_order'],
@@ -44,3 +45,5 @@ export const maxPool: OperatorOf<1> = {
     return tf.maxPool(x, [...kernel], [...strides], pad);
   },
 };
+
+export const maxPool = pooling(ofImages);

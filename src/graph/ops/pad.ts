@@ -1,4 +1,6 @@
-/** A border of one value. */
+/** A border of one value, or of the input's own elements. */
+import type * as tfjs from '@tensorflow/tfjs-core';
+
 import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {memoryOrder} from '../layout.ts';
@@ -24,6 +26,20 @@ function borders(node: Node, rank: number): readonly (readonly [number, number])
   return Array.from({length: rank}, (_, axis) => [item(pads, axis), item(pads, axis + rank)] as const);
 }
 
+type Mode = 'constant' | 'reflect' | 'edge' | 'wrap';
+
+const modeOf = (node: Node): Mode => oneOf<Mode>(node, 'mode', 'constant', ['constant', 'reflect', 'edge', 'wrap']);
+
+/** The element of an axis that stands at each place of the padded axis. */
+function sources(mode: Mode, size: number, before: number, after: number): number[] {
+  return Array.from({length: before + size + after}, (_, place) => {
+    const from = place - before;
+    if (mode === 'edge') return Math.min(Math.max(from, 0), size - 1);
+    if (mode === 'wrap') return (from + size) % size;
+    return from < 0 ? -from : from < size ? from : 2 * (size - 1) - from;
+  });
+}
+
 export const pad: OperatorOf<1> = {
   op: 'Pad',
   inputs: [1, 1],
@@ -31,11 +47,16 @@ export const pad: OperatorOf<1> = {
 
   infer(node, [x]) {
     expectValue(node, x);
-    oneOf(node, 'mode', 'constant', ['constant']);
+    const mode = modeOf(node);
     const [, ...around] = borders(node, x.shape.length + 1);
+    const most = (size: number): number => (mode === 'reflect' ? size - 1 : mode === 'wrap' ? size : Infinity);
+    const tooWide = x.shape.find((size, axis) => Math.max(...item(around, axis)) > most(size));
+    if (tooWide !== undefined) {
+      throw nodeError(node, `an axis of ${tooWide} takes pads up to ${most(tooWide)} in the mode ${mode}.`);
+    }
     return {
       shape: x.shape.map((size, axis) => item(around, axis)[0] + size + item(around, axis)[1]),
-      signed: x.signed || float(node, 'value', 0) < 0,
+      signed: x.signed || (mode === 'constant' && float(node, 'value', 0) < 0),
     };
   },
 
@@ -44,17 +65,24 @@ export const pad: OperatorOf<1> = {
   run(tf, node, [x], {layout}) {
     const around = borders(node, x.rank).map(([before, after]): [number, number] => [before, after]);
     const inMemory = memoryOrder(x.rank, layout).map((axis) => item(around, axis));
-    return tf.pad(x, inMemory, float(node, 'value', 0));
+    const mode = modeOf(node);
+    if (mode === 'constant') return tf.pad(x, inMemory, float(node, 'value', 0));
+    return inMemory.reduce(
+      (y: tfjs.Tensor, [before, after], axis) =>
+        before + after === 0
+          ? y
+          : tf.gather(y, tf.tensor1d(sources(mode, item(x.shape, axis), before, after), 'int32'), axis),
+      tf.clone(x),
+    );
   },
   toOnnx(node) {
     const pads = integers(node, 'pads', undefined, 0);
+    const mode = modeOf(node);
+    const value = mode === 'constant' ? [scalar(`${node.name}.value`, float(node, 'value', 0))] : [];
     return {
       op: 'Pad',
-      attributes: {mode: 'constant'},
-      constants: [
-        integerTensor(`${node.name}.pads`, 'int64', [pads.length], pads),
-        scalar(`${node.name}.value`, float(node, 'value', 0)),
-      ],
+      attributes: {mode},
+      constants: [integerTensor(`${node.name}.pads`, 'int64', [pads.length], pads), ...value],
     };
   },
 

@@ -28,7 +28,7 @@ const grid = (rows: number, columns: number, first = -3): HostArray =>
     Array.from({length: rows * columns}, (_, i) => first + i),
   );
 
-const none: Attributes = {int: (_, fallback) => fallback, float: (_, fallback) => fallback, ints: () => undefined, tensor: () => undefined}; // prettier-ignore
+const none: Attributes = {int: (_, fallback) => fallback, float: (_, fallback) => fallback, ints: () => undefined, string: (_, fallback) => fallback, tensor: () => undefined}; // prettier-ignore
 
 function reader(attributes: readonly OnnxAttribute[]): Attributes {
   const value = (name: string): unknown => {
@@ -40,6 +40,7 @@ function reader(attributes: readonly OnnxAttribute[]): Attributes {
     int: (name, fallback) => (value(name) as number | undefined) ?? fallback,
     float: (name, fallback) => (value(name) as number | undefined) ?? fallback,
     ints: (name) => value(name) as readonly number[] | undefined,
+    string: (name, fallback) => (value(name) as string | undefined) ?? fallback,
   };
 }
 
@@ -135,6 +136,8 @@ const cases: readonly Case[] = [
   {op: 'Split', inputs: [floats(2, 7)], attributes: [intAttribute('axis', 1), intAttribute('num_outputs', 3)], outputs: 3, opset: 18}, // prettier-ignore
   {op: 'Split', name: 'by lengths', inputs: [floats(5, 2), ints(1, 4)], outputs: 2},
   {op: 'ScatterND', inputs: [floats(4, 3), grid(2, 1, 1), floats(2, 3)]},
+  {op: 'GatherND', inputs: [floats(4, 3), grid(2, 1, 1)]},
+  {op: 'GatherND', name: 'of single elements', inputs: [floats(4, 5, 4), grid(2, 3, -2)]},
   {op: 'Trilu', inputs: [floats(2, 3, 4), int(1)], opset: 14},
   {op: 'Trilu', name: 'lower', inputs: [floats(3, 4)], attributes: [intAttribute('upper', 0)], opset: 14},
   {op: 'CumSum', inputs: [floats(3, 4, 2), int(1)]},

@@ -356,6 +356,139 @@ describe('names and forms of others', () => {
         {name: 'x', shape: [1, 2, 6, 5]},
       ),
     ],
+    ...(
+      [
+        ['MaxPool', [3], [2], [1, 0], []],
+        ['MaxPool', [2], [2], [0, 0], [{name: 'ceil_mode', kind: 'int', value: 1}]],
+        ['AveragePool', [3], [2], [1, 1], []],
+        ['AveragePool', [3], [1], [0, 2], [{name: 'count_include_pad', kind: 'int', value: 1}]],
+      ] as const
+    ).map(([op, kernelShape, strides, pads, others]): [string, Uint8Array] => [
+      `${op} over rows, kernel ${kernelShape[0]}, pads ${pads.join()}`,
+      file(
+        [
+          node('Conv', ['x', 'w'], 'k'),
+          node(op, ['k'], 'p', [
+            {name: 'kernel_shape', kind: 'ints', value: kernelShape},
+            {name: 'strides', kind: 'ints', value: strides},
+            {name: 'pads', kind: 'ints', value: pads},
+            ...others,
+          ]),
+          node('GlobalAveragePool', ['p'], 'g'),
+          node('Flatten', ['g'], 'y'),
+        ],
+        [weight('w', 3, 2, 2)],
+        {name: 'x', shape: ['N', 2, 8]},
+      ),
+    ]),
+    ...['reflect', 'edge', 'wrap'].map((mode): [string, Uint8Array] => [
+      `Pad, ${mode}`,
+      file(
+        [
+          node('Pad', ['x', 'pads'], 'q', [{name: 'mode', kind: 'string', value: mode}]),
+          node('Conv', ['q', 'w'], 'c', [{name: 'strides', kind: 'ints', value: [3, 2]}]),
+          ...head,
+        ],
+        [weight('w', 3, 3, 4, 3), integerTensor('pads', 'int64', [8], [0, 1, 3, 2, 0, 0, 5, 4])],
+        undefined,
+        19,
+      ),
+    ]),
+    [
+      'attention of PyTorch: a fully connected layer whose rows are pixels, each with all images',
+      file(
+        [
+          node('Conv', ['x', 'w'], 'k'),
+          node('Transpose', ['k'], 't', [{name: 'perm', kind: 'ints', value: [2, 3, 0, 1]}]),
+          node('Reshape', ['t', 'rows'], 'r'),
+          node('Gemm', ['r', 'fc.weight', 'fc.bias'], 'l', [{name: 'transB', kind: 'int', value: 1}]),
+          node('Reshape', ['l', 'parted'], 'd'),
+          node('Transpose', ['d'], 'e', [{name: 'perm', kind: 'ints', value: [1, 2, 0]}]),
+          node('ReduceMean', ['e'], 'y', [
+            {name: 'axes', kind: 'ints', value: [2]},
+            {name: 'keepdims', kind: 'int', value: 0},
+          ]),
+        ],
+        [
+          weight('w', 4, 2, 1, 1),
+          weight('fc.weight', 3, 4),
+          weight('fc.bias', 3),
+          integerTensor('rows', 'int64', [2], [30, 4]),
+          integerTensor('parted', 'int64', [3], [30, 1, 3]),
+        ],
+        {name: 'x', shape: [1, 2, 6, 5]},
+      ),
+    ],
+    ...(
+      [
+        ['all entries in their order', [0, 1, 2, 3, 4, 5]],
+        ['some entries, one of them twice', [4, 0, 4, 1, 5, 2]],
+      ] as const
+    ).map(([name, chosen]): [string, Uint8Array] => [
+      `as_strided: ${name}`,
+      file(
+        [
+          node('Conv', ['x', 'w'], 'k'),
+          node('GlobalAveragePool', ['k'], 'g'),
+          node('Reshape', ['g', 'flat'], 'f'),
+          node('Gather', ['f', 'chosen'], 's'),
+          node('ReduceMax', ['s'], 'y', [
+            {name: 'axes', kind: 'ints', value: [2, 3]},
+            {name: 'keepdims', kind: 'int', value: 0},
+          ]),
+        ],
+        [
+          weight('w', 6, 2, 1, 1),
+          integerTensor('flat', 'int64', [1], [-1]),
+          integerTensor('chosen', 'int64', [1, 3, 2, 1], chosen),
+        ],
+        {name: 'x', shape: [1, 2, 6, 5]},
+      ),
+    ]),
+    [
+      'an Expand of windows that are merged with the batch',
+      file(
+        [
+          node('Conv', ['x', 'w'], 'k'),
+          node('Reshape', ['k', 'windows'], 'r'),
+          node('ReduceMean', ['r'], 'm', [{name: 'axes', kind: 'ints', value: [2]}]),
+          node('Expand', ['m', 'wide'], 'e'),
+          node('Sub', ['r', 'e'], 'd'),
+          node('Relu', ['d'], 'u'),
+          node('Reshape', ['u', 'parted'], 'p'),
+          node('ReduceMean', ['p'], 'y', [
+            {name: 'axes', kind: 'ints', value: [2]},
+            {name: 'keepdims', kind: 'int', value: 0},
+          ]),
+        ],
+        [
+          weight('w', 3, 2, 1, 1),
+          integerTensor('windows', 'int64', [3], [6, 3, 5]),
+          integerTensor('wide', 'int64', [3], [6, 3, 5]),
+          integerTensor('parted', 'int64', [3], [1, 3, 30]),
+        ],
+        {name: 'x', shape: [1, 2, 6, 5]},
+      ),
+    ],
+    [
+      'a table of constants that is gathered and written into by places',
+      file(
+        [
+          node('GatherND', ['table', 'places'], 'g'),
+          node('ScatterND', ['g', 'rows', 'g2'], 's'),
+          node('Conv', ['x', 'w'], 'k'),
+          node('Mul', ['k', 's'], 'c'),
+          ...head,
+        ],
+        [
+          weight('w', 3, 2, 1, 1),
+          weight('table', 2, 4, 1, 1),
+          weight('g2', 2, 1, 1),
+          integerTensor('places', 'int64', [3, 2], [0, 3, 1, -4, 1, 2]),
+          integerTensor('rows', 'int64', [2, 1], [2, 0]),
+        ],
+      ),
+    ],
     [
       'weights that are transposed on the way',
       file(

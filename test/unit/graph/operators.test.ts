@@ -584,6 +584,17 @@ describe('gradients equal finite differences', () => {
     expectGradients((x, w, b) => run('Conv', [x], [w, b], {group: 2, pads: [1, 0], strides: [2]}), rows);
   });
 
+  test.each<[string, Attributes]>([
+    ['MaxPool', {kernel_shape: [3], strides: [2], pads: [1, 0]}],
+    ['AveragePool', {kernel_shape: [3], strides: [2], pads: [1, 1]}],
+    ['AveragePool', {kernel_shape: [2], pads: [1, 0], count_include_pad: 1}],
+    ['Pad', {mode: 'reflect', pads: [0, 1, 3, 0, 0, 2]}],
+    ['Pad', {mode: 'edge', pads: [0, 0, 2, 0, 3, 0]}],
+    ['Pad', {mode: 'wrap', pads: [0, 2, 1, 0, 0, 4]}],
+  ])('of %s over rows, %j', (op, attributes) => {
+    expectGradients((x) => run(op, [x], [], attributes), [spacedTensor([2, 3, 5], 1, 0.07)], {epsilon: 1e-2});
+  });
+
   test('of Expand, Concat with a parameter and Reshape', () => {
     const token = randomTensor([1, 1, 4], 2);
     expectGradients((x, p) => run('Concat', [x], [p], {axis: 1}), [randomTensor([2, 3, 4], 1), token]);
@@ -655,6 +666,14 @@ describe('what does not go together is refused by node, finding and allowance', 
       {},
       /"in1" has the shape \[4, 3, 2, 2\]; it must be a parameter \[6,/,
     ],
+    [
+      'Pad',
+      [[4, 3]],
+      [],
+      {mode: 'reflect', pads: [0, 0, 3, 0, 0, 0]},
+      /an axis of 3 takes pads up to 2 in the mode reflect/,
+    ],
+    ['Pad', [[4, 3]], [], {mode: 'wrap', pads: [0, 0, 0, 0, 5, 0]}, /an axis of 4 takes pads up to 4 in the mode wrap/],
     ['Expand', [[4, 1]], [], {shape: [3, 5]}, /do not broadcast to one shape/],
     ['BatchNormalization', [[4, 2, 2]], [[4], [4], [3], [4]], {}, /"in3" has the shape \[3\]; it must be \[4\]/],
     [

@@ -7,6 +7,7 @@ export interface Attributes {
   float(name: string, fallback: number): number;
   /** undefined where it is left out. */
   ints(name: string): readonly number[] | undefined;
+  string(name: string, fallback: string): string;
   tensor(name: string): HostArray | undefined;
 }
 

@@ -142,23 +142,44 @@ function split(inputs: Inputs, attributes: Attributes, outputs: number): readonl
   });
 }
 
-function scatterNd(inputs: Inputs): readonly HostArray[] {
+/** Where each row of `indices` [..., depth] points in an array of this shape: the first element of a block. */
+function starts(indices: HostArray, shape: Shape): readonly number[] {
+  const depth = indices.shape.at(-1) ?? 0;
+  if (depth > shape.length) throw new NotConstant('its indices have more axes than its input');
+  const strides = stridesOf(shape);
+  return Array.from({length: depth === 0 ? 0 : indices.data.length / depth}, (_, k) => {
+    let start = 0;
+    for (let axis = 0; axis < depth; axis++) {
+      start += positive(item(indices.data, k * depth + axis), item(shape, axis)) * item(strides, axis);
+    }
+    return start;
+  });
+}
+
+function gatherNd(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
+  const [x, indices] = [withoutImages(need(inputs, 0)), fixed(need(inputs, 1))];
+  if (attributes.int('batch_dims', 0) !== 0) throw new NotConstant('its "batch_dims" is not 0');
+  const blocks = starts(indices, x.shape);
+  const inside = x.shape.slice(indices.shape.at(-1));
+  const inner = elements(inside);
+  return [
+    moved(x, [...indices.shape.slice(0, -1), ...inside], (i) => item(blocks, Math.floor(i / inner)) + (i % inner)),
+  ];
+}
+
+function scatterNd(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
   const [x, indices, updates] = [0, 1, 2].map((index) => fixed(need(inputs, index))) as [
     HostArray,
     HostArray,
     HostArray,
   ];
-  const depth = indices.shape.at(-1) ?? 0;
-  const inner = elements(x.shape.slice(depth));
-  const strides = stridesOf(x.shape);
+  const reduction = attributes.string('reduction', 'none');
+  if (reduction !== 'none') throw new NotConstant(`its "reduction" is ${reduction}`);
+  const inner = elements(x.shape.slice(indices.shape.at(-1)));
+  const blocks = starts(indices, x.shape);
+  if (updates.data.length !== blocks.length * inner) throw new NotConstant('its updates do not fit its indices');
   const out = hostArray(x.type, x.shape, x.data);
-  for (let k = 0; k * depth < indices.data.length; k++) {
-    let at = 0;
-    for (let axis = 0; axis < depth; axis++) {
-      at += positive(item(indices.data, k * depth + axis), item(x.shape, axis)) * item(strides, axis);
-    }
-    out.data.set(updates.data.subarray(k * inner, (k + 1) * inner), at);
-  }
+  blocks.forEach((start, k) => out.data.set(updates.data.subarray(k * inner, (k + 1) * inner), start));
   return [out];
 }
 
@@ -182,6 +203,7 @@ export const movement: readonly (readonly [string, Evaluator])[] = [
   ['Transpose', transpose],
   ['Tile', tile],
   ['Split', split],
+  ['GatherND', gatherNd],
   ['ScatterND', scatterNd],
   ['Trilu', trilu],
 ];
