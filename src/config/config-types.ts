@@ -60,6 +60,10 @@ export interface Config {
      */
     augment: boolean;
     /**
+     * Threads that decode image files; the batches have the same bits for any number. auto: as many as the engine leaves of the processors, at least one. More than 4 need the variable UV_THREADPOOL_SIZE.
+     */
+    workers: 'auto' | number;
+    /**
      * Mean and standard deviation per channel of pixels in 0 … 1: the data set's own, those of ImageNet, or given.
      */
     normalization:

@@ -1,10 +1,10 @@
-/** The thread of the input pipeline: makes the batches that it is asked for, one after the other, in shared memory. */
+/** A thread of the input pipeline: makes its share of the batches that it is asked for, one after the other, in shared memory. */
 import {parentPort, workerData} from 'node:worker_threads';
 
 import {SdqError, type ExitCode} from '../errors.ts';
 import {item} from '../lookup.ts';
 import {limitImageThreads} from './decode-image.ts';
-import {createRenderer, type RenderPlan} from './render.ts';
+import {createRenderer, type RenderPlan, type Share} from './render.ts';
 
 export interface BatchSlot {
   readonly images: Float32Array<SharedArrayBuffer>;
@@ -15,6 +15,8 @@ export interface BatchSlot {
 export interface WorkerSettings {
   readonly plan: RenderPlan;
   readonly slots: readonly BatchSlot[];
+  /** What this thread makes of every batch. */
+  readonly share: Share;
 }
 
 export interface BatchRequest {
@@ -35,13 +37,13 @@ export interface BatchReply {
   };
 }
 
-async function serve(port: NonNullable<typeof parentPort>, {plan, slots}: WorkerSettings): Promise<void> {
+async function serve(port: NonNullable<typeof parentPort>, {plan, share, slots}: WorkerSettings): Promise<void> {
   if (plan.split.kind === 'files') await limitImageThreads();
   const render = createRenderer(plan);
   const answer = async ({ticket, epoch, index, slot}: BatchRequest): Promise<void> => {
     const {images, labels, values} = item(slots, slot);
     try {
-      port.postMessage({ticket, size: await render(epoch, index, images, labels, values)} satisfies BatchReply);
+      port.postMessage({ticket, size: await render(epoch, index, images, labels, values, share)} satisfies BatchReply);
     } catch (error) {
       if (!(error instanceof SdqError)) throw error;
       const {message, code, suggestions, oclif} = error;

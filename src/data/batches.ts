@@ -1,4 +1,4 @@
-/** The input pipeline as the training loop sees it: batches made ahead by a worker thread, in shared memory. */
+/** The input pipeline as the training loop sees it: batches made ahead by worker threads, in shared memory. */
 import type {Worker} from 'node:worker_threads';
 
 import {ExitCode, SdqError} from '../errors.ts';
@@ -7,6 +7,7 @@ import {startThread} from '../start-thread.ts';
 import type {BatchReply, BatchRequest, BatchSlot, WorkerSettings} from './batch-worker.ts';
 import {sampleNoun, type Dataset} from './dataset.ts';
 import type {Normalization} from './normalization.ts';
+import {packPaths, type PathList} from './path-list.ts';
 import type {RenderPlan} from './render.ts';
 import {partRange, type Part} from './splits.ts';
 
@@ -29,10 +30,10 @@ export interface BatchSource {
   readonly samples: number;
   /**
    * A pure function of (seed, epoch, index); the two batches that follow are made meanwhile. One call at a time.
-   * @throws SdqError (exit 3) for an image that cannot be decoded, (exit 6) when the worker thread ended
+   * @throws SdqError (exit 3) for an image that cannot be decoded, (exit 6) when a worker thread ended
    */
   batch(epoch: number, index: number): Promise<Batch>;
-  /** Ends the worker thread. Idempotent. */
+  /** Ends the worker threads. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -47,6 +48,8 @@ export interface BatchOptions {
   readonly augment: boolean;
   readonly normalization: Normalization;
   readonly seed: number;
+  /** Threads that decode image files, each a share of every batch; the bits are the same for any number. Default: 1. */
+  readonly workers?: number;
 }
 
 /** Batches made ahead of the one that the caller holds. */
@@ -88,7 +91,7 @@ function batchesOf(
 }
 
 /**
- * The worker does not keep the process alive except while a batch is awaited.
+ * The workers do not keep the process alive except while a batch is awaited.
  * @throws SdqError (exit 3) when an epoch would have no batch, or the data set's arrays do not fit its shape
  */
 export function openBatches(
@@ -101,7 +104,7 @@ export function openBatches(
   const count = range.end - range.start;
   const batchesPerEpoch = batchesOf(dataset, options);
   const plan: RenderPlan = {
-    split: checkedSplit(dataset, range.split),
+    split: sharedSplit(checkedSplit(dataset, range.split)),
     start: range.start,
     end: range.end,
     height: dataset.height,
@@ -123,9 +126,16 @@ export function openBatches(
     ...(numbers === 0 ? {} : {values: new Float32Array(sharedBuffer(4 * largest * numbers, largest))}),
     wanted: undefined,
   }));
-  const worker = startWorker({plan, slots: slots.map(({wanted, ...arrays}) => arrays)});
-  worker.unref();
-  const waiting = new Map<number, {resolve: (size: number) => void; reject: (error: Error) => void}>();
+  const shares = plan.split.kind === 'files' ? (options.workers ?? 1) : 1;
+  const workers = Array.from({length: shares}, (_, part) =>
+    startWorker({plan, slots: slots.map(({wanted, ...arrays}) => arrays), share: {part, of: shares}}),
+  );
+  interface Waiting {
+    readonly replies: BatchReply[];
+    readonly resolve: (size: number) => void;
+    readonly reject: (error: Error) => void;
+  }
+  const waiting = new Map<number, Waiting>();
   let failure: SdqError | undefined;
   let tickets = 0;
 
@@ -134,21 +144,31 @@ export function openBatches(
     for (const {reject} of waiting.values()) reject(failure);
     waiting.clear();
   };
-  worker.on('message', ({ticket, size, error}: BatchReply) => {
-    const promise = waiting.get(ticket);
-    waiting.delete(ticket);
-    if (error === undefined) promise?.resolve(size);
-    else promise?.reject(new SdqError(error.message, error));
-  });
-  worker.on('error', (error) => fail(workerEnded(error.message)));
-  worker.on('exit', (code) => fail(workerEnded(`exit code ${code}`)));
+  const receive = (part: number, reply: BatchReply): void => {
+    const promise = waiting.get(reply.ticket);
+    if (promise === undefined) return;
+    promise.replies[part] = reply;
+    if (Object.keys(promise.replies).length < shares) return;
+    waiting.delete(reply.ticket);
+    // Of several errors the first in the order of the batch, whichever thread was faster.
+    const error = promise.replies.find((each) => each.error !== undefined)?.error;
+    if (error === undefined) promise.resolve(reply.size);
+    else promise.reject(new SdqError(error.message, error));
+  };
+  for (const [part, worker] of workers.entries()) {
+    worker.unref();
+    worker.on('message', (reply: BatchReply) => receive(part, reply));
+    worker.on('error', (error) => fail(workerEnded(error.message)));
+    worker.on('exit', (code) => fail(workerEnded(`exit code ${code}`)));
+  }
 
   const request = (slot: Slot, epoch: number, index: number): void => {
     const ticket = tickets++;
-    const done = new Promise<number>((resolve, reject) => waiting.set(ticket, {resolve, reject}));
+    const done = new Promise<number>((resolve, reject) => waiting.set(ticket, {replies: [], resolve, reject}));
     done.catch(() => undefined); // who awaits the batch sees the error; one made ahead may never be awaited
     slot.wanted = {ticket, epoch, index, done};
-    worker.postMessage({ticket, epoch, index, slot: slots.indexOf(slot)} satisfies BatchRequest);
+    const message: BatchRequest = {ticket, epoch, index, slot: slots.indexOf(slot)};
+    for (const worker of workers) worker.postMessage(message);
   };
   const find = (epoch: number, index: number): Slot | undefined =>
     slots.find(({wanted}) => wanted?.epoch === epoch && wanted.index === index);
@@ -166,7 +186,7 @@ export function openBatches(
       const keys = [{epoch, index}];
       for (let ahead = 0; ahead < prefetch; ahead++) keys.push(following(last(keys)));
       // The slots that hold none of the three batches are free: that of the batch before, and after a jump all of them.
-      // The worker answers in order, so a slot that it is still filling is filled again only afterwards.
+      // Every worker answers in order, so a slot that it is still filling is filled again only afterwards.
       const wanted = keys.map((key) => find(key.epoch, key.index));
       const free = slots.filter((slot) => !wanted.includes(slot));
       for (const [i, key] of keys.entries()) {
@@ -174,7 +194,7 @@ export function openBatches(
           request(present(free.shift(), 'free slot'), key.epoch, key.index);
       }
       const slot = present(find(epoch, index), 'requested batch');
-      worker.ref();
+      for (const worker of workers) worker.ref();
       try {
         const size = await present(slot.wanted, 'request').done;
         return {
@@ -185,13 +205,13 @@ export function openBatches(
           waitMs: performance.now() - start,
         };
       } finally {
-        worker.unref();
+        for (const worker of workers) worker.unref();
       }
     },
 
     async close() {
       fail(workerEnded('it was closed'));
-      await worker.terminate();
+      await Promise.all(workers.map((worker) => worker.terminate()));
     },
   };
 
@@ -221,6 +241,16 @@ function workerEnded(reason: string): SdqError {
     code: 'data-worker-ended',
     exit: ExitCode.notAvailable,
   });
+}
+
+const packed = new WeakMap<readonly string[], PathList>();
+
+/** With its file names in memory that the workers share. */
+function sharedSplit(split: Dataset['train']): Dataset['train'] {
+  if (split.kind !== 'files' || 'bytes' in split.paths) return split;
+  const paths = packed.get(split.paths) ?? packPaths(split.paths);
+  packed.set(split.paths, paths);
+  return {...split, paths};
 }
 
 /** A plugin's data set may not be what it says. */

@@ -1,4 +1,5 @@
 /** A data set of images or rows with labels or numbers, opened: plain data that can be handed to the worker thread that makes the batches. */
+import type {PathList} from './path-list.ts';
 
 export interface Dataset {
   readonly name: string;
@@ -39,8 +40,8 @@ export type Split = {readonly targets?: Float32Array<SharedArrayBuffer>} & (
     }
   | {
       readonly kind: 'files';
-      /** Absolute paths of PNG or JPEG files, decoded and resized when a batch needs them. */
-      readonly paths: readonly string[];
+      /** Absolute paths of PNG or JPEG files, decoded and resized when a batch needs them; a `PathList` for very many. */
+      readonly paths: PathList | readonly string[];
       readonly labels: Uint16Array<SharedArrayBuffer>;
     }
   | {

@@ -12,6 +12,7 @@ import {permutation, uniform, type Uniform} from '../random.ts';
 import type {Augmentation, Split} from './dataset.ts';
 import {decodeImage, type Crop} from './decode-image.ts';
 import type {Normalization} from './normalization.ts';
+import {pathAt} from './path-list.ts';
 
 export interface RenderPlan {
   readonly split: Split;
@@ -30,8 +31,9 @@ export interface RenderPlan {
 }
 
 /**
- * Fills `images` [batchSize, height, width, channels], `labels` [batchSize] and `values` [batchSize, values] with batch `index` of `epoch`.
- * @returns how many images it has: less than the batch size where the range ends
+ * Fills `images` [batchSize, height, width, channels], `labels` [batchSize] and `values` [batchSize, values] with batch `index` of `epoch`,
+ * or the places of one share of it. The bits do not depend on how it is shared.
+ * @returns how many images the batch has: less than the batch size where the range ends
  * @throws SdqError (exit 3) that names an image file that cannot be decoded
  */
 export type Render = (
@@ -40,42 +42,42 @@ export type Render = (
   images: Float32Array,
   labels: Int32Array,
   values?: Float32Array,
+  share?: Share,
 ) => Promise<number>;
+
+/** A part of a batch: one of `of` parts of about as many images. */
+export interface Share {
+  readonly part: number;
+  readonly of: number;
+}
+
+const whole: Share = {part: 0, of: 1};
 
 /** Writes one image of the split, normalised, to `target`; without `draw` it is not augmented. */
 type WriteImage = (image: number, draw: Uniform | undefined, target: Float32Array) => Promise<void> | undefined;
 
-/** Files of one batch that are decoded at the same time. */
-const decodesAtOnce = 4;
-
 export function createRenderer(plan: RenderPlan): Render {
-  const {split, start, end, batchSize, seed, augmentation} = plan;
+  const {split, start, batchSize, seed, augmentation} = plan;
+  const count = plan.end - start;
   const imageSize = plan.height * plan.width * plan.channels;
-  const orderOf = plan.shuffle ? shuffledOrders(end - start, seed) : undefined;
+  const orderOf = plan.shuffle ? shuffledOrders(count, seed) : undefined;
   const write = writerOf(plan, split);
 
-  return async (epoch, index, images, labels, values) => {
+  return async (epoch, index, images, labels, values, {part, of} = whole) => {
     const first = index * batchSize;
-    const size = Math.min(batchSize, end - start - first);
+    const size = Math.min(batchSize, count - first);
     const order = orderOf?.(epoch);
-    let pending: Promise<void>[] = [];
-    for (let place = 0; place < size; place++) {
+    const end = Math.floor(((part + 1) * size) / of);
+    for (let place = Math.floor((part * size) / of); place < end; place++) {
       const image = start + (order?.[first + place] ?? first + place);
       const draw = augmentation && uniform(seed, 'augment', epoch, image);
-      const written = write(image, draw, images.subarray(place * imageSize, (place + 1) * imageSize));
+      await write(image, draw, images.subarray(place * imageSize, (place + 1) * imageSize));
       labels[place] = item(split.labels, image);
       if (split.targets !== undefined) {
         const width = split.targets.length / split.labels.length;
         values?.set(split.targets.subarray(image * width, (image + 1) * width), place * width);
       }
-      if (written === undefined) continue;
-      pending.push(written);
-      if (pending.length === decodesAtOnce) {
-        await Promise.all(pending);
-        pending = [];
-      }
     }
-    await Promise.all(pending);
     return size;
   };
 }
@@ -124,7 +126,7 @@ function fileWriter(plan: RenderPlan, split: Extract<Split, {kind: 'files'}>): W
   return async (image, draw, target) => {
     const crop = draw && randomResizedCrop(draw);
     const mirrored = draw !== undefined && flip && draw() < 0.5;
-    const pixels = await decodeImage(item(split.paths, image), plan.width, crop);
+    const pixels = await decodeImage(pathAt(split.paths, image), plan.width, crop);
     writeNormalized(pixels, target, plan, table, {top: 0, left: 0, mirrored});
   };
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 
 import type {Config} from '../config/config-types.ts';
 import {openBatches, type BatchSource} from '../data/batches.ts';
+import {decodingThreads} from '../data/decoding-threads.ts';
 import {dataCache} from '../data/cache.ts';
 import {sampleShape, type Dataset} from '../data/dataset.ts';
 import {limited} from '../data/limit.ts';
@@ -101,9 +102,10 @@ export async function startEngine(registry: Registry, {name, threads}: Config['e
 
 /** Batches of one part of the data set; the caller closes the source. */
 export function openPart(session: Session, part: Part, mode: 'training' | 'evaluation', seed: number): BatchSource {
-  const {config, dataset, normalization} = session;
+  const {config, dataset, engine, normalization} = session;
   const {batchSize, validation, augment} = config.data;
-  return openBatches(dataset, {part, mode, validation, batchSize, augment, normalization, seed});
+  const workers = decodingThreads(config.data.workers, engine.threads);
+  return openBatches(dataset, {part, mode, validation, batchSize, augment, normalization, seed, workers});
 }
 
 /** The graph of a model for this session's data set and task. @param notice as `taskGraph` */

@@ -3,6 +3,7 @@ import {Flags} from '@oclif/core';
 import {SdqCommand} from '../../cli/base-command.ts';
 import type {BatchSource} from '../../data/batches.ts';
 import {sampleShape, type Dataset} from '../../data/dataset.ts';
+import {decodingThreads} from '../../data/decoding-threads.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import {item, last} from '../../lookup.ts';
 import {selectDataset} from '../../plugins/datasets/inspect-dataset.ts';
@@ -106,7 +107,15 @@ export default class BenchStep extends SdqCommand {
     const engine = await startEngine(registry, {...config.engine, name: flags.engine ?? config.engine.name});
     this.defer(() => engine.dispose());
     registerGradients();
-    const source = dataset === undefined ? undefined : await this.#batches(dataset, flags.batch, config.seed);
+    const source =
+      dataset === undefined
+        ? undefined
+        : await this.#batches(
+            dataset,
+            flags.batch,
+            config.seed,
+            decodingThreads(config.data?.workers ?? 'auto', engine.threads),
+          );
     const isFullPrecision = flags.phase === 'full-precision';
     const weightBits = isFullPrecision ? 32 : Number(flags['weight-bits']);
     const usualActivationBits = flags.phase === 'search' ? 32 : 4;
@@ -148,7 +157,7 @@ export default class BenchStep extends SdqCommand {
     return result;
   }
 
-  async #batches(dataset: Dataset, batchSize: number, seed: number): Promise<BatchSource> {
+  async #batches(dataset: Dataset, batchSize: number, seed: number, workers: number): Promise<BatchSource> {
     if (batchSize > dataset.train.labels.length) {
       throw new SdqError(`A batch of ${batchSize} is more than the ${dataset.train.labels.length} training images.`, {
         code: 'batch-too-large',
@@ -168,6 +177,7 @@ export default class BenchStep extends SdqCommand {
       augment: true,
       normalization,
       seed,
+      workers,
     });
     this.defer(() => source.close());
     return source;

@@ -6,11 +6,16 @@ import {afterEach, describe, expect, test} from '@jest/globals';
 import sharp from 'sharp';
 
 import {openBatches, type BatchOptions, type BatchSource} from '../../../src/data/batches.ts';
-import type {Dataset} from '../../../src/data/dataset.ts';
+import type {Dataset, Split} from '../../../src/data/dataset.ts';
+import {decodingThreads} from '../../../src/data/decoding-threads.ts';
+import {packPaths, pathAt, reorderedPaths} from '../../../src/data/path-list.ts';
 import {createRenderer} from '../../../src/data/render.ts';
 import {SdqError} from '../../../src/errors.ts';
 import {madeDataset, sharedLabels} from '../../helpers/made-dataset.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
+
+const pathsOf = (split: Split): string[] =>
+  split.kind === 'files' ? Array.from({length: split.paths.length}, (_, i) => pathAt(split.paths, i)) : [];
 
 const dataset = madeDataset(23, 5);
 const folder = temporaryFolder();
@@ -200,11 +205,71 @@ describe('batches of image files', () => {
     const good = await filesDataset();
     const broken = path.join(folder, 'broken.png');
     writeFileSync(broken, 'not a picture');
-    const paths = [...(good.train.kind === 'files' ? good.train.paths : []), broken];
+    const paths = [...pathsOf(good.train), broken];
     const split = {kind: 'files', paths, labels: sharedLabels([0, 1, 2, 0])} as const;
     const source = open({part: 'test', mode: 'evaluation', batchSize: 2}, {...good, train: split, test: split});
     await expect(source.batch(0, 1)).rejects.toMatchObject({code: 'image-undecodable', oclif: {exit: 3}});
     await expect(source.batch(0, 1)).rejects.toThrow(`Cannot decode ${broken}`);
     expect((await source.batch(0, 0)).size).toBe(2);
   });
+
+  test('have the same bits for any number of workers, and one error of several', async () => {
+    const files = await filesDataset();
+    const paths = Array.from({length: 11}, (_, i) => pathsOf(files.train)[i % 3]!);
+    const split = {kind: 'files', paths, labels: sharedLabels(paths.map((_, i) => i))} as const;
+    const many = {...files, train: split, test: split};
+    const batches = async (workers: number): Promise<number[][]> => {
+      const source = open({mode: 'training', batchSize: 5, validation: 0, workers}, many);
+      const found: number[][] = [];
+      for (const [epoch, index] of [
+        [0, 0],
+        [0, 1],
+        [1, 0],
+        [3, 1],
+      ] as const) {
+        // prettier-ignore
+        const {images, labels} = await source.batch(epoch, index);
+        found.push([...labels, ...images]);
+      }
+      return found;
+    };
+    const one = await batches(1);
+    for (const workers of [2, 3, 7]) expect(await batches(workers)).toEqual(one);
+    const broken = ['first.png', 'second.png'].map((name) => path.join(folder, name));
+    for (const file of broken) writeFileSync(file, 'not a picture');
+    const wrong = {...split, paths: [...paths.slice(0, 2), ...broken, ...paths.slice(4)]};
+    const source = open({part: 'test', mode: 'evaluation', batchSize: 11, workers: 4}, {...many, test: wrong});
+    await expect(source.batch(0, 0)).rejects.toThrow(`Cannot decode ${broken[0]!}`);
+  });
+});
+
+test.each<[number | 'auto', number, Record<string, string>, number]>([
+  [1, 8, {}, 1],
+  [4, 8, {}, 4],
+  [16, 1, {UV_THREADPOOL_SIZE: '16'}, 16],
+  ['auto', 1000, {}, 1],
+  ['auto', 1 - 1000, {}, 4],
+  ['auto', 1 - 1000, {UV_THREADPOOL_SIZE: '12'}, 12],
+])('decoding threads: %s of a machine whose engine has %i threads, %j: %i', (asked, engine, environment, threads) => {
+  expect(decodingThreads(asked, engine, environment)).toBe(threads);
+});
+
+test('more decoding threads than Node runs are refused', () => {
+  expect(() => decodingThreads(5, 1, {})).toThrow(
+    expect.objectContaining({
+      code: 'too-many-data-workers',
+      oclif: {exit: 3},
+      suggestions: expect.arrayContaining([expect.stringContaining('UV_THREADPOOL_SIZE=5')]),
+    }),
+  );
+});
+
+test('a list of paths holds what was packed, and the same in another order', () => {
+  const paths = ['/a/b.png', '', '/ü/日本.jpg', '/a/🐟.png'];
+  const list = packPaths(paths);
+  const read = (packed: typeof list): string[] => Array.from({length: packed.length}, (_, i) => pathAt(packed, i));
+  expect(read(list)).toEqual(paths);
+  expect(read(reorderedPaths(list, Uint32Array.from([2, 0, 3, 1])))).toEqual([paths[2], paths[0], paths[3], paths[1]]);
+  expect(read(packPaths([]))).toEqual([]);
+  expect(pathAt(paths, 3)).toBe(paths[3]);
 });

@@ -182,7 +182,8 @@ export const tensorflowEngine: EngineDefinition = {
     return {
       name: 'tensorflow',
       device: device(library),
-      threads: library.threads,
+      // A GPU leaves the processors to the input pipeline.
+      threads: library.usesGpu ? 1 : library.threads,
       memory: () => ({inUseMiB: mebibytes(), reservedMiB: mebibytes()}),
       // TensorFlow does not keep the process alive.
       dispose: () => Promise.resolve(),
