@@ -57,9 +57,7 @@ const prefetch = 2;
 
 interface Slot extends BatchSlot {
   /** What the slot holds or will hold; undefined: free. */
-  wanted:
-    | {readonly ticket: number; readonly epoch: number; readonly index: number; readonly done: Promise<number>}
-    | undefined;
+  wanted: {readonly epoch: number; readonly index: number; readonly done: Promise<number>} | undefined;
 }
 
 /**
@@ -127,9 +125,75 @@ export function openBatches(
     wanted: undefined,
   }));
   const shares = plan.split.kind === 'files' ? (options.workers ?? 1) : 1;
-  const workers = Array.from({length: shares}, (_, part) =>
-    startWorker({plan, slots: slots.map(({wanted, ...arrays}) => arrays), share: {part, of: shares}}),
-  );
+  const pool = startPool(shares, startWorker, {plan, slots: slots.map(({wanted, ...arrays}) => arrays)});
+  const request = (slot: Slot, epoch: number, index: number): void => {
+    slot.wanted = {epoch, index, done: pool.request({epoch, index, slot: slots.indexOf(slot)})};
+  };
+  const find = (epoch: number, index: number): Slot | undefined =>
+    slots.find(({wanted}) => wanted?.epoch === epoch && wanted.index === index);
+
+  return {
+    batchesPerEpoch,
+    samples: mode === 'training' ? batchesPerEpoch * batchSize : count,
+
+    async batch(epoch, index) {
+      const start = performance.now();
+      pool.check();
+      if (!Number.isInteger(index) || index < 0 || index >= batchesPerEpoch) {
+        throw new RangeError(`Batch ${index} of an epoch of ${batchesPerEpoch}`);
+      }
+      const keys = [{epoch, index}];
+      for (let ahead = 0; ahead < prefetch; ahead++) keys.push(following(last(keys)));
+      // The slots that hold none of the three batches are free: that of the batch before, and after a jump all of them.
+      // Every worker answers in order, so a slot that it is still filling is filled again only afterwards.
+      const wanted = keys.map((key) => find(key.epoch, key.index));
+      const free = slots.filter((slot) => !wanted.includes(slot));
+      for (const [i, key] of keys.entries()) {
+        if (wanted[i] === undefined && find(key.epoch, key.index) === undefined)
+          request(present(free.shift(), 'free slot'), key.epoch, key.index);
+      }
+      const slot = present(find(epoch, index), 'requested batch');
+      pool.ref();
+      try {
+        const size = await present(slot.wanted, 'request').done;
+        return {
+          images: slot.images.subarray(0, size * imageSize),
+          labels: slot.labels.subarray(0, size),
+          ...(slot.values === undefined ? {} : {values: slot.values.subarray(0, size * numbers)}),
+          size,
+          waitMs: performance.now() - start,
+        };
+      } finally {
+        pool.unref();
+      }
+    },
+
+    close: () => pool.close(),
+  };
+
+  /** Training goes on to the next epoch; evaluation begins again. */
+  function following({epoch, index}: {epoch: number; index: number}): {epoch: number; index: number} {
+    if (index + 1 < batchesPerEpoch) return {epoch, index: index + 1};
+    return {epoch: mode === 'training' ? epoch + 1 : epoch, index: 0};
+  }
+}
+
+interface WorkerPool {
+  /** @returns the number of images of the batch, when every worker has made its share */
+  request(batch: Omit<BatchRequest, 'ticket'>): Promise<number>;
+  /** @throws SdqError (exit 6) when a worker has ended */
+  check(): void;
+  /** Keeps the process alive, or not. */
+  ref(): void;
+  unref(): void;
+  close(): Promise<void>;
+}
+
+function startPool(
+  shares: number,
+  startWorker: (settings: WorkerSettings) => Worker,
+  settings: Omit<WorkerSettings, 'share'>,
+): WorkerPool {
   interface Waiting {
     readonly replies: BatchReply[];
     readonly resolve: (size: number) => void;
@@ -155,71 +219,32 @@ export function openBatches(
     if (error === undefined) promise.resolve(reply.size);
     else promise.reject(new SdqError(error.message, error));
   };
-  for (const [part, worker] of workers.entries()) {
+  const workers = Array.from({length: shares}, (_, part) => {
+    const worker = startWorker({...settings, share: {part, of: shares}});
     worker.unref();
     worker.on('message', (reply: BatchReply) => receive(part, reply));
     worker.on('error', (error) => fail(workerEnded(error.message)));
     worker.on('exit', (code) => fail(workerEnded(`exit code ${code}`)));
-  }
-
-  const request = (slot: Slot, epoch: number, index: number): void => {
-    const ticket = tickets++;
-    const done = new Promise<number>((resolve, reject) => waiting.set(ticket, {replies: [], resolve, reject}));
-    done.catch(() => undefined); // who awaits the batch sees the error; one made ahead may never be awaited
-    slot.wanted = {ticket, epoch, index, done};
-    const message: BatchRequest = {ticket, epoch, index, slot: slots.indexOf(slot)};
-    for (const worker of workers) worker.postMessage(message);
-  };
-  const find = (epoch: number, index: number): Slot | undefined =>
-    slots.find(({wanted}) => wanted?.epoch === epoch && wanted.index === index);
-
+    return worker;
+  });
   return {
-    batchesPerEpoch,
-    samples: mode === 'training' ? batchesPerEpoch * batchSize : count,
-
-    async batch(epoch, index) {
-      const start = performance.now();
-      if (failure !== undefined) throw failure;
-      if (!Number.isInteger(index) || index < 0 || index >= batchesPerEpoch) {
-        throw new RangeError(`Batch ${index} of an epoch of ${batchesPerEpoch}`);
-      }
-      const keys = [{epoch, index}];
-      for (let ahead = 0; ahead < prefetch; ahead++) keys.push(following(last(keys)));
-      // The slots that hold none of the three batches are free: that of the batch before, and after a jump all of them.
-      // Every worker answers in order, so a slot that it is still filling is filled again only afterwards.
-      const wanted = keys.map((key) => find(key.epoch, key.index));
-      const free = slots.filter((slot) => !wanted.includes(slot));
-      for (const [i, key] of keys.entries()) {
-        if (wanted[i] === undefined && find(key.epoch, key.index) === undefined)
-          request(present(free.shift(), 'free slot'), key.epoch, key.index);
-      }
-      const slot = present(find(epoch, index), 'requested batch');
-      for (const worker of workers) worker.ref();
-      try {
-        const size = await present(slot.wanted, 'request').done;
-        return {
-          images: slot.images.subarray(0, size * imageSize),
-          labels: slot.labels.subarray(0, size),
-          ...(slot.values === undefined ? {} : {values: slot.values.subarray(0, size * numbers)}),
-          size,
-          waitMs: performance.now() - start,
-        };
-      } finally {
-        for (const worker of workers) worker.unref();
-      }
+    request(batch) {
+      const ticket = tickets++;
+      const done = new Promise<number>((resolve, reject) => waiting.set(ticket, {replies: [], resolve, reject}));
+      done.catch(() => undefined); // who awaits the batch sees the error; one made ahead may never be awaited
+      for (const worker of workers) worker.postMessage({ticket, ...batch} satisfies BatchRequest);
+      return done;
     },
-
+    check() {
+      if (failure !== undefined) throw failure;
+    },
+    ref: () => workers.forEach((worker) => worker.ref()),
+    unref: () => workers.forEach((worker) => worker.unref()),
     async close() {
       fail(workerEnded('it was closed'));
       await Promise.all(workers.map((worker) => worker.terminate()));
     },
   };
-
-  /** Training goes on to the next epoch; evaluation begins again. */
-  function following({epoch, index}: {epoch: number; index: number}): {epoch: number; index: number} {
-    if (index + 1 < batchesPerEpoch) return {epoch, index: index + 1};
-    return {epoch: mode === 'training' ? epoch + 1 : epoch, index: 0};
-  }
 }
 
 /** @throws SdqError (exit 6) when there is no such memory */
