@@ -1,5 +1,6 @@
 /** A data set cut short, for a quick try. */
 import type {Dataset, Split} from './dataset.ts';
+import {firstPaths} from './path-list.ts';
 
 /** The first `limit` images (or rows) of both splits, in the order of the data set. */
 export function limited(dataset: Dataset, limit: number | undefined): Dataset {
@@ -15,7 +16,7 @@ export function limited(dataset: Dataset, limit: number | undefined): Dataset {
         return {...split, ...targets, labels, images: split.images.subarray(0, count * each)};
       }
       case 'files':
-        return {...split, ...targets, labels, paths: split.paths.slice(0, count)};
+        return {...split, ...targets, labels, paths: firstPaths(split.paths, count)};
       case 'rows':
         return {...split, ...targets, labels, rows: split.rows.subarray(0, count * dataset.channels)};
     }

@@ -46,3 +46,7 @@ export function reorderedPaths({bytes, ends, length}: PathList, order: Uint32Arr
   }
   return moved;
 }
+
+export function firstPaths(paths: PathList | readonly string[], count: number): PathList | readonly string[] {
+  return 'bytes' in paths ? {...paths, length: count, ends: paths.ends.subarray(0, count)} : paths.slice(0, count);
+}

@@ -8,7 +8,7 @@ import sharp from 'sharp';
 import {openBatches, type BatchOptions, type BatchSource} from '../../../src/data/batches.ts';
 import type {Dataset, Split} from '../../../src/data/dataset.ts';
 import {decodingThreads} from '../../../src/data/decoding-threads.ts';
-import {packPaths, pathAt, reorderedPaths} from '../../../src/data/path-list.ts';
+import {firstPaths, packPaths, pathAt, reorderedPaths} from '../../../src/data/path-list.ts';
 import {createRenderer} from '../../../src/data/render.ts';
 import {SdqError} from '../../../src/errors.ts';
 import {madeDataset, sharedLabels} from '../../helpers/made-dataset.ts';
@@ -271,5 +271,7 @@ test('a list of paths holds what was packed, and the same in another order', () 
   expect(read(list)).toEqual(paths);
   expect(read(reorderedPaths(list, Uint32Array.from([2, 0, 3, 1])))).toEqual([paths[2], paths[0], paths[3], paths[1]]);
   expect(read(packPaths([]))).toEqual([]);
+  expect(read(firstPaths(list, 3) as typeof list)).toEqual(paths.slice(0, 3));
+  expect(firstPaths(paths, 2)).toEqual(paths.slice(0, 2));
   expect(pathAt(paths, 3)).toBe(paths[3]);
 });
