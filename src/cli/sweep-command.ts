@@ -1,5 +1,4 @@
 /** What the commands of sweeps share: everything that can be wrong with a sweep file, found before a trial starts. */
-import {availableParallelism} from 'node:os';
 import path from 'node:path';
 
 import {Flags} from '@oclif/core';
@@ -11,6 +10,7 @@ import type {Kind, TaskDefinition} from '../plugin-api/registry.ts';
 import type {Problem} from '../schema/problem.ts';
 import {exitCodeOf, listenForStop} from '../runs/signals.ts';
 import {isOfValidation} from '../sweeps/metric-names.ts';
+import {failureOf, remaining, trialEnvironment} from '../sweeps/local-sweep.ts';
 import {runSweep, type SweepRunOptions, type Trial} from '../sweeps/runner.ts';
 import {parseSweep, probeSources, type Sweep} from '../sweeps/sweep-file.ts';
 import {SdqCommand, type Settings} from './base-command.ts';
@@ -48,8 +48,6 @@ export abstract class SweepCommand extends SdqCommand {
     config: Config,
     options: Trials,
   ): Promise<{readonly trials: readonly Trial[]; readonly signal: Signal}> {
-    const {parallel} = options;
-    const threads = Math.max(1, Math.floor(availableParallelism() / parallel));
     const stop = listenForStop((signal) =>
       this.notice(`${signal}: the trials finish their step; again to stop at once.`),
     );
@@ -59,10 +57,7 @@ export abstract class SweepCommand extends SdqCommand {
         runs: config.runs.directory,
         sdq: [process.execPath, path.join(this.config.root, 'bin/run.js')],
         flags: this.settingFlags(),
-        env: {
-          ...process.env,
-          ...(parallel > 1 && config.engine.threads === 'auto' ? {SDQ_ENGINE_THREADS: String(threads)} : {}),
-        },
+        env: trialEnvironment(process.env, options.parallel, config.engine.threads),
         notice: (message) => this.notice(message),
         stop,
       });
@@ -80,7 +75,7 @@ export abstract class SweepCommand extends SdqCommand {
     const failure =
       signal === undefined
         ? failureOf(trials, directory)
-        : new SdqError(`Stopped by ${signal}; ${left(trials, total)} of ${total} trials are left.`, {
+        : new SdqError(`Stopped by ${signal}; ${remaining(trials, total)} of ${total} trials are left.`, {
             code: 'interrupted',
             exit: exitCodeOf(signal),
             suggestions: ['The same command goes on.'],
@@ -149,25 +144,6 @@ export function sweepInvalid(file: string, problems: readonly Problem[]): SdqErr
       code: 'invalid-sweep',
       exit: ExitCode.invalidInput,
       suggestions: [...new Set(problems.flatMap(({suggestions}) => suggestions))],
-    },
-  );
-}
-
-const left = (trials: readonly Trial[], total: number): number =>
-  total - trials.filter(({status}) => status === 'finished' || status === 'stopped' || status === 'failed').length;
-
-function failureOf(trials: readonly Trial[], directory: string): SdqError | undefined {
-  const failed = trials.filter(({status}) => status === 'failed' || status === 'interrupted');
-  const [first] = failed;
-  if (first === undefined) return undefined;
-  const code = Object.values(ExitCode).find((known) => known === first.exitCode) ?? ExitCode.notAvailable;
-  const log = path.join(directory, `trial-${String(first.number).padStart(4, '0')}`, 'output.log');
-  return new SdqError(
-    `${failed.length} of ${trials.length} trials failed: ${failed.map(({number}) => number).join(', ')}.`,
-    {
-      code: 'trials-failed',
-      exit: code,
-      suggestions: [`What the first of them said: ${log}`, 'Start them again with --retry-failed.'],
     },
   );
 }

@@ -1,5 +1,6 @@
 /** What a strategy costs on a device: strategy, network, profile, cost model and measured times brought together. */
 import type {Config} from '../config/config-types.ts';
+import {ExitCode, SdqError} from '../errors.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph} from '../graph/graph.ts';
 import {layerTable} from '../graph/layer-table.ts';
@@ -84,4 +85,54 @@ export function estimate(costs: PreparedCosts, {strategy, geometries}: SizedStra
     })),
     totals,
   };
+}
+
+export interface ComparedRow {
+  readonly hardware: string;
+  readonly strategy: string;
+  readonly meanWeightBits: number;
+  readonly meanActivationBits: number;
+  readonly energy: Estimate['energy'];
+  /** Null where the device does not run the strategy. */
+  readonly totals: NetworkTotals | null;
+  /** Latency of the first strategy on this device over this one's. */
+  readonly speedup: number | null;
+  /** Why the device does not run it. */
+  readonly problem: string | null;
+}
+
+/** Every strategy on every device, a device after the other. */
+export function compare(
+  devices: readonly PreparedCosts[],
+  strategies: readonly SizedStrategy[],
+): readonly ComparedRow[] {
+  return devices.flatMap((costs) => {
+    const estimates = strategies.map((sized) => attempt(() => estimate(costs, sized).totals));
+    const latencies = estimates.map((totals) => (totals instanceof SdqError ? null : totals.latencyUs));
+    const [first = null] = latencies;
+    return strategies.map(({file, strategy}, s): ComparedRow => {
+      const totals = item(estimates, s);
+      const latencyUs = latencies[s] ?? null;
+      return {
+        hardware: costs.hardware,
+        strategy: file,
+        meanWeightBits: strategy.summary.meanWeightBits,
+        meanActivationBits: strategy.summary.meanActivationBits,
+        energy: costs.energy,
+        totals: totals instanceof SdqError ? null : totals,
+        speedup: first === null || latencyUs === null ? null : first / latencyUs,
+        problem: totals instanceof SdqError ? totals.message : null,
+      };
+    });
+  });
+}
+
+/** A device that does not run a strategy is a finding here; any other error is one. */
+function attempt<T>(compute: () => T): T | SdqError {
+  try {
+    return compute();
+  } catch (error) {
+    if (error instanceof SdqError && error.oclif.exit === ExitCode.hardwareViolated) return error;
+    throw error;
+  }
 }

@@ -2,14 +2,20 @@
 import {existsSync} from 'node:fs';
 import {createRequire} from 'node:module';
 
-import {expand, type JsonSchema} from '../schema/json-schema.ts';
-import {checkFile} from '../schema/settings.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
+import {graphDigest} from '../graph/digest.ts';
+import type {Graph} from '../graph/graph.ts';
+import {layerTable} from '../graph/layer-table.ts';
 import type {PreparedCosts} from '../hardware/cost-model.ts';
 import type {LayerGeometry} from '../hardware/geometry.ts';
-import {checkLatencyTable, withMeasured, type LatencyTable} from '../hardware/latency-table.ts';
+import {checkLatencyTable, emptyRows, withMeasured, type LatencyTable} from '../hardware/latency-table.ts';
+import type {HardwareProfile} from '../hardware/profile.ts';
 import {readJsonFile} from '../json-file.ts';
+import type {Registry} from '../plugin-api/registry.ts';
+import {expand, type JsonSchema} from '../schema/json-schema.ts';
+import {checkFile} from '../schema/settings.ts';
+import {costsOn} from './hardware-estimate.ts';
 
 const require = createRequire(import.meta.url);
 
@@ -54,6 +60,34 @@ export function checkNewTable(file: string): void {
 
 /** A row a line: people read these, and fill them in. */
 export function writeTable(file: string, {rows, ...head}: LatencyTable): void {
-  const lines = rows.map((row) => `    ${JSON.stringify(row)}`).join(',\n');
-  writeFileAtomic(file, `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "rows": [\n${lines}\n  ]\n}\n`);
+  const entries = Object.entries(head).map(([key, value]) => `  ${JSON.stringify(key)}: ${JSON.stringify(value)}`);
+  const list = rows.map((row) => `    ${JSON.stringify(row)}`).join(',\n');
+  writeFileAtomic(file, `{\n${[...entries, `  "rows": [\n${list}\n  ]`].join(',\n')}\n}\n`);
+}
+
+/**
+ * A table without times: a row for each layer and combination of bits that the device allows.
+ * @throws SdqError (exit 3) for a device whose layers run at the same time, and for a batch out of range
+ */
+export function emptyTable(
+  profile: HardwareProfile,
+  registry: Registry,
+  graph: Graph,
+  model: string,
+  batch: number,
+): LatencyTable {
+  const costs = costsOn(profile, registry, batch);
+  if (!costs.additive) {
+    throw new SdqError(
+      `The layers of ${profile.name} run at the same time, so that times of single layers do not add up.`,
+      {code: 'latency-table-not-additive', exit: ExitCode.invalidInput},
+    );
+  }
+  return {
+    version: 1,
+    hardware: profile.name,
+    model: {name: model, graphDigest: `sha256:${graphDigest(graph)}`},
+    batch: costs.batch,
+    rows: emptyRows(profile, layerTable(graph).layers),
+  };
 }

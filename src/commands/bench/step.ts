@@ -1,37 +1,9 @@
 import {Flags} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
-import type {BatchSource} from '../../data/batches.ts';
-import {sampleShape, type Dataset} from '../../data/dataset.ts';
-import {decodingThreads} from '../../data/decoding-threads.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
-import {item, last} from '../../lookup.ts';
-import {selectDataset} from '../../plugins/datasets/inspect-dataset.ts';
+import type {Spread, StepTimes} from '../../phases/bench-step.ts';
 
-interface Spread {
-  readonly min: number;
-  readonly median: number;
-  readonly max: number;
-}
-
-interface StepTimes {
-  readonly model: string;
-  readonly phase: string;
-  readonly batch: number;
-  readonly weightBits: number;
-  readonly activationBits: number;
-  readonly steps: number;
-  readonly imagesPerSecond: Spread;
-  readonly stepMs: Spread;
-  readonly dataWaitShare: number | null;
-  readonly peakRssMiB: number;
-  readonly engine: string;
-  readonly device: string;
-  readonly threads: number;
-}
-
-/** The first steps allocate and compile; they are run and not counted. */
-const warmUpSteps = 3;
 const bits = [1, 2, 3, 4, 5, 6, 7, 8, 32].map(String);
 const phases = ['full-precision', 'search', 'train', 'evaluate'] as const;
 
@@ -83,114 +55,27 @@ export default class BenchStep extends SdqCommand {
     const {config, registry} = await this.settings({
       kinds: ['engine', 'dataset', 'model', 'task', 'weight-quantizer', 'activation-quantizer'],
     });
-    const model = flags.model ?? config.model?.name ?? 'resnet20';
-    const definition = registry.get('model', model);
-    const selected = flags.data === undefined ? undefined : selectDataset(registry, flags.data, config.data);
-    const dataset = await selected?.definition.open(selected.directory, selected.options);
-    const task = registry.get('task', config.task.name);
-    const [{buildModel}, {startEngine}, {timeSteps}, {registerGradients}, {taskGraph}] = await Promise.all([
-      import('../../phases/build-model.ts'),
-      import('../../phases/session.ts'),
-      import('../../phases/step-benchmark.ts'),
-      import('../../tensor/gradients.ts'),
-      import('../../phases/task-graph.ts'),
-    ]);
-    const classes = dataset === undefined ? undefined : task.outputs(dataset, config.task.options);
-    const whole = buildModel(
-      definition,
-      dataset === undefined || classes === undefined
-        ? definition.defaults
-        : {classes, inputShape: sampleShape(dataset)},
-      config.model?.name === model ? config.model.options : {},
-    );
-    const graph = taskGraph({graph: whole, task: config.task, classes}, registry, (message) => this.notice(message));
-    const engine = await startEngine(registry, {...config.engine, name: flags.engine ?? config.engine.name});
-    this.defer(() => engine.dispose());
-    registerGradients();
-    const source =
-      dataset === undefined
-        ? undefined
-        : await this.#batches(
-            dataset,
-            flags.batch,
-            config.seed,
-            decodingThreads(config.data?.workers ?? 'auto', engine.threads),
-          );
-    const isFullPrecision = flags.phase === 'full-precision';
-    const weightBits = isFullPrecision ? 32 : Number(flags['weight-bits']);
-    const usualActivationBits = flags.phase === 'search' ? 32 : 4;
-    const activationBits = isFullPrecision ? 32 : Number(flags['activation-bits'] ?? usualActivationBits);
-    const waits: number[] = [];
-    const all = await timeSteps({
-      graph,
-      registry,
-      task: await task.load(config.task.options),
-      kind: flags.phase === 'full-precision' ? 'train' : flags.phase,
-      batch: flags.batch,
-      weightBits,
-      activationBits,
-      steps: warmUpSteps + flags.steps,
-      source,
-      onWait: (milliseconds) => waits.push(milliseconds),
-    });
-    const times = all.slice(warmUpSteps);
-    const result = {
-      model,
+    const {benchmarkSteps} = await import('../../phases/bench-step.ts');
+    const activationBits = flags['activation-bits'];
+    const result = await benchmarkSteps(config, registry, {
+      model: flags.model,
+      engine: flags.engine,
+      data: flags.data,
       phase: flags.phase,
       batch: flags.batch,
-      weightBits,
-      activationBits,
-      steps: times.length,
-      imagesPerSecond: spread(times.map((milliseconds) => (1000 * flags.batch) / milliseconds)),
-      stepMs: spread(times),
-      dataWaitShare: source === undefined ? null : sum(waits.slice(warmUpSteps)) / sum(times),
-      peakRssMiB: process.resourceUsage().maxRSS / 1024,
-      engine: engine.name,
-      device: engine.device,
-      threads: engine.threads,
-    };
-    const {imagesPerSecond, stepMs, dataWaitShare, peakRssMiB} = result;
-    const bitsOf = `W ${weightBits} / A ${activationBits}`;
-    this.log(`${model}, ${flags.phase}, batch ${flags.batch}, ${bitsOf}, ${engine.name} (${engine.device})`);
+      weightBits: Number(flags['weight-bits']),
+      activationBits: activationBits === undefined ? undefined : Number(activationBits),
+      steps: flags.steps,
+      notice: (message) => this.notice(message),
+      defer: (dispose) => this.defer(dispose),
+    });
+    const {model, phase, batch, engine, device, imagesPerSecond, stepMs, dataWaitShare, peakRssMiB} = result;
+    const bitsOf = `W ${result.weightBits} / A ${result.activationBits}`;
+    this.log(`${model}, ${phase}, batch ${batch}, ${bitsOf}, ${engine} (${device})`);
     this.log(`images/s  ${shown(imagesPerSecond)}\nstep ms   ${shown(stepMs)}\npeak RSS  ${peakRssMiB.toFixed(0)} MiB`);
     if (dataWaitShare !== null) this.log(`data wait ${(100 * dataWaitShare).toFixed(2)} % of the step`);
     return result;
   }
-
-  async #batches(dataset: Dataset, batchSize: number, seed: number, workers: number): Promise<BatchSource> {
-    if (batchSize > dataset.train.labels.length) {
-      throw new SdqError(`A batch of ${batchSize} is more than the ${dataset.train.labels.length} training images.`, {
-        code: 'batch-too-large',
-        exit: ExitCode.usage,
-      });
-    }
-    const [{openBatches}, {resolveNormalization}] = await Promise.all([
-      import('../../data/batches.ts'),
-      import('../../data/normalization.ts'),
-    ]);
-    const normalization = resolveNormalization('dataset', dataset);
-    const source = openBatches(dataset, {
-      part: 'train',
-      validation: 0,
-      batchSize,
-      mode: 'training',
-      augment: true,
-      normalization,
-      seed,
-      workers,
-    });
-    this.defer(() => source.close());
-    return source;
-  }
-}
-
-const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
-
-function spread(values: readonly number[]): Spread {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  const median = sorted.length % 2 === 1 ? item(sorted, middle) : (item(sorted, middle - 1) + item(sorted, middle)) / 2;
-  return {min: item(sorted, 0), median, max: last(sorted)};
 }
 
 const shown = ({min, median, max}: Spread): string => `${median.toFixed(1)} (${min.toFixed(1)} to ${max.toFixed(1)})`;

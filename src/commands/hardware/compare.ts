@@ -7,22 +7,8 @@ import {figure, milliseconds} from '../../cli/cost-view.ts';
 import {table} from '../../cli/table.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {NetworkTotals} from '../../hardware/cost-model.ts';
-import {costsOn, estimate, sizedStrategy, type Estimate} from '../../phases/hardware-estimate.ts';
+import {compare, costsOn, sizedStrategy, type ComparedRow, type Estimate} from '../../phases/hardware-estimate.ts';
 import {readProfiles} from '../../phases/hardware-file.ts';
-
-interface ComparedRow {
-  readonly hardware: string;
-  readonly strategy: string;
-  readonly meanWeightBits: number;
-  readonly meanActivationBits: number;
-  readonly energy: Estimate['energy'];
-  /** Null where the device does not run the strategy. */
-  readonly totals: NetworkTotals | null;
-  /** Latency of the first strategy on this device over this one's. */
-  readonly speedup: number | null;
-  /** Why the device does not run it. */
-  readonly problem: string | null;
-}
 
 export default class HardwareCompare extends SdqCommand {
   static override summary = 'Model what several strategies cost on several devices.';
@@ -58,27 +44,7 @@ export default class HardwareCompare extends SdqCommand {
         sizedStrategy(config, registry, path.resolve(file), (message) => this.notice(message)),
       ),
     );
-    const rows: ComparedRow[] = [];
-    for (const costs of devices) {
-      let first: number | null | undefined;
-      for (const sized of strategies) {
-        const {meanWeightBits, meanActivationBits} = sized.strategy.summary;
-        const found = attempt(() => estimate(costs, sized).totals);
-        const totals = found instanceof SdqError ? null : found;
-        first = first === undefined ? (totals?.latencyUs ?? null) : first;
-        const latencyUs = totals?.latencyUs ?? null;
-        rows.push({
-          hardware: costs.hardware,
-          strategy: sized.file,
-          meanWeightBits,
-          meanActivationBits,
-          energy: costs.energy,
-          totals,
-          speedup: first === null || latencyUs === null ? null : first / latencyUs,
-          problem: found instanceof SdqError ? found.message : null,
-        });
-      }
-    }
+    const rows = compare(devices, strategies);
     this.log(`${comparison(rows)}\n\nModelled, not measured; batch ${flags.batch}.`);
     const problems = rows.filter(({problem}) => problem !== null);
     if (problems.length > 0) {
@@ -90,16 +56,6 @@ export default class HardwareCompare extends SdqCommand {
       );
     }
     return {batch: flags.batch, rows};
-  }
-}
-
-/** A device that does not run a strategy is a finding here; any other error is one. */
-function attempt<T>(compute: () => T): T | SdqError {
-  try {
-    return compute();
-  } catch (error) {
-    if (error instanceof SdqError && error.oclif.exit === ExitCode.hardwareViolated) return error;
-    throw error;
   }
 }
 

@@ -3,13 +3,8 @@ import path from 'node:path';
 import {Args, Flags} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
-import {ExitCode, SdqError} from '../../errors.ts';
-import {graphDigest} from '../../graph/digest.ts';
-import {layerTable} from '../../graph/layer-table.ts';
-import {emptyRows} from '../../hardware/latency-table.ts';
-import {costsOn} from '../../phases/hardware-estimate.ts';
 import {readProfile} from '../../phases/hardware-file.ts';
-import {checkNewTable, writeTable} from '../../phases/latency-table-file.ts';
+import {checkNewTable, emptyTable, writeTable} from '../../phases/latency-table-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
 
 interface WrittenTemplate {
@@ -40,24 +35,12 @@ export default class HardwareTableTemplate extends SdqCommand {
     const {args, flags} = await this.parse(HardwareTableTemplate);
     const {config, registry} = await this.settings({kinds: ['model', 'dataset', 'task', 'cost-model']});
     const profile = readProfile(args.hardware);
-    const {batch, additive} = costsOn(profile, registry, flags.batch);
-    if (!additive) {
-      throw new SdqError(
-        `The layers of ${profile.name} run at the same time, so that times of single layers do not add up.`,
-        {code: 'latency-table-not-additive', exit: ExitCode.invalidInput},
-      );
-    }
     const graph = await modelGraph(config, registry, flags.model, (message) => this.notice(message));
     const file = path.resolve(flags.output);
+    const table = emptyTable(profile, registry, graph, flags.model, flags.batch);
     checkNewTable(file);
-    const rows = emptyRows(profile, layerTable(graph).layers);
-    writeTable(file, {
-      version: 1,
-      hardware: profile.name,
-      model: {name: flags.model, graphDigest: `sha256:${graphDigest(graph)}`},
-      batch,
-      rows,
-    });
+    writeTable(file, table);
+    const {batch, rows} = table;
     this.log(
       `${rows.length} rows, one for each layer and combination of bits: fill in latencyUs (µs for the batch).\n${file}`,
     );

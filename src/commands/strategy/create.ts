@@ -4,20 +4,8 @@ import {SdqCommand} from '../../cli/base-command.ts';
 import {outputPath} from '../../cli/output.ts';
 import {showStrategy} from '../../cli/strategy-view.ts';
 import {writeFileAtomic} from '../../files.ts';
-import {graphDigest} from '../../graph/digest.ts';
-import {hasWeights, layerTable, sharedWeights} from '../../graph/layer-table.ts';
-import {hardwareError, violationsOf} from '../../phases/hardware-check.ts';
-import {readProfiles} from '../../phases/hardware-file.ts';
-import {modelGraph} from '../../phases/model-graph.ts';
-import {pinnedBits} from '../../sdq/pins.ts';
-import {
-  buildStrategy,
-  productBits,
-  uniformActivationBits,
-  uniformWeightBits,
-  withProducts,
-  type Strategy,
-} from '../../sdq/strategy.ts';
+import {uniformStrategy} from '../../phases/uniform-strategy.ts';
+import type {Strategy} from '../../sdq/strategy.ts';
 
 export default class StrategyCreate extends SdqCommand {
   static override summary = 'Write a strategy that gives every layer the same bits.';
@@ -48,26 +36,12 @@ export default class StrategyCreate extends SdqCommand {
       require: ['model'],
       kinds: ['model', 'dataset', 'task', 'weight-quantizer'],
     });
-    const graph = await modelGraph(config, registry, config.model.name, (message) => this.notice(message));
-    const {layers} = layerTable(graph);
-    const profiles = readProfiles(flags.hardware ?? config.hardware);
-    const names = layers.map(({name}) => name);
-    const withWeights = layers.filter(hasWeights).map(({name}) => name);
-    const pinned = pinnedBits(withWeights, config.search.pin, sharedWeights(layers));
-    const ofProducts = productBits(config.search);
-    const activationBits = Math.max(...[config.search.activationBits].flat());
-    const strategy = buildStrategy({
-      model: {name: config.model.name, digest: graphDigest(graph)},
-      quantizers: config.quantizers,
-      layers,
-      weightBits: withProducts(layers, uniformWeightBits(names, flags['weight-bits'], pinned), ofProducts),
-      activationBits: withProducts(layers, uniformActivationBits(names, activationBits, pinned), ofProducts),
-      pinned,
-      hardware: profiles.map(({name}) => name),
-      provenance: {method: 'uniform', sdqVersion: this.config.version},
+    const strategy = await uniformStrategy(config, registry, {
+      weightBits: flags['weight-bits'],
+      hardware: flags.hardware,
+      sdqVersion: this.config.version,
+      notice: (message) => this.notice(message),
     });
-    const refusal = hardwareError(undefined, violationsOf(strategy, profiles, registry, graph));
-    if (refusal !== undefined) throw refusal;
     writeFileAtomic(file, `${JSON.stringify(strategy, null, 2)}\n`);
     this.log(`${showStrategy(strategy)}\n${file}`);
     return {path: file, strategy};

@@ -1,4 +1,3 @@
-import {createHash} from 'node:crypto';
 import path from 'node:path';
 
 import {Args, Flags} from '@oclif/core';
@@ -6,11 +5,10 @@ import {Args, Flags} from '@oclif/core';
 import {present} from '../../lookup.ts';
 import {SweepCommand, sweepInvalid, trialFlags} from '../../cli/sweep-command.ts';
 import {table} from '../../cli/table.ts';
-import {ExitCode, SdqError} from '../../errors.ts';
-import {isBetter} from '../../sweeps/metric-values.ts';
+import {bestOf, localSweep} from '../../sweeps/local-sweep.ts';
 import type {Trial} from '../../sweeps/runner.ts';
 import {readSweepText, type Method, type Metric, type Sweep} from '../../sweeps/sweep-file.ts';
-import {trialCount, trialsOf} from '../../sweeps/trials.ts';
+import {trialsOf} from '../../sweeps/trials.ts';
 
 interface Result {
   readonly path: string;
@@ -24,8 +22,6 @@ interface Result {
   /** Number of the best finished trial; null without a metric or a value. */
   readonly best: number | null;
 }
-
-const mostTrials = 10_000;
 
 export default class SweepRun extends SweepCommand {
   static override summary = 'Run the trials of a grid or random sweep on this machine, without a server.';
@@ -49,15 +45,12 @@ when every trial finished, else that of the first one that failed.`;
     const file = path.resolve(args.file);
     const {sweep, problems} = await this.examine(readSweepText(file), file);
     if (sweep === undefined || problems.length > 0) throw sweepInvalid(file, problems);
-    const total = boundedTrialCount(sweep);
     const {config} = await this.settings({kinds: []});
-    const settings = this.settingFlags();
-    // Another content, seed or setting is another sweep.
-    const digest = createHash('sha256')
-      .update(JSON.stringify([sweep.digest, flags.seed, settings]))
-      .digest('hex');
-    const name = path.basename(file).replace(/\.(ya?ml|json)$/, '');
-    const directory = path.join(path.dirname(config.runs.directory), 'sweeps', `${name}-${digest.slice(0, 8)}`);
+    const {directory, total} = localSweep(sweep, {
+      runs: config.runs.directory,
+      seed: flags.seed,
+      settings: this.settingFlags(),
+    });
     this.notice(`Sweep of ${total} trials in ${directory}`);
     const {trials, signal} = await this.runTrials(config, {
       sweep,
@@ -79,39 +72,6 @@ when every trial finished, else that of the first one that failed.`;
       best: best?.number ?? null,
     };
   }
-}
-
-/** @throws SdqError (exit 3) for a sweep that this machine alone cannot go through */
-function boundedTrialCount(sweep: Sweep): number {
-  const refuse = (message: string, suggestion: string): SdqError =>
-    new SdqError(`${sweep.file}: ${message}`, {
-      code: 'sweep-not-local',
-      exit: ExitCode.invalidInput,
-      suggestions: [suggestion],
-    });
-  if (sweep.method === 'bayes' || sweep.method === 'custom') {
-    throw refuse(
-      `/method: ${sweep.method} is chosen by the W&B server; here it is grid or random.`,
-      `wandb sweep ${path.basename(sweep.file)}, then wandb agent SWEEP_ID`,
-    );
-  }
-  const total = trialCount(sweep);
-  if (total === Infinity) throw refuse('/run_cap is missing: a random sweep has no end.', 'E.g. run_cap: 20.');
-  if (total > mostTrials) throw refuse(`${total} trials; at most ${mostTrials} run here.`, 'Set run_cap.');
-  return total;
-}
-
-function bestOf(trials: readonly Trial[], metric: Metric | null): Trial | undefined {
-  if (metric === null) return undefined;
-  return trials
-    .filter((trial) => trial.status === 'finished' && trial.metric !== null)
-    .reduce<Trial | undefined>(
-      (best, trial) =>
-        best === undefined || isBetter(metric, present(trial.metric, 'metric'), present(best.metric, 'metric'))
-          ? trial
-          : best,
-      undefined,
-    );
 }
 
 function trialTable(trials: readonly Trial[], sweep: Sweep, best: Trial | undefined): string {
