@@ -42,3 +42,8 @@ export class SdqError extends Error {
     this.oclif = {exit: options.exit};
   }
 }
+
+/** The usual error: exit code 3. @param code stable name in kebab case @param suggestions what the user can do next */
+export function invalidInput(code: string, message: string, suggestions: readonly string[] = []): SdqError {
+  return new SdqError(message, {code, exit: ExitCode.invalidInput, suggestions});
+}

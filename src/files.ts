@@ -22,7 +22,7 @@ import {
 import path from 'node:path';
 import {isNativeError} from 'node:util/types';
 
-import {ExitCode, SdqError} from './errors.ts';
+import {ExitCode, invalidInput, SdqError} from './errors.ts';
 
 const reasons: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
@@ -207,10 +207,7 @@ export function checkFile(file: string): Stats {
   } catch (error) {
     throw fileError(error, 'read', file);
   }
-  throw new SdqError(`Cannot read ${file}: it is not a regular file.`, {
-    code: 'not-a-file',
-    exit: ExitCode.invalidInput,
-  });
+  throw invalidInput('not-a-file', `Cannot read ${file}: it is not a regular file.`);
 }
 
 /** 4 GiB, the largest buffer of Node.js 20. */
@@ -223,10 +220,7 @@ const largestFileBytes = 2 ** 32;
 export function readFileBounded(file: string, limit = largestFileBytes): Uint8Array {
   const {size} = checkFile(file);
   if (size > limit) {
-    throw new SdqError(`${file} has ${size} bytes; at most ${limit} are read.`, {
-      code: 'file-too-large',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput('file-too-large', `${file} has ${size} bytes; at most ${limit} are read.`);
   }
   try {
     return readWhole(file, size);

@@ -2,7 +2,7 @@
 import {existsSync} from 'node:fs';
 import path from 'node:path';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {readFileBounded, writeFileAtomic} from '../files.ts';
 
 /**
@@ -27,11 +27,9 @@ export function copyOutput(file: string, output: string | undefined): string {
 export function outputPath(output: string | undefined, defaultName: string): string {
   const file = path.resolve(output ?? defaultName);
   if (output === undefined && existsSync(file)) {
-    throw new SdqError(`${file} is already there; it is not overwritten.`, {
-      code: 'file-exists',
-      exit: ExitCode.invalidInput,
-      suggestions: [`Name another file with --output FILE, or replace this one: --output ${path.relative('', file)}.`],
-    });
+    throw invalidInput('file-exists', `${file} is already there; it is not overwritten.`, [
+      `Name another file with --output FILE, or replace this one: --output ${path.relative('', file)}.`,
+    ]);
   }
   return file;
 }

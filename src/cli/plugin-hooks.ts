@@ -4,7 +4,7 @@ import {createRequire} from 'node:module';
 import path from 'node:path';
 import {pathToFileURL} from 'node:url';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {Registry, type Kind, type RegisterHook} from '../plugin-api/registry.ts';
 
 export const event = 'sdq:register';
@@ -43,11 +43,11 @@ function registerHook(module: unknown): RegisterHook {
 export function namedPlugin(name: string, base: string, position: number): Plugin[] {
   const root = pluginRoot(name, base);
   if (root === undefined) {
-    throw new SdqError(`/plugins/${position}: the package "${name}" is not installed where ${base} would find it.`, {
-      code: 'plugin-missing',
-      exit: ExitCode.invalidInput,
-      suggestions: [`Install it: \`npm install ${name}\` in ${base}.`],
-    });
+    throw invalidInput(
+      'plugin-missing',
+      `/plugins/${position}: the package "${name}" is not installed where ${base} would find it.`,
+      [`Install it: \`npm install ${name}\` in ${base}.`],
+    );
   }
   const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
     name?: string;
@@ -55,10 +55,10 @@ export function namedPlugin(name: string, base: string, position: number): Plugi
   };
   const targets = [manifest.oclif?.hooks?.[event] ?? []].flat();
   if (targets.length === 0) {
-    throw new SdqError(`/plugins/${position}: the package "${name}" has no oclif hook ${event} in its package.json.`, {
-      code: 'plugin-without-hook',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput(
+      'plugin-without-hook',
+      `/plugins/${position}: the package "${name}" has no oclif hook ${event} in its package.json.`,
+    );
   }
   return targets.map((target) => ({
     name: manifest.name ?? name,

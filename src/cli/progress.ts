@@ -5,21 +5,10 @@
 import {SingleBar} from 'cli-progress';
 
 import {item} from '../lookup.ts';
+import type {Reporter} from '../phases/session.ts';
 
-export interface Progress {
-  /** Says what the job consists of, by the beginning of its labels: the time left is then that of all of it too. */
-  plan(work: Job): void;
-  /**
-   * Moves the bar, which redraws itself at most ten times a second.
-   *
-   * @param label what runs, e.g. `search, epoch 2/4`; up to the comma it names the work, whose time left is shown
-   * @param done steps (or bytes) so far
-   * @param total of how many; undefined where nobody knows
-   * @param detail figures after the bar, e.g. `loss 0.43, 3.1 bits`
-   */
-  update(label: string, done: number, total: number | undefined, detail?: string): void;
-  /** A line that stays. */
-  line(text: string): void;
+/** A reporter whose bar redraws itself at most ten times a second. */
+export interface Progress extends Required<Reporter> {
   /** Takes the bar away. Idempotent. */
   stop(): void;
 }

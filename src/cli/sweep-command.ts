@@ -4,7 +4,7 @@ import path from 'node:path';
 import {Flags} from '@oclif/core';
 
 import type {Config} from '../config/config-types.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, SdqError} from '../errors.ts';
 import {item} from '../lookup.ts';
 import type {Kind, TaskDefinition} from '../plugin-api/registry.ts';
 import type {Problem} from '../schema/problem.ts';
@@ -138,12 +138,9 @@ function validationProblems({metric, arguments: words}: Sweep): Problem[] {
 /** The error (exit 3) that says all of them. */
 export function sweepInvalid(file: string, problems: readonly Problem[]): SdqError {
   const lines = problems.map(({place, message}) => `${place === '' ? '' : `${place}: `}${message}`);
-  return new SdqError(
+  return invalidInput(
+    'invalid-sweep',
     lines.length === 1 ? `${file}: ${item(lines, 0)}` : [`${file}:`, ...lines.map((line) => `  ${line}`)].join('\n'),
-    {
-      code: 'invalid-sweep',
-      exit: ExitCode.invalidInput,
-      suggestions: [...new Set(problems.flatMap(({suggestions}) => suggestions))],
-    },
+    [...new Set(problems.flatMap(({suggestions}) => suggestions))],
   );
 }

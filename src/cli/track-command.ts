@@ -3,7 +3,7 @@ import path from 'node:path';
 
 import {Flags} from '@oclif/core';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {didYouMean} from '../nearest.ts';
 import type {Registry} from '../plugin-api/registry.ts';
 import {findRun, type RunRecord} from '../runs/run-directory.ts';
@@ -54,9 +54,10 @@ export abstract class TrackCommand extends SdqCommand {
     const trackers = only === undefined ? all : all.filter(({name}) => name === only);
     if (only !== undefined && trackers.length === 0) {
       const known = all.map(({name}) => name);
-      throw new SdqError(
+      throw invalidInput(
+        'unknown-tracker',
         `${record.id} has no tracker "${only}". ${known.length === 0 ? 'It has none' : `It has: ${known.join(', ')}`}.`,
-        {code: 'unknown-tracker', exit: ExitCode.invalidInput, suggestions: didYouMean(only, known)},
+        didYouMean(only, known),
       );
     }
     return {record, directory, trackers, registry: own.registry};

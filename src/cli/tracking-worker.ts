@@ -8,7 +8,8 @@ import {present} from '../lookup.ts';
 import register from '../hooks/register.ts';
 import {runPump, type PumpOutcome} from '../tracking/pump.ts';
 import {redactor} from '../redact.ts';
-import {createTracker, journalOf, type TrackerSettings} from '../tracking/sync.ts';
+import {journalOf} from '../runs/journal.ts';
+import {createTracker, type TrackerSettings} from '../tracking/sync.ts';
 import type {End, TrackedRun} from '../plugin-api/tracker.ts';
 import {fillRegistry, namedPlugin} from './plugin-hooks.ts';
 

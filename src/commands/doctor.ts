@@ -4,7 +4,7 @@ import os from 'node:os';
 import {SdqCommand} from '../cli/base-command.ts';
 import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import {selectDataset} from '../plugins/datasets/inspect-dataset.ts';
+import {selectDataset} from '../phases/inspect-dataset.ts';
 import {probeOnnxRuntime} from '../phases/onnx-runtime.ts';
 import {redactor} from '../redact.ts';
 

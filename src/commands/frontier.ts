@@ -7,7 +7,7 @@ import {Flags} from '@oclif/core';
 import {SweepCommand, trialFlags} from '../cli/sweep-command.ts';
 import {table} from '../cli/table.ts';
 import type {Config} from '../config/config-types.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import {readJsonFile} from '../json-file.ts';
 import {budgetUnit, digits, metricCell, metricHead} from '../phases/results.ts';
@@ -136,11 +136,11 @@ gets frontier.json and frontier.svg, where a point that another one dominates is
     }
     const {config} = await tried({});
     if (config.model.weights === undefined) {
-      throw new SdqError('/model/weights is missing: every run would train the full-precision network anew.', {
-        code: 'weights-missing',
-        exit: ExitCode.invalidInput,
-        suggestions: ['sdq pretrain --output weights.safetensors, then --set model.weights=weights.safetensors'],
-      });
+      throw invalidInput(
+        'weights-missing',
+        '/model/weights is missing: every run would train the full-precision network anew.',
+        ['sdq pretrain --output weights.safetensors, then --set model.weights=weights.safetensors'],
+      );
     }
     return {config, plan: {budget, methods: plans, seeds}};
   }
@@ -189,11 +189,9 @@ function checkSettings(directory: string, digest: string): void {
   }
   const stored = readJsonFile(file, 1 << 16, 'frontier') as {digest?: unknown} | null;
   if (stored?.digest === digest) return;
-  throw new SdqError(`${directory} has a frontier of other settings.`, {
-    code: 'other-settings',
-    exit: ExitCode.invalidInput,
-    suggestions: ['Choose another --directory, or leave it out.'],
-  });
+  throw invalidInput('other-settings', `${directory} has a frontier of other settings.`, [
+    'Choose another --directory, or leave it out.',
+  ]);
 }
 
 /** Draws the picture. @returns its file */

@@ -5,7 +5,7 @@ import {Flags} from '@oclif/core';
 
 import {SdqCommand} from '../cli/base-command.ts';
 import {dataCache} from '../data/cache.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import {lookAround, schemaLine} from '../phases/found-files.ts';
 import type {InitialConfig} from '../phases/init-config.ts';
@@ -36,11 +36,9 @@ image-folder and table, for your own data.`;
     const {flags} = await this.parse(Init);
     const file = path.resolve(flags.output);
     if (existsSync(file)) {
-      throw new SdqError(`${file} is already there; it is not overwritten.`, {
-        code: 'file-exists',
-        exit: ExitCode.invalidInput,
-        suggestions: ['Write to another file with --output FILE.'],
-      });
+      throw invalidInput('file-exists', `${file} is already there; it is not overwritten.`, [
+        'Write to another file with --output FILE.',
+      ]);
     }
     const folder = path.dirname(file);
     const looked = flags.template === undefined ? await this.#fromFolder(folder) : {lines: []};

@@ -8,7 +8,7 @@ import {RunCommand, runFlags, type DryRun} from '../cli/run-command.ts';
 import {settingFlags} from '../cli/setting-flags.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
 import {table} from '../cli/table.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 import {figureOf, metricCell, metricHead, type SearchResult} from '../phases/results.ts';
 import {metricOfRun, type RunMetric} from '../runs/run-directory.ts';
 
@@ -101,9 +101,9 @@ function paretoTable(metric: RunMetric, {budgets, pareto}: SearchResult): string
 }
 
 function noWeights(): SdqError {
-  return new SdqError('The search starts from a trained network, and the config names no model.weights.', {
-    code: 'no-weights',
-    exit: ExitCode.invalidInput,
-    suggestions: ['sdq pretrain --output full-precision.safetensors', 'sdq run pretrains by itself.'],
-  });
+  return invalidInput(
+    'no-weights',
+    'The search starts from a trained network, and the config names no model.weights.',
+    ['sdq pretrain --output full-precision.safetensors', 'sdq run pretrains by itself.'],
+  );
 }

@@ -8,7 +8,7 @@ import {RunCommand, runFlags, type DryRun, teacherFile} from '../cli/run-command
 import {settingFlags} from '../cli/setting-flags.ts';
 import {table} from '../cli/table.ts';
 import {trainingRows} from '../cli/training-rows.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {checkFile} from '../files.ts';
 import {metricHead, trainingMetric} from '../phases/results.ts';
 import {metricOfRun, taskOfRun} from '../runs/run-directory.ts';
@@ -114,12 +114,12 @@ function noStrategy(): SdqError {
 }
 
 function noWeights(): SdqError {
-  return new SdqError('Phase 2 starts from trained weights, and neither --checkpoint nor model.weights names any.', {
-    code: 'no-weights',
-    exit: ExitCode.invalidInput,
-    suggestions: [
+  return invalidInput(
+    'no-weights',
+    'Phase 2 starts from trained weights, and neither --checkpoint nor model.weights names any.',
+    [
       'Name them: --checkpoint FILE, or --set model.weights=FILE.',
       'Or train them: sdq pretrain --output full-precision.safetensors',
     ],
-  });
+  );
 }

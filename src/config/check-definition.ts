@@ -1,5 +1,5 @@
 /** What a plugin registers, checked before anything uses it: a mistake in it is its author's, and is not reported as one of sdq. */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {isMapping} from '../mapping.ts';
 import type {Definitions, Kind} from '../plugin-api/registry.ts';
 import {firstProblem, schemaProblem} from '../schema/check.ts';
@@ -84,10 +84,7 @@ export function checkDefinition(definition: unknown, plugin: string): void {
   if (problem === undefined) return;
   const {kind, name} = isMapping(definition) ? definition : {};
   const what = typeof kind === 'string' && typeof name === 'string' ? `the ${kind} "${name}"` : 'something';
-  throw new SdqError(`The plugin ${plugin} registers ${what}, which cannot be used: ${problem}`, {
-    code: 'plugin-failed',
-    exit: ExitCode.invalidInput,
-  });
+  throw invalidInput('plugin-failed', `The plugin ${plugin} registers ${what}, which cannot be used: ${problem}`);
 }
 
 function definitionProblem(definition: unknown): string | undefined {

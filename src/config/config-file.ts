@@ -7,7 +7,7 @@ import {isDeepStrictEqual} from 'node:util';
 import {cosmiconfig, type Loader} from 'cosmiconfig';
 import {parse} from 'yaml';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {readFileBounded, readTextBounded} from '../files.ts';
 import {isMapping} from '../mapping.ts';
 import type {Source} from '../schema/settings.ts';
@@ -90,10 +90,7 @@ function assertSizes(cwd: string): void {
       const file = path.join(folder, name);
       const size = statSync(file, {throwIfNoEntry: false})?.size ?? 0;
       if (size <= maximumBytes) continue;
-      throw new SdqError(`${file} has ${size} bytes; a config has at most ${maximumBytes}.`, {
-        code: 'file-too-large',
-        exit: ExitCode.invalidInput,
-      });
+      throw invalidInput('file-too-large', `${file} has ${size} bytes; a config has at most ${maximumBytes}.`);
     }
     if (existsSync(path.join(folder, 'package.json')) || folder === path.dirname(folder)) return;
   }
@@ -109,16 +106,16 @@ function plainData(value: unknown, file: string): Record<string, unknown> {
   }
   if (!isMapping(value) || !isMapping(copy)) {
     const found = Array.isArray(value) ? 'a list' : value === null ? 'nothing' : typeof value;
-    throw new SdqError(`${file}: expected a mapping of settings, found ${isMapping(value) ? 'a cycle' : found}.`, {
-      code: 'invalid-config',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput(
+      'invalid-config',
+      `${file}: expected a mapping of settings, found ${isMapping(value) ? 'a cycle' : found}.`,
+    );
   }
   if (!isDeepStrictEqual(copy, value)) {
-    throw new SdqError(`${file}: settings must be plain data: no functions, dates, undefined or NaN.`, {
-      code: 'invalid-config',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput(
+      'invalid-config',
+      `${file}: settings must be plain data: no functions, dates, undefined or NaN.`,
+    );
   }
   return copy;
 }

@@ -4,7 +4,7 @@
  */
 import path from 'node:path';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {item, present} from '../lookup.ts';
 import type {Kind, OptionsSchema, Registry} from '../plugin-api/registry.ts';
 import {readConfigFile} from './config-file.ts';
@@ -305,10 +305,10 @@ function checkNoDoubles({tracking}: Config, sources: readonly Source[]): void {
   const second = names.findIndex((name, i) => names.indexOf(name) < i);
   if (second < 0) return;
   const source = sources.findLast(({values}) => values['tracking'] !== undefined)?.name ?? 'default';
-  throw new SdqError(`${source}: /tracking/${second}/name: "${item(names, second)}" is there a second time.`, {
-    code: 'invalid-config',
-    exit: ExitCode.invalidInput,
-  });
+  throw invalidInput(
+    'invalid-config',
+    `${source}: /tracking/${second}/name: "${item(names, second)}" is there a second time.`,
+  );
 }
 
 /** Values of `format: path` made absolute, and of `format: hardware` those that are a file's path and not a profile's name. */
@@ -331,14 +331,11 @@ function resolvePaths(schema: JsonSchema, value: unknown, base: string): unknown
 
 function missingSection(key: 'model' | 'data', file: string | undefined): SdqError {
   const list = `Or choose one on the command line, e.g. --set ${key}.name=${key === 'model' ? 'resnet20' : 'cifar10'}.`;
-  return new SdqError(
+  return invalidInput(
+    'config-incomplete',
     file === undefined
       ? `No config file was found, and no ${key} was chosen.`
       : `${file}: /${key}/name is missing: no ${key} was chosen.`,
-    {
-      code: 'config-incomplete',
-      exit: ExitCode.invalidInput,
-      suggestions: file === undefined ? ['Write a config with `sdq init`.', list] : [list],
-    },
+    file === undefined ? ['Write a config with `sdq init`.', list] : [list],
   );
 }

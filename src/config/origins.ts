@@ -3,7 +3,7 @@ import path from 'node:path';
 
 import {Document, isMap, isScalar, isSeq, type Node} from 'yaml';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {isMapping} from '../mapping.ts';
 import {meantPaths} from '../schema/key-paths.ts';
 import {originOf, type Source} from '../schema/settings.ts';
@@ -57,11 +57,11 @@ export function partOf(config: unknown, key: string): unknown {
   for (const word of key.split('.')) {
     if (!isMapping(node) || !Object.hasOwn(node, word)) {
       const near = meantPaths(key.split('.').at(-1) ?? key, configSchema).map((keys) => keys.join('.'));
-      throw new SdqError(`The config has no value at "${key}".`, {
-        code: 'unknown-key',
-        exit: ExitCode.invalidInput,
-        suggestions: near.slice(0, 3).map((name) => `Did you mean "${name}"?`),
-      });
+      throw invalidInput(
+        'unknown-key',
+        `The config has no value at "${key}".`,
+        near.slice(0, 3).map((name) => `Did you mean "${name}"?`),
+      );
     }
     node = node[word];
   }

@@ -6,7 +6,7 @@ import path from 'node:path';
 
 import {parse} from 'yaml';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {readTextBounded} from '../files.ts';
 import {isMapping, merge} from '../mapping.ts';
 import {didYouMean} from '../nearest.ts';
@@ -101,11 +101,11 @@ export function settingsOfEnvironment(
     if (!name.startsWith('SDQ_') || text === undefined || otherVariables.test(name)) continue;
     const place = keys.get(name);
     if (place === undefined) {
-      throw new SdqError(`The environment variable ${name} stands for no key of the config.`, {
-        code: 'unknown-variable',
-        exit: ExitCode.invalidInput,
-        suggestions: didYouMean(name, keys.keys()),
-      });
+      throw invalidInput(
+        'unknown-variable',
+        `The environment variable ${name} stands for no key of the config.`,
+        didYouMean(name, keys.keys()),
+      );
     }
     sources.push({name, base: cwd, values: nest(place, parseValue(text, name, ExitCode.invalidInput))});
   }
@@ -129,17 +129,14 @@ export function settingsOfSweep(given: string, cwd: string): Source {
   try {
     content = JSON.parse(text);
   } catch (error) {
-    throw new SdqError(`${absolute} is not JSON: ${(error as Error).message}.`, {
-      code: 'invalid-sweep-params',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput('invalid-sweep-params', `${absolute} is not JSON: ${(error as Error).message}.`);
   }
   assertFinite(content, absolute, ExitCode.invalidInput);
   if (!isMapping(content)) {
-    throw new SdqError(`${absolute}: expected an object of settings, found ${JSON.stringify(content).slice(0, 40)}.`, {
-      code: 'invalid-sweep-params',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput(
+      'invalid-sweep-params',
+      `${absolute}: expected an object of settings, found ${JSON.stringify(content).slice(0, 40)}.`,
+    );
   }
   let values: unknown = {};
   for (const [key, value] of Object.entries(content)) {

@@ -1,5 +1,5 @@
 /** A config is stored and shown, so keys and passwords must not be in it: they come from the environment. */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {redactUrls, secretName} from '../redact.ts';
 import {isMapping} from '../mapping.ts';
 import type {Source} from '../schema/settings.ts';
@@ -23,9 +23,9 @@ export function refuseSecrets(sources: readonly Source[]): void {
 
 function refuse(source: string, place: readonly string[], what: string): never {
   // Of `--set key=value` only the key: the value is the secret.
-  throw new SdqError(`${source.replace(/^(--set [^=]*)=.*$/s, '$1')}: /${place.join('/')} ${what}.`, {
-    code: 'secret-in-config',
-    exit: ExitCode.invalidInput,
-    suggestions: ['The config is stored with every run: give secrets by the environment, as docs/tracking.md says.'],
-  });
+  throw invalidInput(
+    'secret-in-config',
+    `${source.replace(/^(--set [^=]*)=.*$/s, '$1')}: /${place.join('/')} ${what}.`,
+    ['The config is stored with every run: give secrets by the environment, as docs/tracking.md says.'],
+  );
 }

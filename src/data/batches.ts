@@ -1,7 +1,7 @@
 /** The input pipeline as the training loop sees it: batches made ahead by worker threads, in shared memory. */
 import type {Worker} from 'node:worker_threads';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {last, present} from '../lookup.ts';
 import {startThread} from '../start-thread.ts';
 import type {BatchReply, BatchRequest, BatchSlot, WorkerSettings} from './batch-worker.ts';
@@ -78,13 +78,10 @@ function batchesOf(
   if (batches > 0) return batches;
   const all = dataset.train.labels.length;
   const held = part === 'train' && count < all ? ` (${all}, of which ${all - count} are held out for validation)` : '';
-  throw new SdqError(
+  throw invalidInput(
+    'batch-larger-than-data',
     `data.batchSize is ${batchSize}, but ${dataset.name} has only ${count} ${part} ${sampleNoun(dataset)}${held}.`,
-    {
-      code: 'batch-larger-than-data',
-      exit: ExitCode.invalidInput,
-      suggestions: count === 0 ? [] : [`--set data.batchSize=${Math.min(32, count)}`],
-    },
+    count === 0 ? [] : [`--set data.batchSize=${Math.min(32, count)}`],
   );
 }
 
@@ -285,16 +282,16 @@ function checkedSplit(dataset: Dataset, name: 'train' | 'test'): Dataset['train'
   const expected = split.labels.length * each;
   const numbers = split.labels.length * (dataset.values?.length ?? 0);
   if (numbers !== (split.targets?.length ?? 0)) {
-    throw new SdqError(
+    throw invalidInput(
+      'dataset-inconsistent',
       `The data set ${dataset.name} has ${split.labels.length} ${name} ${sampleNoun(dataset)} with ${dataset.values?.length ?? 0} numbers each; it has ${split.targets?.length ?? 0} numbers in all.`,
-      {code: 'dataset-inconsistent', exit: ExitCode.invalidInput},
     );
   }
   if (found === expected) return split;
-  throw new SdqError(
+  throw invalidInput(
+    'dataset-inconsistent',
     `The data set ${dataset.name} has ${split.labels.length} ${name} labels, which needs ` +
       `${expected} ${unit}; it has ${found}.`,
-    {code: 'dataset-inconsistent', exit: ExitCode.invalidInput},
   );
 }
 

@@ -2,7 +2,7 @@
  * The binary format of CIFAR-10 (Krizhevsky, 2009): records of one label byte, then 1,024 red, 1,024 green and 1,024 blue
  * bytes, row-major.
  */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {item} from '../lookup.ts';
 
 export const cifarSide = 32;
@@ -23,10 +23,7 @@ export function readCifarRecords(
   file: string,
 ): void {
   const fail = (offset: number, found: string, allowed: string): never => {
-    throw new SdqError(`${file}, byte ${offset}: found ${found}; allowed: ${allowed}.`, {
-      code: 'cifar-invalid',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput('cifar-invalid', `${file}, byte ${offset}: found ${found}; allowed: ${allowed}.`);
   };
   const expected = count * cifarRecordBytes;
   if (bytes.length !== expected) {

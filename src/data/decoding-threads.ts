@@ -1,7 +1,7 @@
 /** How many threads decode images. */
 import os from 'node:os';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 
 /** Of Node's pool, on which all decoding runs. */
 function poolThreads({UV_THREADPOOL_SIZE: size}: NodeJS.ProcessEnv): number {
@@ -22,9 +22,9 @@ export function decodingThreads(
   const most = poolThreads(environment);
   if (asked === 'auto') return Math.max(1, Math.min(most, os.availableParallelism() - engineThreads));
   if (asked <= most) return asked;
-  throw new SdqError(`data.workers is ${asked}, but Node decodes at most ${most} images at the same time.`, {
-    code: 'too-many-data-workers',
-    exit: ExitCode.invalidInput,
-    suggestions: [`Set the variable of Node for it: UV_THREADPOOL_SIZE=${asked}`, `--set data.workers=${most}`],
-  });
+  throw invalidInput(
+    'too-many-data-workers',
+    `data.workers is ${asked}, but Node decodes at most ${most} images at the same time.`,
+    [`Set the variable of Node for it: UV_THREADPOOL_SIZE=${asked}`, `--set data.workers=${most}`],
+  );
 }

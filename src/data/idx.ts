@@ -2,7 +2,7 @@
  * The IDX format of the MNIST family (LeCun, Cortes, Burges): bytes 0, 0, dtype, ndim; ndim big-endian uint32 sizes; the
  * values, last dimension fastest. Only unsigned bytes (dtype 0x08) are images and labels.
  */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 
 export interface IdxBytes {
   readonly shape: readonly number[];
@@ -13,10 +13,7 @@ export interface IdxBytes {
 const unsignedByte = 0x08;
 
 function invalid(file: string, offset: number, found: string, allowed: string): SdqError {
-  return new SdqError(`${file}, byte ${offset}: found ${found}; allowed: ${allowed}.`, {
-    code: 'idx-invalid',
-    exit: ExitCode.invalidInput,
-  });
+  return invalidInput('idx-invalid', `${file}, byte ${offset}: found ${found}; allowed: ${allowed}.`);
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Mean and standard deviation per channel, on pixels scaled to 0 … 1. */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import type {Dataset} from './dataset.ts';
 
 export interface Normalization {
@@ -19,10 +19,10 @@ export function resolveNormalization(choice: 'dataset' | 'imagenet' | Normalizat
   for (const [name, values] of Object.entries({mean, std})) {
     const broken = values.find((value) => !Number.isFinite(value) || (name === 'std' && value <= 0));
     if (values.length !== dataset.channels || broken !== undefined) {
-      throw new SdqError(
+      throw invalidInput(
+        'normalization-mismatch',
         `data.normalization: ${name} is [${values.join(', ')}]; ${dataset.name} needs ${dataset.channels} ` +
           `${name === 'std' ? 'positive numbers' : 'finite numbers'}, one a channel.`,
-        {code: 'normalization-mismatch', exit: ExitCode.invalidInput},
       );
     }
   }

@@ -4,7 +4,7 @@ import {createReadStream, statSync} from 'node:fs';
 import {readFile} from 'node:fs/promises';
 import path from 'node:path';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {fileError} from '../files.ts';
 
 export interface PinnedFile {
@@ -62,10 +62,7 @@ export async function readDatasetFile(directory: string, file: PinnedFile, datas
     });
   }
   if (found.size > 2 * file.bytes) {
-    throw new SdqError(`${location} has ${found.size} bytes; ${file.bytes} are expected.`, {
-      code: 'dataset-file-wrong',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput('dataset-file-wrong', `${location} has ${found.size} bytes; ${file.bytes} are expected.`);
   }
   try {
     return await readFile(location);

@@ -1,5 +1,5 @@
 /** Which images belong to training, validation and test. */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {sampleNoun, type Dataset} from './dataset.ts';
 
 export type Part = 'train' | 'validation' | 'test';
@@ -21,22 +21,17 @@ export function partRange(dataset: Dataset, part: Part, validation: number): Par
   const count = dataset.train.labels.length;
   const held = validation > 0 && validation < 1 ? Math.max(1, Math.round(validation * count)) : validation;
   if (!Number.isInteger(held) || held < 0 || held >= count) {
-    throw new SdqError(
+    throw invalidInput(
+      'validation-out-of-range',
       `data.validation is ${validation}; ${dataset.name} has ${count} train ${sampleNoun(dataset)}, so 0 to ${count - 1} are allowed, or a share below 1.`,
-      {
-        code: 'validation-out-of-range',
-        exit: ExitCode.invalidInput,
-        suggestions: ['A share fits any number of images: --set data.validation=0.15.'],
-      },
+      ['A share fits any number of images: --set data.validation=0.15.'],
     );
   }
   if (part === 'train') return {split: 'train', start: 0, end: count - held};
   if (held === 0) {
-    throw new SdqError('data.validation is 0, but this needs validation images.', {
-      code: 'no-validation-images',
-      exit: ExitCode.invalidInput,
-      suggestions: ['Set data.validation to the number of images to take from the end of the train split.'],
-    });
+    throw invalidInput('no-validation-images', 'data.validation is 0, but this needs validation images.', [
+      'Set data.validation to the number of images to take from the end of the train split.',
+    ]);
   }
   return {split: 'train', start: count - held, end: count};
 }

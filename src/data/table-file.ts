@@ -13,7 +13,7 @@ import {
 } from 'hyparquet';
 import {compressors} from 'hyparquet-compressors';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, SdqError} from '../errors.ts';
 import {checkFile, fileError, isFileSystemError} from '../files.ts';
 import {item} from '../lookup.ts';
 
@@ -44,7 +44,7 @@ export interface TableFile {
 const longestLine = 2 ** 24;
 
 export function tableError(file: string, message: string, suggestions: readonly string[] = []): SdqError {
-  return new SdqError(`${file}${message}`, {code: 'table-invalid', exit: ExitCode.invalidInput, suggestions});
+  return invalidInput('table-invalid', `${file}${message}`, suggestions);
 }
 
 /** @throws SdqError (exit 3) for a file that is missing, empty, of another kind or broken */

@@ -7,7 +7,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {entry, item} from '../lookup.ts';
 import {Executor, type ForwardOptions, type InputQuantizer} from './executor.ts';
 import {isTrained, type Array32, type Graph, type Weights} from './graph.ts';
@@ -63,10 +63,10 @@ function parameterAxes(graph: Graph, {operands, nodeLayouts}: LaidOutGraph): Rea
       const axes = operatorOf(node).axes?.(node, index, inputs, layout) ?? shape.map((_, axis) => axis);
       const other = found.get(name);
       if (other !== undefined && other.join() !== axes.join()) {
-        throw new SdqError(`Parameter "${name}" is shared by nodes that read it in different orders of axes.`, {
-          code: 'graph-invalid',
-          exit: ExitCode.invalidInput,
-        });
+        throw invalidInput(
+          'graph-invalid',
+          `Parameter "${name}" is shared by nodes that read it in different orders of axes.`,
+        );
       }
       found.set(name, axes);
     });
@@ -79,10 +79,10 @@ function checked(graph: Graph, weights: Weights): ReadonlyMap<string, Array32> {
     const found = weights.get(name);
     if (found === undefined || found.shape.join() !== shape.join()) {
       const state = found === undefined ? 'is missing' : `has the shape ${show(found.shape)}`;
-      throw new SdqError(`Weights for "${graph.name}": "${name}" ${state}; it must be ${show(shape)}.`, {
-        code: 'weights-mismatch',
-        exit: ExitCode.invalidInput,
-      });
+      throw invalidInput(
+        'weights-mismatch',
+        `Weights for "${graph.name}": "${name}" ${state}; it must be ${show(shape)}.`,
+      );
     }
   }
   return weights;
@@ -117,9 +117,9 @@ export function createNetwork(graph: Graph, weights: Weights, observed: Readonly
   const inputShape = memoryShape(graph.input.shape, inputLayout(graph.input.shape));
   const outputs: Network['outputs'] = (x, options) => {
     if (x.shape.slice(1).join() !== inputShape.join()) {
-      throw new SdqError(
+      throw invalidInput(
+        'input-shape',
         `The network "${graph.name}" takes inputs [N, ${inputShape.join(', ')}]; it was given ${show(x.shape)}.`,
-        {code: 'input-shape', exit: ExitCode.invalidInput},
       );
     }
     return tf.tidy(() => executor.run(x, options));

@@ -4,7 +4,7 @@
  *
  * A file is input from outside: every number in its header is checked against the bytes that are there before it is used.
  */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 import {entry, item} from '../lookup.ts';
 import {isMapping} from '../mapping.ts';
 import type {Array32, Shape} from './graph.ts';
@@ -94,10 +94,7 @@ function found(value: unknown): string {
  */
 export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsFile {
   const broken = (what: string): SdqError =>
-    new SdqError(`${file} is not a valid safetensors file: ${what}.`, {
-      code: 'safetensors-invalid',
-      exit: ExitCode.invalidInput,
-    });
+    invalidInput('safetensors-invalid', `${file} is not a valid safetensors file: ${what}.`);
   if (bytes.length < 8) throw broken(`it has ${bytes.length} bytes; the header's length alone takes 8`);
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
   const available = Math.min(bytes.length - 8, headerLimit);

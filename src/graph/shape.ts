@@ -1,5 +1,5 @@
 /** Shape and sign of every value of a graph; on the way, whether it is a graph that sdq can run. */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 import {item} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
 import type {Graph, Node, Parameter, Shape} from './graph.ts';
@@ -12,15 +12,14 @@ export function operatorOf(node: Pick<Node, 'name' | 'op'>): Operator {
   const operator = operators.get(node.op);
   if (operator !== undefined) return operator;
   const known = [...operators.keys()];
-  throw new SdqError(`Node "${node.name}": the operator ${node.op} is not supported.`, {
-    code: 'operator-unknown',
-    exit: ExitCode.invalidInput,
-    suggestions: [...didYouMean(node.op, known), `Supported operators: ${known.join(', ')}.`],
-  });
+  throw invalidInput('operator-unknown', `Node "${node.name}": the operator ${node.op} is not supported.`, [
+    ...didYouMean(node.op, known),
+    `Supported operators: ${known.join(', ')}.`,
+  ]);
 }
 
 function graphError(graph: Graph, message: string): SdqError {
-  return new SdqError(`Graph "${graph.name}": ${message}`, {code: 'graph-invalid', exit: ExitCode.invalidInput});
+  return invalidInput('graph-invalid', `Graph "${graph.name}": ${message}`);
 }
 
 /**

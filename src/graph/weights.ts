@@ -1,5 +1,5 @@
 /** Finds a graph's parameters among the tensors of a file by their PyTorch names. */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 import {item} from '../lookup.ts';
 import type {Array32, Graph, Node, Weights} from './graph.ts';
 import {initialWeights} from './initialize.ts';
@@ -68,7 +68,7 @@ export function matchWeights(
   ignored: ReadonlySet<string> = new Set(),
 ): MatchedWeights {
   const broken = (code: string, what: string, suggestions: readonly string[] = []): SdqError =>
-    new SdqError(`${file} does not fit ${graph.name}: ${what}.`, {code, exit: ExitCode.invalidInput, suggestions});
+    invalidInput(code, `${file} does not fit ${graph.name}: ${what}.`, suggestions);
   const exact = new Map(graph.parameters.map((parameter) => [parameter.name, parameter]));
   const common = new Map(graph.parameters.map((parameter) => [commonName(parameter.name), parameter]));
   const weights = new Map<string, Array32>();

@@ -1,5 +1,5 @@
 /** What the schema of a profile cannot say. */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {didYouMean} from '../nearest.ts';
 import type {HardwareProfile} from './profile.ts';
 
@@ -11,11 +11,7 @@ import type {HardwareProfile} from './profile.ts';
  */
 export function checkProfile(profile: HardwareProfile, file: string): void {
   const fail = (pointer: string, message: string, suggestions: readonly string[] = []): never => {
-    throw new SdqError(`${file}: ${pointer}: ${message}`, {
-      code: 'invalid-hardware',
-      exit: ExitCode.invalidInput,
-      suggestions,
-    });
+    throw invalidInput('invalid-hardware', `${file}: ${pointer}: ${message}`, suggestions);
   };
   const known = (pointer: string, name: string, names: readonly string[], what: string): void => {
     if (names.includes(name)) return;

@@ -2,7 +2,7 @@
  * What a strategy costs on a device: the interface of the cost models (kind `cost-model` of the registry, one a family), and the
  * part that all of them share. Every figure of a model is modelled; none was measured on a device.
  */
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {item} from '../lookup.ts';
 import {inputValues, outputValues, secondValues, type LayerGeometry} from './geometry.ts';
 import type {HardwareProfile} from './profile.ts';
@@ -135,11 +135,9 @@ const largestBatch = 65_536;
 
 function checkBatch(batch: number): void {
   if (Number.isSafeInteger(batch) && batch >= 1 && batch <= largestBatch) return;
-  throw new SdqError(`The batch is ${batch}; it is a whole number from 1 to ${largestBatch}.`, {
-    code: 'batch-out-of-range',
-    exit: ExitCode.invalidInput,
-    suggestions: ['Use --batch 1 for the latency of one sample.'],
-  });
+  throw invalidInput('batch-out-of-range', `The batch is ${batch}; it is a whole number from 1 to ${largestBatch}.`, [
+    'Use --batch 1 for the latency of one sample.',
+  ]);
 }
 
 function deviceOf(profile: HardwareProfile, model: CostModel, batch: number): Device {
@@ -152,10 +150,10 @@ function deviceOf(profile: HardwareProfile, model: CostModel, batch: number): De
     ] as const
   ).flatMap(([kind, names, found]) => names.filter((name) => !(name in found)).map((name) => `${kind}/${name}`));
   if (missing.length > 0) {
-    throw new SdqError(`Hardware "${profile.name}": the cost model ${family} also needs ${missing.join(', ')}.`, {
-      code: 'hardware-constant-missing',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput(
+      'hardware-constant-missing',
+      `Hardware "${profile.name}": the cost model ${family} also needs ${missing.join(', ')}.`,
+    );
   }
   const usable = Object.entries(profile.resources).map(([name, has]) => [name, Math.floor(has.amount * has.usable)]);
   return {name: profile.name, batch, constants: values, usable: Object.fromEntries(usable) as Device['usable']};
@@ -203,9 +201,9 @@ export function prepareCosts(profile: HardwareProfile, model: CostModel, batch: 
     const isProduct = geometry.product === true;
     for (const key of ['cycles', 'latencyUs', 'energyUj', 'utilisation'] as const) {
       if (figures[key] !== null && !Number.isFinite(figures[key])) {
-        throw new SdqError(
+        throw invalidInput(
+          'hardware-constant-out-of-range',
           `Layer "${geometry.name}": the constants of ${profile.name} give no number for ${key}, but ${figures[key]}.`,
-          {code: 'hardware-constant-out-of-range', exit: ExitCode.invalidInput},
         );
       }
     }

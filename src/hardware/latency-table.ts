@@ -1,5 +1,5 @@
 /** Times that the user measured on a device, layer by layer; they take the place of the model's (schemas/latency-table.schema.json). */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {item} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
 import {sumCosts, type LayerCost, type PreparedCosts} from './cost-model.ts';
@@ -51,10 +51,6 @@ export function emptyRows(profile: HardwareProfile, layers: readonly RuledLayer[
 
 const keyOf = (layer: string, {weightBits, activationBits}: Bits): string => `${weightBits} ${activationBits} ${layer}`;
 
-function invalid(code: string, message: string, suggestions: readonly string[] = []): SdqError {
-  return new SdqError(message, {code, exit: ExitCode.invalidInput, suggestions});
-}
-
 /**
  * Checks what the schema cannot say: that the table is about this device, network and batch, each row about a layer and there once.
  * @param expected what the table must be about, and the network's layers
@@ -73,7 +69,7 @@ export function checkLatencyTable(
     ['/batch', table.batch, expected.batch],
   ] as const) {
     if (found !== allowed) {
-      throw invalid('latency-table-differs', `${file}: ${pointer} is ${found}; it is used for ${allowed}.`, [
+      throw invalidInput('latency-table-differs', `${file}: ${pointer} is ${found}; it is used for ${allowed}.`, [
         'Write the rows of this case with `sdq hardware table-template`.',
       ]);
     }
@@ -82,7 +78,7 @@ export function checkLatencyTable(
   const seen = new Map<string, number>();
   table.rows.forEach((row, r) => {
     if (!names.has(row.layer)) {
-      throw invalid(
+      throw invalidInput(
         'latency-table-unknown-layer',
         `${file}: /rows/${r}/layer: ${table.model.name} has no quantized layer "${row.layer}".`,
         didYouMean(row.layer, expected.layers),
@@ -91,7 +87,7 @@ export function checkLatencyTable(
     const key = keyOf(row.layer, row);
     const first = seen.get(key);
     if (first !== undefined) {
-      throw invalid(
+      throw invalidInput(
         'latency-table-duplicate-row',
         `${file}: /rows/${r}: "${row.layer}" at ${row.weightBits}/${row.activationBits} bits is already /rows/${first}.`,
       );
@@ -106,7 +102,7 @@ export function checkLatencyTable(
  */
 export function withMeasured(costs: PreparedCosts, table: LatencyTable, file: string): PreparedCosts {
   if (!costs.additive) {
-    throw invalid(
+    throw invalidInput(
       'latency-table-not-additive',
       `${file}: the layers of ${costs.hardware} run at the same time, so that times of single layers do not add up.`,
     );

@@ -3,7 +3,7 @@ import {readdirSync, readFileSync, statSync} from 'node:fs';
 import path from 'node:path';
 import type {SecureContext} from 'node:tls';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 import {fileError} from '../files.ts';
 import {valueOf, type Environment} from './environment.ts';
 
@@ -55,8 +55,7 @@ function bundleOf(env: Environment): {readonly file: string; readonly variable: 
 
 /** Text of a PEM file, or of all in a folder. @throws SdqError (exit 3) that names the variable */
 function readPem({file, variable}: {readonly file: string; readonly variable: string}, content: RegExp): string {
-  const invalid = (reason: string): SdqError =>
-    new SdqError(`${variable}: ${reason}`, {code: 'certificate-environment', exit: ExitCode.invalidInput});
+  const invalid = (reason: string): SdqError => invalidInput('certificate-environment', `${variable}: ${reason}`);
   let texts: readonly string[];
   try {
     const files = statSync(file).isDirectory() ? readdirSync(file).map((name) => path.join(file, name)) : [file];

@@ -1,7 +1,7 @@
 /** The proxies that the environment names. */
 import {BlockList, isIP} from 'node:net';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {valueOf, type Environment} from './environment.ts';
 
 export interface Proxies {
@@ -45,13 +45,10 @@ function proxyUrl(value: string, variable: string): URL {
   const isKnown = /^(?:https?|socks5):/i.test(text);
   if (isKnown && URL.canParse(text) && isDecodable(new URL(text))) return new URL(text);
   // Not the value: it may hold a password.
-  throw new SdqError(
+  throw invalidInput(
+    'proxy-environment',
     `${variable} (or ALL_PROXY) is not the address of a proxy: http://, https:// or socks5://, then the host.`,
-    {
-      code: 'proxy-environment',
-      exit: ExitCode.invalidInput,
-      suggestions: ['Write / @ : ? # in a user name or a password as %2F %40 %3A %3F %23.'],
-    },
+    ['Write / @ : ? # in a user name or a password as %2F %40 %3A %3F %23.'],
   );
 }
 

@@ -7,7 +7,7 @@ import {resolveNormalization} from '../data/normalization.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {item, last} from '../lookup.ts';
 import type {Registry} from '../plugin-api/registry.ts';
-import {selectDataset} from '../plugins/datasets/inspect-dataset.ts';
+import {selectDataset} from './inspect-dataset.ts';
 import {registerGradients} from '../tensor/gradients.ts';
 import {buildModel} from './build-model.ts';
 import {startEngine} from './session.ts';

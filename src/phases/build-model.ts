@@ -1,5 +1,5 @@
 /** The network of a model definition for the inputs of a data set. */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
 import type {ModelContext, ModelDefinition} from '../plugin-api/registry.ts';
 
@@ -11,12 +11,9 @@ export function buildModel(
 ): Graph {
   const {inputShape} = context;
   if (inputShape.length === 3 || definition.takesRows === true) return definition.build(context, options);
-  throw new SdqError(
+  throw invalidInput(
+    'model-does-not-fit',
     `The model ${definition.name} takes images; the data set has rows of ${inputShape.join(' × ')} numbers.`,
-    {
-      code: 'model-does-not-fit',
-      exit: ExitCode.invalidInput,
-      suggestions: ['--set model.name=mlp', 'A network of your own: --set model.name=onnx'],
-    },
+    ['--set model.name=mlp', 'A network of your own: --set model.name=onnx'],
   );
 }

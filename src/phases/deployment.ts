@@ -1,7 +1,7 @@
 /** A checkpoint as a runtime computes it. */
 import * as tf from '@tensorflow/tfjs-core';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {inputTensor} from '../graph/input-tensor.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
@@ -37,11 +37,9 @@ export function readTarget(reference: string): NamedTarget {
   if (target !== undefined) return target;
   const {name} = profile;
   const targets = profileNames().filter((other) => readProfile(other).deployment !== undefined);
-  throw new SdqError(`The hardware profile "${name}" is no target: it has no section "deployment".`, {
-    code: 'not-a-target',
-    exit: ExitCode.invalidInput,
-    suggestions: [`Targets: ${[noTarget, ...targets].join(', ')}.`],
-  });
+  throw invalidInput('not-a-target', `The hardware profile "${name}" is no target: it has no section "deployment".`, [
+    `Targets: ${[noTarget, ...targets].join(', ')}.`,
+  ]);
 }
 
 /**
@@ -53,11 +51,11 @@ export async function deployCheckpoint(
   target: NamedTarget,
 ): Promise<Deployment> {
   if (quantization === undefined || strategy === undefined) {
-    throw new SdqError('A target takes quantized weights; the checkpoint has no strategy.', {
-      code: 'target-in-full-precision',
-      exit: ExitCode.invalidInput,
-      suggestions: ['--strategy strategy.json', 'Without --target the network is written in float.'],
-    });
+    throw invalidInput(
+      'target-in-full-precision',
+      'A target takes quantized weights; the checkpoint has no strategy.',
+      ['--strategy strategy.json', 'Without --target the network is written in float.'],
+    );
   }
   const error = hardwareError(undefined, violationsOf(strategy, [target.profile], session.registry, network.graph));
   if (error !== undefined) throw error;

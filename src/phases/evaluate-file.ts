@@ -1,6 +1,6 @@
 /** The task's metrics of a file of weights, at the bitwidths of a strategy where there is one. */
 import type {Part} from '../data/splits.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 import type {Network} from '../graph/network.ts';
 import type {Evaluation} from '../training/task.ts';
 import {deployCheckpoint, readTarget, simulatedNetwork} from './deployment.ts';
@@ -45,9 +45,8 @@ export async function evaluateFile(
 }
 
 export function noValidationSplit(): SdqError {
-  return new SdqError('The validation split is empty: data.validation is 0.', {
-    code: 'no-validation-split',
-    exit: ExitCode.invalidInput,
-    suggestions: ['--set data.validation=5000', '--split test'],
-  });
+  return invalidInput('no-validation-split', 'The validation split is empty: data.validation is 0.', [
+    '--set data.validation=5000',
+    '--split test',
+  ]);
 }

@@ -4,7 +4,7 @@ import {createRequire} from 'node:module';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {checkProfile} from '../hardware/check-profile.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {readJsonFile} from '../json-file.ts';
@@ -39,14 +39,10 @@ export function readProfile(reference: string): HardwareProfile {
   if (isPath(reference)) return profileOf(path.resolve(reference));
   const known = profileNames();
   if (known.includes(reference)) return profileOf(path.join(folder, `${reference}.json`));
-  throw new SdqError(`There is no hardware profile "${reference}". Known: ${known.join(', ')}.`, {
-    code: 'unknown-hardware',
-    exit: ExitCode.invalidInput,
-    suggestions: [
-      ...didYouMean(reference, known),
-      'A profile of your own is a file that ends in .json: --hardware ./my-device.json.',
-    ],
-  });
+  throw invalidInput('unknown-hardware', `There is no hardware profile "${reference}". Known: ${known.join(', ')}.`, [
+    ...didYouMean(reference, known),
+    'A profile of your own is a file that ends in .json: --hardware ./my-device.json.',
+  ]);
 }
 
 /**
@@ -59,12 +55,9 @@ export function readProfiles(references: readonly string[]): HardwareProfile[] {
     const profile = readProfile(reference);
     const other = found.get(profile.name);
     if (other !== undefined && other.reference !== reference) {
-      throw new SdqError(
+      throw invalidInput(
+        'hardware-name-taken',
         `Two hardware profiles have the name "${profile.name}": ${other.reference} and ${reference}.`,
-        {
-          code: 'hardware-name-taken',
-          exit: ExitCode.invalidInput,
-        },
       );
     }
     found.set(profile.name, {profile, reference});

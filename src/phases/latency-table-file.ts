@@ -2,7 +2,7 @@
 import {existsSync} from 'node:fs';
 import {createRequire} from 'node:module';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph} from '../graph/graph.ts';
@@ -51,11 +51,9 @@ function readLatencyTable(file: string): LatencyTable {
 /** @throws SdqError (exit 3) where there is such a file already: it holds measurements */
 export function checkNewTable(file: string): void {
   if (!existsSync(file)) return;
-  throw new SdqError(`${file} is there already; it is not overwritten.`, {
-    code: 'file-exists',
-    exit: ExitCode.invalidInput,
-    suggestions: ['Choose another file with --output.'],
-  });
+  throw invalidInput('file-exists', `${file} is there already; it is not overwritten.`, [
+    'Choose another file with --output.',
+  ]);
 }
 
 /** A row a line: people read these, and fill them in. */
@@ -78,9 +76,9 @@ export function emptyTable(
 ): LatencyTable {
   const costs = costsOn(profile, registry, batch);
   if (!costs.additive) {
-    throw new SdqError(
+    throw invalidInput(
+      'latency-table-not-additive',
       `The layers of ${profile.name} run at the same time, so that times of single layers do not add up.`,
-      {code: 'latency-table-not-additive', exit: ExitCode.invalidInput},
     );
   }
   return {

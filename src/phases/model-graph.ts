@@ -3,7 +3,7 @@ import type {Config} from '../config/config-types.ts';
 import {sampleShape} from '../data/dataset.ts';
 import {SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
-import {selectDataset} from '../plugins/datasets/inspect-dataset.ts';
+import {selectDataset} from './inspect-dataset.ts';
 import type {ModelContext, Registry} from '../plugin-api/registry.ts';
 import {buildModel} from './build-model.ts';
 import {taskGraph} from './task-graph.ts';

@@ -4,10 +4,10 @@
  */
 import {present, property} from '../lookup.ts';
 import type {BatchSource} from '../data/batches.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, SdqError} from '../errors.ts';
 import type {Weights} from '../graph/graph.ts';
 import type {Network} from '../graph/network.ts';
-import {withFittingBatch} from '../plugins/engines/out-of-memory.ts';
+import {suggestBatchSize} from '../plugin-api/out-of-memory.ts';
 import {exitCodeOf, type StopSignal} from '../runs/signals.ts';
 import {prefixedMetric, resumeCommand, type Run} from '../runs/run-directory.ts';
 import {decodeCheckpoint, encodeCheckpoint, type Checkpoint, type Json} from '../training/checkpoint.ts';
@@ -132,7 +132,7 @@ export async function runPhase({session, run, stop, stepOffset}: PhaseContext, p
       parameters: phase.parameters,
       async step(input) {
         const result = await phase.step(input, optimizerState, source.batchesPerEpoch).catch((error: unknown) => {
-          throw withFittingBatch(error, input.images.shape[0]);
+          throw suggestBatchSize(error, input.images.shape[0]);
         });
         optimizerState = result.optimizerState;
         const status = [`loss ${result.metrics.loss.toFixed(3)}`, ...phase.status(), ...speed(input.images.shape[0])];
@@ -275,9 +275,10 @@ function restore(
 /** @throws SdqError (exit 3) when the loop does not stand at a batch of this phase: the data or the config changed */
 function checkPosition({epoch, batch, step}: LoopState, batchesPerEpoch: number, {name, epochs}: Phase): void {
   if (epoch <= epochs && batch <= batchesPerEpoch && step === epoch * batchesPerEpoch + batch) return;
-  throw new SdqError(
+  throw invalidInput(
+    'checkpoint-position',
     `The checkpoint of ${name} stands at epoch ${epoch + 1}, batch ${batch}, step ${step}; an epoch has ${batchesPerEpoch} batches now, and the phase ${epochs} epochs.`,
-    {code: 'checkpoint-position', exit: ExitCode.invalidInput, suggestions: ['Resume with the data of the run.']},
+    ['Resume with the data of the run.'],
   );
 }
 
@@ -297,8 +298,8 @@ function stateOf(
   if (isCount(optimizerStep) && isCount(journal) && isBest(best) && (last === null || isValue(last))) {
     return {position: {loop: parseLoopState(loop, file), best, last}, optimizerStep, method, journal};
   }
-  throw new SdqError(`${file}: __metadata__/state: position/best, position/last, optimizerStep or journal is wrong.`, {
-    code: 'checkpoint-incomplete',
-    exit: ExitCode.invalidInput,
-  });
+  throw invalidInput(
+    'checkpoint-incomplete',
+    `${file}: __metadata__/state: position/best, position/last, optimizerStep or journal is wrong.`,
+  );
 }

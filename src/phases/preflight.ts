@@ -1,7 +1,7 @@
 /** What will not work is said before a run has a folder or an epoch is trained: data, batch, weights, memory, steps against target. */
 import {epochBatches} from '../data/batches.ts';
 import {partRange, type Part} from '../data/splits.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
 import {layerTable} from '../graph/layer-table.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
@@ -137,13 +137,10 @@ export function checkTrain(session: Session, strategyFile: string, weights: stri
   const graph = buildGraph(session, config.model);
   const strategy = readStrategy(strategyFile);
   if (strategy.model.name !== config.model.name) {
-    throw new SdqError(
+    throw invalidInput(
+      'strategy-of-other-model',
       `${strategyFile} is a strategy for ${strategy.model.name}; the config's model is ${config.model.name}.`,
-      {
-        code: 'strategy-of-other-model',
-        exit: ExitCode.invalidInput,
-        suggestions: [`--set model.name=${strategy.model.name}`, 'Or search a strategy for this model: sdq search'],
-      },
+      [`--set model.name=${strategy.model.name}`, 'Or search a strategy for this model: sdq search'],
     );
   }
   matchModel(session, {graph, layers: layerTable(graph).layers}, strategy, strategyFile);

@@ -6,7 +6,7 @@ import path from 'node:path';
 import {createInterface} from 'node:readline';
 import {fileURLToPath} from 'node:url';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {warmUpRuns} from './latency.ts';
 import {optimizedKernels, profiledNodes} from './onnx-runtime.ts';
 import {withoutProfile, type Kernel, type Runtime, type RuntimeName, type RuntimeNetwork} from './runtime.ts';
@@ -108,10 +108,7 @@ export async function startPythonRuntime(
   const asked = async (request: object, file: string): Promise<Answer> => {
     const answer = await child.ask(request);
     if (answer.error === undefined) return answer;
-    throw new SdqError(`${file}: ${name} does not run it: ${answer.error}`, {
-      code: 'onnx-refused',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput('onnx-refused', `${file}: ${name} does not run it: ${answer.error}`);
   };
 
   async function open(

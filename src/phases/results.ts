@@ -1,5 +1,5 @@
 /** What each phase leaves in `run.json` under `results`. Metrics have the names of the task; accuracies are fractions of 1; paths are absolute. */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import type {RunMetric} from '../runs/run-directory.ts';
 import type {Evaluation, Figures} from '../training/task.ts';
 
@@ -94,10 +94,7 @@ export const inUnits = (budget: string, value: number): string => `${digits(valu
 export function metricValue({name}: RunMetric, figures: Figures): number {
   const value = figures[name];
   if (value !== undefined) return value;
-  throw new SdqError(`The task measures no "${name}", which is its primary metric.`, {
-    code: 'plugin-failed',
-    exit: ExitCode.invalidInput,
-  });
+  throw invalidInput('plugin-failed', `The task measures no "${name}", which is its primary metric.`);
 }
 
 /** The part of a training's result that is about the metric. */

@@ -17,7 +17,7 @@ import {
   type CurveBuilder,
 } from '../report/charts.ts';
 import {figure, folded, html, table, type Section, type Tile} from '../report/page.ts';
-import {readJournal} from '../runs/journal.ts';
+import {journalOf, readJournal} from '../runs/journal.ts';
 import {metricOfRun, prefixedMetric, type FoundRun, type RunMetric, type RunRecord} from '../runs/run-directory.ts';
 import {weightsKiB, type Strategy} from '../sdq/strategy.ts';
 import {figureOf, inUnits, shownMetric, trainingMetric, type Results} from './results.ts';
@@ -38,7 +38,7 @@ type Curves = ReadonlyMap<string, readonly Point[]>;
 export function writeReport({directory, record}: FoundRun, file = path.join(directory, 'report.html')): string {
   const strategyFile = path.join(directory, 'strategy.json');
   const strategy = existsSync(strategyFile) ? readStrategy(strategyFile) : undefined;
-  writeFileAtomic(file, reportOf(record, curvesOf(path.join(directory, 'events.jsonl')), strategy));
+  writeFileAtomic(file, reportOf(record, curvesOf(journalOf(directory)), strategy));
   return file;
 }
 

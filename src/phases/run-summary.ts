@@ -4,7 +4,7 @@ import path from 'node:path';
 
 import {readTextBounded} from '../files.ts';
 import {leaves} from '../mapping.ts';
-import {readJournal} from '../runs/journal.ts';
+import {journalOf, readJournal} from '../runs/journal.ts';
 import {metricOfRun, type FoundRun, type RunRecord, type RunStatus} from '../runs/run-directory.ts';
 import {trainingMetric, type Results} from './results.ts';
 
@@ -90,7 +90,7 @@ export function localTime(iso: string): string {
 /** The newest value of every metric in the journal. @param directory of the run */
 export function lastMetrics(directory: string): Readonly<Record<string, unknown>> {
   const metrics: Record<string, unknown> = {};
-  const file = path.join(directory, 'events.jsonl');
+  const file = journalOf(directory);
   if (!existsSync(file)) return metrics;
   for (const {kind, data} of readJournal(file)) if (kind === 'metric') Object.assign(metrics, data);
   return metrics;

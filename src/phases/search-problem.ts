@@ -1,6 +1,6 @@
 /** The search problem of a network under a config: what may be decided on which hardware, and which budgets are to be kept. */
 import type {Config} from '../config/config-types.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph} from '../graph/graph.ts';
 import {hasWeights, layerTable, sharedWeights} from '../graph/layer-table.ts';
@@ -54,10 +54,6 @@ type BudgetName = (typeof budgetNames)[number];
 function targetsOf({target}: Config['search']): Targets {
   const named = budgetNames.filter((name) => target[name] !== undefined);
   return named.length === 0 ? {meanWeightBits: 2} : Object.fromEntries(named.map((name) => [name, target[name]]));
-}
-
-function invalid(code: string, message: string, suggestions: readonly string[] = []): SdqError {
-  return new SdqError(message, {code, exit: ExitCode.invalidInput, suggestions});
 }
 
 /**
@@ -177,13 +173,13 @@ function deviceCost(
 ): (layer: number, bits: Precision) => number {
   const pointer = `/search/target/${name}`;
   if (profile === undefined) {
-    throw invalid('search-target-without-hardware', `${pointer} needs the hardware it is about.`, [
+    throw invalidInput('search-target-without-hardware', `${pointer} needs the hardware it is about.`, [
       'Set search.target.hardware, e.g. to bitfusion-edge; `sdq hardware list` shows the profiles.',
     ]);
   }
   const modelled: PreparedCosts = prepareCosts(profile, registry.get('cost-model', profile.costModel.family), 1);
   if (!modelled.additive) {
-    throw invalid(
+    throw invalidInput(
       'search-cost-not-additive',
       `${pointer}: on ${profile.name} the layers run at the same time, so a layer has no ${name} of its own that a search could lower.`,
       ['Search with bops or sizeKiB on this hardware; sdq hardware estimate gives the figure of the result.'],
@@ -199,7 +195,7 @@ function deviceCost(
     if (value !== null) return value;
     const isMissing = latencyTable !== undefined && name === 'latencyMs';
     const {activationBits, weightBits} = bits;
-    throw invalid(
+    throw invalidInput(
       'search-cost-not-modelled',
       isMissing
         ? `${pointer}: ${latencyTable} has no time of "${item(geometries, l).name}" at ${weightBits}/${activationBits} bits, and the cost model of ${profile.name} gives none.`

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {BatchSource} from '../data/batches.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import {inputTensor} from '../graph/input-tensor.ts';
 import type {Network} from '../graph/network.ts';
@@ -31,13 +31,10 @@ import {createModel, openPart, type Session} from './session.ts';
 /** @throws SdqError (exit 3) where the strategies on the way could not be judged */
 export function checkPareto({data, search}: Session['config']): void {
   if (search.pareto === 0 || data.validation > 0) return;
-  throw new SdqError(
+  throw invalidInput(
+    'pareto-without-validation',
     '/search/pareto: the strategies on the way are judged on validation images, and /data/validation is 0.',
-    {
-      code: 'pareto-without-validation',
-      exit: ExitCode.invalidInput,
-      suggestions: ['Set data.validation, e.g. to 5000.'],
-    },
+    ['Set data.validation, e.g. to 5000.'],
   );
 }
 
@@ -235,10 +232,7 @@ function checkOutcome({bits}: SearchOutcome, {decisions, layers}: SearchProblem,
           .map((l) => `${JSON.stringify(bits[l] ?? null)} for layer "${item(layers, l).name}"`)
           .join(' and ')
           .concat(', which is none of its candidates');
-  throw new SdqError(`The search method ${method} came to ${place}.`, {
-    code: 'plugin-failed',
-    exit: ExitCode.invalidInput,
-  });
+  throw invalidInput('plugin-failed', `The search method ${method} came to ${place}.`);
 }
 
 /** Writes the outcome into the run's folder: the strategy, the weights as the search left them, and the strategies on the way. */

@@ -1,15 +1,12 @@
 /** What every phase works with: the settings, a started engine, the opened data set, and where progress is told. */
-import path from 'node:path';
-
 import type {Config} from '../config/config-types.ts';
 import {openBatches, type BatchSource} from '../data/batches.ts';
 import {decodingThreads} from '../data/decoding-threads.ts';
-import {dataCache} from '../data/cache.ts';
 import {sampleShape, type Dataset} from '../data/dataset.ts';
 import {limited} from '../data/limit.ts';
 import {resolveNormalization, type Normalization} from '../data/normalization.ts';
 import type {Part} from '../data/splits.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
@@ -18,6 +15,7 @@ import type {Engine, Registry} from '../plugin-api/registry.ts';
 import {registerGradients} from '../tensor/gradients.ts';
 import type {Metric, Task} from '../training/task.ts';
 import {buildModel} from './build-model.ts';
+import {selectDataset} from './inspect-dataset.ts';
 import {taskGraph} from './task-graph.ts';
 import {readTensorFile} from './tensor-file.ts';
 
@@ -29,9 +27,16 @@ export type JobConfig = Config & {
 
 /** Where a phase tells how far it is. */
 export interface Reporter {
-  /** Says which phases the job consists of, in their order. */
+  /** Says what the job consists of, in order, by the beginning of its labels: the time left is then that of all of it too. */
   plan?(work: readonly {readonly name: string; readonly steps: number}[]): void;
+  /**
+   * @param label what runs, e.g. `search, epoch 2/4`; up to the comma it names the work, whose time left is shown
+   * @param done steps (or bytes) so far
+   * @param total of how many; undefined where nobody knows
+   * @param detail figures, e.g. `loss 0.43, 3.1 bits`
+   */
   update(label: string, done: number, total: number | undefined, detail?: string): void;
+  /** A line that stays. */
   line(text: string): void;
 }
 
@@ -65,9 +70,8 @@ interface SessionTask extends Task {
  * @throws SdqError (exit 6) when the engine or the data set is not available, (exit 3) when a file is broken
  */
 export async function openSession(config: JobConfig, registry: Registry, reporter: Reporter): Promise<Session> {
-  const definition = registry.get('dataset', config.data.name);
-  const directory = config.data.directory ?? path.join(dataCache(), config.data.name);
-  const dataset = limited(await definition.open(directory, config.data.options), config.data.limit);
+  const {definition, directory, options} = selectDataset(registry, config.data.name, config.data);
+  const dataset = limited(await definition.open(directory, options), config.data.limit);
   const normalization = resolveNormalization(config.data.normalization, dataset);
   const task = await loadTask(registry, config.task, dataset);
   const engine = await startEngine(registry, config.engine);
@@ -139,13 +143,10 @@ export function fittingWeights(
   const weights = new Map([...matched.weights, ...fresh]);
   const missing = matched.missing.filter((name) => !fresh.has(name));
   if (missing.length === 0) return weights;
-  throw new SdqError(
+  throw invalidInput(
+    'weights-missing',
     `${file} lacks ${missing.length} of the ${graph.parameters.length} tensors of ${graph.name}: ${listed(missing)}.`,
-    {
-      code: 'weights-missing',
-      exit: ExitCode.invalidInput,
-      suggestions: [`sdq model show ${graph.name} lists the layers; sdq model show ${file} what the file holds.`],
-    },
+    [`sdq model show ${graph.name} lists the layers; sdq model show ${file} what the file holds.`],
   );
 }
 

@@ -2,7 +2,7 @@
 import path from 'node:path';
 
 import type {Config} from '../config/config-types.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {readTextBounded} from '../files.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
@@ -116,9 +116,9 @@ function formatFor<Direction extends 'parse' | 'print'>(
   const format = registry.get('strategy-format', name);
   if (has(format, direction)) return format;
   const able = registry.list('strategy-format').filter((other) => has(other, direction));
-  throw new SdqError(
+  throw invalidInput(
+    'strategy-format-one-way',
     `Files of ${name} are ${direction === 'parse' ? 'written, not read' : 'read, not written'}. Formats that are: ${able.map((other) => other.name).join(', ')}.`,
-    {code: 'strategy-format-one-way', exit: ExitCode.invalidInput},
   );
 }
 
@@ -149,11 +149,9 @@ async function importStrategy(
 ): Promise<ReadStrategy> {
   const {model, quantizers, search} = config;
   if (model === undefined) {
-    throw new SdqError(`${file}: a file of ${format.name} does not say which network it is for.`, {
-      code: 'config-incomplete',
-      exit: ExitCode.invalidInput,
-      suggestions: ['Choose one: --set model.name=resnet18.'],
-    });
+    throw invalidInput('config-incomplete', `${file}: a file of ${format.name} does not say which network it is for.`, [
+      'Choose one: --set model.name=resnet18.',
+    ]);
   }
   const graph = await modelGraph(config, registry, model.name, notice);
   const {layers} = layerTable(graph);
@@ -207,13 +205,10 @@ function print(
     return {text: `${JSON.stringify(strategy, null, 2)}\n`, notes: [], extension};
   }
   if (graph === undefined) {
-    throw new SdqError(
+    throw invalidInput(
+      'strategy-network-unknown',
       `${file}: ${strategy.model.name} as the strategy has it (its digest) is not the built-in default, and ${name} needs its layers.`,
-      {
-        code: 'strategy-network-unknown',
-        exit: ExitCode.invalidInput,
-        suggestions: [`Choose it in the config: --set model.name=${strategy.model.name}.`],
-      },
+      [`Choose it in the config: --set model.name=${strategy.model.name}.`],
     );
   }
   // The formats go through layers in network order, whatever the file's order was.
@@ -242,13 +237,10 @@ function print(
 function layersTrainedFor(checkpoint: string, strategy: Strategy): (layer: string) => TrainedLayer {
   const {tensors, strategy: found, quantization} = readModelFile(checkpoint);
   if (found === undefined) {
-    throw new SdqError(
+    throw invalidInput(
+      'checkpoint-not-quantized',
       `${checkpoint} is not a quantized network: it has no strategy, so no scales that were learned at its bits.`,
-      {
-        code: 'checkpoint-not-quantized',
-        exit: ExitCode.invalidInput,
-        suggestions: ['Give the trained network: --checkpoint quantized.safetensors.'],
-      },
+      ['Give the trained network: --checkpoint quantized.safetensors.'],
     );
   }
   const own = checkedStrategy(found, checkpoint);
@@ -264,15 +256,12 @@ function layersTrainedFor(checkpoint: string, strategy: Strategy): (layer: strin
   if (differing.length === 0) return (layer) => trainedLayer(layer, tensors, quantization, checkpoint);
   const quantizers = ({quantizers: {weights: w, activations: a}}: Strategy): string => `${w} and ${a}`;
   const [trained, wanted] = [quantizers(own), quantizers(strategy)];
-  throw new SdqError(
+  throw invalidInput(
+    'checkpoint-of-other-bits',
     trained === wanted
       ? `${checkpoint} was trained at other bits than those of the strategy: ${listed(differing)}.`
       : `${checkpoint} was trained with the quantizers ${trained}; the strategy has ${wanted}.`,
-    {
-      code: 'checkpoint-of-other-bits',
-      exit: ExitCode.invalidInput,
-      suggestions: ['Scales hold for the bits and the quantizer they were learned at: train at this strategy first.'],
-    },
+    ['Scales hold for the bits and the quantizer they were learned at: train at this strategy first.'],
   );
 }
 
@@ -281,20 +270,17 @@ function trainedLayer(name: string, tensors: Weights, record: unknown, checkpoin
   const {layers} = (record ?? {}) as Partial<QuantizationRecord>;
   const layer = layers?.[name];
   if (layer === undefined) {
-    throw new SdqError(`${checkpoint}: __metadata__/sdq.quantization says nothing of "${name}".`, {
-      code: 'checkpoint-without-grids',
-      exit: ExitCode.invalidInput,
-      suggestions: ['Write the file again: sdq export --format safetensors --checkpoint FILE.'],
-    });
+    throw invalidInput(
+      'checkpoint-without-grids',
+      `${checkpoint}: __metadata__/sdq.quantization says nothing of "${name}".`,
+      ['Write the file again: sdq export --format safetensors --checkpoint FILE.'],
+    );
   }
   const withSteps = (grid: Grid | null, tensor: string): TrainedGrid | null => {
     if (grid === null) return null;
     const steps = tensors.get(`${name}.${tensor}`)?.data;
     if (steps !== undefined) return {qmin: grid.qmin, qmax: grid.qmax, offset: grid.offset, steps};
-    throw new SdqError(`${checkpoint} has no tensor "${name}.${tensor}".`, {
-      code: 'checkpoint-without-grids',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput('checkpoint-without-grids', `${checkpoint} has no tensor "${name}.${tensor}".`);
   };
   return {weights: withSteps(layer.weights, 'weight_step'), input: withSteps(layer.input, 'input_step')};
 }

@@ -1,7 +1,7 @@
 /** Reading a strategy: its schema, then what the schema cannot say. */
 import {createRequire} from 'node:module';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {readJsonFile} from '../json-file.ts';
 import {didYouMean} from '../nearest.ts';
 import type {Registry} from '../plugin-api/registry.ts';
@@ -34,10 +34,10 @@ export function checkQuantizers({quantizers}: Strategy, registry: Registry, file
     const known = registry.list(key === 'weights' ? 'weight-quantizer' : 'activation-quantizer').map(({name}) => name);
     const name = quantizers[key];
     if (known.includes(name)) continue;
-    throw new SdqError(`${file}: /quantizers/${key}: there is no quantizer "${name}". Known: ${known.join(', ')}.`, {
-      code: 'strategy-unknown-quantizer',
-      exit: ExitCode.invalidInput,
-      suggestions: didYouMean(name, known),
-    });
+    throw invalidInput(
+      'strategy-unknown-quantizer',
+      `${file}: /quantizers/${key}: there is no quantizer "${name}". Known: ${known.join(', ')}.`,
+      didYouMean(name, known),
+    );
   }
 }

@@ -1,6 +1,6 @@
 /** The part of a network that its task uses, where a file has several outputs. */
 import type {Config} from '../config/config-types.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
 import {withOutputs} from '../graph/reachable.ts';
 import {inferShapes} from '../graph/shape.ts';
@@ -38,22 +38,19 @@ export function taskGraph(
   if (chosen === undefined) return graph;
   const missing = chosen.names.filter((name) => !graph.outputs.includes(name));
   if (missing.length > 0) {
-    throw new SdqError(
+    throw invalidInput(
+      'output-unknown',
       `The task ${task.name} learns ${quoted(chosen.names)}; ${graph.name} has ${quoted(graph.outputs)}.`,
-      {code: 'output-unknown', exit: ExitCode.invalidInput},
     );
   }
   const [first = ''] = chosen.names;
   const shape = shapes.get(first)?.shape ?? [];
   if (chosen.names.length === 1 && classes !== undefined && shape.join() !== `${classes}`) {
     const fitting = outputs.filter((output) => output.shape?.join() === `${classes}`);
-    throw new SdqError(
+    throw invalidInput(
+      'model-does-not-fit',
       `The output "${first}" of ${graph.name} has the shape [${shape.join(', ')}] for one image; the data set wants [${classes}].`,
-      {
-        code: 'model-does-not-fit',
-        exit: ExitCode.invalidInput,
-        suggestions: fitting.map((output) => `--set task.options.output=${output.name}`),
-      },
+      fitting.map((output) => `--set task.options.output=${output.name}`),
     );
   }
   if (isOnlyOutput) return graph;

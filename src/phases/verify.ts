@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {item} from '../lookup.ts';
 import {sampleShape} from '../data/dataset.ts';
 import type {Part} from '../data/splits.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {readFileBounded} from '../files.ts';
 import {inputTensor, onnxInput} from '../graph/input-tensor.ts';
 import {encodeOnnx, onnxMetadata} from '../graph/onnx/proto.ts';
@@ -214,30 +214,27 @@ function targetOf(written: string, file: string): ReturnType<typeof readTarget> 
   const {name, reference, rules} = JSON.parse(written) as {name: string; reference: string; rules: unknown};
   const target = readTarget(reference);
   if (JSON.stringify(target.rules) === JSON.stringify(rules)) return target;
-  throw new SdqError(`${file} was written for the target "${name}", whose rules have changed since.`, {
-    code: 'target-changed',
-    exit: ExitCode.invalidInput,
-    suggestions: ['Export it again.'],
-  });
+  throw invalidInput(
+    'target-changed',
+    `${file} was written for the target "${name}", whose rules have changed since.`,
+    ['Export it again.'],
+  );
 }
 
 /** @throws SdqError (exit 3) where the file is none of ONNX, or tells that it was made from other weights */
 function checkedMetadata(bytes: Uint8Array, {checkpoint, file}: VerifyRequest): ReadonlyMap<string, string> {
   const metadata = onnxMetadata(bytes);
   if (metadata === undefined) {
-    throw new SdqError(`${file} is not an ONNX model.`, {code: 'not-onnx', exit: ExitCode.invalidInput});
+    throw invalidInput('not-onnx', `${file} is not an ONNX model.`);
   }
   const made = metadata.get(metadataKeys.checkpoint);
   if (made === undefined) return metadata;
   const own = digestOf(checkpoint);
   if (made === own) return metadata;
-  throw new SdqError(
+  throw invalidInput(
+    'export-of-other-weights',
     `${file} was exported from other weights than ${checkpoint}: SHA-256 ${made.slice(0, 12)}…, not ${own.slice(0, 12)}….`,
-    {
-      code: 'export-of-other-weights',
-      exit: ExitCode.invalidInput,
-      suggestions: [`sdq export --checkpoint ${checkpoint}`],
-    },
+    [`sdq export --checkpoint ${checkpoint}`],
   );
 }
 
@@ -251,13 +248,10 @@ function checkBits(
   const made = metadata.get(metadataKeys.bits) ?? 'full precision';
   const own = strategy === undefined ? 'full precision' : bitsOf(strategy);
   if (made === own) return;
-  throw new SdqError(
+  throw invalidInput(
+    'export-of-other-bits',
     `${file} was exported at other bits (${made}) than those of ${strategyFile ?? checkpoint} (${own}).`,
-    {
-      code: 'export-of-other-bits',
-      exit: ExitCode.invalidInput,
-      suggestions: ['Give the --strategy that it was exported with.'],
-    },
+    ['Give the --strategy that it was exported with.'],
   );
 }
 
@@ -307,10 +301,10 @@ function compare(
   const images = targets.labels.length;
   const sizes = (outputs: readonly Float32Array[]): string => outputs.map(({length}) => length / images).join(' and ');
   if (sizes(theirs) !== sizes(ours)) {
-    throw new SdqError(`${file} gives ${sizes(theirs)} values for an image; the network gives ${sizes(ours)}.`, {
-      code: 'onnx-output',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput(
+      'onnx-output',
+      `${file} gives ${sizes(theirs)} values for an image; the network gives ${sizes(ours)}.`,
+    );
   }
   if (![...ours, ...theirs].every((output) => output.every((value) => Number.isFinite(value)))) {
     throw new SdqError(`${file}: the network or ONNX Runtime computes values that are not finite.`, {

@@ -11,7 +11,7 @@
  * ```
  */
 import type {Dataset} from '../data/dataset.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import type {Graph, Shape} from '../graph/graph.ts';
 import type {OnnxModel} from '../graph/onnx/proto.ts';
 import type {CostModel} from '../hardware/cost-model.ts';
@@ -344,13 +344,10 @@ export class Registry {
     const key = `${definition.kind} ${definition.name}`;
     const taken = this.#entries.get(key);
     if (taken !== undefined) {
-      throw new SdqError(
+      throw invalidInput(
+        'plugin-name-taken',
         `${definition.kind} "${definition.name}" is defined by two packages: ${taken.source} and ${this.#source}.`,
-        {
-          code: 'plugin-name-taken',
-          exit: ExitCode.invalidInput,
-          suggestions: [`Remove one of the two from \`plugins\` in the config.`],
-        },
+        [`Remove one of the two from \`plugins\` in the config.`],
       );
     }
     this.#entries.set(key, {definition, source: this.#source});
@@ -361,11 +358,11 @@ export class Registry {
     const entry = this.#entries.get(`${kind} ${name}`);
     if (entry !== undefined) return entry.definition as Definitions[K];
     const known = this.list(kind).map((definition) => definition.name);
-    throw new SdqError(`There is no ${kind} "${name}". Known: ${known.join(', ')}.`, {
-      code: `unknown-${kind}`,
-      exit: ExitCode.invalidInput,
-      suggestions: didYouMean(name, known),
-    });
+    throw invalidInput(
+      `unknown-${kind}`,
+      `There is no ${kind} "${name}". Known: ${known.join(', ')}.`,
+      didYouMean(name, known),
+    );
   }
 
   /** In the order of registration. */

@@ -7,7 +7,7 @@
 import {existsSync, readdirSync, rmSync} from 'node:fs';
 import path from 'node:path';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, SdqError} from '../errors.ts';
 import {fileError, readFileBounded, readTextBounded, sha256Of, writeFileAtomic} from '../files.ts';
 
 interface Entry {
@@ -58,13 +58,10 @@ export function openCheckpoints(directory: string, beforeWrite: () => void = () 
     } catch {
       // falls through to the error below
     }
-    throw new SdqError(
+    throw invalidInput(
+      'manifest-broken',
       `${manifestFile} is not a manifest of checkpoints: found ${JSON.stringify(text.slice(0, 40))}.`,
-      {
-        code: 'manifest-broken',
-        exit: ExitCode.invalidInput,
-        suggestions: ['The file was changed by hand or by another program; restore it or start a new run.'],
-      },
+      ['The file was changed by hand or by another program; restore it or start a new run.'],
     );
   };
   const write = (resume: readonly Entry[]): void => {
@@ -102,11 +99,11 @@ export function openCheckpoints(directory: string, beforeWrite: () => void = () 
         }
       }
       if (resume.length === 0) return undefined;
-      throw new SdqError(`No checkpoint in ${directory} is usable: all ${resume.length} are missing or damaged.`, {
-        code: 'checkpoints-damaged',
-        exit: ExitCode.invalidInput,
-        suggestions: ['Start a new run.'],
-      });
+      throw invalidInput(
+        'checkpoints-damaged',
+        `No checkpoint in ${directory} is usable: all ${resume.length} are missing or damaged.`,
+        ['Start a new run.'],
+      );
     },
     isEmpty: () => !existsSync(manifestFile) || readManifest().resume.length === 0,
     clear() {

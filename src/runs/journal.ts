@@ -10,9 +10,13 @@
  *   second time: `replayAfter(seq)` names the checkpoint's position, and calls are matched with the lines that follow it.
  */
 import {closeSync, fsync, fsyncSync, ftruncateSync, fstatSync, openSync, readSync, writeSync} from 'node:fs';
+import path from 'node:path';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 import {fileError} from '../files.ts';
+
+/** The journal of a run's folder. */
+export const journalOf = (directory: string): string => path.join(directory, 'events.jsonl');
 
 type EventKind = 'metric' | 'param' | 'summary' | 'tag' | 'artifact' | 'end';
 
@@ -314,11 +318,9 @@ function fits(fd: number, file: string, {seq, offset}: JournalPlace): boolean {
 }
 
 function brokenLine(file: string, offset: number, found: string): SdqError {
-  return new SdqError(`${file}: the line at byte ${offset} is not an event of a journal: ${found}.`, {
-    code: 'journal-broken',
-    exit: ExitCode.invalidInput,
-    suggestions: ['The file was changed by hand or by another program; restore it or start a new run.'],
-  });
+  return invalidInput('journal-broken', `${file}: the line at byte ${offset} is not an event of a journal: ${found}.`, [
+    'The file was changed by hand or by another program; restore it or start a new run.',
+  ]);
 }
 
 function isEvent(value: unknown): value is Event {

@@ -4,12 +4,12 @@ import {randomBytes, randomUUID} from 'node:crypto';
 import {existsSync, mkdirSync, readdirSync} from 'node:fs';
 import path from 'node:path';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {fileError, readTextBounded, writeFileAtomic} from '../files.ts';
 import {item} from '../lookup.ts';
 import {isMapping} from '../mapping.ts';
 import {openCheckpoints, type Checkpoints} from './checkpoints.ts';
-import {openJournal, type Journal} from './journal.ts';
+import {journalOf, openJournal, type Journal} from './journal.ts';
 import {acquireLock, isLocked} from '../lock.ts';
 import {tagsOf} from './tags.ts';
 
@@ -122,11 +122,9 @@ function newRunId(command: string, now: Date, isTaken: (id: string) => boolean =
 }
 
 function takenId(id: string, command: string, now: Date): SdqError {
-  return new SdqError(`SDQ_RUN_ID is "${id}", which is not the id of a new run of sdq ${command}.`, {
-    code: 'invalid-run-id',
-    exit: ExitCode.invalidInput,
-    suggestions: [`It must be like ${newRunId(command, now)}, and not be taken.`],
-  });
+  return invalidInput('invalid-run-id', `SDQ_RUN_ID is "${id}", which is not the id of a new run of sdq ${command}.`, [
+    `It must be like ${newRunId(command, now)}, and not be taken.`,
+  ]);
 }
 
 /**
@@ -244,18 +242,16 @@ export function resumeRun(
   const resumed = (): RunRecord => {
     const record = readRun(directory);
     if (record.command !== command) {
-      throw new SdqError(`${record.id} is a run of \`sdq ${record.command}\`, not of \`sdq ${command}\`.`, {
-        code: 'run-of-other-command',
-        exit: ExitCode.invalidInput,
-        suggestions: [resumeCommand(record.command, directory)],
-      });
+      throw invalidInput(
+        'run-of-other-command',
+        `${record.id} is a run of \`sdq ${record.command}\`, not of \`sdq ${command}\`.`,
+        [resumeCommand(record.command, directory)],
+      );
     }
     if (record.status === 'finished') {
-      throw new SdqError(`${record.id} is finished; there is nothing to resume.`, {
-        code: 'run-finished',
-        exit: ExitCode.invalidInput,
-        suggestions: [`sdq runs show ${shownFolder(directory)}`],
-      });
+      throw invalidInput('run-finished', `${record.id} is finished; there is nothing to resume.`, [
+        `sdq runs show ${shownFolder(directory)}`,
+      ]);
     }
     const resumedAt = [...record.resumedAt, now.toISOString()];
     return {...record, status: 'running', exitCode: null, error: null, endedAt: null, resumedAt};
@@ -277,11 +273,7 @@ function latestBegun(root: string, command: string): FoundRun {
     if (status !== 'failed' || Object.keys(results).length > 0 || !checkpoints.isEmpty()) return found;
   }
   if (newest !== undefined) return newest;
-  throw new SdqError(`There is no run of \`sdq ${command}\` in ${root}.`, {
-    code: 'unknown-run',
-    exit: ExitCode.invalidInput,
-    suggestions: ['sdq runs list'],
-  });
+  throw invalidInput('unknown-run', `There is no run of \`sdq ${command}\` in ${root}.`, ['sdq runs list']);
 }
 
 /** @param begin makes the record while the lock is held: until then another process may change it */
@@ -298,7 +290,7 @@ function open(directory: string, begin: () => RunRecord, notice: (message: strin
   try {
     record = begin();
     write();
-    journal = openJournal(path.join(directory, 'events.jsonl'), {
+    journal = openJournal(journalOf(directory), {
       beforeWrite: () => lock.check(),
       onTrouble: (error) => notice(`${error.message} The lines are kept in memory and tried again.`),
     });
@@ -447,11 +439,7 @@ function readRun(directory: string): RunRecord {
   if (wrong !== undefined) {
     const [key] = wrong;
     const found = JSON.stringify(fields[key] ?? null).slice(0, 40);
-    throw new SdqError(`${file}: /${key} is ${found}, which a run cannot have.`, {
-      code: 'run-record-broken',
-      exit: ExitCode.invalidInput,
-      suggestions: [restore],
-    });
+    throw invalidInput('run-record-broken', `${file}: /${key} is ${found}, which a run cannot have.`, [restore]);
   }
   record = {...record, results: relocated(record.results, directory)};
   return record.status === 'running' && !isLocked(directory) ? {...record, status: 'interrupted'} : record;
@@ -486,11 +474,7 @@ export function findRun(root: string, which: string): FoundRun {
     candidates.length === 0
       ? `There is no run "${which}" in ${root}.`
       : `"${which}" names ${candidates.length} runs in ${root}.`;
-  throw new SdqError(found, {
-    code: candidates.length === 0 ? 'unknown-run' : 'ambiguous-run',
-    exit: ExitCode.invalidInput,
-    suggestions: ['sdq runs list'],
-  });
+  throw invalidInput(candidates.length === 0 ? 'unknown-run' : 'ambiguous-run', found, ['sdq runs list']);
 }
 
 /** Commit of the working directory, when it is a git checkout and git is installed. */

@@ -1,7 +1,7 @@
 /** Checks settings that come from several places, and files: an error names the place, its line, the value and the rule. */
 import {isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Scalar} from 'yaml';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {item} from '../lookup.ts';
 import {isMapping} from '../mapping.ts';
 import {problemsOf} from './check.ts';
@@ -40,13 +40,10 @@ export function validateSettings(
   });
   const shown = lines.slice(0, mostShown).map((line) => `\n  ${line}`);
   const more = lines.length > mostShown ? `\n  and ${lines.length - mostShown} more.` : '';
-  throw new SdqError(
+  throw invalidInput(
+    'invalid-config',
     lines.length === 1 ? item(lines, 0) : `${lines.length} settings are wrong:${shown.join('')}${more}`,
-    {
-      code: 'invalid-config',
-      exit: ExitCode.invalidInput,
-      suggestions: [...new Set(problems.slice(0, mostShown).flatMap(({suggestions}) => suggestions))],
-    },
+    [...new Set(problems.slice(0, mostShown).flatMap(({suggestions}) => suggestions))],
   );
 }
 

@@ -1,5 +1,5 @@
 /** Layers that the user holds at a bitwidth, by name pattern. */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {entry} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
 
@@ -24,9 +24,9 @@ export function pinnedBits(
   for (const [name, bits] of own) {
     const other = ofWeights.get(first(name));
     if (other !== undefined && other.bits !== bits) {
-      throw new SdqError(
+      throw invalidInput(
+        'pin-shared-weights',
         `/search/pin: layers "${other.name}" (${other.bits} bits) and "${name}" (${bits} bits) read the same weights: one tensor has one bitwidth.`,
-        {code: 'pin-shared-weights', exit: ExitCode.invalidInput},
       );
     }
     ofWeights.set(first(name), {name, bits});
@@ -46,11 +46,11 @@ function ownPins(names: readonly string[], pin?: Readonly<Record<string, number>
     const fits = matcher(pattern);
     const found = names.filter(fits);
     if (found.length === 0) {
-      throw new SdqError(`/search/pin: no layer is named "${pattern}". Layers: ${names.join(', ')}.`, {
-        code: 'unknown-layer',
-        exit: ExitCode.invalidInput,
-        suggestions: didYouMean(pattern, names),
-      });
+      throw invalidInput(
+        'unknown-layer',
+        `/search/pin: no layer is named "${pattern}". Layers: ${names.join(', ')}.`,
+        didYouMean(pattern, names),
+      );
     }
     for (const name of found) pinned.set(name, bits);
   }

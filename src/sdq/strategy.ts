@@ -2,7 +2,7 @@
  * The strategy: how many bits each layer's weights and input get. A plain file that people read, compare and edit
  * (schemas/strategy.schema.json); what it says in sum is recomputed and checked when it is read.
  */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import {hasWeights, sharedWeights, siteId, type QuantizedLayer} from '../graph/layer-table.ts';
 import {entry, item} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
@@ -206,10 +206,6 @@ export function uniformActivationBits(
   return names.map((name) => inputBits(activationBits, pinned.get(name)));
 }
 
-function invalid(code: string, message: string, suggestions: readonly string[] = []): SdqError {
-  return new SdqError(message, {code, exit: ExitCode.invalidInput, suggestions});
-}
-
 /** @throws SdqError (exit 3) for a layer that has other weight bits than the one whose weights it shares */
 export function checkSharedBits(
   layers: readonly Pick<LayerPrecision, 'name' | 'weightBits'>[],
@@ -220,7 +216,7 @@ export function checkSharedBits(
   layers.forEach(({name, weightBits}, l) => {
     const first = shared.get(name);
     if (first === undefined || bits.get(first) === weightBits) return;
-    throw invalid(
+    throw invalidInput(
       'strategy-shared-weights',
       `${file}: /layers/${l}/weightBits is ${weightBits}, but layer "${name}" reads the same weights as "${first}", which has ${entry(bits, first)} bits: one tensor has one bitwidth.`,
       [`Give "${name}" and "${first}" the same weightBits.`],
@@ -240,19 +236,22 @@ export function checkStrategy(strategy: StrategyFile, file: string): Strategy {
   strategy.layers.forEach(({name}, l) => {
     const first = seen.get(name);
     if (first !== undefined) {
-      throw invalid('strategy-duplicate-layer', `${file}: /layers/${l}/name: "${name}" is already /layers/${first}.`);
+      throw invalidInput(
+        'strategy-duplicate-layer',
+        `${file}: /layers/${l}/name: "${name}" is already /layers/${first}.`,
+      );
     }
     seen.set(name, l);
   });
   const product = strategy.layers.findIndex((layer) => layer.product === true);
   if (strategy.version === 1 && product !== -1) {
-    throw invalid('strategy-version', `${file}: /layers/${product}/product needs /version 2; it is 1.`);
+    throw invalidInput('strategy-version', `${file}: /layers/${product}/product needs /version 2; it is 1.`);
   }
   strategy.layers.forEach(({name, sharedWith}, l) => {
     const first = strategy.layers.find((layer) => layer.name === sharedWith);
     if (sharedWith === undefined || (first !== undefined && first.name !== name && first.sharedWith === undefined))
       return;
-    throw invalid(
+    throw invalidInput(
       'strategy-shared-weights',
       `${file}: /layers/${l}/sharedWith is "${sharedWith}"; it must name the first layer that has these weights.`,
       didYouMean(sharedWith, seen.keys()),
@@ -265,7 +264,7 @@ export function checkStrategy(strategy: StrategyFile, file: string): Strategy {
       const found = strategy.summary[key];
       const expected = summary[key];
       if (!isClose(found, expected)) {
-        throw invalid(
+        throw invalidInput(
           'strategy-summary-wrong',
           `${file}: /summary/${key} is ${String(found)}; the layers give ${String(expected)}.`,
           ['Leave out `summary` after an edit by hand: it is computed from the layers.'],
@@ -303,14 +302,14 @@ export function matchStrategy(
   strategy.layers.forEach((found, l) => {
     const layer = known.get(found.name);
     if (layer === undefined) {
-      throw invalid(
+      throw invalidInput(
         'strategy-unknown-layer',
         `${file}: /layers/${l}/name: ${model.name} has no quantized layer "${found.name}". Layers: ${[...known.keys()].join(', ')}.`,
         didYouMean(found.name, known.keys()),
       );
     }
     if (layer.sharedWith !== undefined && found.sharedWith === undefined) {
-      throw invalid(
+      throw invalidInput(
         'strategy-layer-differs',
         `${file}: /layers/${l}: layer "${found.name}" of ${model.name} reads the weights of "${layer.sharedWith}", which count once.`,
         [
@@ -320,7 +319,7 @@ export function matchStrategy(
     }
     for (const key of ['op', 'sharedWith', 'params', 'macs', 'depthwise', 'product'] as const) {
       if (found[key] !== layer[key]) {
-        throw invalid(
+        throw invalidInput(
           'strategy-layer-differs',
           `${file}: /layers/${l}/${key} is ${String(found[key])}; layer "${found.name}" of ${model.name} has ${String(layer[key])}.`,
         );
@@ -332,13 +331,13 @@ export function matchStrategy(
     .filter(({name, product}) => !named.has(name) && (strategy.version === 2 || product !== true))
     .map(({name}) => name);
   if (missing.length > 0) {
-    throw invalid(
+    throw invalidInput(
       'strategy-missing-layer',
       `${file}: /layers: ${model.name} also has ${missing.map((name) => `"${name}"`).join(', ')}; a strategy names every quantized layer.`,
     );
   }
   if (strategy.model.graphDigest !== `sha256:${model.digest}`) {
-    throw invalid(
+    throw invalidInput(
       'strategy-graph-differs',
       `${file}: /model/graphDigest is ${strategy.model.graphDigest}; the graph of ${model.name} has sha256:${model.digest}.`,
       ['Make the strategy again for this network, or choose the model it was made for.'],

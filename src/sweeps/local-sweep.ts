@@ -3,7 +3,7 @@ import {createHash} from 'node:crypto';
 import {availableParallelism} from 'node:os';
 import path from 'node:path';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {present} from '../lookup.ts';
 import {isBetter} from './metric-values.ts';
 import type {Trial} from './runner.ts';
@@ -43,11 +43,7 @@ export function trialEnvironment(
 /** @throws SdqError (exit 3) for a sweep that this machine alone cannot go through */
 function boundedTrialCount(sweep: Sweep): number {
   const refuse = (message: string, suggestion: string): SdqError =>
-    new SdqError(`${sweep.file}: ${message}`, {
-      code: 'sweep-not-local',
-      exit: ExitCode.invalidInput,
-      suggestions: [suggestion],
-    });
+    invalidInput('sweep-not-local', `${sweep.file}: ${message}`, [suggestion]);
   if (sweep.method === 'bayes' || sweep.method === 'custom') {
     throw refuse(
       `/method: ${sweep.method} is chosen by the W&B server; here it is grid or random.`,

@@ -1,14 +1,13 @@
 /** A metric of a trial, read from the journal of its run, as a sweep of W&B sees it. */
 import {existsSync} from 'node:fs';
-import path from 'node:path';
 
-import {readJournal} from '../runs/journal.ts';
+import {journalOf, readJournal} from '../runs/journal.ts';
 import {flatten} from '../tracking/flatten.ts';
 import type {Metric} from './sweep-file.ts';
 
 /** @param directory of the run */
 function* values(directory: string, name: string): Generator<number> {
-  const file = path.join(directory, 'events.jsonl');
+  const file = journalOf(directory);
   if (!existsSync(file)) return;
   for (const {kind, data} of readJournal(file)) {
     const value = kind === 'metric' ? data[name] : kind === 'summary' ? flatten(data, '/').get(name) : undefined;

@@ -9,7 +9,7 @@ import {closeSync, existsSync, mkdirSync, openSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {fileError, readTextBounded, writeFileAtomic} from '../files.ts';
 import {acquireLock, isLocked, type Lock} from '../lock.ts';
 import {entry, item} from '../lookup.ts';
@@ -262,11 +262,9 @@ export function readTrials(directory: string): readonly Trial[] {
   const file = path.join(directory, stateFile);
   if (!existsSync(file)) return [];
   const broken = (found: string): SdqError =>
-    new SdqError(`${file} is not the state of a sweep: ${found}.`, {
-      code: 'sweep-state-broken',
-      exit: ExitCode.invalidInput,
-      suggestions: [`Start anew: delete ${path.dirname(file)}. The runs stay.`],
-    });
+    invalidInput('sweep-state-broken', `${file} is not the state of a sweep: ${found}.`, [
+      `Start anew: delete ${path.dirname(file)}. The runs stay.`,
+    ]);
   let state: unknown;
   try {
     state = JSON.parse(readTextBounded(file, stateLimitBytes));

@@ -1,11 +1,10 @@
 /** The trackers of a run seen from outside: what each has, and sending the rest. */
-import path from 'node:path';
 
 import {acquireLock} from '../lock.ts';
 import type {Registry, TrackerDefinition} from '../plugin-api/registry.ts';
 import {redactor} from '../redact.ts';
 import type {Clock} from '../retry.ts';
-import {followJournal} from '../runs/journal.ts';
+import {followJournal, journalOf} from '../runs/journal.ts';
 import type {RunRecord} from '../runs/run-directory.ts';
 import {noProgress, readProgress} from './cursor.ts';
 import {runPump, type PumpOutcome} from './pump.ts';
@@ -37,8 +36,6 @@ export interface TrackerStatus {
 const killedExitCode = 137;
 const syncGraceMs = 24 * 60 * 60 * 1000;
 const syncAttempts = 5;
-
-export const journalOf = (directory: string): string => path.join(directory, 'events.jsonl');
 
 /** What a tracker is told of a run. */
 export function trackedRun(record: RunRecord, directory: string): TrackedRun {

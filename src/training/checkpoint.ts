@@ -3,7 +3,7 @@
  * statistics stand under their PyTorch names, so that any tool reads them; other arrays are prefixed by their group.
  * Numbers that must survive exactly and are not float32 are in the file's metadata as JSON.
  */
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 import type {Array32, Weights} from '../graph/graph.ts';
 import {parseSafetensors, serializeSafetensors} from '../graph/safetensors.ts';
 import {entry, item} from '../lookup.ts';
@@ -48,20 +48,18 @@ export function encodeCheckpoint({weights, groups, state}: Checkpoint): Uint8Arr
 export function decodeCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
   const {tensors, metadata} = parseSafetensors(bytes, file);
   const broken = (what: string): SdqError =>
-    new SdqError(`${file}: ${what}.`, {
-      code: 'not-a-checkpoint',
-      exit: ExitCode.invalidInput,
-      suggestions: ['To start from weights alone, name the file as `model.weights` in the config.'],
-    });
+    invalidInput('not-a-checkpoint', `${file}: ${what}.`, [
+      'To start from weights alone, name the file as `model.weights` in the config.',
+    ]);
   if (metadata['format'] === olderFormat) {
-    throw new SdqError(`${file}: an older version of sdq wrote it (${olderFormat}; this one reads ${format}).`, {
-      code: 'checkpoint-older',
-      exit: ExitCode.invalidInput,
-      suggestions: [
+    throw invalidInput(
+      'checkpoint-older',
+      `${file}: an older version of sdq wrote it (${olderFormat}; this one reads ${format}).`,
+      [
         'Resume with the version that the run names in run.json, under versions.',
         'Or start from its weights: --set model.weights=FILE.',
       ],
-    });
+    );
   }
   if (metadata['format'] !== format) {
     const found = metadata['format'];

@@ -7,7 +7,7 @@ import {setImmediate} from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {BatchSource} from '../data/batches.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import type {Shape} from '../graph/graph.ts';
 import {inputTensor} from '../graph/input-tensor.ts';
 import type {TrainedParameter} from './optimizers.ts';
@@ -40,10 +40,10 @@ export const firstState: LoopState = {epoch: 0, batch: 0, step: 0, interval: not
 /** @throws SdqError (exit 3) when the value, read from `file`, is not a `LoopState` */
 export function parseLoopState(value: unknown, file: string): LoopState {
   const broken = (pointer: string, found: unknown, expected: string): SdqError =>
-    new SdqError(`${file}: state of the loop: ${pointer} is ${JSON.stringify(found ?? null)}, expected ${expected}.`, {
-      code: 'loop-state-broken',
-      exit: ExitCode.invalidInput,
-    });
+    invalidInput(
+      'loop-state-broken',
+      `${file}: state of the loop: ${pointer} is ${JSON.stringify(found ?? null)}, expected ${expected}.`,
+    );
   const object = (found: unknown, pointer: string): Record<string, unknown> => {
     if (typeof found !== 'object' || found === null || Array.isArray(found)) throw broken(pointer, found, 'an object');
     return found as Record<string, unknown>;

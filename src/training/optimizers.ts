@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 import type {Array32, Weights} from '../graph/graph.ts';
 import type {Network} from '../graph/network.ts';
 import {entry, item} from '../lookup.ts';
@@ -161,11 +161,9 @@ export function importMoments(
   file: string,
 ): OptimizerState {
   const broken = (what: string): SdqError =>
-    new SdqError(`${file}: the optimizer's state does not fit the network: ${what}.`, {
-      code: 'optimizer-state-mismatch',
-      exit: ExitCode.invalidInput,
-      suggestions: ['Resume with the model and the optimizer of the run that wrote the checkpoint.'],
-    });
+    invalidInput('optimizer-state-mismatch', `${file}: the optimizer's state does not fit the network: ${what}.`, [
+      'Resume with the model and the optimizer of the run that wrote the checkpoint.',
+    ]);
   const expected = new Map(
     parameters.flatMap(({name, variable}) =>
       optimizer.moments.map((moment): [string, number[]] => [`${name}/${moment}`, variable.shape]),

@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 import type {Weights} from '../graph/graph.ts';
 import {hasWeights, inputSites, siteId, type WeightLayer} from '../graph/layer-table.ts';
 import type {Network} from '../graph/network.ts';
@@ -115,7 +115,7 @@ export function checkRecord(record: unknown, own: QuantizationRecord, file: stri
   if (record === undefined) return;
   const place = `${file}: __metadata__/sdq.quantization`;
   const refuse = (what: string, suggestions: readonly string[] = []): SdqError =>
-    new SdqError(`${place}${what}`, {code: 'quantization-differs', exit: ExitCode.invalidInput, suggestions});
+    invalidInput('quantization-differs', `${place}${what}`, suggestions);
   const {layers, version} = objectOf(record);
   if (version !== 1) throw refuse(`/version is ${JSON.stringify(version ?? null)}; this sdq reads 1.`);
   for (const [name, layer] of Object.entries(own.layers)) {

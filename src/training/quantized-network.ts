@@ -1,7 +1,7 @@
 /** A network at the bitwidths of a strategy: its learned steps and ranges, its forward pass, its file. */
 import * as tf from '@tensorflow/tfjs-core';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import {invalidInput} from '../errors.ts';
 import type {Array32, Weights} from '../graph/graph.ts';
 import type {ForwardOptions, InputQuantizer as ForwardQuantizer, Network} from '../graph/network.ts';
 import {hasWeights, inputSites, type ActivationSite, type QuantizedLayer} from '../graph/layer-table.ts';
@@ -160,11 +160,8 @@ export function restoreLearnedValues(
 ): void {
   const missing = loadLearnedValues(quantization, tensors);
   if (missing.length === 0) return;
-  throw new SdqError(
+  throw invalidInput(
+    'checkpoint-incomplete',
     `${file} lacks ${missing.length} learned values or has them in another shape: ${listed(missing)}.`,
-    {
-      code: 'checkpoint-incomplete',
-      exit: ExitCode.invalidInput,
-    },
   );
 }

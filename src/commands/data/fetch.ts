@@ -7,7 +7,7 @@ import {SdqCommand} from '../../cli/base-command.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import {fileError} from '../../files.ts';
 import {didYouMean} from '../../nearest.ts';
-import {inspectDataset, selectDataset, type Inspection} from '../../plugins/datasets/inspect-dataset.ts';
+import {inspectDataset, selectDataset, type Inspection} from '../../phases/inspect-dataset.ts';
 import {exitCodeOf, listenForStop} from '../../runs/signals.ts';
 
 export default class DataFetch extends SdqCommand {

@@ -2,7 +2,7 @@ import {existsSync} from 'node:fs';
 
 import {SdqCommand} from '../../cli/base-command.ts';
 import {table} from '../../cli/table.ts';
-import {selectDataset} from '../../plugins/datasets/inspect-dataset.ts';
+import {selectDataset} from '../../phases/inspect-dataset.ts';
 
 interface ListedDataset {
   readonly name: string;

@@ -2,7 +2,7 @@ import {Args} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
-import {inspectDataset, selectDataset, type Inspection} from '../../plugins/datasets/inspect-dataset.ts';
+import {inspectDataset, selectDataset, type Inspection} from '../../phases/inspect-dataset.ts';
 
 export default class DataVerify extends SdqCommand {
   static override summary = 'Check every file of a data set: digests, or that each image decodes.';

@@ -4,7 +4,7 @@ import {Args, Flags} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
 import {outputPath} from '../../cli/output.ts';
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput} from '../../errors.ts';
 import {listed, matchWeights} from '../../graph/weights.ts';
 import {readModelFile, writeModelFile} from '../../phases/model-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
@@ -44,11 +44,11 @@ export default class ModelImport extends SdqCommand {
     const result = {checkpoint: missing.length === 0 ? output : null, matched: weights.size, missing, unexpected};
     if (missing.length > 0) {
       this.checkFailed(
-        new SdqError(`${file} lacks ${missing.length} tensors of ${graph.name}: ${listed(missing)}.`, {
-          code: 'weights-missing',
-          exit: ExitCode.invalidInput,
-          suggestions: [`Compare \`sdq model show ${args.file}\` with \`sdq model show ${flags.model}\`.`],
-        }),
+        invalidInput(
+          'weights-missing',
+          `${file} lacks ${missing.length} tensors of ${graph.name}: ${listed(missing)}.`,
+          [`Compare \`sdq model show ${args.file}\` with \`sdq model show ${flags.model}\`.`],
+        ),
       );
       return result;
     }

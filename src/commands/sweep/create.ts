@@ -4,7 +4,7 @@ import path from 'node:path';
 import {Args, Flags} from '@oclif/core';
 
 import {SweepCommand, sweepInvalid} from '../../cli/sweep-command.ts';
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput} from '../../errors.ts';
 import {writeFileAtomic} from '../../files.ts';
 import {newSweep, parameterOf} from '../../sweeps/new-sweep.ts';
 import type {Metric} from '../../training/task.ts';
@@ -58,11 +58,9 @@ by \`sdq sweep run FILE\`. Without --parameter it varies search.target.meanWeigh
     const {args, flags} = await this.parse(SweepCreate);
     const file = path.resolve(args.file);
     if (existsSync(file)) {
-      throw new SdqError(`${file} is already there; it is not overwritten.`, {
-        code: 'file-exists',
-        exit: ExitCode.invalidInput,
-        suggestions: ['Write to another file: sdq sweep create FILE.'],
-      });
+      throw invalidInput('file-exists', `${file} is already there; it is not overwritten.`, [
+        'Write to another file: sdq sweep create FILE.',
+      ]);
     }
     const {config, registry} = await this.settings({kinds: ['task']});
     const {metrics} = registry.get('task', config.task.name);

@@ -1,5 +1,5 @@
 /** A float network of an ONNX file, of any exporter, as a graph with its weights. */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput, SdqError} from '../../errors.ts';
 import {item} from '../../lookup.ts';
 import type {Array32, Graph, Initializer, Node, Parameter, Weights} from '../graph.ts';
 import {elements, nodeError} from '../ops/operator.ts';
@@ -23,8 +23,7 @@ export function fromOnnx(
   file: string,
   readBeside?: ReadBeside,
 ): {readonly graph: Graph; readonly weights: Weights} {
-  const refuse: Refuse = (what) =>
-    new SdqError(`${file} cannot be imported: ${what}.`, {code: refusal, exit: ExitCode.invalidInput});
+  const refuse: Refuse = (what) => invalidInput(refusal, `${file} cannot be imported: ${what}.`);
   const model = decodeOnnx(bytes);
   if (model === undefined) throw refuse('it is not an ONNX model');
   try {

@@ -2,7 +2,7 @@
  * A file's nodes as nodes of sdq, still under the file's names: what does not depend on the image is computed, control flow with
  * a fixed condition is resolved, and every other node is checked as it is met, with the shapes of its inputs at hand.
  */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput, SdqError} from '../../errors.ts';
 import {entry, item} from '../../lookup.ts';
 import {didYouMean} from '../../nearest.ts';
 import type {Node} from '../graph.ts';
@@ -280,11 +280,7 @@ class Lowering {
     }
     if (!operators.has(message.opType) && !fileOperators.has(message.opType)) {
       const {message: text} = refuse('the operator is not supported; docs/import.md lists those that are');
-      throw new SdqError(text, {
-        code: 'onnx-import',
-        exit: ExitCode.invalidInput,
-        suggestions: didYouMean(message.opType, [...operators.keys(), ...fileOperators]),
-      });
+      throw invalidInput('onnx-import', text, didYouMean(message.opType, [...operators.keys(), ...fileOperators]));
     }
     const isSplit = message.opType === 'Split';
     const read = message.output.slice(1).filter((value) => isSplit || (value !== '' && this.#isRead(value)));

@@ -1,7 +1,7 @@
 /** What an operator is, and the checks that all of them share. */
 import type * as tfjs from '@tensorflow/tfjs-core';
 
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput, type SdqError} from '../../errors.ts';
 import type {Uniform} from '../../random.ts';
 import type {Attribute, Node, Shape} from '../graph.ts';
 import type {Layout} from '../layout.ts';
@@ -188,10 +188,7 @@ export const elements = (shape: Shape): number => shape.reduce((product, size) =
 
 /** An error about a node: `Node "conv1" (Conv): …`. */
 export function nodeError(node: Pick<Node, 'name' | 'op'>, message: string): SdqError {
-  return new SdqError(`Node "${node.name}" (${node.op}): ${message}`, {
-    code: 'graph-invalid',
-    exit: ExitCode.invalidInput,
-  });
+  return invalidInput('graph-invalid', `Node "${node.name}" (${node.op}): ${message}`);
 }
 
 export const show = (shape: readonly (number | string)[]): string => `[${shape.join(', ')}]`;

@@ -2,7 +2,7 @@
  * A GPU's roofline: Williams, Waterman and Patterson, "Roofline", CACM 2009, with a constant for each kernel that is launched.
  * A bound, not a forecast: it takes the peak rate for granted. It is meant for ratios between bitwidths (docs/cost-models.md).
  */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput} from '../../errors.ts';
 import type {Device} from '../../hardware/cost-model.ts';
 import {inputValues, outputValues, secondValues} from '../../hardware/geometry.ts';
 import type {CostModelDefinition} from '../../plugin-api/registry.ts';
@@ -17,10 +17,10 @@ function peakTops([weightBits, activationBits]: readonly [number, number], devic
     const peak = device.constants[`peakTops${bits}`];
     if (bits >= least && peak !== undefined) return peak;
   }
-  throw new SdqError(
+  throw invalidInput(
+    'hardware-constant-missing',
     `Hardware "${device.name}": the cost model gpu-roofline needs peakTops${operandBits.find((bits) => bits >= least) ?? least} ` +
       `for ${weightBits}-bit weights with ${activationBits}-bit activations.`,
-    {code: 'hardware-constant-missing', exit: ExitCode.invalidInput},
   );
 }
 

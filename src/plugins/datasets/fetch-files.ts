@@ -8,7 +8,7 @@ import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 
 import {faultsOf, type PinnedFile} from '../../data/pinned-files.ts';
-import {ExitCode, SdqError} from '../../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../../errors.ts';
 import {fileError, removeLeftover, syncFolder} from '../../files.ts';
 import {acquireLock, type Lock} from '../../lock.ts';
 import type {FetchContext} from '../../plugin-api/registry.ts';
@@ -107,7 +107,7 @@ async function waitForLock(context: FetchContext): Promise<Lock> {
 /** Moves the staged files into the data set's folder when every one is as pinned. */
 async function install(staging: string, directory: string, files: readonly PinnedFile[]): Promise<void> {
   const [fault] = await faultsOf(staging, files);
-  if (fault !== undefined) throw new SdqError(fault, {code: 'dataset-file-wrong', exit: ExitCode.invalidInput});
+  if (fault !== undefined) throw invalidInput('dataset-file-wrong', fault);
   try {
     for (const {name} of files) {
       const fd = openSync(path.join(staging, name), 'r+');

@@ -7,7 +7,7 @@ import {gunzip} from 'node:zlib';
 import type {Dataset, Split} from '../../data/dataset.ts';
 import {idxLabels, parseIdx} from '../../data/idx.ts';
 import {readDatasetFile, type PinnedFile} from '../../data/pinned-files.ts';
-import {ExitCode, SdqError} from '../../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../../errors.ts';
 import {readFileBounded, writeFileAtomic} from '../../files.ts';
 
 const side = 28;
@@ -69,9 +69,9 @@ async function readIdxSplit(
   );
   const expected = [labels.length, side, side];
   if (shape.some((size, axis) => size !== expected[axis])) {
-    throw new SdqError(
+    throw invalidInput(
+      'idx-invalid',
       `${file}, byte 4: found shape ${shape.join(' × ')}; allowed: ${expected.join(' × ')}, as ${labelFile} has ${labels.length} labels.`,
-      {code: 'idx-invalid', exit: ExitCode.invalidInput},
     );
   }
   const images = new Uint8Array(new SharedArrayBuffer(values.length));
@@ -90,10 +90,7 @@ export async function copyIdxFiles(from: string, to: string, files: IdxFiles, si
     const compressed = `${plain}.gz`;
     const source = existsSync(plain) ? plain : compressed;
     if (!existsSync(source)) {
-      throw new SdqError(`${from} has neither ${name} nor ${name}.gz.`, {
-        code: 'dataset-file-missing',
-        exit: ExitCode.invalidInput,
-      });
+      throw invalidInput('dataset-file-missing', `${from} has neither ${name} nor ${name}.gz.`);
     }
     const content = readFileBounded(source, 2 * bytes);
     writeFileAtomic(path.join(to, name), source === plain ? content : await gunzipped(content, bytes, source));

@@ -8,7 +8,7 @@ import type {Split} from '../../data/dataset.ts';
 import {decodeImage} from '../../data/decode-image.ts';
 import {imagenetNormalization} from '../../data/normalization.ts';
 import {packPaths, pathAt, reorderedPaths, type PathList} from '../../data/path-list.ts';
-import {ExitCode, SdqError} from '../../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../../errors.ts';
 import {fileError} from '../../files.ts';
 import type {DatasetDefinition} from '../../plugin-api/registry.ts';
 
@@ -20,14 +20,10 @@ interface ImageFolderOptions {
 const maxClasses = 65_536; // labels are 16 bits wide
 
 function invalid(message: string): SdqError {
-  return new SdqError(message, {
-    code: 'image-folder-invalid',
-    exit: ExitCode.invalidInput,
-    suggestions: [
-      'Lay the images out as train/<class>/*.png and test/<class>/*.png (or .jpg, .jpeg).',
-      'Name the folder: --set data.directory=DIR',
-    ],
-  });
+  return invalidInput('image-folder-invalid', message, [
+    'Lay the images out as train/<class>/*.png and test/<class>/*.png (or .jpg, .jpeg).',
+    'Name the folder: --set data.directory=DIR',
+  ]);
 }
 
 /** Names in a folder in the order of their UTF-16 code units, the same on every machine; hidden ones are left out. */

@@ -4,7 +4,7 @@ import path from 'node:path';
 
 import type {Dataset, Split} from '../../data/dataset.ts';
 import {openTableFile, tableError, type TableFile} from '../../data/table-file.ts';
-import {ExitCode, SdqError} from '../../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../../errors.ts';
 import {item} from '../../lookup.ts';
 import type {DatasetDefinition} from '../../plugin-api/registry.ts';
 
@@ -256,10 +256,7 @@ function checkOptions(options: TableOptions): void {
     ['columns', 'ignore'],
   ] as const) {
     if (options[one] === undefined || options[other] === undefined) continue;
-    throw new SdqError(`data.options has both ${one} and ${other}; one of them is allowed.`, {
-      code: 'config-invalid',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput('config-invalid', `data.options has both ${one} and ${other}; one of them is allowed.`);
   }
 }
 

@@ -1,5 +1,5 @@
 /** A network of an ONNX file. */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput} from '../../errors.ts';
 import {filesBeside, readFileBounded} from '../../files.ts';
 import {fromOnnx} from '../../graph/onnx/from-onnx.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
@@ -30,19 +30,17 @@ export const onnx: ModelDefinition<{readonly file?: string}> = {
   takesRows: true,
   build(context, {file}) {
     if (file === undefined) {
-      throw new SdqError('The model onnx needs the file of its network.', {
-        code: 'config-incomplete',
-        exit: ExitCode.invalidInput,
-        suggestions: ['--set model.name=onnx --set model.options.file=network.onnx'],
-      });
+      throw invalidInput('config-incomplete', 'The model onnx needs the file of its network.', [
+        '--set model.name=onnx --set model.options.file=network.onnx',
+      ]);
     }
     const {graph} = readNetwork(file);
     // Without a data set the file alone says what it takes.
     if (context === onnx.defaults || graph.input.shape.join() === context.inputShape.join()) return graph;
     const given = `${context.inputShape.length === 1 ? 'rows' : 'images'} of [${context.inputShape.join(', ')}]`;
-    throw new SdqError(`${file} takes [${graph.input.shape.join(', ')}]; the data set has ${given}.`, {
-      code: 'model-does-not-fit',
-      exit: ExitCode.invalidInput,
-    });
+    throw invalidInput(
+      'model-does-not-fit',
+      `${file} takes [${graph.input.shape.join(', ')}]; the data set has ${given}.`,
+    );
   },
 };

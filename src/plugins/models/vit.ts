@@ -3,7 +3,7 @@
  * the same network. Names of nodes and parameters are timm's (`vit_tiny_patch16_224`, `deit_small_patch16_224`), whose
  * weights load as they are.
  */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput, type SdqError} from '../../errors.ts';
 import {graphBuilder, type GraphBuilder} from '../../graph/builder.ts';
 import {item} from '../../lookup.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
@@ -76,8 +76,7 @@ export const vit: ModelDefinition<Options> = {
 
   build({classes, inputShape}, {patch = 16, width = 192, depth = 12, heads = 3, mlpRatio = 4}) {
     const [height, columns] = [item(inputShape, 1), item(inputShape, 2)];
-    const refuse = (message: string): SdqError =>
-      new SdqError(message, {code: 'model-options', exit: ExitCode.invalidInput});
+    const refuse = (message: string): SdqError => invalidInput('model-options', message);
     if (width % heads !== 0) throw refuse(`model.options.heads is ${heads}; it must divide the width, ${width}.`);
     if (height % patch !== 0 || columns % patch !== 0) {
       throw refuse(`model.options.patch is ${patch}; it must divide the image, ${height} × ${columns}.`);

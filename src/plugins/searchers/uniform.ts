@@ -1,4 +1,4 @@
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput} from '../../errors.ts';
 import type {SearchSettings} from '../../plugin-api/searcher.ts';
 import {last} from '../../lookup.ts';
 import {unmetBudgets} from '../../sdq/search/costs.ts';
@@ -56,9 +56,7 @@ function checkSupported({activationBits, pareto}: SearchSettings): void {
     ...(pareto > 0 ? ['/search/pareto'] : []),
   ];
   if (unsupported.length === 0) return;
-  throw new SdqError(`/search/method is uniform, which takes no ${unsupported.join(', no ')}.`, {
-    code: 'uniform-search',
-    exit: ExitCode.invalidInput,
-    suggestions: ['sdq strategy create writes a uniform strategy, and sdq hardware estimate says what it costs.'],
-  });
+  throw invalidInput('uniform-search', `/search/method is uniform, which takes no ${unsupported.join(', no ')}.`, [
+    'sdq strategy create writes a uniform strategy, and sdq hardware estimate says what it costs.',
+  ]);
 }

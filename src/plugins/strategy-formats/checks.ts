@@ -1,10 +1,10 @@
 /** The checks that the formats share. */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput, type SdqError} from '../../errors.ts';
 import type {WeightLayer} from '../../graph/layer-table.ts';
 import type {LayerPrecision} from '../../sdq/strategy.ts';
 
 export function formatError(message: string, suggestions: readonly string[] = []): SdqError {
-  return new SdqError(message, {code: 'strategy-format', exit: ExitCode.invalidInput, suggestions});
+  return invalidInput('strategy-format', message, suggestions);
 }
 
 /** A bitwidth of a strategy. @throws SdqError (exit 3) */

@@ -1,5 +1,5 @@
 /** Which one of the data set's classes an image shows. */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput} from '../../errors.ts';
 import type {TaskDefinition} from '../../plugin-api/registry.ts';
 import {oneOutput, oneOutputSchema, type OneOutput} from './one-output.ts';
 
@@ -15,11 +15,11 @@ export const classification: TaskDefinition<OneOutput> = {
   reported: ['accuracy'],
   outputs({classes, name}) {
     if (classes.length > 0) return classes.length;
-    throw new SdqError(`The task classification needs classes, and the data set ${name} has none.`, {
-      code: 'task-without-targets',
-      exit: ExitCode.invalidInput,
-      suggestions: ['Choose another task, e.g. --set task.name=regression, or another data set.'],
-    });
+    throw invalidInput(
+      'task-without-targets',
+      `The task classification needs classes, and the data set ${name} has none.`,
+      ['Choose another task, e.g. --set task.name=regression, or another data set.'],
+    );
   },
   caution({classes, name}) {
     return classes.length < 2

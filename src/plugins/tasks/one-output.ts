@@ -1,5 +1,5 @@
 /** The rule of tasks that learn one output of a network: [N, values]. */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput} from '../../errors.ts';
 import type {ChosenOutputs, NetworkOutput, OptionsSchema} from '../../plugin-api/registry.ts';
 
 export interface OneOutput {
@@ -27,11 +27,11 @@ export function oneOutput(outputs: readonly NetworkOutput[], {output: wanted}: O
   const chosen = wanted === undefined ? fitting[0] : fitting.find(({name}) => name === wanted);
   if (chosen === undefined) {
     const what = wanted === undefined ? 'an output [N, values]' : `"${wanted}" as an output [N, values]`;
-    throw new SdqError(`The task learns ${what}. The network has ${outputs.map(shown).join(', ')}.`, {
-      code: 'output-unknown',
-      exit: ExitCode.invalidInput,
-      suggestions: fitting.map(({name}) => `--set task.options.output=${name}`),
-    });
+    throw invalidInput(
+      'output-unknown',
+      `The task learns ${what}. The network has ${outputs.map(shown).join(', ')}.`,
+      fitting.map(({name}) => `--set task.options.output=${name}`),
+    );
   }
   const others = outputs.filter((each) => each !== chosen);
   return {

@@ -1,5 +1,5 @@
 /** The numbers that the data set has for each image. */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput} from '../../errors.ts';
 import type {TaskDefinition} from '../../plugin-api/registry.ts';
 import {oneOutput, oneOutputSchema, type OneOutput} from './one-output.ts';
 
@@ -16,11 +16,11 @@ export const regression: TaskDefinition<OneOutput> = {
   reported: ['mae'],
   outputs({name, values = []}) {
     if (values.length > 0) return values.length;
-    throw new SdqError(`The task regression needs numbers, and the data set ${name} has none beside its images.`, {
-      code: 'task-without-targets',
-      exit: ExitCode.invalidInput,
-      suggestions: ['Choose another task, e.g. --set task.name=classification, or another data set.'],
-    });
+    throw invalidInput(
+      'task-without-targets',
+      `The task regression needs numbers, and the data set ${name} has none beside its images.`,
+      ['Choose another task, e.g. --set task.name=classification, or another data set.'],
+    );
   },
   chooseOutputs: oneOutput,
   load: async () => (await import('./regression-loss.ts')).regressionTask,

@@ -4,7 +4,7 @@
  *   initSearch(problem) → state; planStep(problem, state) → a choice a decision;
  *   advanceSearch(problem, state, plan, gradients) → state, transitions (dbp-step.ts)
  */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput, type SdqError} from '../../errors.ts';
 import {item} from '../../lookup.ts';
 import {initDbp, sigmoid, type Dbp} from '../dbp.ts';
 import {costOf, expectedCostOf, highestSelection, nextLower, unmetBudgets, type Odds} from './costs.ts';
@@ -104,10 +104,10 @@ export function searchDone(problem: DbpProblem, state: SearchState): boolean {
  */
 export function parseSearchState(value: unknown, problem: DbpProblem, file: string): SearchState {
   const broken = (pointer: string, entry: unknown, allowed: string): SdqError =>
-    new SdqError(`${file}: state of the search: ${pointer} is ${JSON.stringify(entry ?? null)}; allowed: ${allowed}.`, {
-      code: 'search-state-broken',
-      exit: ExitCode.invalidInput,
-    });
+    invalidInput(
+      'search-state-broken',
+      `${file}: state of the search: ${pointer} is ${JSON.stringify(entry ?? null)}; allowed: ${allowed}.`,
+    );
   const mapping = (entry: unknown, pointer: string): Record<string, unknown> => {
     if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) throw broken(pointer, entry, 'a mapping');
     return entry as Record<string, unknown>;

@@ -1,5 +1,5 @@
 /** Strategies kept on the way of one search from its highest candidates to its targets. Plain data, pure. [ours] */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput} from '../../errors.ts';
 import {item} from '../../lookup.ts';
 import {costOf} from './costs.ts';
 import {committed, type DbpProblem, type SearchState} from './dbp-state.ts';
@@ -73,8 +73,8 @@ export function parsePoints(value: unknown, problem: SearchProblem, file: string
     );
   };
   if (Array.isArray(value) && value.every(isPoint)) return value as KeptPoint[];
-  throw new SdqError(`${file}: state of the search: /pareto is not a list of kept strategies of this search.`, {
-    code: 'search-state-broken',
-    exit: ExitCode.invalidInput,
-  });
+  throw invalidInput(
+    'search-state-broken',
+    `${file}: state of the search: /pareto is not a list of kept strategies of this search.`,
+  );
 }

@@ -2,7 +2,7 @@
  * What a search decides and what it may cost, as plain data: which bitwidths each decision is between, and the budgets that the
  * result must keep. How a searcher comes to its result is its own business.
  */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {invalidInput} from '../../errors.ts';
 import {item} from '../../lookup.ts';
 
 /** Bitwidths of a layer. */
@@ -91,18 +91,15 @@ function roundedUp(value: number): number {
 export function checkTargets({budgets}: Pick<SearchProblem, 'budgets'>): void {
   const tight = budgets.filter((budget) => range(budget).least > budget.target);
   if (tight.length === 0) return;
-  throw new SdqError(
+  throw invalidInput(
+    'search-target-infeasible',
     tight
       .map((budget) => {
         const least = roundedUp(range(budget).least);
         return `/search/target/${budget.name} is ${budget.target}; the smallest that the candidates can reach is ${least}.`;
       })
       .join(' '),
-    {
-      code: 'search-target-infeasible',
-      exit: ExitCode.invalidInput,
-      suggestions: ['Raise the target, add lower candidates, or pin fewer layers.'],
-    },
+    ['Raise the target, add lower candidates, or pin fewer layers.'],
   );
 }
 

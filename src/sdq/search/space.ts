@@ -1,5 +1,5 @@
 /** What a search may decide: candidates of each layer under pins and a device's rules, and what they cost. Pure. [ours] */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../../errors.ts';
 import {item, last, present} from '../../lookup.ts';
 import type {Candidate, Decision, LayerCost, Precision, SearchProblem} from './problem.ts';
 import {inputBits} from '../strategy.ts';
@@ -241,15 +241,14 @@ export function bopsOf(layers: readonly Pick<SizedLayer, 'macs'>[]): (layer: num
 
 /** @throws SdqError (exit 3) for candidates that are not whole, ascending and within 1 … 8. */
 export function checkCandidates(candidates: readonly number[], pointer = '/search/candidates'): void {
-  const invalid = (code: string, message: string): SdqError =>
-    new SdqError(message, {code, exit: ExitCode.invalidInput});
-  if (candidates.length === 0) throw invalid('no-candidates', `${pointer} is empty; at least one bitwidth is needed.`);
+  if (candidates.length === 0)
+    throw invalidInput('no-candidates', `${pointer} is empty; at least one bitwidth is needed.`);
   candidates.forEach((bits, i) => {
     if (!Number.isInteger(bits) || bits < 1 || bits > 8) {
-      throw invalid('bad-candidate', `${pointer}/${i} is ${bits}; a bitwidth is a whole number from 1 to 8.`);
+      throw invalidInput('bad-candidate', `${pointer}/${i} is ${bits}; a bitwidth is a whole number from 1 to 8.`);
     }
     if (i > 0 && bits <= item(candidates, i - 1)) {
-      throw invalid(
+      throw invalidInput(
         'candidates-not-ascending',
         `${pointer}/${i} is ${bits} after ${item(candidates, i - 1)}; candidates ascend and none comes twice.`,
       );

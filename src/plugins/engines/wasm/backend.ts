@@ -9,7 +9,7 @@ import {MathBackendCPU} from '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 
 import {present} from '../../../lookup.ts';
-import {OutOfMemoryError} from '../out-of-memory.ts';
+import {OutOfMemoryError} from '../../../plugin-api/out-of-memory.ts';
 import {Allocator} from './allocator.ts';
 import {ThreadPool} from './thread-pool.ts';
 

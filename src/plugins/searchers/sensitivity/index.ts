@@ -1,5 +1,5 @@
 /** Bitwidths from what each costs alone: no training. */
-import {ExitCode, SdqError} from '../../../errors.ts';
+import {invalidInput} from '../../../errors.ts';
 import type {SearcherDefinition} from '../../../plugin-api/registry.ts';
 
 export const sensitivity: SearcherDefinition = {
@@ -20,13 +20,10 @@ export const sensitivity: SearcherDefinition = {
   },
   prepare(settings) {
     if (settings.options?.['score'] === 'hessian' && typeof settings.activationBits !== 'number') {
-      throw new SdqError(
+      throw invalidInput(
+        'score-of-weights-only',
         '/search/options/score is hessian, which scores weights only; /search/activationBits is a list.',
-        {
-          code: 'score-of-weights-only',
-          exit: ExitCode.invalidInput,
-          suggestions: ['Take score: taylor or score: loss, or one number of activation bits.'],
-        },
+        ['Take score: taylor or score: loss, or one number of activation bits.'],
       );
     }
     return settings;

@@ -1,7 +1,7 @@
 /** The exact choice: of all selections that keep every budget the one with the least sum of scores, by HiGHS. [ours] */
 import highsModule, {type HighsSolution} from 'highs';
 
-import {ExitCode, SdqError} from '../../../errors.ts';
+import {invalidInput, type SdqError} from '../../../errors.ts';
 import {item, property} from '../../../lookup.ts';
 import type {LayerCost, SearchProblem, Selection} from '../../../sdq/search/problem.ts';
 
@@ -103,9 +103,9 @@ async function infeasible(problem: SearchProblem): Promise<SdqError> {
   const enough = problem.budgets.map(
     ({name, target}) => `${name} ${(Math.ceil(factor * target * 1e3) / 1e3).toString()}`,
   );
-  return new SdqError(`No choice of bitwidths keeps all targets at once. One keeps ${enough.join(' and ')}.`, {
-    code: 'search-target-infeasible',
-    exit: ExitCode.invalidInput,
-    suggestions: ['Raise a target, add lower candidates, or pin fewer layers.'],
-  });
+  return invalidInput(
+    'search-target-infeasible',
+    `No choice of bitwidths keeps all targets at once. One keeps ${enough.join(' and ')}.`,
+    ['Raise a target, add lower candidates, or pin fewer layers.'],
+  );
 }

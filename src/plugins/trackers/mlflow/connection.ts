@@ -2,7 +2,7 @@
 import {homedir} from 'node:os';
 import path from 'node:path';
 
-import {ExitCode, SdqError} from '../../../errors.ts';
+import {invalidInput, type SdqError} from '../../../errors.ts';
 import type {Tls} from '../../../http/certificates.ts';
 import {HttpClient} from '../../../http/client.ts';
 import type {HttpRequest} from '../../../http/message.ts';
@@ -111,7 +111,7 @@ export function connect(uri: string | undefined, env: Environment, timeoutMs: nu
 const valueOf = (env: Environment, name: string): string | undefined => (env[name] === '' ? undefined : env[name]);
 
 function unusable(message: string): SdqError {
-  return new SdqError(message, {code: 'mlflow-environment', exit: ExitCode.invalidInput});
+  return invalidInput('mlflow-environment', message);
 }
 
 /**

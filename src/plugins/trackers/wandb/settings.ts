@@ -7,7 +7,7 @@ import {existsSync, readFileSync} from 'node:fs';
 import {homedir} from 'node:os';
 import path from 'node:path';
 
-import {ExitCode, SdqError} from '../../../errors.ts';
+import {invalidInput} from '../../../errors.ts';
 import type {Environment} from '../../../http/environment.ts';
 import {readIni} from '../../../ini.ts';
 import {redactUrls} from '../../../redact.ts';
@@ -127,17 +127,17 @@ function homeOf(env: Environment): string {
 
 function checkLength(what: string, value: string, limit: number): void {
   if (value.length <= limit) return;
-  throw new SdqError(
+  throw invalidInput(
+    'wandb-environment',
     `${what} has ${value.length} characters (${JSON.stringify(value.slice(0, 20))}…); W&B takes ${limit}.`,
-    {code: 'wandb-environment', exit: ExitCode.invalidInput},
   );
 }
 
 function projectName(value: string): string {
   if (/^[^/\\#?%:]{1,128}$/.test(value)) return value;
-  throw new SdqError(
+  throw invalidInput(
+    'wandb-environment',
     `The project of W&B (WANDB_PROJECT or project) is ${JSON.stringify(value.slice(0, 140))}; a project has 1 to ${limits.project} characters, and none of / \\ # ? % :`,
-    {code: 'wandb-environment', exit: ExitCode.invalidInput},
   );
 }
 
@@ -149,17 +149,14 @@ export function idOf(uid: string): string {
 function choice<T extends string>(name: string, value: string, allowed: readonly T[]): T {
   const found = allowed.find((each) => each === value.toLowerCase());
   if (found !== undefined) return found;
-  throw new SdqError(`${name} is ${JSON.stringify(value)}; allowed are ${allowed.join(', ')}.`, {
-    code: 'wandb-environment',
-    exit: ExitCode.invalidInput,
-  });
+  throw invalidInput('wandb-environment', `${name} is ${JSON.stringify(value)}; allowed are ${allowed.join(', ')}.`);
 }
 
 function runId(value: string | undefined): string | undefined {
   if (value === undefined || /^[^/\\#?%:;,'\s]{1,128}$/.test(value)) return value;
-  throw new SdqError(
+  throw invalidInput(
+    'wandb-environment',
     `WANDB_RUN_ID is ${JSON.stringify(value.slice(0, 140))}; a run id has 1 to 128 characters, and none of / \\ # ? % : ; , ' or a space.`,
-    {code: 'wandb-environment', exit: ExitCode.invalidInput},
   );
 }
 
@@ -167,21 +164,18 @@ function serverUrl(value: string): string {
   if (URL.canParse(value)) {
     const {hostname, password, protocol, search, username} = new URL(value);
     if (hostname === 'wandb.ai' || hostname === 'app.wandb.ai') {
-      throw new SdqError(`The address of the W&B server is that of its pages; its interface is at ${publicServer}.`, {
-        code: 'wandb-environment',
-        exit: ExitCode.invalidInput,
-      });
+      throw invalidInput(
+        'wandb-environment',
+        `The address of the W&B server is that of its pages; its interface is at ${publicServer}.`,
+      );
     }
     const isPlain = username === '' && password === '' && search === '' && redactUrls(value) === value;
     if (['http:', 'https:'].includes(protocol) && isPlain) return value.replace(/\/+$/, '');
   }
   // Not the value: an address may hold a password.
-  throw new SdqError(
+  throw invalidInput(
+    'wandb-environment',
     'The address of the W&B server (WANDB_BASE_URL, baseUrl, or base_url in the settings of wandb) is not an http(s) address without a password.',
-    {
-      code: 'wandb-environment',
-      exit: ExitCode.invalidInput,
-    },
   );
 }
 

@@ -7,7 +7,7 @@ import {afterEach, beforeAll, describe, expect, jest, test} from '@jest/globals'
 import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../../../../../src/errors.ts';
-import {withFittingBatch} from '../../../../../src/plugins/engines/out-of-memory.ts';
+import {suggestBatchSize} from '../../../../../src/plugin-api/out-of-memory.ts';
 import {WasmBackend, type WasmBackendOptions} from '../../../../../src/plugins/engines/wasm/backend.ts';
 import {detectFeatures} from '../../../../../src/plugins/engines/wasm/features.ts';
 import {registerBackend, wasmEngine} from '../../../../../src/plugins/engines/wasm/index.ts';
@@ -163,12 +163,12 @@ describe('out of memory', () => {
     const backend = await bare({});
     backend.output([(10 * mebibyte) / 4]);
     const error = thrown(() => backend.output([(118 * mebibyte) / 4]));
-    const named = withFittingBatch(error, 128) as SdqError;
+    const named = suggestBatchSize(error, 128) as SdqError;
     expect(named.message).toContain('A step of 128 images does not fit; at most 63 do.');
     expect(named.suggestions).toEqual(['Use a smaller batch: --set data.batchSize=63.']);
     expect(named.oclif.exit).toBe(ExitCode.notAvailable);
     const other = new Error('other');
-    expect(withFittingBatch(other, 128)).toBe(other);
+    expect(suggestBatchSize(other, 128)).toBe(other);
   });
 });
 

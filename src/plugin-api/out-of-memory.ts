@@ -1,5 +1,5 @@
 /** An engine that has no room for a tensor. */
-import {ExitCode, SdqError} from '../../errors.ts';
+import {ExitCode, SdqError} from '../errors.ts';
 
 function mebibytes(bytes: number): string {
   return (bytes / 2 ** 20).toFixed(1);
@@ -26,10 +26,11 @@ export class OutOfMemoryError extends SdqError {
 }
 
 /**
- * What to throw for an error in a step of `batch` images: an out-of-memory then also says which batch size would fit. The
- * memory of a step grows with its batch, and it took at least what was needed when it failed: at most so many images fit.
+ * Adds a batch size to the suggestions of an out-of-memory error; other errors are returned unchanged. Memory grows with the batch, so
+ * `batch` × limit / needed is an upper bound.
+ * @param batch images of the step that failed
  */
-export function withFittingBatch(error: unknown, batch: number): unknown {
+export function suggestBatchSize(error: unknown, batch: number): unknown {
   if (!(error instanceof OutOfMemoryError)) return error;
   const most = Math.floor((batch * error.limitBytes) / error.neededBytes);
   return new SdqError(`${error.message} A step of ${batch} images does not fit; at most ${most} do.`, {

@@ -1,8 +1,8 @@
-/** What the `data` commands say about a data set. */
+/** A data set by its name: its folder and options, and what the `data` commands say about it. */
 import path from 'node:path';
 
-import {dataCache} from '../../data/cache.ts';
-import type {DatasetDefinition, Registry} from '../../plugin-api/registry.ts';
+import {dataCache} from '../data/cache.ts';
+import type {DatasetDefinition, Registry} from '../plugin-api/registry.ts';
 
 /** The part of the config that is about the data. */
 interface DataConfig {
