@@ -443,7 +443,10 @@ def load_quantized(model, path):
     inner = _unwrapped(model)
     layers = {name: layer for name, layer in record["layers"].items() if name not in products}
     modules = _layers(inner, layers)
-    _load_tensors(inner, path, {n: t for n, t in tensors.items() if not n.endswith(_VALUES)})
+    known = inner.state_dict()
+    constants = {name: tensors[name] for name in record.get("constants", []) if name in tensors and name not in known}
+    weights = {n: t for n, t in tensors.items() if not n.endswith(_VALUES) and n not in constants}
+    _load_tensors(inner, path, weights)
     shared = {}
     for name, layer in layers.items():
         weights = inputs = None
@@ -463,6 +466,8 @@ def load_quantized(model, path):
         if weights is not None:
             weights.from_file = True
     inner.sdq_strategy = strategy
+    # For `save`: what the file has and the modules do not.
+    inner.sdq_constants, inner.sdq_products = constants, products
     return model
 
 
@@ -576,10 +581,15 @@ def save(model, path):
             record[name]["input"] = _record(inputs.grid, inputs.gradient, signed=inputs.signed)
             tensors[f"{name}.input_range"] = _positive(inputs.range)
             tensors[f"{name}.input_step"] = inputs.step
+    constants = getattr(inner, "sdq_constants", {})
+    tensors.update(constants)
+    quantization = {"version": 1, "formula": FORMULA, "layers": {**record, **getattr(inner, "sdq_products", {})}}
+    if constants:
+        quantization["constants"] = list(constants)
     metadata = {
         "format": "pt",
         "sdq.strategy": json.dumps(inner.sdq_strategy),
-        "sdq.quantization": json.dumps({"version": 1, "formula": FORMULA, "layers": record}),
+        "sdq.quantization": json.dumps(quantization),
     }
     stored = {name: tensor.detach().cpu().float().contiguous().clone() for name, tensor in tensors.items()}
     save_file(stored, path, metadata)

@@ -38,6 +38,8 @@ export interface QuantizationRecord {
   readonly formula: string;
   /** By name of the layer. */
   readonly layers: Readonly<Record<string, LayerRecord>>;
+  /** Tensors of the file that the architecture fixes: a PyTorch module has them in its code. Left out where there is none. */
+  readonly constants?: readonly string[];
 }
 
 const formula = 'step * (clip(round_half_even(x / step - offset), qmin, qmax) + offset)';
@@ -66,7 +68,13 @@ export function quantizationRecord(network: Network, quantization: Quantization)
       bits === fullPrecision ? null : {bits, ...quantizer.grid(bits), of: quantizer.transformFormula ?? 'w', gradient};
     return [layer.name, {tensor: layer.weight, weights, input}];
   });
-  return {version: 1, formula, layers: Object.fromEntries(layers)};
+  const constants = network.graph.parameters.filter(({role}) => role === 'constant').map(({name}) => name);
+  return {
+    version: 1,
+    formula,
+    layers: Object.fromEntries(layers),
+    ...(constants.length === 0 ? {} : {constants}),
+  };
 }
 
 /**

@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {graphDigest} from '../../src/graph/digest.ts';
 import type {Array32} from '../../src/graph/graph.ts';
 import {initialWeights} from '../../src/graph/initialize.ts';
+import {hasWeights} from '../../src/graph/layer-table.ts';
 import {createNetwork, type Network} from '../../src/graph/network.ts';
 import {serializeSafetensors} from '../../src/graph/safetensors.ts';
 import {loadQuantizers} from '../../src/phases/load-quantizers.ts';
@@ -52,6 +53,11 @@ export interface QuantizedCase {
   readonly activationBits: number;
 }
 
+const optionsOf: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  'mobilenet-v2': {stem: 'cifar'},
+  vit: {patch: 4, width: 24, depth: 2, heads: 3, mlpRatio: 2},
+};
+
 const images = 32;
 const side = 16;
 
@@ -77,7 +83,7 @@ export async function quantizedNetwork({
   readonly quantization: Quantization;
 }> {
   const definition = models.find(({name}) => name === model);
-  const options = model === 'mobilenet-v2' ? {stem: 'cifar'} : {};
+  const options = optionsOf[model] ?? {};
   const graph = definition?.build({classes: 10, inputShape: [3, side, side]}, options);
   if (graph === undefined) throw new Error(`no model ${model}`);
   const network = createNetwork(graph, initialWeights(graph, 1));
@@ -92,11 +98,13 @@ export async function quantizedNetwork({
   });
   logits.dispose();
   const last = network.layers.length - 1;
+  const places = new Map(network.layers.map(({name}, l) => [name, l]));
   const bits = (l: number): {weightBits: number; activationBits: number} =>
     l === 0 || l === last
       ? {weightBits: 8, activationBits: Math.max(8, activationBits)}
       : {weightBits: weightBits[l % weightBits.length] ?? 8, activationBits};
-  const precision = new Map(network.layers.map(({name}, l) => [name, bits(l)]));
+  // Products of two activations stay in full precision.
+  const precision = new Map(network.layers.filter(hasWeights).map(({name}) => [name, bits(places.get(name) ?? 0)]));
   const quantization = quantize(
     network,
     await loadQuantizers(registry, {weights, activations}),
