@@ -6,6 +6,7 @@ import {stripVTControlCharacters} from 'node:util';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {didYouMean} from '../nearest.ts';
+import {painted} from './colours.ts';
 import {withoutControls} from './output.ts';
 
 /** What `--json` prints instead of a result (`schemas/results/error.schema.json`). */
@@ -89,14 +90,15 @@ function errorReport(error: unknown, {flags = [], hints = []}: CommandContext): 
 /** The error as text for stderr: the message, a next step a line, the code. */
 export function renderError(error: unknown, context: CommandContext = {}): string {
   const {code, message, suggestions} = errorReport(error, context).error;
+  const paint = (style: Parameters<typeof painted>[1], text: string): string => painted(process.stderr, style, text);
   // Who stops a command has not met an error.
-  const text = [
-    code === 'interrupted' ? message : `Error: ${message}`,
-    ...suggestions.map((text) => `  → ${text}`),
-    `  [${code}]`,
+  const head = code === 'interrupted' ? '' : `${paint('red', 'Error:')} `;
+  return [
+    `${head}${withoutControls(message)}`,
+    ...suggestions.map((text) => `  ${paint('cyan', '→')} ${withoutControls(text)}`),
+    `  ${paint('dim', `[${code}]`)}`,
     '',
   ].join('\n');
-  return withoutControls(text);
 }
 
 /** `b  The other run.` of each missing argument as `B: The other run.` */

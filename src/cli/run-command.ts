@@ -5,6 +5,7 @@ import {Flags} from '@oclif/core';
 
 import {present} from '../lookup.ts';
 import type {Source} from '../schema/settings.ts';
+import {verdict} from './colours.ts';
 import {settingsOfCommand, type GivenSettings, type settingFlags} from './setting-flags.ts';
 import {table} from './table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
@@ -183,7 +184,7 @@ export abstract class RunCommand extends SdqCommand {
             phases.map(({name, epochs, steps}) => [name, epochs, steps]),
           ),
           '',
-          'All checks passed. Nothing was written.',
+          verdict(true, 'All checks passed. Nothing was written.'),
         ].join('\n'),
       );
       return {dryRun: true, ...plan};

@@ -2,6 +2,7 @@
 import Table, {type CellOptions} from 'cli-table3';
 
 import {item} from '../lookup.ts';
+import {painted} from './colours.ts';
 import {withoutControls} from './output.ts';
 
 export interface Column {
@@ -119,7 +120,8 @@ export function table(
     wrapOnWordBoundary: longestWord(content) <= item(widths, i),
   });
   drawn.push(...cells.map((row) => row.map(cellOf)));
-  return drawn.toString().replaceAll(/ +$/gm, '');
+  const [head = '', ...body] = drawn.toString().replaceAll(/ +$/gm, '').split('\n');
+  return [painted(process.stdout, 'bold', head), ...body].join('\n');
 }
 
 /** One line a layer: name, bar, bits; the longest bar has the most bits. */

@@ -1,6 +1,7 @@
 import {Args, Flags} from '@oclif/core';
 
 import {CheckpointCommand} from '../cli/checkpoint-command.ts';
+import {verdict} from '../cli/colours.ts';
 import {percent} from '../cli/output.ts';
 import {table} from '../cli/table.ts';
 import {ExitCode, SdqError} from '../errors.ts';
@@ -131,7 +132,7 @@ and onnxruntime and openvino of a Python interpreter. The time of the file is co
     const rule = isClose
       ? `every output is within ${tolerance} of the largest one (${(maxAbsError / maxAbsLogit).toExponential(1)})`
       : `the ${agreementOf} is the same for ${percent(verified.agreement)} % of the images, ${percent(agreement)} % are needed`;
-    if (passed) this.log(`Passed: ${rule}.`);
+    this.log(verdict(passed, `${passed ? 'Passed' : 'Failed'}: ${rule}.`));
     if (!passed) {
       this.checkFailed(
         new SdqError(

@@ -1,6 +1,7 @@
 import {Args} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
+import {verdict} from '../../cli/colours.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import {inspectDataset, selectDataset, type Inspection} from '../../phases/inspect-dataset.ts';
 
@@ -29,9 +30,8 @@ export default class DataVerify extends SdqCommand {
         }),
       );
     } else {
-      this.log(
-        `${args.name}: ${splits.train} train and ${splits.test} test images, verified, in ${selected.directory}`,
-      );
+      const counts = `${splits.train} train and ${splits.test} test images`;
+      this.log(verdict(true, `${args.name}: ${counts}, verified, in ${selected.directory}`));
     }
     return inspection;
   }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import {Args, Flags} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
+import {verdict} from '../../cli/colours.ts';
 import {strategyLine} from '../../cli/strategy-view.ts';
 import type {Violation} from '../../hardware/rules.ts';
 import {hardwareError, violationsOf} from '../../phases/hardware-check.ts';
@@ -59,7 +60,7 @@ Exit code 3 for a file that is no strategy of this network, 4 for one that the h
     const error = hardwareError(args.file, violations);
     if (error === undefined) {
       const devices = hardware.length === 0 ? 'No hardware was named.' : `It runs on ${hardware.join(', ')}.`;
-      this.log([`${args.file} is valid: ${strategyLine(strategy)}.`, devices].join('\n'));
+      this.log([verdict(true, `${args.file} is valid: ${strategyLine(strategy)}.`), devices].join('\n'));
     } else {
       this.checkFailed(error);
     }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import {Args} from '@oclif/core';
 
 import {present} from '../../lookup.ts';
+import {verdict} from '../../cli/colours.ts';
 import {SweepCommand, sweepInvalid} from '../../cli/sweep-command.ts';
 import type {Problem} from '../../schema/problem.ts';
 import {readSweepText, type Method} from '../../sweeps/sweep-file.ts';
@@ -38,11 +39,9 @@ that sdq logs; and every parameter on the config at hand: its key and its values
     const trials = sweep === undefined || !isValid ? Infinity : trialCount(sweep);
     if (isValid) {
       const count = Number.isFinite(trials) ? `${trials} trials` : 'no end';
-      this.log(
-        `${file} is valid: ${present(sweep, 'sweep').method}, parameters ${present(sweep, 'sweep')
-          .parameters.map(({name}) => name)
-          .join(', ')}; ${count}.`,
-      );
+      const {method, parameters} = present(sweep, 'sweep');
+      const names = parameters.map(({name}) => name).join(', ');
+      this.log(verdict(true, `${file} is valid: ${method}, parameters ${names}; ${count}.`));
     } else {
       this.checkFailed(sweepInvalid(file, problems));
     }
