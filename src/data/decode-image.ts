@@ -4,6 +4,7 @@ import {isNativeError} from 'node:util/types';
 import type {Sharp} from 'sharp';
 
 import {ExitCode, SdqError} from '../errors.ts';
+import {loadSharp} from './sharp.ts';
 
 /** The region of an image of this width and height to take, in pixels. */
 export type Crop = (width: number, height: number) => {left: number; top: number; width: number; height: number};
@@ -19,7 +20,7 @@ const maxPixels = 100e6;
  * @throws SdqError (exit 3) that names the file
  */
 export async function decodeImage(file: string, size: number, crop: Crop | undefined): Promise<Uint8Array> {
-  const {default: sharp} = await import('sharp');
+  const sharp = await loadSharp();
   try {
     const stored = sharp(file, {limitInputPixels: maxPixels, failOn: 'warning'}).autoOrient();
     const {autoOrient, format, hasAlpha} = await stored.metadata();
@@ -56,14 +57,14 @@ export async function decodeImage(file: string, size: number, crop: Crop | undef
  * and make what is transparent black; dropping alpha is sharp's last step, so this is a pass of its own.
  */
 async function withoutAlpha(image: Sharp): Promise<Sharp> {
-  const {default: sharp} = await import('sharp');
+  const sharp = await loadSharp();
   const {data, info} = await image.toColourspace('srgb').removeAlpha().raw().toBuffer({resolveWithObject: true});
   return sharp(data, {raw: {width: info.width, height: info.height, channels: info.channels}});
 }
 
 /** Sharp's own threads and cache for the whole process: the engine's threads have the cores. */
 export async function limitImageThreads(): Promise<void> {
-  const {default: sharp} = await import('sharp');
+  const sharp = await loadSharp();
   sharp.concurrency(1);
   sharp.cache(false);
 }

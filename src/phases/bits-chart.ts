@@ -2,6 +2,7 @@
 import {existsSync} from 'node:fs';
 
 import {bitsOfLayers, type LayerBars} from '../report/charts.ts';
+import {loadSharp} from '../data/sharp.ts';
 
 export interface Picture {
   readonly png: Uint8Array;
@@ -15,9 +16,9 @@ const style = 'text{fill:#333;font:11px sans-serif}.grid{stroke:#ddd}.f0{fill:#1
 /** 144 per inch are two pixels for each of the chart's. */
 const density = 144;
 
-/** @throws Error when `sharp` cannot be loaded */
+/** @throws SdqError (exit 6) when `sharp` cannot be loaded */
 export async function bitsChart({layers}: {readonly layers: readonly LayerBars[]}): Promise<Picture> {
-  const {default: sharp} = await import('sharp');
+  const sharp = await loadSharp();
   const chart = bitsOfLayers(layers).replace(
     '>',
     `><style>${style}</style><rect width="100%" height="100%" fill="white"/>`,

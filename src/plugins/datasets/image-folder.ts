@@ -6,6 +6,7 @@ import path from 'node:path';
 import {item} from '../../lookup.ts';
 import type {Split} from '../../data/dataset.ts';
 import {decodeImage} from '../../data/decode-image.ts';
+import {requireSharp} from '../../data/sharp.ts';
 import {imagenetNormalization} from '../../data/normalization.ts';
 import {packPaths, pathAt, reorderedPaths, type PathList} from '../../data/path-list.ts';
 import {ExitCode, invalidInput, SdqError} from '../../errors.ts';
@@ -141,6 +142,7 @@ export const imageFolder: DatasetDefinition<ImageFolderOptions> = {
     return faults;
   },
   async open(directory, {size = 224}) {
+    requireSharp();
     const {classes, train, test} = await scan(directory);
     // The statistics of ImageNet stand in for those of the files, which a pass over all of them would be needed for.
     return {

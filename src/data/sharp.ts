@@ -1,0 +1,35 @@
+/** sharp, which decodes images: 19 MB that only jobs on image files need, so the user installs it. */
+import {createRequire} from 'node:module';
+
+import {ExitCode, SdqError} from '../errors.ts';
+
+type Sharp = (typeof import('sharp'))['default'];
+
+const require = createRequire(import.meta.url);
+
+/** @throws SdqError (exit 6) where it is not installed */
+export function requireSharp(): void {
+  try {
+    require.resolve('sharp');
+  } catch (error) {
+    throw missing(error);
+  }
+}
+
+/** @throws SdqError (exit 6) where it cannot be loaded */
+export async function loadSharp(): Promise<Sharp> {
+  try {
+    return (await import('sharp')).default;
+  } catch (error) {
+    throw missing(error);
+  }
+}
+
+function missing(cause: unknown): SdqError {
+  return new SdqError('Image files are decoded by the package sharp, which is not installed.', {
+    code: 'package-missing',
+    exit: ExitCode.notAvailable,
+    suggestions: ['npm install sharp'],
+    cause,
+  });
+}
