@@ -1,9 +1,9 @@
 /** sharp, which decodes images: 19 MB that only jobs on image files need, so the user installs it. */
 import {createRequire} from 'node:module';
 
-import {ExitCode, SdqError} from '../errors.ts';
+import type sharp from 'sharp';
 
-type Sharp = (typeof import('sharp'))['default'];
+import {ExitCode, SdqError} from '../errors.ts';
 
 const require = createRequire(import.meta.url);
 
@@ -17,7 +17,7 @@ export function requireSharp(): void {
 }
 
 /** @throws SdqError (exit 6) where it cannot be loaded */
-export async function loadSharp(): Promise<Sharp> {
+export async function loadSharp(): Promise<typeof sharp> {
   try {
     return (await import('sharp')).default;
   } catch (error) {
