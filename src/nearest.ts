@@ -6,13 +6,13 @@ import {distance} from 'fastest-levenshtein';
  * edit for every three letters of a longer name. A name of up to three letters must begin alike: `gpu` is not `cpu`. Case
  * does not count.
  */
-export function nearest(found: string, known: Iterable<string>): string | undefined {
+export function nearest(typed: string, known: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let least = Math.max(2, Math.floor(found.length / 3)) + 1;
+  let least = Math.max(2, Math.floor(typed.length / 3)) + 1;
   for (const name of known) {
-    if (Math.abs(name.length - found.length) >= least) continue;
-    if (name.length <= 3 && name[0]?.toLowerCase() !== found[0]?.toLowerCase()) continue;
-    const edits = distance(found.toLowerCase(), name.toLowerCase());
+    if (Math.abs(name.length - typed.length) >= least) continue;
+    if (name.length <= 3 && name[0]?.toLowerCase() !== typed[0]?.toLowerCase()) continue;
+    const edits = distance(typed.toLowerCase(), name.toLowerCase());
     if (edits < least && edits < name.length) {
       best = name;
       least = edits;
@@ -22,11 +22,11 @@ export function nearest(found: string, known: Iterable<string>): string | undefi
 }
 
 /** The suggestions of an error about an unknown name: those that it is the beginning of (`onnx` of `onnx-qdq`), else the nearest one. */
-export function didYouMean(found: string, known: Iterable<string>): string[] {
+export function didYouMean(typed: string, known: Iterable<string>): string[] {
   const names = [...known];
-  const start = found.toLowerCase();
-  const longer = found.length < 3 ? [] : names.filter((name) => name.toLowerCase().startsWith(`${start}-`));
-  const name = nearest(found, names);
+  const start = typed.toLowerCase();
+  const longer = typed.length < 3 ? [] : names.filter((name) => name.toLowerCase().startsWith(`${start}-`));
+  const name = nearest(typed, names);
   const meant = longer.length > 0 ? longer.slice(0, 4) : name === undefined ? [] : [name];
   return meant.length === 0 ? [] : [`Did you mean ${meant.map((one) => `"${one}"`).join(' or ')}?`];
 }

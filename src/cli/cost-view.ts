@@ -65,7 +65,7 @@ export function costSummary(result: {
   const {totals, energy, batch} = result;
   const time = milliseconds(totals.latencyUs);
   const per = batch === 1 ? 'a sample' : `a batch of ${batch}`;
-  const found = [
+  const figures = [
     time === null ? [] : `${time} ${per}`,
     totals.cycles === null ? [] : `${figure(totals.cycles)} cycles`,
     totals.samplesPerSecond === null ? [] : `${figure(totals.samplesPerSecond)} samples/s`,
@@ -84,5 +84,5 @@ export function costSummary(result: {
     measured: `Measured by you on ${result.hardware}.`,
     mixed: `For ${result.hardware}: some layers measured by you, the others modelled.`,
   }[result.source];
-  return [`${found.join(', ')}.`, ...(used.length === 0 ? [] : [`Uses ${used.join(', ')}.`]), source].join('\n');
+  return [`${figures.join(', ')}.`, ...(used.length === 0 ? [] : [`Uses ${used.join(', ')}.`]), source].join('\n');
 }

@@ -76,8 +76,8 @@ export default class Train extends RunCommand {
             keepWeights(session, run, keptFiles.fullPrecision, model.weights);
           }
         }
-        const own = run.path(keptFiles.fullPrecision);
-        const fullPrecision = existsSync(own) ? own : weights;
+        const fullPrecisionFile = run.path(keptFiles.fullPrecision);
+        const fullPrecision = existsSync(fullPrecisionFile) ? fullPrecisionFile : weights;
         // An error about the strategy names the file that the user gave.
         const input = {strategy: flags.strategy ?? strategy, weights, fullPrecision};
         return {result: await phase('train', async () => train(context(run.record().results), input))};

@@ -6,7 +6,7 @@ import {firstProblem, schemaProblem} from '../schema/check.ts';
 import type {JsonSchema} from '../schema/json-schema.ts';
 
 /** What a kind asks for beside what every definition has. */
-const own = {
+const requirements = {
   engine: {functions: ['probe', 'start']},
   dataset: {functions: ['fetch', 'verify', 'open'], properties: {sources: {type: 'array', items: {type: 'string'}}}},
   model: {
@@ -70,7 +70,7 @@ const own = {
 };
 
 const common: Readonly<Record<string, JsonSchema>> = {
-  kind: {enum: Object.keys(own)},
+  kind: {enum: Object.keys(requirements)},
   name: {type: 'string', pattern: '^[a-z0-9][a-z0-9.-]*$'},
   summary: {type: 'string', minLength: 1},
 };
@@ -94,7 +94,7 @@ function definitionProblem(definition: unknown): string | undefined {
   const {
     functions,
     properties = {},
-  }: {functions: readonly string[]; properties?: Readonly<Record<string, JsonSchema>>} = own[kind];
+  }: {functions: readonly string[]; properties?: Readonly<Record<string, JsonSchema>>} = requirements[kind];
   const missing = functions.find((name) => typeof (definition as Record<string, unknown>)[name] !== 'function');
   if (missing !== undefined) return `/${missing}: expected a function.`;
   const unfit = described(definition, properties);

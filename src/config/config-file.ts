@@ -59,11 +59,11 @@ export async function readConfigFile(cwd: string, file: string | undefined): Pro
   const named = file === undefined ? undefined : path.resolve(cwd, file);
   if (named === undefined) assertSizes(cwd);
   else readFileBounded(named, maximumBytes);
-  let found;
+  let result;
   try {
     // It reads the package.json of the working folder as it is made.
     const explorer = cosmiconfig('sdq', settings);
-    found = await (named === undefined ? explorer.search(cwd) : explorer.load(named));
+    result = await (named === undefined ? explorer.search(cwd) : explorer.load(named));
   } catch (error) {
     const place = (error as {filepath?: string}).filepath ?? named ?? cwd;
     throw new SdqError(`Cannot read the config ${place}: ${error instanceof Error ? error.message : String(error)}`, {
@@ -72,14 +72,14 @@ export async function readConfigFile(cwd: string, file: string | undefined): Pro
       cause: error,
     });
   }
-  if (found === null) return undefined;
-  const values = found.isEmpty === true ? {} : plainData(found.config as unknown, found.filepath);
-  const hasPlaces = !/(\.m?js|package\.json)$/.test(found.filepath);
+  if (result === null) return undefined;
+  const values = result.isEmpty === true ? {} : plainData(result.config as unknown, result.filepath);
+  const hasPlaces = !/(\.m?js|package\.json)$/.test(result.filepath);
   return {
-    name: found.filepath,
-    base: path.dirname(found.filepath),
+    name: result.filepath,
+    base: path.dirname(result.filepath),
     values,
-    ...(hasPlaces ? {text: readTextBounded(found.filepath, maximumBytes)} : {}),
+    ...(hasPlaces ? {text: readTextBounded(result.filepath, maximumBytes)} : {}),
   };
 }
 
@@ -105,10 +105,10 @@ function plainData(value: unknown, file: string): Record<string, unknown> {
     copy = undefined;
   }
   if (!isMapping(value) || !isMapping(copy)) {
-    const found = Array.isArray(value) ? 'a list' : value === null ? 'nothing' : typeof value;
+    const kind = Array.isArray(value) ? 'a list' : value === null ? 'nothing' : typeof value;
     throw invalidInput(
       'invalid-config',
-      `${file}: expected a mapping of settings, found ${isMapping(value) ? 'a cycle' : found}.`,
+      `${file}: expected a mapping of settings, found ${isMapping(value) ? 'a cycle' : kind}.`,
     );
   }
   if (!isDeepStrictEqual(copy, value)) {

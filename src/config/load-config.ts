@@ -116,8 +116,8 @@ function isPlace(schema: JsonSchema, values: unknown): boolean {
     }
     return [typeof value === 'string' && (node['format'] === 'path' || isProfileFile(node, value))];
   };
-  const found = leaves(schema, values);
-  return found.length > 0 && found.every(Boolean);
+  const matches = leaves(schema, values);
+  return matches.length > 0 && matches.every(Boolean);
 }
 
 const isProfileFile = (schema: JsonSchema, value: string): boolean =>
@@ -218,7 +218,7 @@ const named: readonly {kind: Kind; name: readonly string[]; options?: readonly s
   },
 ];
 
-function at(settings: unknown, keys: readonly string[]): unknown {
+function valueAt(settings: unknown, keys: readonly string[]): unknown {
   return keys.reduce<unknown>(
     (node, key) =>
       (isMapping(node) || Array.isArray(node)) && Object.hasOwn(node, key)
@@ -236,7 +236,7 @@ const defaultOf = (keys: readonly string[]): unknown =>
 function withOptionSchemas(settings: unknown, registry: Registry): JsonSchema {
   return named.reduce(
     (schema, {kind, name, options}) => {
-      const chosen = at(settings, name) ?? defaultOf(name);
+      const chosen = valueAt(settings, name) ?? defaultOf(name);
       const definition = registry.list(kind).find((known) => known.name === chosen);
       if (definition === undefined || options === undefined) return schema;
       const nested = options.reduceRight<unknown>(
@@ -250,8 +250,8 @@ function withOptionSchemas(settings: unknown, registry: Registry): JsonSchema {
 }
 
 function closedOptions(optionsSchema: OptionsSchema = {type: 'object', properties: {}}): JsonSchema {
-  const own = expand(optionsSchema);
-  return own.properties === undefined ? own : {additionalProperties: false, ...own};
+  const expanded = expand(optionsSchema);
+  return expanded.properties === undefined ? expanded : {additionalProperties: false, ...expanded};
 }
 
 /** Every entry of `tracking` has the options of its tracker beside its name. */
@@ -270,10 +270,10 @@ function withTrackerOptions(settings: unknown, registry: Registry): JsonSchema {
 
 /** By place; undefined where an entry has no name. */
 function trackerNames(settings: unknown): readonly (string | undefined)[] {
-  const entries = at(settings, ['tracking']);
+  const entries = valueAt(settings, ['tracking']);
   return Array.isArray(entries)
     ? entries.map((entry) => {
-        const name = at(entry, ['name']);
+        const name = valueAt(entry, ['name']);
         return typeof name === 'string' ? name : undefined;
       })
     : [];
@@ -283,13 +283,13 @@ function checkNames(config: Config, registry: Registry, sources: readonly Source
   const trackers = config.tracking.map((_, i) => ({kind: 'tracker' as const, name: ['tracking', String(i), 'name']}));
   checkNoDoubles(config, sources);
   for (const {kind, name} of [...named, ...trackers]) {
-    const value = at(config, name);
+    const value = valueAt(config, name);
     if (typeof value !== 'string' || !registry.wants(kind) || (kind === 'engine' && value === 'auto')) continue;
     try {
       registry.get(kind, value);
     } catch (error) {
       if (!(error instanceof SdqError)) throw error;
-      const source = sources.findLast(({values}) => at(values, name) !== undefined)?.name ?? 'default';
+      const source = sources.findLast(({values}) => valueAt(values, name) !== undefined)?.name ?? 'default';
       throw new SdqError(`${source}: /${name.join('/')}: ${error.message}`, {
         code: error.code,
         exit: error.oclif.exit,

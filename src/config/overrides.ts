@@ -88,9 +88,9 @@ export function settingsOfEnvironment(
   cwd: string,
 ): Source[] {
   const keys = new Map<string, readonly string[]>();
-  const visit = (node: JsonSchema, at: readonly string[]) => {
+  const visit = (node: JsonSchema, keysSoFar: readonly string[]) => {
     for (const [key, child] of Object.entries(node.properties ?? {})) {
-      const place = [...at, key];
+      const place = [...keysSoFar, key];
       keys.set(`SDQ_${place.map((word) => word.replaceAll(/[A-Z]/g, '_$&').toUpperCase()).join('_')}`, place);
       visit(child, place);
     }

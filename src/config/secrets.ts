@@ -12,9 +12,10 @@ export function refuseSecrets(sources: readonly Source[]): void {
         refuse(name, place, 'holds an address with a user name, a password or a token');
       if (!isMapping(node) && !Array.isArray(node)) return;
       for (const [key, child] of Object.entries(node)) {
-        const at = [...place, key];
-        if (at[0] === 'tracking' && !Array.isArray(node) && secretName.test(key)) refuse(name, at, 'is for a secret');
-        visit(child, at);
+        const keys = [...place, key];
+        if (keys[0] === 'tracking' && !Array.isArray(node) && secretName.test(key))
+          refuse(name, keys, 'is for a secret');
+        visit(child, keys);
       }
     };
     visit(values, []);

@@ -11,8 +11,8 @@ function userCache({XDG_CACHE_HOME: xdg}: NodeJS.ProcessEnv): string {
 
 /** The folder that holds one folder a data set: `$SDQ_DATA_DIR`, else `$XDG_CACHE_HOME/sdq`, else `~/.cache/sdq`. */
 export function dataCache(environment: NodeJS.ProcessEnv = process.env): string {
-  const {SDQ_DATA_DIR: own} = environment;
-  return own !== undefined && own !== '' ? path.resolve(own) : userCache(environment);
+  const {SDQ_DATA_DIR: configured} = environment;
+  return configured !== undefined && configured !== '' ? path.resolve(configured) : userCache(environment);
 }
 
 /** The folder that holds one folder an installed engine: `$SDQ_ENGINE_DIR`, else `engines` of the user's cache. */

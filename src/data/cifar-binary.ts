@@ -27,8 +27,8 @@ export function readCifarRecords(
   };
   const expected = count * cifarRecordBytes;
   if (bytes.length !== expected) {
-    const found = bytes.length < expected ? `the end of the file` : `${bytes.length - expected} bytes more`;
-    fail(Math.min(bytes.length, expected), found, `${count} records of ${cifarRecordBytes} bytes = ${expected}`);
+    const what = bytes.length < expected ? `the end of the file` : `${bytes.length - expected} bytes more`;
+    fail(Math.min(bytes.length, expected), what, `${count} records of ${cifarRecordBytes} bytes = ${expected}`);
   }
   for (let record = 0; record < count; record++) {
     const start = record * cifarRecordBytes;

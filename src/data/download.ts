@@ -62,11 +62,11 @@ export async function download(options: Download): Promise<void> {
       failure = error;
     }
     if (failure === undefined) {
-      const found = await digestOf(file, 'sha256');
-      if (found === sha256) return;
+      const digest = await digestOf(file, 'sha256');
+      if (digest === sha256) return;
       await rm(file);
       // An old part may have been another file's: once from the start.
-      if (!resumed) throw failed(`the file has sha256 ${found}; ${sha256} is expected`);
+      if (!resumed) throw failed(`the file has sha256 ${digest}; ${sha256} is expected`);
       resumed = false;
       continue;
     }

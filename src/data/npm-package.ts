@@ -55,8 +55,8 @@ export async function packNpm({
   const tarball = path.join(folder, `${name.replace(/^@/, '').replace('/', '-')}-${version}.tgz`);
   if (code !== 0) throw failed(npmReason(messages) ?? `it ended with exit code ${code ?? 'of a signal'}`);
   if (!existsSync(tarball)) throw failed(`it wrote no ${path.basename(tarball)}`);
-  const found = await digestOf(tarball, 'sha512', 'base64');
-  if (found !== integrity) throw failed(`the tarball has sha512 ${found}; ${integrity} is expected`);
+  const digest = await digestOf(tarball, 'sha512', 'base64');
+  if (digest !== integrity) throw failed(`the tarball has sha512 ${digest}; ${integrity} is expected`);
   return tarball;
 }
 

@@ -33,9 +33,9 @@ export async function digestOf(
 /** What is wrong with the file in this folder; undefined when it is as pinned. @throws SdqError (exit 3) */
 async function faultOf(directory: string, {name, bytes, algorithm, digest}: PinnedFile): Promise<string | undefined> {
   const file = path.join(directory, name);
-  const found = statSync(file, {throwIfNoEntry: false});
-  if (found === undefined) return `${file} is missing.`;
-  if (found.size !== bytes) return `${file} has ${found.size} bytes; ${bytes} are expected.`;
+  const stat = statSync(file, {throwIfNoEntry: false});
+  if (stat === undefined) return `${file} is missing.`;
+  if (stat.size !== bytes) return `${file} has ${stat.size} bytes; ${bytes} are expected.`;
   const actual = await digestOf(file, algorithm);
   return actual === digest ? undefined : `${file} has ${algorithm} ${actual}; ${digest} is expected.`;
 }
@@ -53,16 +53,16 @@ export async function faultsOf(directory: string, files: readonly PinnedFile[]):
  */
 export async function readDatasetFile(directory: string, file: PinnedFile, dataset: string): Promise<Uint8Array> {
   const location = path.join(directory, file.name);
-  const found = statSync(location, {throwIfNoEntry: false});
-  if (found === undefined) {
+  const stat = statSync(location, {throwIfNoEntry: false});
+  if (stat === undefined) {
     throw new SdqError(`The data set ${dataset} is not there: ${location} does not exist.`, {
       code: 'dataset-not-fetched',
       exit: ExitCode.notAvailable,
       suggestions: [`Run: sdq data fetch ${dataset}`],
     });
   }
-  if (found.size > 2 * file.bytes) {
-    throw invalidInput('dataset-file-wrong', `${location} has ${found.size} bytes; ${file.bytes} are expected.`);
+  if (stat.size > 2 * file.bytes) {
+    throw invalidInput('dataset-file-wrong', `${location} has ${stat.size} bytes; ${file.bytes} are expected.`);
   }
   try {
     return await readFile(location);

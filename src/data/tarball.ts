@@ -41,9 +41,9 @@ export async function extractEntries(tarball: string, entries: readonly TarEntry
       },
     });
     for (const {entry, bytes} of entries) {
-      const found = sizes.get(entry);
-      if (found === undefined) throw invalid(`it has no file ${entry}.`);
-      if (found !== bytes) throw invalid(`${entry} has ${found} bytes; ${bytes} are expected.`);
+      const size = sizes.get(entry);
+      if (size === undefined) throw invalid(`it has no file ${entry}.`);
+      if (size !== bytes) throw invalid(`${entry} has ${size} bytes; ${bytes} are expected.`);
     }
     for (const {entry, file} of entries) renameSync(path.join(folder, entry), file);
   } catch (error) {

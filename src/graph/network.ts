@@ -54,31 +54,31 @@ export interface Network {
 
 /** The executor's order of axes of each parameter. */
 function parameterAxes(graph: Graph, {operands, nodeLayouts}: LaidOutGraph): ReadonlyMap<string, readonly number[]> {
-  const found = new Map<string, readonly number[]>();
+  const orders = new Map<string, readonly number[]>();
   for (const node of graph.nodes) {
     const layout = entry(nodeLayouts, node.name).inputs;
     const inputs = argumentsOf(node, (name) => operands.get(name));
     inputs.forEach(({name, parameter, shape}, index) => {
       if (!parameter) return;
       const axes = operatorOf(node).axes?.(node, index, inputs, layout) ?? shape.map((_, axis) => axis);
-      const other = found.get(name);
+      const other = orders.get(name);
       if (other !== undefined && other.join() !== axes.join()) {
         throw invalidInput(
           'graph-invalid',
           `Parameter "${name}" is shared by nodes that read it in different orders of axes.`,
         );
       }
-      found.set(name, axes);
+      orders.set(name, axes);
     });
   }
-  return found;
+  return orders;
 }
 
 function checked(graph: Graph, weights: Weights): ReadonlyMap<string, Array32> {
   for (const {name, shape} of graph.parameters) {
-    const found = weights.get(name);
-    if (found === undefined || found.shape.join() !== shape.join()) {
-      const state = found === undefined ? 'is missing' : `has the shape ${show(found.shape)}`;
+    const array = weights.get(name);
+    if (array === undefined || array.shape.join() !== shape.join()) {
+      const state = array === undefined ? 'is missing' : `has the shape ${show(array.shape)}`;
       throw invalidInput(
         'weights-mismatch',
         `Weights for "${graph.name}": "${name}" ${state}; it must be ${show(shape)}.`,

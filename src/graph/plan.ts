@@ -98,8 +98,10 @@ export function executionPlan(
   }
   /** The node that alone reads a value. */
   const follower = (value: string): Node | undefined => {
-    const found = readers.get(value) ?? [];
-    return found.length === 1 && !results.includes(value) && !observed.has(value) ? found[0] : undefined;
+    const readersOfValue = readers.get(value) ?? [];
+    return readersOfValue.length === 1 && !results.includes(value) && !observed.has(value)
+      ? readersOfValue[0]
+      : undefined;
   };
 
   /** The inputs of a quantized layer that are a value; none where the node is no such layer. */
@@ -145,17 +147,17 @@ export function executionPlan(
   return {steps: withReleases(steps, [graph.input.name, ...results], known), outputs: results};
 }
 
-/** Each step with the values that no later one reads. @param kept names of those that are never freed: the network's input and outputs */
+/** Each step with the values that no later one reads. @param neverFreed names of those that are never freed: the network's input and outputs */
 function withReleases(
   steps: readonly Step[],
-  kept: readonly string[],
+  neverFreed: readonly string[],
   known: LaidOutGraph['operands'],
 ): readonly Step[] {
   const lastReader = new Map<string, number>();
   steps.forEach(({inputs}, index) => {
     for (const name of inputs) if (known.get(name)?.parameter === false) lastReader.set(name, index);
   });
-  for (const name of kept) lastReader.delete(name);
+  for (const name of neverFreed) lastReader.delete(name);
   return steps.map((step, index) => ({
     ...step,
     releases: [...new Set(step.inputs)].filter((name) => lastReader.get(name) === index),

@@ -12,15 +12,15 @@ interface Wired {
  */
 export function leadingTo<N extends Wired>(nodes: readonly N[], outputs: readonly string[]): N[] {
   const producers = new Map(nodes.flatMap((node) => node.outputs.map((name): [string, N] => [name, node])));
-  const kept = new Set<N>();
+  const reached = new Set<N>();
   const open = [...outputs];
   for (let name = open.pop(); name !== undefined; name = open.pop()) {
     const node = producers.get(name);
-    if (node === undefined || kept.has(node)) continue;
-    kept.add(node);
+    if (node === undefined || reached.has(node)) continue;
+    reached.add(node);
     open.push(...node.inputs);
   }
-  return nodes.filter((node) => kept.has(node));
+  return nodes.filter((node) => reached.has(node));
 }
 
 /** The graph with these outputs alone: without nodes that do not lead to them, and parameters that nothing reads then. */

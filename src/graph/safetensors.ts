@@ -82,7 +82,7 @@ function repeatedKey(json: string): string | undefined {
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** What was found, short enough for a message. */
-function found(value: unknown): string {
+function kindOf(value: unknown): string {
   const text = JSON.stringify(value) as string | undefined;
   if (text === undefined) return 'missing';
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
@@ -111,25 +111,25 @@ export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsFi
     const reason = error instanceof SyntaxError ? 'JSON' : 'UTF-8';
     throw broken(`the header, bytes 8 to ${base - 1}, is not ${reason}`);
   }
-  if (!isMapping(header)) throw broken(`the header is ${found(header)}; it must be a JSON object`);
+  if (!isMapping(header)) throw broken(`the header is ${kindOf(header)}; it must be a JSON object`);
   const repeated = repeatedKey(json);
   if (repeated !== undefined) throw broken(`the header names "${repeated}" twice`);
 
   const {__metadata__: notes = {}, ...rest} = header;
-  if (!isMapping(notes)) throw broken(`/__metadata__ is ${found(notes)}; it must be an object of strings`);
+  if (!isMapping(notes)) throw broken(`/__metadata__ is ${kindOf(notes)}; it must be an object of strings`);
   for (const [key, value] of Object.entries(notes)) {
-    if (typeof value !== 'string') throw broken(`/__metadata__/${key} is ${found(value)}; it must be a string`);
+    if (typeof value !== 'string') throw broken(`/__metadata__/${key} is ${kindOf(value)}; it must be a string`);
   }
 
   const entries = Object.entries(rest).map(([name, value]): Entry => {
-    if (!isMapping(value)) throw broken(`tensor "${name}" is ${found(value)}; it must be an object`);
+    if (!isMapping(value)) throw broken(`tensor "${name}" is ${kindOf(value)}; it must be an object`);
     const {dtype, shape, data_offsets: offsets} = value;
     const type = typeof dtype === 'string' ? dtypes.get(dtype) : undefined;
     if (type === undefined) {
-      throw broken(`tensor "${name}" has the dtype ${found(dtype)}; sdq reads ${[...dtypes.keys()].join(', ')}`);
+      throw broken(`tensor "${name}" has the dtype ${kindOf(dtype)}; sdq reads ${[...dtypes.keys()].join(', ')}`);
     }
     if (!Array.isArray(shape) || !shape.every(isSize)) {
-      throw broken(`tensor "${name}" has the shape ${found(shape)}; it must be a list of whole numbers from 0`);
+      throw broken(`tensor "${name}" has the shape ${kindOf(shape)}; it must be a list of whole numbers from 0`);
     }
     if (
       !Array.isArray(offsets) ||
@@ -137,12 +137,12 @@ export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsFi
       !offsets.every(isSize) ||
       item(offsets, 0) > item(offsets, 1)
     ) {
-      throw broken(`tensor "${name}" has the data_offsets ${found(offsets)}; they must be [begin, end] in bytes`);
+      throw broken(`tensor "${name}" has the data_offsets ${kindOf(offsets)}; they must be [begin, end] in bytes`);
     }
     const [begin, end] = offsets as [number, number];
     const size = shape.reduce((product, axis) => product * axis, type.size);
     if (end - begin !== size) {
-      const wanted = `${found(shape)} of ${dtype as string} takes ${size}`;
+      const wanted = `${kindOf(shape)} of ${dtype as string} takes ${size}`;
       throw broken(`tensor "${name}" has ${end - begin} bytes (data_offsets ${begin} to ${end}); ${wanted}`);
     }
     return {name, dtype: dtype as string, shape, begin, end};
@@ -196,10 +196,10 @@ export function serializeSafetensors(
   new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
   bytes.fill(0x20, 8, 8 + length);
   bytes.set(json, 8);
-  let at = 8 + length;
+  let offset = 8 + length;
   for (const {data} of tensors.values()) {
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
-    at += data.byteLength;
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), offset);
+    offset += data.byteLength;
   }
   return bytes;
 }

@@ -148,7 +148,7 @@ function deviceOf(profile: HardwareProfile, model: CostModel, batch: number): De
       ['constants', model.constants, values],
       ['resources', model.resources, profile.resources],
     ] as const
-  ).flatMap(([kind, names, found]) => names.filter((name) => !(name in found)).map((name) => `${kind}/${name}`));
+  ).flatMap(([kind, names, given]) => names.filter((name) => !(name in given)).map((name) => `${kind}/${name}`));
   if (missing.length > 0) {
     throw invalidInput(
       'hardware-constant-missing',
@@ -221,8 +221,8 @@ export function prepareCosts(profile: HardwareProfile, model: CostModel, batch: 
   };
   const layer: PreparedCosts['layer'] = (geometry, {weightBits, activationBits}) => {
     const key = `${weightBits} ${activationBits} ${JSON.stringify({...geometry, name: ''})}`;
-    const found = known.get(key);
-    if (found !== undefined) return found;
+    const cached = known.get(key);
+    if (cached !== undefined) return cached;
     const work = workOf(geometry, {weightBits, activationBits});
     const cost = complete(work, model.layer(work, device));
     known.set(key, cost);

@@ -18,17 +18,17 @@ export function joinedLayers(
 ): string[][] {
   const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node])));
   const origin = (value: string): string => {
-    let at = value;
-    for (let node = producers.get(at); node !== undefined && passing.has(node.op); node = producers.get(at)) {
-      at = item(node.inputs, 0);
+    let current = value;
+    for (let node = producers.get(current); node !== undefined && passing.has(node.op); node = producers.get(current)) {
+      current = item(node.inputs, 0);
     }
-    return at;
+    return current;
   };
   const parent = new Map<string, string>();
   const root = (value: string): string => {
-    let at = value;
-    while (parent.has(at) && parent.get(at) !== at) at = entry(parent, at);
-    return at;
+    let current = value;
+    while (parent.has(current) && parent.get(current) !== current) current = entry(parent, current);
+    return current;
   };
   for (const node of graph.nodes.filter(({op}) => operators.includes(op))) {
     const [first, ...rest] = joinedValues(node).map(origin);

@@ -179,11 +179,11 @@ export function storedBits(
  * The allowed combination that is nearest to the bits found: full precision is taken only where they have it, then as few bits as can
  * be are lost, then as little work (weight bits × activation bits) as can be is added. Undefined where nothing is allowed.
  */
-export function nearestPair<P extends Bits>(pairs: readonly P[], found: Bits): P | undefined {
+export function nearestPair<P extends Bits>(pairs: readonly P[], bits: Bits): P | undefined {
   const distance = (pair: Bits): readonly number[] => {
-    const steps = (['weightBits', 'activationBits'] as const).map((key) => pair[key] - found[key]);
+    const steps = (['weightBits', 'activationBits'] as const).map((key) => pair[key] - bits[key]);
     const raised = (['weightBits', 'activationBits'] as const).filter(
-      (key) => pair[key] === fullPrecision && found[key] !== fullPrecision,
+      (key) => pair[key] === fullPrecision && bits[key] !== fullPrecision,
     );
     const lost = steps.reduce((sum, step) => sum + Math.max(0, -step), 0);
     return [raised.length, lost, pair.weightBits * pair.activationBits, pair.weightBits];
@@ -291,12 +291,12 @@ export function hardwareViolations(
 function layerViolations(profile: HardwareProfile, layers: readonly LayerPrecision[], l: number): Violation[] {
   const layer = item(layers, l);
   const {name, op, weightBits, activationBits} = layer;
-  const at = {hardware: profile.name, layer: name};
+  const where = {hardware: profile.name, layer: name};
   const formats = formatsAt(profile, layers, l);
   if (formats.length === 0) {
     return [
       {
-        ...at,
+        ...where,
         rule: 'operator',
         found: layer.product === true ? `${op} of two activations` : op,
         allowed: operatorsOf(profile),
@@ -311,16 +311,16 @@ function layerViolations(profile: HardwareProfile, layers: readonly LayerPrecisi
   const violations: Violation[] = [];
   if (!weights.includes(weightBits)) {
     const to = nearest?.weightBits ?? null;
-    violations.push({...at, rule: 'weight-bits', found: weightBits, allowed: weights, nearest: to});
+    violations.push({...where, rule: 'weight-bits', found: weightBits, allowed: weights, nearest: to});
   }
   if (!activations.includes(activationBits)) {
     const to = nearest?.activationBits ?? null;
-    violations.push({...at, rule: 'activation-bits', found: activationBits, allowed: activations, nearest: to});
+    violations.push({...where, rule: 'activation-bits', found: activationBits, allowed: activations, nearest: to});
   }
   if (violations.length > 0) return violations;
   return [
     {
-      ...at,
+      ...where,
       rule: 'pair',
       found: [weightBits, activationBits],
       allowed: pairs.map((pair) => [pair.weightBits, pair.activationBits]),

@@ -76,9 +76,9 @@ function observeOn(session: Session): Observe {
       for (let index = 0; index < batches; index++) {
         const {images, size} = await source.batch(0, index);
         const x = inputTensor(images, size, graph.input.shape);
-        const found = await observedRanges(network, x);
+        const observed = await observedRanges(network, x);
         x.dispose();
-        ranges = new Map([...found].map(([value, range]) => [value, joined(range, ranges.get(value))]));
+        ranges = new Map([...observed].map(([value, range]) => [value, joined(range, ranges.get(value))]));
         session.reporter.update('ranges of joined values', index + 1, batches);
       }
     } finally {

@@ -50,19 +50,19 @@ export function readProfile(reference: string): HardwareProfile {
  * @throws SdqError (exit 3) also where two files have one name
  */
 export function readProfiles(references: readonly string[]): HardwareProfile[] {
-  const found = new Map<string, {profile: HardwareProfile; reference: string}>();
+  const profiles = new Map<string, {profile: HardwareProfile; reference: string}>();
   for (const reference of references) {
     const profile = readProfile(reference);
-    const other = found.get(profile.name);
+    const other = profiles.get(profile.name);
     if (other !== undefined && other.reference !== reference) {
       throw invalidInput(
         'hardware-name-taken',
         `Two hardware profiles have the name "${profile.name}": ${other.reference} and ${reference}.`,
       );
     }
-    found.set(profile.name, {profile, reference});
+    profiles.set(profile.name, {profile, reference});
   }
-  return [...found.values()].map(({profile}) => profile);
+  return [...profiles.values()].map(({profile}) => profile);
 }
 
 /**

@@ -125,7 +125,7 @@ async function variantsOf({graph, seed, target}: MeasureRequest): Promise<Varian
   );
   return Promise.all(
     [...pairs.values()].map(async (pair): Promise<Variant> => {
-      const bits = allowed.map((found) => present(nearestPair(found, pair), 'combination of bits'));
+      const bits = allowed.map((pairsOfLayer) => present(nearestPair(pairsOfLayer, pair), 'combination of bits'));
       const network: IntegerNetwork = {
         graph,
         parameters: weights,
@@ -233,12 +233,12 @@ export function layerTimes(
       runs: us.map((each, run) => each + (before?.runs[run] ?? 0)),
     });
   }
-  const kept = [...layers.values()].reduce((total, {us}) => total + us, 0);
+  const summedUs = [...layers.values()].reduce((total, {us}) => total + us, 0);
   return new Map(
     [...layers].map(([layer, {runs, us}]) => [
       layer,
       {
-        latencyUs: Number(Math.max((us * totalUs) / kept, 1e-3).toPrecision(4)),
+        latencyUs: Number(Math.max((us * totalUs) / summedUs, 1e-3).toPrecision(4)),
         spread: Number(timing(runs).spread.toFixed(3)),
       },
     ]),

@@ -256,9 +256,9 @@ function restore(
   phase: Phase,
   notice: (message: string) => void,
 ): {position: Position; optimizerState: OptimizerState; journal: number} | undefined {
-  const found = run.checkpoints.latest(notice);
-  if (found === undefined) return undefined;
-  const {file, content} = found;
+  const latest = run.checkpoints.latest(notice);
+  if (latest === undefined) return undefined;
+  const {file, content} = latest;
   const checkpoint = decodeCheckpoint(content, file);
   if (checkpoint.state['phase'] !== phase.name) return undefined;
   const {position, optimizerStep, method, journal} = stateOf(checkpoint, file);

@@ -359,13 +359,13 @@ export async function runAll({session, run, stop, context, phase}: RunContext): 
     weights === undefined || pretrains(config)
       ? (await phase('pretrain', async () => pretrain(context(resultsOf(run))))).checkpoint
       : keepWeights(session, run, keptFiles.fullPrecision, weights);
-  const found = await phase('search', async () => search(context(resultsOf(run)), fullPrecisionFile));
-  const failure = targetMissed(session, found.budgets, run);
+  const searched = await phase('search', async () => search(context(resultsOf(run)), fullPrecisionFile));
+  const failure = targetMissed(session, searched.budgets, run);
   if (failure !== undefined) return {result: resultsOf(run), failure};
   await phase('train', async () =>
     train(context(resultsOf(run)), {
-      strategy: found.strategy,
-      weights: found.checkpoint,
+      strategy: searched.strategy,
+      weights: searched.checkpoint,
       fullPrecision: fullPrecisionFile,
     }),
   );

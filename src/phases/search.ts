@@ -218,9 +218,9 @@ class SearchHost implements SearchContext {
 
 /** @throws SdqError (exit 3) for a method whose result is not one of the problem: a mistake of its plugin */
 function checkOutcome({bits}: SearchOutcome, {decisions, layers}: SearchProblem, method: string): void {
-  const fits = ({weightBits, activationBits}: Candidate, own: Precision | undefined): boolean =>
-    (weightBits === undefined || weightBits === own?.weightBits) &&
-    (activationBits === undefined || activationBits === own?.activationBits);
+  const fits = ({weightBits, activationBits}: Candidate, current: Precision | undefined): boolean =>
+    (weightBits === undefined || weightBits === current?.weightBits) &&
+    (activationBits === undefined || activationBits === current?.activationBits);
   const misfit = decisions.find(
     ({layers: about, candidates}) => !candidates.some((candidate) => about.every((l) => fits(candidate, bits[l]))),
   );
@@ -277,13 +277,13 @@ async function writeResult(
     collapsed,
     steps,
     pareto: points.map((point): ParetoPoint => {
-      const own = strategyOf(point.bits, provenance);
+      const strategyOfPoint = strategyOf(point.bits, provenance);
       return {
-        strategy: write(`pareto-${String(point.level).padStart(3, '0')}.json`, own),
+        strategy: write(`pareto-${String(point.level).padStart(3, '0')}.json`, strategyOfPoint),
         step: point.step,
         [task.metric.name]: point.value,
         loss: point.loss,
-        meanWeightBits: own.summary.meanWeightBits,
+        meanWeightBits: strategyOfPoint.summary.meanWeightBits,
         costs: Object.fromEntries(problem.budgets.map(({name}, k) => [name, item(point.costs, k)])),
         dominated: isDominated(point, points),
       };

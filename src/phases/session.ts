@@ -159,10 +159,10 @@ export function startWeights({config}: Session, graph: Graph): Weights {
   if (file === undefined) return initialWeights(graph, config.seed);
   if (head !== 'reset') return readWeights(graph, file);
   const last = headParameters(graph);
-  const found = readTensorFile(file);
+  const tensorFile = readTensorFile(file);
   return fittingWeights(
     graph,
-    found,
+    tensorFile,
     file,
     initialWeights(graph, config.seed, ({name}) => last.has(name)),
   );

@@ -213,8 +213,8 @@ function print(
   }
   // The formats go through layers in network order, whatever the file's order was.
   const layers = layerTable(graph).layers.filter(hasWeights);
-  const own = new Map(strategy.layers.map((layer) => [layer.name, layer]));
-  const ordered = {...strategy, layers: layers.map((layer) => entry(own, layer.name))};
+  const layersByName = new Map(strategy.layers.map((layer) => [layer.name, layer]));
+  const ordered = {...strategy, layers: layers.map((layer) => entry(layersByName, layer.name))};
   const context: StrategyFormatContext = {
     graph,
     layers,
@@ -235,17 +235,17 @@ function print(
  * @throws SdqError (exit 3) naming the layers that the checkpoint has at other bits or by another quantizer
  */
 function layersTrainedFor(checkpoint: string, strategy: Strategy): (layer: string) => TrainedLayer {
-  const {tensors, strategy: found, quantization} = readModelFile(checkpoint);
-  if (found === undefined) {
+  const {tensors, strategy: stored, quantization} = readModelFile(checkpoint);
+  if (stored === undefined) {
     throw invalidInput(
       'checkpoint-not-quantized',
       `${checkpoint} is not a quantized network: it has no strategy, so no scales that were learned at its bits.`,
       ['Give the trained network: --checkpoint quantized.safetensors.'],
     );
   }
-  const own = checkedStrategy(found, checkpoint);
-  const {weights, inputs} = sameQuantization(own, strategy);
-  const ofCheckpoint = new Map(own.layers.map((layer) => [layer.name, layer]));
+  const trainedStrategy = checkedStrategy(stored, checkpoint);
+  const {weights, inputs} = sameQuantization(trainedStrategy, strategy);
+  const ofCheckpoint = new Map(trainedStrategy.layers.map((layer) => [layer.name, layer]));
   const shown = ({weightBits, activationBits}: LayerPrecision): string => `W ${weightBits} / A ${activationBits}`;
   const differing = strategy.layers
     .filter(({name}) => !weights.has(name) || !inputs.has(name))
@@ -255,7 +255,7 @@ function layersTrainedFor(checkpoint: string, strategy: Strategy): (layer: strin
     });
   if (differing.length === 0) return (layer) => trainedLayer(layer, tensors, quantization, checkpoint);
   const quantizers = ({quantizers: {weights: w, activations: a}}: Strategy): string => `${w} and ${a}`;
-  const [trained, wanted] = [quantizers(own), quantizers(strategy)];
+  const [trained, wanted] = [quantizers(trainedStrategy), quantizers(strategy)];
   throw invalidInput(
     'checkpoint-of-other-bits',
     trained === wanted

@@ -229,11 +229,11 @@ function checkedMetadata(bytes: Uint8Array, {checkpoint, file}: VerifyRequest): 
   }
   const made = metadata.get(metadataKeys.checkpoint);
   if (made === undefined) return metadata;
-  const own = digestOf(checkpoint);
-  if (made === own) return metadata;
+  const digest = digestOf(checkpoint);
+  if (made === digest) return metadata;
   throw invalidInput(
     'export-of-other-weights',
-    `${file} was exported from other weights than ${checkpoint}: SHA-256 ${made.slice(0, 12)}…, not ${own.slice(0, 12)}….`,
+    `${file} was exported from other weights than ${checkpoint}: SHA-256 ${made.slice(0, 12)}…, not ${digest.slice(0, 12)}….`,
     [`sdq export --checkpoint ${checkpoint}`],
   );
 }
@@ -246,11 +246,11 @@ function checkBits(
 ): void {
   if (!metadata.has(metadataKeys.checkpoint)) return;
   const made = metadata.get(metadataKeys.bits) ?? 'full precision';
-  const own = strategy === undefined ? 'full precision' : bitsOf(strategy);
-  if (made === own) return;
+  const bits = strategy === undefined ? 'full precision' : bitsOf(strategy);
+  if (made === bits) return;
   throw invalidInput(
     'export-of-other-bits',
-    `${file} was exported at other bits (${made}) than those of ${strategyFile ?? checkpoint} (${own}).`,
+    `${file} was exported at other bits (${made}) than those of ${strategyFile ?? checkpoint} (${bits}).`,
     ['Give the --strategy that it was exported with.'],
   );
 }

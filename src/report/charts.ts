@@ -100,9 +100,9 @@ function axes(frame: Frame, x: ScaleLinear<number, number>, y: ScaleLinear<numbe
   const yFormat = y.tickFormat(5);
   return [
     ...y.ticks(5).map((tick) => {
-      const at = y(tick);
-      const line = `<path class="grid" d="M${frame.left} ${round(at)}H${frame.right}"/>`;
-      return line + text(frame.left - 6, at + 4, yFormat(tick), 'end');
+      const height = y(tick);
+      const line = `<path class="grid" d="M${frame.left} ${round(height)}H${frame.right}"/>`;
+      return line + text(frame.left - 6, height + 4, yFormat(tick), 'end');
     }),
     ...x.ticks(6).map((tick) => text(x(tick), frame.bottom + 16, xFormat(tick), 'middle')),
     text((frame.left + frame.right) / 2, frame.bottom + 31, 'step', 'middle'),

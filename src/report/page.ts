@@ -79,8 +79,8 @@ export function html({sections, subtitle, tiles, title}: Page): string {
     .map((section) => ({...section, parts: section.parts.filter((part) => part !== undefined)}))
     .filter(({parts}) => parts.length > 0)
     .map(({heading, note, parts}) => {
-      const told = note === undefined ? '' : `<p>${escaped(note)}</p>`;
-      return `<h2>${escaped(heading)}</h2>${told}<div class="parts">${parts.join('\n')}</div>`;
+      const paragraph = note === undefined ? '' : `<p>${escaped(note)}</p>`;
+      return `<h2>${escaped(heading)}</h2>${paragraph}<div class="parts">${parts.join('\n')}</div>`;
     });
   return `<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>

@@ -23,7 +23,7 @@ interface Manifest {
 }
 
 /** Checkpoints kept to resume from; the second is for a disk that corrupts the first. */
-const kept = 2;
+const checkpointsKept = 2;
 const manifestLimitBytes = 1 << 20;
 
 export interface Checkpoints {
@@ -83,7 +83,7 @@ export function openCheckpoints(directory: string, beforeWrite: () => void = () 
       const file = `step-${name}.safetensors`;
       writeFileAtomic(path.join(directory, file), content);
       const older = readManifest().resume.filter((entry) => entry.file !== file);
-      write([{file, sha256: sha256Of(content)}, ...older].slice(0, kept));
+      write([{file, sha256: sha256Of(content)}, ...older].slice(0, checkpointsKept));
     },
     latest(onDamaged) {
       const {resume} = readManifest();

@@ -265,12 +265,12 @@ function latestBegun(root: string, command: string): FoundRun {
   let newest: FoundRun | undefined;
   for (const name of runNames(root).toReversed()) {
     if (idPattern.test(name) && name.split('-')[2] !== command) continue;
-    const found = runAt(path.join(root, name));
-    if (found.record.command !== command) continue;
-    newest ??= found;
-    const {status, results} = found.record;
-    const checkpoints = openCheckpoints(path.join(found.directory, 'checkpoints'));
-    if (status !== 'failed' || Object.keys(results).length > 0 || !checkpoints.isEmpty()) return found;
+    const run = runAt(path.join(root, name));
+    if (run.record.command !== command) continue;
+    newest ??= run;
+    const {status, results} = run.record;
+    const checkpoints = openCheckpoints(path.join(run.directory, 'checkpoints'));
+    if (status !== 'failed' || Object.keys(results).length > 0 || !checkpoints.isEmpty()) return run;
   }
   if (newest !== undefined) return newest;
   throw invalidInput('unknown-run', `There is no run of \`sdq ${command}\` in ${root}.`, ['sdq runs list']);
@@ -438,8 +438,8 @@ function readRun(directory: string): RunRecord {
   const wrong = Object.entries(recordChecks).find(([key, check]) => !check(fields[key]));
   if (wrong !== undefined) {
     const [key] = wrong;
-    const found = JSON.stringify(fields[key] ?? null).slice(0, 40);
-    throw invalidInput('run-record-broken', `${file}: /${key} is ${found}, which a run cannot have.`, [restore]);
+    const value = JSON.stringify(fields[key] ?? null).slice(0, 40);
+    throw invalidInput('run-record-broken', `${file}: /${key} is ${value}, which a run cannot have.`, [restore]);
   }
   record = {...record, results: relocated(record.results, directory)};
   return record.status === 'running' && !isLocked(directory) ? {...record, status: 'interrupted'} : record;
@@ -470,11 +470,11 @@ export function findRun(root: string, which: string): FoundRun {
   const names = runNames(root);
   const candidates = which === 'latest' ? names.slice(-1) : matching(root, names, which);
   if (candidates.length === 1) return runAt(path.join(root, item(candidates, 0)));
-  const found =
+  const message =
     candidates.length === 0
       ? `There is no run "${which}" in ${root}.`
       : `"${which}" names ${candidates.length} runs in ${root}.`;
-  throw invalidInput(candidates.length === 0 ? 'unknown-run' : 'ambiguous-run', found, ['sdq runs list']);
+  throw invalidInput(candidates.length === 0 ? 'unknown-run' : 'ambiguous-run', message, ['sdq runs list']);
 }
 
 /** Commit of the working directory, when it is a git checkout and git is installed. */

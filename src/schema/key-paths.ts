@@ -14,10 +14,10 @@ const otherNames: ReadonlyMap<string, string> = new Map([
 /** Paths of the keys whose last word is `name` (kebab and snake case too), else of those whose last word is nearest to it. */
 export function meantPaths(name: string, schema: JsonSchema): readonly (readonly string[])[] {
   const paths: string[][] = [];
-  const visit = (node: JsonSchema, at: readonly string[]): void => {
+  const visit = (node: JsonSchema, path: readonly string[]): void => {
     for (const [key, child] of Object.entries(node.properties ?? {})) {
-      paths.push([...at, key]);
-      visit(child, [...at, key]);
+      paths.push([...path, key]);
+      visit(child, [...path, key]);
     }
   };
   visit(schema, []);

@@ -23,19 +23,19 @@ export interface Source {
  * Fills the defaults into `settings` (in place) and checks it.
  *
  * @param sources where the settings come from, the last wins: an error names the one that its value came from
- * @param at keys that lead to `settings` in the sources
+ * @param keys keys that lead to `settings` in the sources
  * @throws SdqError (exit 3) that lists everything that is wrong
  */
 export function validateSettings(
   settings: unknown,
   schema: JsonSchema,
   sources: readonly Source[],
-  at: readonly string[] = [],
+  keys: readonly string[] = [],
 ): void {
   const problems = problemsOf(settings, schema);
   if (problems.length === 0) return;
   const lines = problems.map(({message, place}) => {
-    const whole = at.map((key) => `/${escaped(key)}`).join('') + place;
+    const whole = keys.map((key) => `/${escaped(key)}`).join('') + place;
     return `${shownPlace(whole, sourceOf(whole, sources))}${message}`;
   });
   const shown = lines.slice(0, mostShown).map((line) => `\n  ${line}`);
@@ -64,8 +64,8 @@ function shownPlace(place: string, {name, text}: Source | {name: string; text?: 
   const flag = /^--set ([^=]+)=/.exec(name)?.[1];
   if (flag !== undefined && place === `/${flag.replaceAll('.', '/')}`) return `${name}: `;
   const position = text === undefined ? undefined : positionOf(text, keysOf(place));
-  const at = position === undefined ? '' : `:${position.line}:${position.col}`;
-  return `${name}${at}: ${place === '' ? '' : `${place}: `}`;
+  const suffix = position === undefined ? '' : `:${position.line}:${position.col}`;
+  return `${name}${suffix}: ${place === '' ? '' : `${place}: `}`;
 }
 
 /**

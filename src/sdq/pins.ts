@@ -18,10 +18,10 @@ export function pinnedBits(
   pin?: Readonly<Record<string, number>>,
   shared: ReadonlyMap<string, string> = new Map(),
 ): Map<string, number> {
-  const own = ownPins(names, pin);
+  const pins = ownPins(names, pin);
   const first = (name: string): string => shared.get(name) ?? name;
   const ofWeights = new Map<string, {readonly name: string; readonly bits: number}>();
-  for (const [name, bits] of own) {
+  for (const [name, bits] of pins) {
     const other = ofWeights.get(first(name));
     if (other !== undefined && other.bits !== bits) {
       throw invalidInput(
@@ -44,15 +44,15 @@ function ownPins(names: readonly string[], pin?: Readonly<Record<string, number>
   }
   for (const [pattern, bits] of Object.entries(pin)) {
     const fits = matcher(pattern);
-    const found = names.filter(fits);
-    if (found.length === 0) {
+    const matches = names.filter(fits);
+    if (matches.length === 0) {
       throw invalidInput(
         'unknown-layer',
         `/search/pin: no layer is named "${pattern}". Layers: ${names.join(', ')}.`,
         didYouMean(pattern, names),
       );
     }
-    for (const name of found) pinned.set(name, bits);
+    for (const name of matches) pinned.set(name, bits);
   }
   return pinned;
 }
@@ -64,12 +64,12 @@ function matcher(pattern: string): (name: string) => boolean {
   if (tail === undefined) return (name) => name === pattern;
   return (name) => {
     if (!name.startsWith(head)) return false;
-    let at = head.length;
+    let position = head.length;
     for (const piece of rest) {
-      const found = name.indexOf(piece, at);
-      if (found === -1) return false;
-      at = found + piece.length;
+      const index = name.indexOf(piece, position);
+      if (index === -1) return false;
+      position = index + piece.length;
     }
-    return name.endsWith(tail) && name.length - tail.length >= at;
+    return name.endsWith(tail) && name.length - tail.length >= position;
   };
 }

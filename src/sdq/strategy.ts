@@ -261,12 +261,12 @@ export function checkStrategy(strategy: StrategyFile, file: string): Strategy {
   const summary = summarize(strategy.layers);
   if (strategy.summary !== undefined) {
     for (const key of Object.keys(summary) as (keyof StrategySummary)[]) {
-      const found = strategy.summary[key];
+      const stored = strategy.summary[key];
       const expected = summary[key];
-      if (!isClose(found, expected)) {
+      if (!isClose(stored, expected)) {
         throw invalidInput(
           'strategy-summary-wrong',
-          `${file}: /summary/${key} is ${String(found)}; the layers give ${String(expected)}.`,
+          `${file}: /summary/${key} is ${String(stored)}; the layers give ${String(expected)}.`,
           ['Leave out `summary` after an edit by hand: it is computed from the layers.'],
         );
       }
@@ -276,9 +276,9 @@ export function checkStrategy(strategy: StrategyFile, file: string): Strategy {
 }
 
 /** Equal but for the last digits that another program may print. */
-function isClose(found: number | null, expected: number | null): boolean {
-  if (found === null || expected === null) return found === expected;
-  return Math.abs(found - expected) <= 1e-9 * Math.abs(expected);
+function isClose(value: number | null, expected: number | null): boolean {
+  if (value === null || expected === null) return value === expected;
+  return Math.abs(value - expected) <= 1e-9 * Math.abs(expected);
 }
 
 /**
@@ -299,29 +299,29 @@ export function matchStrategy(
     sharedWeights(layers.filter(({sharedWith}) => strategy.layers.some(({name}) => name === sharedWith))),
     file,
   );
-  strategy.layers.forEach((found, l) => {
-    const layer = known.get(found.name);
+  strategy.layers.forEach((layerOfFile, l) => {
+    const layer = known.get(layerOfFile.name);
     if (layer === undefined) {
       throw invalidInput(
         'strategy-unknown-layer',
-        `${file}: /layers/${l}/name: ${model.name} has no quantized layer "${found.name}". Layers: ${[...known.keys()].join(', ')}.`,
-        didYouMean(found.name, known.keys()),
+        `${file}: /layers/${l}/name: ${model.name} has no quantized layer "${layerOfFile.name}". Layers: ${[...known.keys()].join(', ')}.`,
+        didYouMean(layerOfFile.name, known.keys()),
       );
     }
-    if (layer.sharedWith !== undefined && found.sharedWith === undefined) {
+    if (layer.sharedWith !== undefined && layerOfFile.sharedWith === undefined) {
       throw invalidInput(
         'strategy-layer-differs',
-        `${file}: /layers/${l}: layer "${found.name}" of ${model.name} reads the weights of "${layer.sharedWith}", which count once.`,
+        `${file}: /layers/${l}: layer "${layerOfFile.name}" of ${model.name} reads the weights of "${layer.sharedWith}", which count once.`,
         [
           `Add "sharedWith": "${layer.sharedWith}" and "params": 0 there and leave out \`summary\`, or make the strategy again.`,
         ],
       );
     }
     for (const key of ['op', 'sharedWith', 'params', 'macs', 'depthwise', 'product'] as const) {
-      if (found[key] !== layer[key]) {
+      if (layerOfFile[key] !== layer[key]) {
         throw invalidInput(
           'strategy-layer-differs',
-          `${file}: /layers/${l}/${key} is ${String(found[key])}; layer "${found.name}" of ${model.name} has ${String(layer[key])}.`,
+          `${file}: /layers/${l}/${key} is ${String(layerOfFile[key])}; layer "${layerOfFile.name}" of ${model.name} has ${String(layer[key])}.`,
         );
       }
     }

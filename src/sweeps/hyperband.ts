@@ -12,9 +12,9 @@ export function brackets({min_iter: first, max_iter: last, s = 0, eta = 3}: Earl
       .filter((bracket) => bracket >= 1)
       .reverse();
   }
-  const found = new Set<number>();
-  for (let bracket = present(first, 'min_iter'); bracket < 1e9; bracket *= eta) found.add(Math.floor(bracket));
-  return [...found];
+  const ends = new Set<number>();
+  for (let bracket = present(first, 'min_iter'); bracket < 1e9; bracket *= eta) ends.add(Math.floor(bracket));
+  return [...ends];
 }
 
 /**

@@ -35,8 +35,8 @@ const defaults: Readonly<Record<NewSweep['method'], readonly (readonly [string, 
  * @throws SdqError (exit 2)
  */
 export function parameterOf(text: string): readonly [key: string, spec: unknown] {
-  const usage = (found: string): SdqError =>
-    new SdqError(`--parameter ${text}: ${found}.`, {
+  const usage = (message: string): SdqError =>
+    new SdqError(`--parameter ${text}: ${message}.`, {
       code: 'invalid-parameter',
       exit: ExitCode.usage,
       suggestions: ['E.g. --parameter search.target.meanWeightBits=[2,3,4].'],

@@ -115,7 +115,7 @@ export function parseSweep(
   if (outer !== undefined || !isMapping(content)) {
     return {sweep: undefined, problems: [outer ?? problem('expected a mapping.')]};
   }
-  const found = content as unknown as {
+  const fields = content as unknown as {
     method: Method;
     name?: string;
     command?: unknown[];
@@ -124,14 +124,14 @@ export function parseSweep(
     run_cap?: number;
     early_terminate?: EarlyTerminate;
   };
-  const {method, metric, early_terminate: earlyTerminate} = found;
-  const parameters = findParameters(found.parameters ?? {}, document);
-  const words = argumentsOf(found.command ?? []);
+  const {method, metric, early_terminate: earlyTerminate} = fields;
+  const parameters = findParameters(fields.parameters ?? {}, document);
+  const words = argumentsOf(fields.command ?? []);
   const problems = [
     ...textNumbers(document),
-    ...parameters.flatMap(({problems: own}) => own),
-    ...(found.parameters === undefined ? [problem('"parameters" is missing.')] : []),
-    ...commandProblems(found.command),
+    ...parameters.flatMap(({problems: parameterProblems}) => parameterProblems),
+    ...(fields.parameters === undefined ? [problem('"parameters" is missing.')] : []),
+    ...commandProblems(fields.command),
     ...metricProblems(metric?.name, method, earlyTerminate !== undefined, words[0], tasks),
     ...(earlyTerminate === undefined ? [] : bracketProblems(earlyTerminate)),
     ...(method === 'grid' ? gridProblems(parameters) : []),
@@ -143,13 +143,13 @@ export function parseSweep(
     file,
     digest: createHash('sha256').update(text).digest('hex'),
     method,
-    name: found.name ?? null,
+    name: fields.name ?? null,
     arguments: words,
-    usesNpx: (found.command ?? []).includes('npx'),
+    usesNpx: (fields.command ?? []).includes('npx'),
     metric:
       metric === undefined ? null : {name: metric.name, goal: metric.goal ?? 'minimize', target: metric.target ?? null},
     parameters: parameters.flatMap(({parameter}) => (parameter === undefined ? [] : [parameter])),
-    runCap: found.run_cap ?? null,
+    runCap: fields.run_cap ?? null,
     earlyTerminate: earlyTerminate ?? null,
   };
   return {sweep, problems};
@@ -167,13 +167,13 @@ const byName = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < 
 function findParameters(
   specs: Readonly<Record<string, unknown>>,
   document: Document,
-  at: {readonly keys: readonly string[]; readonly path: readonly string[]} = {keys: [], path: ['parameters']},
+  parent: {readonly keys: readonly string[]; readonly path: readonly string[]} = {keys: [], path: ['parameters']},
 ): Found[] {
   return Object.entries(specs)
     .sort(byName)
     .flatMap(([key, spec]): Found[] => {
-      const keys = [...at.keys, key];
-      const yamlPath = [...at.path, key];
+      const keys = [...parent.keys, key];
+      const yamlPath = [...parent.path, key];
       const place = `/${yamlPath.map(escape).join('/')}`;
       const wrong = (message: string): Found[] => [{place, problems: [{message, place, suggestions: []}]}];
       if (!/^[A-Za-z_][A-Za-z0-9_.-]*$/.test(key)) return wrong('a name has letters, digits, "_", "." and "-" only.');
@@ -224,8 +224,8 @@ function contradiction({min, max, values, probabilities}: Distribution): string 
   return Math.abs(sum - 1) > 1e-6 ? `the probabilities sum to ${sum}, not 1.` : undefined;
 }
 
-function isWrittenAsFloat(document: Document, at: readonly string[]): boolean {
-  const node = document.getIn(at, true);
+function isWrittenAsFloat(document: Document, yamlPath: readonly string[]): boolean {
+  const node = document.getIn(yamlPath, true);
   return isScalar(node) && typeof node.value === 'number' && /[.eE]/.test(node.source ?? '');
 }
 

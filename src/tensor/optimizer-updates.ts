@@ -42,8 +42,8 @@ export function adamUpdate(
     const nextV = tf.add(tf.mul(v, beta2), tf.mul(tf.square(g), 1 - beta2));
     const mHat = tf.div(nextM, 1 - beta1 ** step);
     const vHat = tf.div(nextV, 1 - beta2 ** step);
-    const kept = decoupled ? tf.mul(param, 1 - learningRate * weightDecay) : param;
-    const nextParam = tf.sub(kept, tf.mul(tf.div(mHat, tf.add(tf.sqrt(vHat), epsilon)), learningRate));
+    const decayed = decoupled ? tf.mul(param, 1 - learningRate * weightDecay) : param;
+    const nextParam = tf.sub(decayed, tf.mul(tf.div(mHat, tf.add(tf.sqrt(vHat), epsilon)), learningRate));
     return [nextParam, nextM, nextV];
   }) as [tf.Tensor, tf.Tensor, tf.Tensor];
 }

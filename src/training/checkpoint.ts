@@ -62,9 +62,9 @@ export function decodeCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
     );
   }
   if (metadata['format'] !== format) {
-    const found = metadata['format'];
+    const formatOfFile = metadata['format'];
     throw broken(
-      `it is not a checkpoint of a run: __metadata__/format is ${JSON.stringify(found ?? null)}, expected "${format}"`,
+      `it is not a checkpoint of a run: __metadata__/format is ${JSON.stringify(formatOfFile ?? null)}, expected "${format}"`,
     );
   }
   let state: unknown;
@@ -81,14 +81,14 @@ export function decodeCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
   for (const [name, {shape, data}] of tensors) {
     const bad = data.findIndex((value) => !Number.isFinite(value));
     if (bad !== -1) throw broken(`tensor "${name}" is ${item(data, bad)} at index ${bad}; every value must be finite`);
-    const at = name.indexOf(separator);
-    if (at === -1) {
+    const end = name.indexOf(separator);
+    if (end === -1) {
       weights.set(name, {shape, data});
       continue;
     }
-    const group = name.slice(0, at);
+    const group = name.slice(0, end);
     if (!groups.has(group)) groups.set(group, new Map());
-    entry(groups, group).set(name.slice(at + 1), {shape, data});
+    entry(groups, group).set(name.slice(end + 1), {shape, data});
   }
   return {weights, groups: Object.fromEntries(groups), state: state as Checkpoint['state']};
 }

@@ -44,16 +44,16 @@ export function parseLoopState(value: unknown, file: string): LoopState {
       'loop-state-broken',
       `${file}: state of the loop: ${pointer} is ${JSON.stringify(found ?? null)}, expected ${expected}.`,
     );
-  const object = (found: unknown, pointer: string): Record<string, unknown> => {
-    if (typeof found !== 'object' || found === null || Array.isArray(found)) throw broken(pointer, found, 'an object');
-    return found as Record<string, unknown>;
+  const object = (entry: unknown, pointer: string): Record<string, unknown> => {
+    if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) throw broken(pointer, entry, 'an object');
+    return entry as Record<string, unknown>;
   };
-  const count = (found: unknown, pointer: string): number => {
-    if (!Number.isSafeInteger(found) || (found as number) < 0) throw broken(pointer, found, 'a whole number from 0');
-    return found as number;
+  const count = (entry: unknown, pointer: string): number => {
+    if (!Number.isSafeInteger(entry) || (entry as number) < 0) throw broken(pointer, entry, 'a whole number from 0');
+    return entry as number;
   };
-  const totals = (found: unknown, pointer: string): Totals => {
-    const {steps, images, sums} = object(found, pointer);
+  const totals = (entry: unknown, pointer: string): Totals => {
+    const {steps, images, sums} = object(entry, pointer);
     const numbers = object(sums, `${pointer}/sums`);
     for (const [name, sum] of Object.entries(numbers)) {
       if (typeof sum !== 'number') throw broken(`${pointer}/sums/${name}`, sum, 'a number');

@@ -170,10 +170,10 @@ export function importMoments(
     ),
   );
   for (const [name, shape] of expected) {
-    const found = arrays.get(name);
-    if (found === undefined) throw broken(`"${name}" is missing`);
-    if (found.shape.join() !== shape.join()) {
-      throw broken(`"${name}" has shape [${found.shape.join(', ')}], expected [${shape.join(', ')}]`);
+    const array = arrays.get(name);
+    if (array === undefined) throw broken(`"${name}" is missing`);
+    if (array.shape.join() !== shape.join()) {
+      throw broken(`"${name}" has shape [${array.shape.join(', ')}], expected [${shape.join(', ')}]`);
     }
   }
   for (const name of arrays.keys()) {

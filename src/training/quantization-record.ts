@@ -119,18 +119,18 @@ const compared = ['bits', 'signed', 'qmin', 'qmax', 'offset'] as const;
  * @param record as found in the file
  * @throws SdqError (exit 3) naming the layer and what differs
  */
-export function checkRecord(record: unknown, own: QuantizationRecord, file: string): void {
+export function checkRecord(record: unknown, expected: QuantizationRecord, file: string): void {
   if (record === undefined) return;
   const place = `${file}: __metadata__/sdq.quantization`;
   const refuse = (what: string, suggestions: readonly string[] = []): SdqError =>
     invalidInput('quantization-differs', `${place}${what}`, suggestions);
   const {layers, version} = objectOf(record);
   if (version !== 1) throw refuse(`/version is ${JSON.stringify(version ?? null)}; this sdq reads 1.`);
-  for (const [name, layer] of Object.entries(own.layers)) {
-    const found = objectOf(objectOf(layers)[name]);
+  for (const [name, layer] of Object.entries(expected.layers)) {
+    const stored = objectOf(objectOf(layers)[name]);
     for (const part of ['weights', 'input', 'second'] as const) {
       const mine = (layer[part] ?? null) as Readonly<Record<string, unknown>> | null;
-      const theirs = found[part] ?? null;
+      const theirs = stored[part] ?? null;
       if ((mine === null) !== (theirs === null)) {
         throw refuse(`/layers/${name}/${part} is ${theirs === null ? 'null' : 'set'}; the strategy says otherwise.`);
       }

@@ -123,9 +123,9 @@ export async function learnedValues({parameters}: Pick<Quantization, 'parameters
 export function loadLearnedValues({parameters}: Pick<Quantization, 'parameters'>, tensors: Weights): string[] {
   const missing: string[] = [];
   for (const {name, variable} of parameters) {
-    const found = tensors.get(name);
-    if (found === undefined || found.shape.join() !== variable.shape.join()) missing.push(name);
-    else tf.tidy(() => variable.assign(tf.tensor(found.data, variable.shape)));
+    const values = tensors.get(name);
+    if (values === undefined || values.shape.join() !== variable.shape.join()) missing.push(name);
+    else tf.tidy(() => variable.assign(tf.tensor(values.data, variable.shape)));
   }
   return missing;
 }
@@ -133,10 +133,10 @@ export function loadLearnedValues({parameters}: Pick<Quantization, 'parameters'>
 /**
  * The learned values of a checkpoint that hold under another strategy: those of layers where both have the same bits and the same
  * quantizer, as a step or a range is learned for these.
- * @param own the strategy that the checkpoint was trained with; undefined where it does not say, and no value holds
+ * @param trained the strategy that the checkpoint was trained with; undefined where it does not say, and no value holds
  */
-export function usableLearnedValues(tensors: Weights, own: Strategy | undefined, strategy: Strategy): Weights {
-  const {weights, inputs} = sameQuantization(own, strategy);
+export function usableLearnedValues(tensors: Weights, trained: Strategy | undefined, strategy: Strategy): Weights {
+  const {weights, inputs} = sameQuantization(trained, strategy);
   return new Map(
     [...weights]
       .map(stepName)

@@ -66,9 +66,9 @@ The runtime's profile says what each node takes; what follows a layer, such as a
     checkNewTable(file);
     const graph = await modelGraph(config, registry, model, (message) => this.notice(message));
     const progress = this.progress();
-    const {networks, rows, runtime} = await withRuntime({name, python, threads}, async (found) => ({
-      runtime: found.name,
-      ...(await measureLayers(found, {
+    const {networks, rows, runtime} = await withRuntime({name, python, threads}, async (opened) => ({
+      runtime: opened.name,
+      ...(await measureLayers(opened, {
         ...{batch, graph, runs, target, seed: config.seed},
         progress: (done, all) => progress.update('timing networks', done, all),
       })),

@@ -82,8 +82,8 @@ export default class ModelShow extends SdqCommand {
   }
 
   #showGraph(name: string, graph: Graph): ShownModel {
-    const found = layerTable(graph);
-    const layers = found.layers.map(({name: layer, op, params, macs, inputShape, outputShape, sharedWith}) => {
+    const network = layerTable(graph);
+    const layers = network.layers.map(({name: layer, op, params, macs, inputShape, outputShape, sharedWith}) => {
       return {
         name: layer,
         op,
@@ -94,7 +94,7 @@ export default class ModelShow extends SdqCommand {
         ...(sharedWith === undefined ? {} : {sharedWith}),
       };
     });
-    const result = {name, layers, params: found.parameters, macs: found.macs};
+    const result = {name, layers, params: network.parameters, macs: network.macs};
     this.log(
       table(
         [

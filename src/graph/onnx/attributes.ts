@@ -50,20 +50,20 @@ export function attributeReader({attribute}: NodeMessage, external: External, re
     return message === undefined ? undefined : simpleValue(message);
   };
   const number = (name: string, fallback: number): number => {
-    const found = value(name) ?? fallback;
-    if (typeof found !== 'number') throw new NotConstant(`its attribute "${name}" is no number`);
-    return found;
+    const given = value(name) ?? fallback;
+    if (typeof given !== 'number') throw new NotConstant(`its attribute "${name}" is no number`);
+    return given;
   };
   return {
     int: number,
     float: number,
     ints(name) {
-      const found = value(name);
-      return typeof found === 'object' ? found : undefined;
+      const given = value(name);
+      return typeof given === 'object' ? given : undefined;
     },
     string(name, fallback) {
-      const found = value(name);
-      return typeof found === 'string' ? found : fallback;
+      const given = value(name);
+      return typeof given === 'string' ? given : fallback;
     },
     tensor(name) {
       const tensor = find(name)?.t;
@@ -76,8 +76,9 @@ export function attributeReader({attribute}: NodeMessage, external: External, re
 export function constantValue({attribute: [value]}: NodeMessage, external: External, refuse: Refuse): HostArray {
   if (value === undefined) throw refuse('it has no value');
   if (value.t !== null) return readTensor(value.t, external, refuse, value.t.name || value.name);
-  const found = simpleValue(value);
-  if (found === undefined || typeof found === 'string') throw refuse('its value is neither a number nor a tensor');
+  const constant = simpleValue(value);
+  if (constant === undefined || typeof constant === 'string')
+    throw refuse('its value is neither a number nor a tensor');
   const type = value.name.startsWith('value_int') ? 'int64' : 'float32';
-  return typeof found === 'number' ? hostArray(type, [], [found]) : hostArray(type, [found.length], found);
+  return typeof constant === 'number' ? hostArray(type, [], [constant]) : hostArray(type, [constant.length], constant);
 }

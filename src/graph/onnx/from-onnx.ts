@@ -36,7 +36,7 @@ export function fromOnnx(
     const outputs = model.graph.output.map(({name}) => name);
     if (outputs.length === 0) throw refuse('it has 0 outputs; sdq takes networks with 1 or more');
     const shape = imageShape(input, refuse);
-    const found = lowered({
+    const body = lowered({
       graph: model.graph,
       input: {name: input.name, shape},
       outputs,
@@ -45,9 +45,9 @@ export function fromOnnx(
       external: externalFiles(readBeside, refuse),
       refuse,
     });
-    checkOrders(found);
+    checkOrders(body);
     const graphName = model.graph.name === '' ? 'onnx' : model.graph.name;
-    const result = named(found, {name: input.name, shape}, graphName, outputs.length > 1);
+    const result = named(body, {name: input.name, shape}, graphName, outputs.length > 1);
     inferShapes(result.graph);
     return result;
   } catch (error) {
@@ -57,9 +57,9 @@ export function fromOnnx(
 }
 
 function opsetOf({opsetImport}: ModelMessage, refuse: Refuse): number {
-  const own = opsetImport.find(({domain}) => domain === '' || domain === 'ai.onnx');
-  if (own === undefined) throw refuse("it does not name the version of ONNX's operators (opset_import)");
-  const version = toNumber(own.version);
+  const opset = opsetImport.find(({domain}) => domain === '' || domain === 'ai.onnx');
+  if (opset === undefined) throw refuse("it does not name the version of ONNX's operators (opset_import)");
+  const version = toNumber(opset.version);
   if (version < 1 || version > newestOpset) {
     throw refuse(`it is of version ${version} of ONNX's operators; 1 to ${newestOpset} are read`);
   }
@@ -229,8 +229,8 @@ function named(
   const added = new Map<string, string>();
 
   const parameterName = (node: Node, module: string, read: Read): string => {
-    const own = storedName(read);
-    if (own !== undefined) return own;
+    const nameInFile = storedName(read);
+    if (nameInFile !== undefined) return nameInFile;
     const key = merged.has(read.name) ? JSON.stringify([module, read.index]) : read.name;
     const suffixes =
       node.op === 'BatchNormalization' ? ['', 'weight', 'bias', 'running_mean', 'running_var'] : ['', 'weight', 'bias'];

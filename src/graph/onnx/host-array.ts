@@ -157,17 +157,17 @@ export function elementwise(
   const depends = arrays.some(({batch}) => batch !== undefined);
   const batch = depends ? new Float64Array(out.data.length) : undefined;
   const values = arrays.map(() => 0);
-  const at = arrays.map(() => 0);
+  const indices = arrays.map(() => 0);
   for (let i = 0; i < out.data.length; i++) {
-    for (let k = 0; k < at.length; k++) at[k] = next[k]!();
-    const slopes = depends ? arrays.map((array, k) => array.batch?.[at[k]!] ?? 0) : [];
+    for (let k = 0; k < indices.length; k++) indices[k] = next[k]!();
+    const slopes = depends ? arrays.map((array, k) => array.batch?.[indices[k]!] ?? 0) : [];
     if (slopes.some((slope) => slope !== 0)) {
       if (linear === undefined) throw new NotConstant('it depends on the size of the batch');
-      const result = linear(...arrays.map((array, k) => ({value: array.data[at[k]!]!, slope: slopes[k]!})));
+      const result = linear(...arrays.map((array, k) => ({value: array.data[indices[k]!]!, slope: slopes[k]!})));
       out.data[i] = result.value;
       batch![i] = result.slope;
     } else {
-      for (let k = 0; k < at.length; k++) values[k] = arrays[k]!.data[at[k]!]!;
+      for (let k = 0; k < indices.length; k++) values[k] = arrays[k]!.data[indices[k]!]!;
       out.data[i] = run(...values);
     }
   }

@@ -146,16 +146,17 @@ class Lowering {
   }
 
   #resolve(name: string): string {
-    let found = name;
-    for (let next = this.#aliases.get(found); next !== undefined; next = this.#aliases.get(found)) found = next;
-    return found;
+    let resolved = name;
+    for (let next = this.#aliases.get(resolved); next !== undefined; next = this.#aliases.get(resolved))
+      resolved = next;
+    return resolved;
   }
 
   /** @throws SdqError where it is in the file, but cannot be read */
   #constant(name: string): Constant | undefined {
-    const found = this.#constants.get(name);
+    const known = this.#constants.get(name);
     const tensor = this.#tensors.get(name);
-    if (found !== undefined || tensor === undefined) return found;
+    if (known !== undefined || tensor === undefined) return known;
     const array = readTensor(tensor, this.#source.external, this.#source.refuse);
     const constant = {array, origin: name, trained: array.type === 'float32' || array.type === 'float64'};
     this.#constants.set(name, constant);
@@ -298,19 +299,21 @@ class Lowering {
       readers: (value: string) => (this.#readers.get(value) ?? []).map(({opType}) => opType),
       define: (value: string, constant: Constant) => void this.#constants.set(value, constant),
     };
-    for (const own of rewritten(shown, context)) this.#define(own, own.name === name ? message.name : own.name);
+    for (const each of rewritten(shown, context)) this.#define(each, each.name === name ? message.name : each.name);
   }
 
-  /** @param kept the node's name, where it has one: `node` has one for errors */
-  #define(node: Node, kept: string): void {
-    const own = operators.get(node.op)?.fromOnnx?.(node, (name) => this.#argument(node, name)) ?? node;
-    const operands = new Map(own.inputs.filter((name) => name !== '').map((name) => [name, this.#operand(own, name)]));
-    const operand = inferNode(own, operands);
+  /** @param nodeName the node's name, where it has one: `node` has one for errors */
+  #define(node: Node, nodeName: string): void {
+    const defined = operators.get(node.op)?.fromOnnx?.(node, (name) => this.#argument(node, name)) ?? node;
+    const operands = new Map(
+      defined.inputs.filter((name) => name !== '').map((name) => [name, this.#operand(defined, name)]),
+    );
+    const operand = inferNode(defined, operands);
     if (operand.shape.some((size) => !Number.isSafeInteger(size) || size < 1)) {
-      throw nodeError(own, `its output would have the shape ${show(operand.shape)}.`);
+      throw nodeError(defined, `its output would have the shape ${show(operand.shape)}.`);
     }
     this.#known.set(operand.name, operand);
-    this.#nodes.push({...own, name: kept});
+    this.#nodes.push({...defined, name: nodeName});
   }
 
   /** What is known of a node's input. @throws SdqError where there is nothing of this name, or nothing to compute with */

@@ -31,7 +31,7 @@ export function toOnnx(
   const parts: OnnxParts = {nodes: [], initializers: []};
   for (const node of graph.nodes) {
     const inputs = inputsOf(node, parts);
-    const {constants, computed, ...own} = operatorOf(node).toOnnx?.(node, graph.input.name) ?? {
+    const {constants, computed, ...form} = operatorOf(node).toOnnx?.(node, graph.input.name) ?? {
       op: node.op,
       attributes: node.attributes,
       constants: [],
@@ -43,14 +43,14 @@ export function toOnnx(
     }
     parts.nodes.push({
       name: node.name,
-      op: own.op,
+      op: form.op,
       inputs: [
         ...inputs,
         ...constants.map(({name}) => name),
         ...(computed?.nodes.slice(-1).map(({output}) => output) ?? []),
       ],
       outputs: node.outputs,
-      attributes: Object.entries(own.attributes).map(([name, value]) => attributeOf(name, value)),
+      attributes: Object.entries(form.attributes).map(([name, value]) => attributeOf(name, value)),
     });
   }
   const read = new Set(parts.nodes.flatMap(({inputs}) => inputs));

@@ -294,7 +294,7 @@ export function expectValue(node: Node, operand: Operand): void {
 export function constantInput(node: Node, index: number, constant: ConstantLookup): readonly number[] | undefined {
   const name = node.inputs[index] ?? '';
   if (name === '') return undefined;
-  const found = constant(name);
-  if (found === undefined) throw nodeError(node, `input "${name}" is computed; sdq takes a constant there.`);
-  return [...found.data];
+  const array = constant(name);
+  if (array === undefined) throw nodeError(node, `input "${name}" is computed; sdq takes a constant there.`);
+  return [...array.data];
 }

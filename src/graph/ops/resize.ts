@@ -60,8 +60,8 @@ function sizingsOf(node: Node, {shape}: Operand): readonly Sizing[] {
   const {scales, sizes} = node.attributes as {scales?: readonly number[]; sizes?: readonly number[]};
   const given = sizes ?? scales;
   if (given?.length !== spatial.length || !given.every((value) => value > 0)) {
-    const found = given === undefined ? 'missing' : given.join(', ');
-    throw nodeError(node, `its sizes or scales are ${found}; it takes ${spatial.length} numbers above 0.`);
+    const text = given === undefined ? 'missing' : given.join(', ');
+    throw nodeError(node, `its sizes or scales are ${text}; it takes ${spatial.length} numbers above 0.`);
   }
   return spatial.map((from, axis) => {
     const value = item(given, axis);

@@ -240,7 +240,7 @@ interface Candidate {
 
 function candidatesOf(whole: Convolution, limits: Traffic, constant: Constants): Candidate[] {
   const {dramBitsPerCycle} = constant;
-  const found: Candidate[] = [];
+  const tilings: Candidate[] = [];
   for (const block of blocksOf(whole, constant.arrayColumns)) {
     const bits = blockBits(block, whole, constant);
     if (bits.weights > limits.weights || bits.activations > limits.activations || bits.outputs > limits.outputs)
@@ -254,9 +254,9 @@ function candidatesOf(whole: Convolution, limits: Traffic, constant: Constants):
       bits.weights * inputs * outputs + bits.activations * places * inputs + 2 * bits.outputs * places * outputs;
     const leastEnds = bits.weights + bits.activations + 2 * bits.outputs;
     const leastCycles = Math.max(compute + leastEnds / dramBitsPerCycle, leastBits / dramBitsPerCycle);
-    found.push({block, bits, counts, blockCount, compute, leastCycles});
+    tilings.push({block, bits, counts, blockCount, compute, leastCycles});
   }
-  return found.sort((a, b) => a.leastCycles - b.leastCycles);
+  return tilings.sort((a, b) => a.leastCycles - b.leastCycles);
 }
 
 /**

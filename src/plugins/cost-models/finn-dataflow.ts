@@ -128,15 +128,15 @@ export function foldings(unit: Unit, hasUram: boolean): Folding[] {
     }
   }
   all.sort((a, b) => a.cycles - b.cycles);
-  const kept: Folding[] = [];
+  const frontier: Folding[] = [];
   for (const folding of all.reverse()) {
     // Slowest first: a faster one that takes no more replaces those that it beats.
-    for (let i = kept.length - 1; i >= 0; i--) {
-      if (resources.every((name) => folding[name] <= item(kept, i)[name])) kept.splice(i, 1);
+    for (let i = frontier.length - 1; i >= 0; i--) {
+      if (resources.every((name) => folding[name] <= item(frontier, i)[name])) frontier.splice(i, 1);
     }
-    kept.push(folding);
+    frontier.push(folding);
   }
-  return kept.reverse();
+  return frontier.reverse();
 }
 
 /** What the choice for all layers takes of the board. */
@@ -189,13 +189,13 @@ function repaired(choice: Choice, options: readonly (readonly Folding[])[], usab
     if (least === 0) return {chosen, use, fits: true};
     let exchange: {layer: number; folding: Folding; use: Use} | undefined;
     for (const [layer, foldingsOfLayer] of options.entries()) {
-      const own = item(chosen, layer);
+      const current = item(chosen, layer);
       for (const folding of foldingsOfLayer) {
         const other = {
-          dsp: use.dsp - own.dsp + folding.dsp,
-          lut: use.lut - own.lut + folding.lut,
-          bram18: use.bram18 - own.bram18 + folding.bram18,
-          uram: use.uram - own.uram + folding.uram,
+          dsp: use.dsp - current.dsp + folding.dsp,
+          lut: use.lut - current.lut + folding.lut,
+          bram18: use.bram18 - current.bram18 + folding.bram18,
+          uram: use.uram - current.uram + folding.uram,
         };
         const left = overfull(other, usable);
         if (left < least) {
@@ -218,9 +218,9 @@ export function fold(units: readonly Unit[], usable: Use): Choice {
   const known = new Map<string, readonly Folding[]>();
   const options = units.map((unit) => {
     const key = JSON.stringify(unit);
-    const found = known.get(key) ?? foldings(unit, usable.uram > 0);
-    known.set(key, found);
-    return found;
+    const candidates = known.get(key) ?? foldings(unit, usable.uram > 0);
+    known.set(key, candidates);
+    return candidates;
   });
   const fastest = Math.max(...options.map((layer) => item(layer, 0).cycles));
   const steps = [...new Set(options.flatMap((layer) => layer.map(({cycles}) => cycles)))]
@@ -337,16 +337,18 @@ export const finnDataflow: CostModelDefinition = {
     const fill = choice.chosen.reduce((sum, {cycles}) => sum + cycles, 0);
     const cycles = fill + (device.batch - 1) * interval;
     return {
-      layers: choice.chosen.map(({pe, simd, cycles: own, dsp, lut, bram18: blocks, uram: ultra}, l): LayerFigures => {
-        return {
-          cycles: own,
-          latencyUs: own / clockMHz,
-          energyUj: null,
-          utilisation: own / interval,
-          boundBy: own === interval ? 'compute' : 'pipeline',
-          details: {pe, simd, dsp, lut, bram18: blocks, uram: ultra, ...unitDetails(item(units, l))},
-        };
-      }),
+      layers: choice.chosen.map(
+        ({pe, simd, cycles: layerCycles, dsp, lut, bram18: blocks, uram: ultra}, l): LayerFigures => {
+          return {
+            cycles: layerCycles,
+            latencyUs: layerCycles / clockMHz,
+            energyUj: null,
+            utilisation: layerCycles / interval,
+            boundBy: layerCycles === interval ? 'compute' : 'pipeline',
+            details: {pe, simd, dsp, lut, bram18: blocks, uram: ultra, ...unitDetails(item(units, l))},
+          };
+        },
+      ),
       cycles,
       latencyUs: cycles / clockMHz,
       samplesPerSecond: (clockMHz / interval) * 1e6,

@@ -144,9 +144,9 @@ async function stageFrom(from: string, staging: string, {signal}: FetchContext):
       writeFileAtomic(path.join(staging, name), readFileBounded(path.join(folder, name), bytes));
     }
   } else if (existsSync(packed)) {
-    const found = await digestOf(packed, 'sha256');
-    if (found !== tarball.sha256) {
-      throw invalidInput('dataset-file-wrong', `${packed} has sha256 ${found}; ${tarball.sha256} is expected.`);
+    const digest = await digestOf(packed, 'sha256');
+    if (digest !== tarball.sha256) {
+      throw invalidInput('dataset-file-wrong', `${packed} has sha256 ${digest}; ${tarball.sha256} is expected.`);
     }
     await extractBinaries(packed, staging);
   } else {

@@ -91,14 +91,14 @@ export async function fetchFiles(
 
 async function waitForLock(context: FetchContext): Promise<Lock> {
   const {directory, signal} = context;
-  for (let told = false; ;) {
+  for (let hasNoticed = false; ;) {
     signal.throwIfAborted();
     try {
       return acquireLock(directory);
     } catch (error) {
       if (!(error instanceof SdqError) || error.code !== 'directory-locked') throw error;
-      if (!told) context.notice(`${error.message} Waiting for it.`);
-      told = true;
+      if (!hasNoticed) context.notice(`${error.message} Waiting for it.`);
+      hasNoticed = true;
     }
     await sleep(200, undefined, {signal});
   }

@@ -135,8 +135,8 @@ export const imageFolder: DatasetDefinition<ImageFolderOptions> = {
     for (const {paths} of [train, test]) {
       for (let first = 0; first < paths.length; first += 4) {
         const files = Array.from({length: Math.min(4, paths.length - first)}, (_, i) => pathAt(paths, first + i));
-        const found = await Promise.all(files.map((file) => faultOf(file)));
-        faults.push(...found.filter((fault) => fault !== undefined));
+        const faultsOfPart = await Promise.all(files.map((file) => faultOf(file)));
+        faults.push(...faultsOfPart.filter((fault) => fault !== undefined));
       }
     }
     return faults;

@@ -29,13 +29,18 @@ export function exportAimet({
     const layer = readers.get(node.name);
     const [grid = null] = layers.get(node.name)?.inputs ?? [];
     if (layer === undefined || grid === null) return node.inputs;
-    const own = ownInput(graph, layer);
-    if (own === layer.inputValue) return node.inputs;
+    const input = ownInput(graph, layer);
+    if (input === layer.inputValue) return node.inputs;
     // Clip is no operator whose input AIMET rounds as its output, as it does a Relu's or an Identity's.
-    const bounds = layer.inputSigned ? [] : [scalar(`${own}_least`, 0)];
+    const bounds = layer.inputSigned ? [] : [scalar(`${input}_least`, 0)];
     initializers.push(...bounds);
-    nodes.push({name: own, op: 'Clip', inputs: [layer.inputValue, ...bounds.map(({name}) => name)], outputs: [own]});
-    return [own, ...node.inputs.slice(1)];
+    nodes.push({
+      name: input,
+      op: 'Clip',
+      inputs: [layer.inputValue, ...bounds.map(({name}) => name)],
+      outputs: [input],
+    });
+    return [input, ...node.inputs.slice(1)];
   });
   return {irVersion: 10, opsets: {'': 21}, graph: written};
 }

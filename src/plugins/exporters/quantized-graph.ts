@@ -18,16 +18,16 @@ export function quantizedGraph({graph, layers, parameters}: IntegerNetwork, writ
   /** Weights → what the first layer that reads them has written. */
   const written = new Map<string, string>();
   return toOnnx(graph, parameters, (node, parts) => {
-    const own = layers.get(node.name);
-    if (own === undefined) return node.inputs;
+    const layer = layers.get(node.name);
+    if (layer === undefined) return node.inputs;
     const [x, w, ...bias] = node.inputs as [string, string, ...string[]];
-    const [first, second] = own.inputs.map((grid, operand) => {
+    const [first, second] = layer.inputs.map((grid, operand) => {
       const value = item(node.inputs, operand);
       return grid === null ? value : write.input(parts, siteId(node.name, operand), value, grid);
     });
     const input = first ?? x;
     if (second !== undefined) return [input, second];
-    const weights = own.weights === null ? w : (written.get(w) ?? write.weights(parts, node.name, own.weights));
+    const weights = layer.weights === null ? w : (written.get(w) ?? write.weights(parts, node.name, layer.weights));
     written.set(w, weights);
     return [input, weights, ...bias];
   });

@@ -87,7 +87,9 @@ export const qnn: StrategyFormatDefinition = {
   print(strategy, context) {
     const {weights, inputs} = encodingsOf(strategy, context, 'quantization_overrides');
     const byTensor = (encodings: readonly Encoding[]): object =>
-      Object.fromEntries(encodings.map((found) => [found.name, found.steps.map((step) => channel(found, step))]));
+      Object.fromEntries(
+        encodings.map((encoding) => [encoding.name, encoding.steps.map((step) => channel(encoding, step))]),
+      );
     const file = {version: '0.6.1', activation_encodings: byTensor(inputs), param_encodings: byTensor(weights)};
     return {text: asJson(file), notes: [encodedModel]};
   },

@@ -17,8 +17,8 @@ export function bitwidth(value: unknown, place: string): number {
 }
 
 /** @throws SdqError (exit 3) where a layer of the network has no bits */
-export function assertComplete(found: ReadonlyMap<string, unknown>, names: readonly string[], file: string): void {
-  const missing = names.filter((name) => !found.has(name));
+export function assertComplete(entries: ReadonlyMap<string, unknown>, names: readonly string[], file: string): void {
+  const missing = names.filter((name) => !entries.has(name));
   if (missing.length > 0) throw formatError(`${file}: there are no bits for ${missing.join(', ')}.`);
 }
 

@@ -30,10 +30,10 @@ function modulesOf(name: string): Modules | undefined {
 
 function residualModules(names: readonly string[]): {names: readonly string[]; modules: readonly Modules[]} {
   const modules = names.map((name) => {
-    const found = modulesOf(name);
-    if (found === undefined)
+    const modulesOfLayer = modulesOf(name);
+    if (modulesOfLayer === undefined)
       throw formatError(`A bit configuration of HAWQ is of a ResNet; "${name}" is no layer of one.`);
-    return found;
+    return modulesOfLayer;
   });
   return {names, modules};
 }
@@ -56,19 +56,19 @@ export const hawq: StrategyFormatDefinition = {
       throw formatError(`${file}: expected a dictionary of module names and bits.`);
     }
     const bits = new Map(Object.entries(config));
-    const found = new Map<string, ImportedBits>();
+    const imported = new Map<string, ImportedBits>();
     const {modules} = residualModules(names);
     names.forEach((name, l) => {
       const {weights, activations} = item(modules, l);
       const key = weights.find((module) => bits.has(module));
       if (key === undefined) return;
-      found.set(name, {
+      imported.set(name, {
         weightBits: bitwidth(bits.get(key), `${file}: ${key}`),
         activationBits: bitwidth(bits.get(activations), `${file}: ${activations}`),
       });
     });
-    assertComplete(found, names, file);
-    return found;
+    assertComplete(imported, names, file);
+    return imported;
   },
 
   print({layers}) {

@@ -36,15 +36,15 @@ export const hls4ml: StrategyFormatDefinition = {
       throw formatError(`${file} is not YAML: ${(error as Error).message}`);
     }
     const layers = get(config, 'HLSConfig', 'LayerName');
-    const found = new Map<string, ImportedBits>();
+    const imported = new Map<string, ImportedBits>();
     for (const name of names) {
       const precision = get(layers, hlsName(name), 'Precision');
       const type = get(precision, 'weight') ?? precision;
       if (type === undefined) continue;
-      found.set(name, {weightBits: widthOf(type, `${file}: /HLSConfig/LayerName/${hlsName(name)}/Precision`)});
+      imported.set(name, {weightBits: widthOf(type, `${file}: /HLSConfig/LayerName/${hlsName(name)}/Precision`)});
     }
-    assertComplete(found, names, file);
-    return found;
+    assertComplete(imported, names, file);
+    return imported;
   },
 
   print({layers}) {

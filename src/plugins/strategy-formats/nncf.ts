@@ -47,7 +47,7 @@ export const nncf: StrategyFormatDefinition = {
     if (!Array.isArray(entries)) throw formatError(`${file}: there is no list "bitwidth_per_scope".`);
     const weights = defaultOf(config, 'weights', file);
     const activations = defaultOf(config, 'activations', file);
-    const found = new Map<string, Required<ImportedBits>>(
+    const imported = new Map<string, Required<ImportedBits>>(
       names.map((name) => [name, {weightBits: weights, activationBits: activations}]),
     );
     entries.forEach((entry: unknown, i) => {
@@ -57,16 +57,16 @@ export const nncf: StrategyFormatDefinition = {
         throw formatError(`${place}: expected [bits, scope], found ${JSON.stringify(entry)}.`);
       const width = bitwidth(bits, place);
       const name = [...scope.matchAll(/\[([^\]]+)\]/g)].map(([, part]) => part).join('.');
-      const layer = found.get(name);
+      const layer = imported.get(name);
       if (/\|WEIGHT$/.test(scope)) {
         if (layer === undefined) throw formatError(`${place}: the network has no layer "${name}".`);
-        found.set(name, {...layer, weightBits: width});
+        imported.set(name, {...layer, weightBits: width});
       } else if (/\|INPUT\d*$/.test(scope) && layer !== undefined) {
-        found.set(name, {...layer, activationBits: width});
+        imported.set(name, {...layer, activationBits: width});
       }
     });
-    assertComplete(found, names, file);
-    return found;
+    assertComplete(imported, names, file);
+    return imported;
   },
 
   print({layers}, {graph}) {

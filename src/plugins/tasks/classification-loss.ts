@@ -53,14 +53,14 @@ function classificationMeter(): Meter {
 
 /** How many classes rank above the label (infinitely many when its logit is NaN), and −log softmax(logits)[label]. */
 function judge(logits: Float32Array, label: number): {rank: number; crossEntropy: number} {
-  const own = item(logits, label);
-  let rank = Number.isNaN(own) ? Infinity : 0;
+  const logitOfLabel = item(logits, label);
+  let rank = Number.isNaN(logitOfLabel) ? Infinity : 0;
   let highest = -Infinity;
   for (const [c, logit] of logits.entries()) {
-    if (logit > own || (logit === own && c < label) || (Number.isNaN(logit) && c !== label)) rank++;
+    if (logit > logitOfLabel || (logit === logitOfLabel && c < label) || (Number.isNaN(logit) && c !== label)) rank++;
     highest = Math.max(highest, logit);
   }
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - highest);
-  return {rank, crossEntropy: highest + Math.log(sum) - own};
+  return {rank, crossEntropy: highest + Math.log(sum) - logitOfLabel};
 }

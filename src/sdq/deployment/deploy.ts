@@ -121,7 +121,7 @@ function sharedValues(
       grids.set(value, (grids.get(value) ?? new Set()).add(JSON.stringify([input.grid, input.scale])));
     });
   }
-  const several = [...grids].filter(([, found]) => found.size > 1).map(([value]) => value);
+  const several = [...grids].filter(([, gridsOfValue]) => gridsOfValue.size > 1).map(([value]) => value);
   return {values: [...new Set([...inputs.values(), ...several])], inputs};
 }
 
@@ -262,9 +262,9 @@ class Lowering {
     const norm = node.op === 'MatMul' ? undefined : this.#normBehind(node);
     const affine = norm && batchNormAffine(norm, (name) => entry(parameters, name));
     const place = {layer: node.name, target: this.#target.name};
-    const own = b === undefined || b === '' ? undefined : entry(parameters, b).data;
+    const biasOfLayer = b === undefined || b === '' ? undefined : entry(parameters, b).data;
     // ONNX Runtime makes integers of float biases too, whether or not they fit.
-    const folded = foldLayer(weights, own, affine, rounding?.scale ?? null, place);
+    const folded = foldLayer(weights, biasOfLayer, affine, rounding?.scale ?? null, place);
     if (folded.rounded.length > 0) this.#stretched.push(`${node.name} (${folded.rounded.length})`);
     const weight = `${node.name}.integers`;
     this.#weights.set(weight, folded.weights);

@@ -57,15 +57,15 @@ export function isDominated(point: KeptPoint, points: readonly KeptPoint[]): boo
  * @throws SdqError (exit 3) when they are not points of this problem
  */
 export function parsePoints(value: unknown, problem: SearchProblem, file: string): KeptPoint[] {
-  const isNumber = (found: unknown): boolean => typeof found === 'number' && Number.isFinite(found);
-  const isList = (found: unknown, length: number, isItem: (item: unknown) => boolean): boolean =>
-    Array.isArray(found) && found.length === length && found.every(isItem);
-  const isBits = (found: unknown): boolean => {
-    const {weightBits, activationBits} = (found ?? {}) as Partial<Precision>;
+  const isNumber = (entry: unknown): boolean => typeof entry === 'number' && Number.isFinite(entry);
+  const isList = (entry: unknown, length: number, isItem: (item: unknown) => boolean): boolean =>
+    Array.isArray(entry) && entry.length === length && entry.every(isItem);
+  const isBits = (entry: unknown): boolean => {
+    const {weightBits, activationBits} = (entry ?? {}) as Partial<Precision>;
     return isNumber(weightBits) && isNumber(activationBits);
   };
-  const isPoint = (found: unknown): boolean => {
-    const {level, step, bits, costs, value, loss} = (found ?? {}) as Partial<KeptPoint>;
+  const isPoint = (entry: unknown): boolean => {
+    const {level, step, bits, costs, value, loss} = (entry ?? {}) as Partial<KeptPoint>;
     return (
       [level, step, value, loss].every(isNumber) &&
       isList(bits, problem.layers.length, isBits) &&

@@ -44,9 +44,9 @@ export function searchSpace(names: readonly string[], options: SpaceOptions): Se
   const grouped = new Set<number>();
   for (const group of tied) {
     const all = group.map((l) => item(pairs, l));
-    const [own] = all as [Precision[]];
+    const [first] = all as [Precision[]];
     const bits = distinct(all.flat().map((pair) => pair.activationBits));
-    const weightBits = distinct(own.map((pair) => pair.weightBits));
+    const weightBits = distinct(first.map((pair) => pair.weightBits));
     if (bits.length === 1) {
       weights.push({
         layers: group,
@@ -55,7 +55,7 @@ export function searchSpace(names: readonly string[], options: SpaceOptions): Se
     } else if (all.every(isProduct)) {
       weights.push({layers: group, candidates: weightBits.map((w) => ({weightBits: w}))});
       for (const l of group) if (!grouped.has(l)) inputs.push(inputDecision(l));
-    } else weights.push({layers: group, candidates: longestChain(own)});
+    } else weights.push({layers: group, candidates: longestChain(first)});
   }
   return {
     layers: names.map((name) => ({name, pinned: options.pinned.has(name)})),
@@ -127,8 +127,8 @@ function pairsOf(name: string, l: number, options: SpaceOptions): Precision[] {
         );
   if (allowed === undefined) return wanted;
   const pairs = item(allowed.pairs, l);
-  const found = wanted.filter((pair) => pairs.some((other) => isEqual(other, pair)));
-  if (found.length > 0) return found;
+  const possible = wanted.filter((pair) => pairs.some((other) => isEqual(other, pair)));
+  if (possible.length > 0) return possible;
   const list = (all: readonly Precision[], key: keyof Precision): string =>
     distinct(all.map((pair) => pair[key])).join(', ') || 'none';
   throw new SdqError(
@@ -164,7 +164,7 @@ function isProduct(pairs: readonly Precision[]): boolean {
 function joinInputs(names: readonly string[], pairs: Precision[][], group: readonly number[]): void {
   const common = group
     .map((l) => distinct(item(pairs, l).map(({activationBits}) => activationBits)))
-    .reduce((all, own) => all.filter((bits) => own.includes(bits)));
+    .reduce((all, next) => all.filter((bits) => next.includes(bits)));
   if (common.length === 0) {
     throw new SdqError(
       `Layers ${group.map((l) => `"${item(names, l)}"`).join(', ')} need inputs of the same bits, and have none in common.`,
@@ -175,8 +175,8 @@ function joinInputs(names: readonly string[], pairs: Precision[][], group: reado
       },
     );
   }
-  const restrict = (kept: readonly number[]): Precision[][] =>
-    group.map((l) => item(pairs, l).filter(({activationBits}) => kept.includes(activationBits)));
+  const restrict = (bits: readonly number[]): Precision[][] =>
+    group.map((l) => item(pairs, l).filter(({activationBits}) => bits.includes(activationBits)));
   const all = restrict(common);
   const taken = all.every(isProduct) ? all : restrict([last(common)]);
   group.forEach((l, g) => (pairs[l] = item(taken, g)));
@@ -205,12 +205,12 @@ export function layerCosts(
   cost: (layer: number, bits: Precision) => number,
 ): LayerCost[] {
   return layers.map((_, l) => {
-    const own = decisions.flatMap((decision, d) => (decision.layers.includes(l) ? [d] : []));
-    const combinations = own.reduce<Candidate[]>(
+    const indices = decisions.flatMap((decision, d) => (decision.layers.includes(l) ? [d] : []));
+    const combinations = indices.reduce<Candidate[]>(
       (all, d) => all.flatMap((set) => item(decisions, d).candidates.map((candidate) => ({...set, ...candidate}))),
       [{}],
     );
-    return {decisions: own, table: combinations.map((bits) => cost(l, bits as Precision))};
+    return {decisions: indices, table: combinations.map((bits) => cost(l, bits as Precision))};
   });
 }
 

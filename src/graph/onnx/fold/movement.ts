@@ -18,12 +18,12 @@ import {
 import {listOf, need, positive, withoutImages, type Attributes, type Evaluator, type Inputs} from './evaluator.ts';
 
 function gather([data, indices]: Inputs, attributes: Attributes): readonly HostArray[] {
-  const [x, at] = [need([data], 0), fixed(need([indices], 0))];
+  const [x, chosen] = [need([data], 0), fixed(need([indices], 0))];
   const axis = positive(attributes.int('axis', 0), x.shape.length);
   const size = item(x.shape, axis);
   const inner = elements(x.shape.slice(axis + 1));
-  const picked = [...at.data].map((index) => positive(index, size));
-  const shape = [...x.shape.slice(0, axis), ...at.shape, ...x.shape.slice(axis + 1)];
+  const picked = [...chosen.data].map((index) => positive(index, size));
+  const shape = [...x.shape.slice(0, axis), ...chosen.shape, ...x.shape.slice(axis + 1)];
   return [
     moved(withoutImages(x), shape, (i) => {
       const outer = Math.floor(i / (picked.length * inner));
@@ -75,8 +75,8 @@ function slice(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
     const step = item(steps, k);
     if (step === 0) throw new NotConstant('a step is 0');
     const clamp = (bound: number): number => {
-      const at = bound < 0 ? bound + size : bound;
-      return step > 0 ? Math.min(Math.max(at, 0), size) : Math.min(Math.max(at, -1), size - 1);
+      const index = bound < 0 ? bound + size : bound;
+      return step > 0 ? Math.min(Math.max(index, 0), size) : Math.min(Math.max(index, -1), size - 1);
     };
     const from = clamp(item(starts, k));
     shape[axis] = Math.max(0, Math.ceil((clamp(item(ends, k)) - from) / step));

@@ -52,16 +52,16 @@ function restoreRemovedUtilities(): void {
 export function tellOutOfMemory(
   backend: Pick<TfjsNodeBackend, 'executeSingleOutput' | 'executeMultipleOutputs'>,
 ): void {
-  const told =
+  const withReason =
     <Call extends unknown[], Out>(execute: (...call: Call) => Out) =>
     (...call: Call): Out => {
       try {
         return execute.apply(backend, call);
       } catch (cause) {
-        const found = /OOM when allocating tensor with shape(\[[\d,]*\])/.exec((cause as Error).message);
-        if (found === null) throw cause;
+        const match = /OOM when allocating tensor with shape(\[[\d,]*\])/.exec((cause as Error).message);
+        if (match === null) throw cause;
         throw new SdqError(
-          `The tensorflow engine is out of memory: it has no room for a tensor of shape ${item(found, 1)}.`,
+          `The tensorflow engine is out of memory: it has no room for a tensor of shape ${item(match, 1)}.`,
           {
             code: 'engine-out-of-memory',
             exit: ExitCode.notAvailable,
@@ -71,8 +71,8 @@ export function tellOutOfMemory(
         );
       }
     };
-  backend.executeSingleOutput = told(backend.executeSingleOutput);
-  backend.executeMultipleOutputs = told(backend.executeMultipleOutputs);
+  backend.executeSingleOutput = withReason(backend.executeSingleOutput);
+  backend.executeMultipleOutputs = withReason(backend.executeMultipleOutputs);
 }
 
 /** What is missing, as one sentence, in place of an installation that can be used. */

@@ -78,11 +78,11 @@ export function entriesOf({data, kind, ts}: Event, step: number): readonly Entry
 
 /** Cuts entries into batches that the server takes. */
 export function batches<T extends Entry>(entries: readonly T[]): readonly (readonly T[])[] {
-  const found: T[][] = [];
+  const parts: T[][] = [];
   let counts = {metrics: 0, params: 0, tags: 0, bytes: 0};
   for (const entry of entries) {
     const bytes = Buffer.byteLength(JSON.stringify(entry.item)) + 1;
-    const last = found.at(-1);
+    const last = parts.at(-1);
     const full =
       last === undefined ||
       last.length >= limits.all ||
@@ -90,12 +90,12 @@ export function batches<T extends Entry>(entries: readonly T[]): readonly (reado
       counts.bytes + bytes > limits.bytes;
     if (full) {
       counts = {metrics: 0, params: 0, tags: 0, bytes: 0};
-      found.push([entry]);
+      parts.push([entry]);
     } else {
       last.push(entry);
     }
     counts[entry.list] += 1;
     counts.bytes += bytes;
   }
-  return found;
+  return parts;
 }

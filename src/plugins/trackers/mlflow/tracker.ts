@@ -119,11 +119,11 @@ async function parentRun(
   const given = env['MLFLOW_RUN_ID'];
   const attached = given === undefined || given === '' ? undefined : await getRun(connection, given, signal);
   const experiment = attached?.experiment ?? (await experimentId(connection, experimentName(options, env), signal));
-  const found = await findRuns(connection, experiment, run.uid, signal);
+  const runs = await findRuns(connection, experiment, run.uid, signal);
   const created = {experiment, name: options.runName ?? run.id, tags: sourceTags(run), startedAt: run.startedAt};
   return {
-    parent: attached ?? found.find(({phase}) => phase === undefined) ?? (await createRun(connection, created, signal)),
-    children: found.filter(({phase}) => phase !== undefined),
+    parent: attached ?? runs.find(({phase}) => phase === undefined) ?? (await createRun(connection, created, signal)),
+    children: runs.filter(({phase}) => phase !== undefined),
   };
 }
 

@@ -20,14 +20,14 @@ const [full, first, middle, last] = [1, 2, 3, 4] as const;
  */
 export function frameRecord(payload: Uint8Array, position: number): Uint8Array {
   const parts: Uint8Array[] = [];
-  let at = position;
+  let end = position;
   let rest = payload;
   let isFirst = true;
   do {
-    let room = blockBytes - (at % blockBytes);
+    let room = blockBytes - (end % blockBytes);
     if (room < chunkHeaderBytes) {
       parts.push(new Uint8Array(room));
-      at += room;
+      end += room;
       room = blockBytes;
     }
     const content = rest.subarray(0, room - chunkHeaderBytes);
@@ -38,7 +38,7 @@ export function frameRecord(payload: Uint8Array, position: number): Uint8Array {
     header.writeUInt32LE(crc32(content, crc32(header.subarray(6))), 0);
     header.writeUInt16LE(content.length, 4);
     parts.push(header, content);
-    at += chunkHeaderBytes + content.length;
+    end += chunkHeaderBytes + content.length;
     isFirst = false;
   } while (rest.length > 0);
   return Buffer.concat(parts);
@@ -53,15 +53,15 @@ export function* readFrames(file: string): Generator<Uint8Array> {
     for (let start = 0; ; start += blockBytes) {
       const block = buffer.subarray(0, readSync(fd, buffer, 0, blockBytes, start));
       if (start === 0 && !block.subarray(0, fileHeader.length).equals(fileHeader)) return;
-      let at = start === 0 ? fileHeader.length : 0;
-      while (at + chunkHeaderBytes <= block.length) {
-        const end = at + chunkHeaderBytes + block.readUInt16LE(at + 4);
-        const type = item(block, at + 6);
+      let offset = start === 0 ? fileHeader.length : 0;
+      while (offset + chunkHeaderBytes <= block.length) {
+        const end = offset + chunkHeaderBytes + block.readUInt16LE(offset + 4);
+        const type = item(block, offset + 6);
         const isInPlace = type === full || type === first ? parts.length === 0 : parts.length > 0;
         if (end > block.length || type < full || type > last || !isInPlace) return;
-        if (block.readUInt32LE(at) !== crc32(block.subarray(at + 6, end))) return;
-        parts.push(Buffer.from(block.subarray(at + chunkHeaderBytes, end)));
-        at = end;
+        if (block.readUInt32LE(offset) !== crc32(block.subarray(offset + 6, end))) return;
+        parts.push(Buffer.from(block.subarray(offset + chunkHeaderBytes, end)));
+        offset = end;
         if (type === full || type === last) {
           yield Buffer.concat(parts);
           parts = [];

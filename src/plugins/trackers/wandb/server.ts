@@ -65,7 +65,7 @@ export class WandbServer {
   /** The entity that the key belongs to. */
   async defaultEntity(signal: AbortSignal): Promise<string> {
     const data = await this.#query('Viewer', viewerQuery, {}, signal);
-    return String(at('Viewer', data, 'viewer', 'entity'));
+    return String(valueAt('Viewer', data, 'viewer', 'entity'));
   }
 
   /** Undefined when there is no such run. */
@@ -108,12 +108,12 @@ export class WandbServer {
       if (!(error instanceof TrackerError) || error.status !== 409) throw error;
       throw new TrackerError(error.message, {kind: 'transient', status: 409});
     });
-    const bucket = at('UpsertBucket', data, 'upsertBucket', 'bucket');
+    const bucket = valueAt('UpsertBucket', data, 'upsertBucket', 'bucket');
     const owner = (bucket as {project?: {name?: string; entity?: {name?: string} | null} | null}).project;
     return {
       entity: owner?.entity?.name ?? entity,
       project: owner?.name ?? project,
-      runId: String(at('UpsertBucket', bucket, 'name')),
+      runId: String(valueAt('UpsertBucket', bucket, 'name')),
     };
   }
 
@@ -128,8 +128,8 @@ export class WandbServer {
   async upload({entity, project, runId}: RunPath, name: string, body: Body, signal: AbortSignal): Promise<void> {
     const variables = {entity, project, run: runId, files: [name]};
     const answer = await this.#query('CreateRunFiles', runFilesMutation, variables, signal);
-    const created = at('CreateRunFiles', answer, 'createRunFiles');
-    const url = at('CreateRunFiles', created, 'files', 0, 'uploadUrl');
+    const created = valueAt('CreateRunFiles', answer, 'createRunFiles');
+    const url = valueAt('CreateRunFiles', created, 'files', 0, 'uploadUrl');
     await this.#put(url, (created as Fields)['uploadHeaders'], body, signal);
   }
 
@@ -152,9 +152,9 @@ export class WandbServer {
       sequenceClientID: clientIdOf(name, ''),
     };
     const made = await this.#query('CreateArtifact', createArtifactMutation, {input}, signal);
-    const artifact = at('CreateArtifact', made, 'createArtifact', 'artifact') as Fields;
+    const artifact = valueAt('CreateArtifact', made, 'createArtifact', 'artifact') as Fields;
     if (artifact['state'] === 'COMMITTED') return;
-    const artifactID = String(at('CreateArtifact', artifact, 'id'));
+    const artifactID = String(valueAt('CreateArtifact', artifact, 'id'));
     const latest = (artifact['artifactSequence'] as {latestArtifact?: {id?: string} | null} | null | undefined)
       ?.latestArtifact;
     const createManifest = (md5: string, includeUpload: boolean): Promise<Fields> =>
@@ -166,7 +166,7 @@ export class WandbServer {
       storageLayout: 'V2',
     };
     const files = await this.#query('CreateArtifactFiles', createArtifactFilesMutation, variables, signal);
-    const node = at('CreateArtifactFiles', files, 'createArtifactFiles', 'files', 'edges', 0, 'node') as Fields;
+    const node = valueAt('CreateArtifactFiles', files, 'createArtifactFiles', 'files', 'edges', 0, 'node') as Fields;
     // No address: the server has this content already.
     if (typeof node['uploadUrl'] === 'string')
       await this.#put(node['uploadUrl'], node['uploadHeaders'], {file, size}, signal);
@@ -180,7 +180,7 @@ export class WandbServer {
     });
     const created = await createManifest(createHash('md5').update(manifest).digest('base64'), true);
     const target = created['file'] as Fields;
-    await this.#put(at('CreateArtifactManifest', target, 'uploadUrl'), target['uploadHeaders'], manifest, signal);
+    await this.#put(valueAt('CreateArtifactManifest', target, 'uploadUrl'), target['uploadHeaders'], manifest, signal);
     await this.#query('CommitArtifact', commitMutation, {artifactID}, signal);
   }
 
@@ -208,7 +208,7 @@ export class WandbServer {
       includeUpload,
     };
     const data = await this.#query('CreateArtifactManifest', createManifestMutation, variables, signal);
-    return at('CreateArtifactManifest', data, 'createArtifactManifest', 'artifactManifest') as Fields;
+    return valueAt('CreateArtifactManifest', data, 'createArtifactManifest', 'artifactManifest') as Fields;
   }
 
   async #query(name: string, query: string, variables: Fields, signal: AbortSignal): Promise<Fields> {
@@ -255,7 +255,7 @@ export class WandbServer {
 }
 
 /** Goes down the names. @throws TrackerError (transient) when the answer does not hold them */
-function at(operation: string, data: unknown, ...names: readonly (string | number)[]): unknown {
+function valueAt(operation: string, data: unknown, ...names: readonly (string | number)[]): unknown {
   let value = data;
   for (const name of names) value = (value as Record<string | number, unknown> | null | undefined)?.[name];
   if (value !== undefined && value !== null) return value;

@@ -147,8 +147,8 @@ export function idOf(uid: string): string {
 }
 
 function choice<T extends string>(name: string, value: string, allowed: readonly T[]): T {
-  const found = allowed.find((each) => each === value.toLowerCase());
-  if (found !== undefined) return found;
+  const match = allowed.find((each) => each === value.toLowerCase());
+  if (match !== undefined) return match;
   throw invalidInput('wandb-environment', `${name} is ${JSON.stringify(value)}; allowed are ${allowed.join(', ')}.`);
 }
 

@@ -323,18 +323,18 @@ function stateOf(cursor: Cursor | undefined): State | undefined {
 
 /** The lines of rows, in portions for one request each: at least one, which may be empty. */
 function portions(rows: readonly Row[]): readonly (readonly string[])[] {
-  const found: string[][] = [[]];
+  const lists: string[][] = [[]];
   let size = 0;
   for (const {values} of rows) {
     const line = objectOf(values);
     if (size > 0 && size + line.length > requestLimitBytes) {
-      found.push([]);
+      lists.push([]);
       size = 0;
     }
-    last(found).push(line);
+    last(lists).push(line);
     size += line.length;
   }
-  return found;
+  return lists;
 }
 
 /**

@@ -82,8 +82,8 @@ function broadcastWalk(
   b: tf.TensorInfo,
   shape: readonly number[],
 ): {readonly sizes: number[]; readonly a: number[]; readonly b: number[]} {
-  const strides = ({shape: own}: tf.TensorInfo): number[] => {
-    const padded = [...new Array<number>(shape.length - own.length).fill(1), ...own];
+  const strides = ({shape: operandShape}: tf.TensorInfo): number[] => {
+    const padded = [...new Array<number>(shape.length - operandShape.length).fill(1), ...operandShape];
     return padded.map((size, axis) => (size === 1 ? 0 : padded.slice(axis + 1).reduce((all, next) => all * next, 1)));
   };
   const walk = {sizes: [] as number[], a: [] as number[], b: [] as number[]};
