@@ -3,34 +3,55 @@ import path from 'node:path';
 import {Flags} from '@oclif/core';
 
 import {SdqCommand} from '../cli/base-command.ts';
+import {openPage} from '../cli/open-page.ts';
+import {outputPath} from '../cli/output.ts';
 import {runArg} from '../cli/run-arg.ts';
-import {writeReport} from '../phases/run-report.ts';
+import {item} from '../lookup.ts';
+import {writeComparison, writeReport} from '../phases/run-report.ts';
 import {findRun} from '../runs/run-directory.ts';
 
+interface Result {
+  readonly path: string;
+  /** Of the run, or of the first of several. */
+  readonly runId: string;
+  readonly runIds: readonly string[];
+}
+
 export default class Report extends SdqCommand {
-  static override summary = 'Write a run as one HTML page: results, bits of each layer, curves.';
-  static override description = `The page is one file without scripts, to be opened, mailed or kept by CI. A run that ends well writes it itself, as report.html in its folder; \
-this command does so for one that goes on or was stopped.`;
+  static override summary = 'Write a run as one HTML page, or several side by side.';
+  static override description = `Results, bits of each layer, curves, settings, and why a run failed. The page is one file without scripts, to be \
+opened, mailed or kept by CI. A run that ends well writes it itself, as report.html in its folder; this command does so for one that goes on or was \
+stopped. Of several runs it writes comparison.html.`;
 
   static override examples = [
-    '<%= config.bin %> report',
+    '<%= config.bin %> report --open',
     '<%= config.bin %> report latest --output report.html --json',
+    '<%= config.bin %> report 20260102-030405-run-1a2b latest --output comparison.html',
   ];
 
   static override args = {
-    run: runArg({default: 'latest'}),
+    runs: runArg({default: ['latest'], multiple: true}),
   };
 
   static override flags = {
-    output: Flags.file({summary: "Where to write it; report.html in the run's folder by default.", helpValue: 'FILE'}),
+    output: Flags.file({
+      summary: "Where to write it; by default report.html in the run's folder, of several runs comparison.html here.",
+      helpValue: 'FILE',
+    }),
+    open: Flags.boolean({summary: 'Open the page in the browser.'}),
   };
 
-  async run(): Promise<{readonly path: string; readonly runId: string}> {
+  async run(): Promise<Result> {
     const {args, flags} = await this.parse(Report);
     const {config} = await this.settings({kinds: []});
-    const found = findRun(config.runs.directory, args.run);
-    const file = writeReport(found, flags.output === undefined ? undefined : path.resolve(flags.output));
+    const runs = args.runs.map((which) => findRun(config.runs.directory, which));
+    const first = item(runs, 0);
+    const given = flags.output === undefined ? undefined : path.resolve(flags.output);
+    const file =
+      runs.length === 1 ? writeReport(first, given) : writeComparison(runs, outputPath(given, 'comparison.html'));
     this.log(file);
-    return {path: file, runId: found.record.id};
+    const trouble = flags.open ? await openPage(file) : undefined;
+    if (trouble !== undefined) this.notice(`The page was not opened: ${trouble}`);
+    return {path: file, runId: first.record.id, runIds: runs.map(({record}) => record.id)};
   }
 }

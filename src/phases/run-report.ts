@@ -4,11 +4,13 @@ import path from 'node:path';
 
 import {stringify} from 'yaml';
 
-import {present} from '../lookup.ts';
+import {item, present} from '../lookup.ts';
+import {leaves} from '../mapping.ts';
 import {writeFileAtomic} from '../files.ts';
 import {
   bitsOfLayers,
   bitsOverSteps,
+  escaped,
   lineChart,
   namedLines,
   type Point,
@@ -21,6 +23,7 @@ import {journalOf, readJournal} from '../runs/journal.ts';
 import {metricOfRun, prefixedMetric, type FoundRun, type RunMetric, type RunRecord} from '../runs/run-directory.ts';
 import {weightsKiB, type Strategy} from '../sdq/strategy.ts';
 import {figureOf, inUnits, shownMetric, trainingMetric, type Results} from './results.ts';
+import {durationOf, nextCommand} from './run-summary.ts';
 import {readStrategy} from './strategy-file.ts';
 
 /** Bits of a layer in the search: only their changes are kept. */
@@ -38,8 +41,107 @@ type Curves = ReadonlyMap<string, readonly Point[]>;
 export function writeReport({directory, record}: FoundRun, file = path.join(directory, 'report.html')): string {
   const strategyFile = path.join(directory, 'strategy.json');
   const strategy = existsSync(strategyFile) ? readStrategy(strategyFile) : undefined;
-  writeFileAtomic(file, reportOf(record, curvesOf(journalOf(directory)), strategy));
+  const next = nextCommand({record, directory});
+  writeFileAtomic(file, reportOf(record, curvesOf(journalOf(directory)), strategy, next));
   return file;
+}
+
+/**
+ * Writes a page that sets runs side by side: results, settings that differ, bits of each layer, curves over each other.
+ * @param runs two or more
+ * @returns the file
+ * @throws SdqError (exit 3) for a broken run, (exit 6) where it cannot be written
+ */
+export function writeComparison(runs: readonly FoundRun[], file: string): string {
+  const all = runs.map((run) => {
+    const strategyFile = path.join(run.directory, 'strategy.json');
+    return {
+      ...run,
+      curves: curvesOf(journalOf(run.directory)),
+      strategy: existsSync(strategyFile) ? readStrategy(strategyFile) : undefined,
+    };
+  });
+  writeFileAtomic(file, comparisonOf(all));
+  return file;
+}
+
+interface ComparedRun extends FoundRun {
+  readonly curves: Curves;
+  readonly strategy: Strategy | undefined;
+}
+
+function comparisonOf(runs: readonly ComparedRun[]): string {
+  const ids = runs.map(({record}) => record.id);
+  const head = ['', ...ids];
+  const tiles = runs.map(({record, strategy}) => tilesOf(metricOfRun(record), record.results, strategy));
+  const labels = [...new Set(tiles.flat().map(({label}) => label))];
+  const results = labels.map((label) => [
+    label,
+    ...tiles.map((own) => own.find((tile) => tile.label === label)?.value ?? '–'),
+  ]);
+  const facts = factsOf(runs.map(({record}) => record));
+  const leavesOf = runs.map(({record}) => leaves({...(record.config as Readonly<Record<string, unknown>>)}, '.'));
+  const text = (value: unknown): string => (value === undefined ? '–' : JSON.stringify(value));
+  const settings = [...new Set(leavesOf.flatMap((own) => [...own.keys()]))]
+    .toSorted()
+    .map((key) => [key, ...leavesOf.map((own) => text(own.get(key)))])
+    .filter(([, first, ...others]) => others.some((other) => other !== first));
+  const layers = [...new Set(runs.flatMap(({strategy}) => strategy?.layers.map(({name}) => name) ?? []))];
+  const bits = layers.map((name) => [
+    name,
+    ...runs.map(({strategy}) => {
+      const layer = strategy?.layers.find((own) => own.name === name);
+      return layer === undefined ? '–' : `${layer.weightBits} / ${layer.activationBits}`;
+    }),
+  ]);
+  const metric = metricOfRun(item(runs, 0).record);
+  const chart = (title: string, name: string): string | undefined =>
+    figure(
+      title,
+      lineChart(
+        title,
+        runs.map(({record, curves}) => ({name: record.id, points: curves.get(name) ?? []})),
+      ),
+    );
+  return html({
+    title: `${runs.length} runs of sdq`,
+    subtitle: ids.join(' · '),
+    tiles: [],
+    sections: [
+      {heading: 'Results', parts: [table(head, [...results, ...facts])]},
+      {heading: 'Settings that differ', parts: settings.length === 0 ? ['<p>None.</p>'] : [table(head, settings)]},
+      {
+        heading: 'Curves',
+        parts: [
+          chart('Mean weight bits of the search', 'search/committedMeanBits'),
+          chart('Loss of the search', 'search/loss'),
+          chart('Loss at these bits (phase 2)', 'train/loss'),
+          chart(`Validation ${metric.name} at these bits`, `train/${prefixedMetric('validation', metric)}`),
+        ],
+      },
+      ...(bits.length === 0 ? [] : [{heading: 'Bits of each layer: weights / inputs', parts: [table(head, bits)]}]),
+    ],
+  });
+}
+
+/** Rows about runs: when, how long, where, from which commit, and why they ended. */
+function factsOf(records: readonly RunRecord[]): string[][] {
+  const row = (name: string, of: (record: RunRecord) => string | null | undefined): string[] => [
+    name,
+    ...records.map((record) => of(record) ?? '–'),
+  ];
+  return [
+    row('command', ({command}) => `sdq ${command}`),
+    row('status', ({exitCode, status}) => (exitCode === null ? status : `${status} (exit code ${exitCode})`)),
+    row('why', ({error}) => error?.message),
+    row('started', ({startedAt}) => startedAt),
+    row('took', durationOf),
+    row('resumed', ({resumedAt}) => (resumedAt.length === 0 ? null : resumedAt.join(', '))),
+    row('engine', ({engine}) => (engine === null ? null : `${engine.name}: ${engine.device}`)),
+    row('git commit', ({git}) => (git === null ? null : `${git.commit}${git.dirty ? ' with changes' : ''}`)),
+    row('seed', ({seed}) => String(seed)),
+    row('sdq', ({versions}) => versions['sdq']),
+  ].filter(([, ...cells]) => cells.some((cell) => cell !== '–'));
 }
 
 /** Numbers that are not finite are left out. Memory does not grow with the journal. */
@@ -65,24 +167,30 @@ function curvesOf(journal: string): Curves {
   return new Map([...[...curves].map(([name, curve]) => [name, curve.points()] as const), ...changes]);
 }
 
-function reportOf(record: RunRecord, curves: Curves, strategy: Strategy | undefined): string {
-  const {command, config, engine, error, id, seed, startedAt, status, versions} = record;
+function reportOf(record: RunRecord, curves: Curves, strategy: Strategy | undefined, next: string | null): string {
+  const {command, config, error, id, status} = record;
   const metric = metricOfRun(record);
   const {data, model} = config as {readonly data?: {readonly name: string}; readonly model?: {readonly name: string}};
   const what = [model?.name, data?.name].filter((name) => name !== undefined).join(' on ');
-  const facts = [id, status, startedAt, `seed ${seed}`, `sdq ${versions['sdq'] ?? ''}`, engine?.device];
   return html({
     title: what === '' ? `sdq ${command}` : `sdq ${command}: ${what}`,
-    subtitle: facts.filter((fact) => fact !== undefined && fact !== '').join(' · '),
+    subtitle: `${id} · ${status}`,
     tiles: tilesOf(metric, record.results, strategy),
     sections: [
       ...(error === null
         ? []
-        : [{heading: `Why it ${status === 'interrupted' ? 'stopped' : 'failed'}`, note: error.message, parts: ['']}]),
+        : [
+            {
+              heading: `Why it ${status === 'interrupted' ? 'stopped' : 'failed'}`,
+              note: error.message,
+              parts: [next === null ? '' : `<pre>${escaped(next)}</pre>`],
+            },
+          ]),
       ...(strategy === undefined ? [] : [bitsSection(strategy)]),
       searchSection(metric, record.results, curves),
       trainingSection('Training at these bits (phase 2)', 'train', metric, curves),
       trainingSection('Full precision', 'pretrain', metric, curves),
+      {heading: 'Run', parts: [table(['', ''], factsOf([record]))]},
       {heading: 'Settings', parts: [folded('The whole config', stringify(config))]},
     ],
   });

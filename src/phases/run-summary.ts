@@ -5,7 +5,14 @@ import path from 'node:path';
 import {readTextBounded} from '../files.ts';
 import {leaves} from '../mapping.ts';
 import {journalOf, readJournal} from '../runs/journal.ts';
-import {metricOfRun, type FoundRun, type RunRecord, type RunStatus} from '../runs/run-directory.ts';
+import {
+  fromCommand,
+  metricOfRun,
+  resumeCommand,
+  type FoundRun,
+  type RunRecord,
+  type RunStatus,
+} from '../runs/run-directory.ts';
 import {trainingMetric, type Results} from './results.ts';
 
 export interface RunSummary {
@@ -63,6 +70,12 @@ export function summarise(run: RunRecord): RunSummary {
 function secondsOf({startedAt, resumedAt, endedAt}: RunRecord): number | null {
   const ms = Date.parse(endedAt ?? '') - Date.parse(resumedAt.at(-1) ?? startedAt);
   return Number.isFinite(ms) ? Math.max(0, Math.round(ms / 1000)) : null;
+}
+
+/** The command that continues a run that was stopped, or begins anew from one that failed, which would fail again; else null. */
+export function nextCommand({record: {command, status}, directory}: FoundRun): string | null {
+  if (status === 'interrupted') return resumeCommand(command, directory);
+  return status === 'failed' ? fromCommand(command, directory) : null;
 }
 
 /** `1 h 02 min`, `3 min 05 s`, `12 s`; undefined where the run has not ended. */

@@ -5,6 +5,7 @@ import path from 'node:path';
 import {beforeAll, expect, test} from '@jest/globals';
 
 import {failure, writeSmallJob} from '../helpers/failures.ts';
+import {resultProblems} from '../helpers/result-schemas.ts';
 import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
@@ -74,4 +75,41 @@ test('a run that had only begun has a page too; no run has none', async () => {
   expect(await sdq(['report', begun], {cwd})).toMatchObject({exitCode: 0, stderr: ''});
   expect(existsSync(path.join(begun, 'report.html'))).toBe(true);
   expect(await failure(['report', '2025'], cwd, 3)).toContain('There is no run "2025"');
+});
+
+test('the run itself: command, duration, commit, and what goes on from a failure', async () => {
+  const record = JSON.parse(readFileSync(path.join(folder, 'run.json'), 'utf8')) as Record<string, unknown>;
+  const shown = page();
+  for (const [name, text] of [
+    ['command', 'sdq run'],
+    ['seed', '0'],
+  ])
+    expect(shown).toContain(`<td>${name}</td><td>${text}</td>`);
+  expect(shown).toMatch(/<td>took<\/td><td>(\d+ min )?\d+ s<\/td>/);
+  const copy = `${folder}-failed`;
+  mkdirSync(copy);
+  const error = {code: 'target-not-reached', message: 'The search ended above <its target>.'};
+  writeFileSync(path.join(copy, 'run.json'), JSON.stringify({...record, status: 'failed', exitCode: 5, error}));
+  expect(await sdq(['report', copy, '--output', 'failed.html'], {cwd})).toMatchObject({exitCode: 0});
+  const failed = readFileSync(path.join(cwd, 'failed.html'), 'utf8');
+  expect(failed).toContain('The search ended above &lt;its target&gt;.');
+  expect(failed).toContain(`<pre>sdq run --from .sdq/runs/${path.basename(copy)}</pre>`);
+  rmSync(copy, {recursive: true});
+});
+
+test('two runs side by side: their figures, the settings that differ, curves over each other', async () => {
+  const other = await sdq(['search', '--json', '--from', folder, '--bits', '6', '--epochs', '3'], {cwd});
+  expect(other.exitCode).toBe(0);
+  const {runId} = JSON.parse(other.stdout) as {runId: string};
+  const {exitCode, stdout} = await sdq(['report', folder, runId, '--json'], {cwd});
+  expect(exitCode).toBe(0);
+  expect(resultProblems('report', stdout)).toEqual([]);
+  const {path: file, runIds} = JSON.parse(stdout) as {path: string; runIds: string[]};
+  expect(runIds).toEqual([path.basename(folder), runId]);
+  const shown = readFileSync(file, 'utf8');
+  expect(shown).toContain('<td>search.target.meanWeightBits</td><td>5.5</td><td>6</td>');
+  expect(shown).toContain('<td>search.epochs</td><td>2</td><td>3</td>');
+  expect(shown).not.toContain('<td>model.name</td>');
+  expect(shown).toMatch(/<figcaption>Loss of the search<\/figcaption><svg[^]*?class="line c0"[^]*?class="line c1"/);
+  expect(await failure(['report', folder, runId], cwd, 3)).toContain('is not overwritten');
 });

@@ -2,8 +2,8 @@ import {SdqCommand} from '../../cli/base-command.ts';
 import {runArg} from '../../cli/run-arg.ts';
 import {table} from '../../cli/table.ts';
 import {leaves} from '../../mapping.ts';
-import {durationOf, lastMetrics, localTime} from '../../phases/run-summary.ts';
-import {findRun, fromCommand, resumeCommand, type FoundRun, type RunRecord} from '../../runs/run-directory.ts';
+import {durationOf, lastMetrics, localTime, nextCommand} from '../../phases/run-summary.ts';
+import {findRun, type RunRecord} from '../../runs/run-directory.ts';
 import {tagsOf} from '../../runs/tags.ts';
 
 export default class RunsShow extends SdqCommand {
@@ -60,12 +60,6 @@ export default class RunsShow extends SdqCommand {
     );
     return {run, directory, tags, next, metrics};
   }
-}
-
-/** A run that was stopped goes on; one that failed would fail again with the same settings. */
-function nextCommand({record: {command, status}, directory}: FoundRun): string | null {
-  if (status === 'interrupted') return resumeCommand(command, directory);
-  return status === 'failed' ? fromCommand(command, directory) : null;
 }
 
 function render(value: unknown): string {
