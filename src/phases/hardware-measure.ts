@@ -46,7 +46,6 @@ interface Variant {
   readonly pair: Bits;
   /** Layers that have exactly these. */
   readonly layers: ReadonlySet<string>;
-  readonly model: OnnxModel;
   /** Layer that each node's time counts for, by the names of the node and of its output. */
   readonly owners: ReadonlyMap<string, string>;
 }
@@ -64,15 +63,18 @@ export const processorName = (): string => os.cpus()[0]?.model.trim() ?? os.arch
  */
 export async function measureLayers(runtime: Runtime, request: MeasureRequest): Promise<Measured> {
   const {batch, graph, progress, runs, seed} = request;
-  const groups = new Map<string, Variant[]>();
-  for (const variant of await variantsOf(request)) {
-    const key = structureOf(variant.model);
-    groups.set(key, [...(groups.get(key) ?? []), variant]);
+  // One network of each structure is kept: all of them are too large together.
+  const groups = new Map<string, {readonly bytes: Uint8Array; readonly variants: Variant[]}>();
+  for await (const {model, ...variant} of variantsOf(request)) {
+    const key = structureOf(model);
+    const group = groups.get(key) ?? {bytes: encodeOnnx(model), variants: []};
+    group.variants.push(variant);
+    groups.set(key, group);
   }
   const draw = uniform(seed, 'bench');
   const shape = [batch, ...graph.input.shape];
   const images = Float32Array.from({length: elements(shape)}, () => normal(draw));
-  const distinct = [...groups.values()].map((variants) => ({variants, bytes: encodeOnnx(item(variants, 0).model)}));
+  const distinct = [...groups.values()];
   const opened: RuntimeNetwork[] = [];
   const rows: MeasuredRow[] = [];
   const networks: MeasuredNetwork[] = [];
@@ -104,7 +106,11 @@ const microseconds = ({medianMs, spread}: Timing): {latencyUs: number; spread: n
 });
 
 /** One network for each combination of bits that a layer may have; the other layers of it have the nearest that they may. */
-async function variantsOf({graph, seed, target}: MeasureRequest): Promise<Variant[]> {
+async function* variantsOf({
+  graph,
+  seed,
+  target,
+}: MeasureRequest): AsyncGenerator<Variant & {readonly model: OnnxModel}> {
   const {layers} = layerTable(graph);
   const allowed = allowedPairs(target.profile, layers);
   const none = layers.find((_, l) => item(allowed, l).length === 0);
@@ -123,29 +129,27 @@ async function variantsOf({graph, seed, target}: MeasureRequest): Promise<Varian
         {weightBits, activationBits},
       ]),
   );
-  return Promise.all(
-    [...pairs.values()].map(async (pair): Promise<Variant> => {
-      const bits = allowed.map((pairsOfLayer) => present(nearestPair(pairsOfLayer, pair), 'combination of bits'));
-      const network: IntegerNetwork = {
-        graph,
-        parameters: weights,
-        layers: new Map(layers.map((layer, l) => [layer.name, madeUp(graph, layer, item(bits, l), seed)])),
-      };
-      const deployment = await deploy(network, target, ({graph: simulated}, values) => {
-        const known = inferShapes(simulated);
-        const range = (value: string): Range => [entry(known, value).signed ? -4 : 0, 4];
-        return Promise.resolve(new Map(values.map((value) => [value, range(value)])));
-      });
-      const has = ({activationBits, weightBits}: Bits): boolean =>
-        activationBits === pair.activationBits && weightBits === pair.weightBits;
-      return {
-        pair,
-        layers: new Set(layers.filter((_, l) => has(item(bits, l))).map(({name}) => name)),
-        model: {...exportDeployed(deployment, target.rules), producerVersion: '', metadata: {}},
-        owners: ownersOf(deployment.graph, layers),
-      };
-    }),
-  );
+  for (const pair of pairs.values()) {
+    const bits = allowed.map((pairsOfLayer) => present(nearestPair(pairsOfLayer, pair), 'combination of bits'));
+    const network: IntegerNetwork = {
+      graph,
+      parameters: weights,
+      layers: new Map(layers.map((layer, l) => [layer.name, madeUp(graph, layer, item(bits, l), seed)])),
+    };
+    const deployment = await deploy(network, target, ({graph: simulated}, values) => {
+      const known = inferShapes(simulated);
+      const range = (value: string): Range => [entry(known, value).signed ? -4 : 0, 4];
+      return Promise.resolve(new Map(values.map((value) => [value, range(value)])));
+    });
+    const has = ({activationBits, weightBits}: Bits): boolean =>
+      activationBits === pair.activationBits && weightBits === pair.weightBits;
+    yield {
+      pair,
+      layers: new Set(layers.filter((_, l) => has(item(bits, l))).map(({name}) => name)),
+      model: {...exportDeployed(deployment, target.rules), producerVersion: '', metadata: {}},
+      owners: ownersOf(deployment.graph, layers),
+    };
+  }
 }
 
 /** A layer at some bits, with integers drawn by chance: its time does not depend on them. */
