@@ -11,7 +11,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import sharp from 'sharp';
 
 import {createNetwork} from '../../src/graph/network.ts';
-import {fromOnnx} from '../../src/graph/onnx/from-onnx.ts';
+import {readNetwork} from '../../src/plugins/models/onnx.ts';
 import {normal, uniform} from '../../src/random.ts';
 import {useCpuBackend} from '../helpers/cpu-backend.ts';
 import {describeWith, pythonProgram} from '../helpers/python-service.ts';
@@ -89,7 +89,7 @@ describeWith('torchvision')('networks of torchvision', () => {
   const files = families.flatMap((family) => ['onnx', 'script.onnx'].map((ending) => [family, `${family}.${ending}`]));
 
   test.each(files)('%s: %s has the logits of PyTorch', (family, file) => {
-    const {graph, weights} = fromOnnx(readFileSync(inFolder(file)), inFolder(file));
+    const {graph, weights} = readNetwork(inFolder(file));
     const {input, logits} = JSON.parse(readFileSync(inFolder(`${family}.json`), 'utf8')) as Record<string, number[]>;
     const network = createNetwork(graph, weights);
     const x = tf.transpose(tf.tensor(input!, [1, 3, 32, 32]), [0, 2, 3, 1]);
