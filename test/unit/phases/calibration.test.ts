@@ -21,6 +21,7 @@ import {learnedValues, quantize} from '../../../src/training/quantized-network.t
 import type {Session} from '../../../src/phases/session.ts';
 import {activationQuantizers, weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
 import {Registry} from '../../../src/plugin-api/registry.ts';
+import {classification} from '../../../src/plugins/tasks/classification.ts';
 import {buildStrategy, type Strategy} from '../../../src/sdq/strategy.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {madeDataset, memorySplit} from '../../helpers/made-dataset.ts';
@@ -55,7 +56,7 @@ const graph = (() => {
 
 function session(batchSize = 8): Session & {readonly lines: string[]} {
   const registry = new Registry([]);
-  for (const definition of [...weightQuantizers, ...activationQuantizers]) registry.add(definition);
+  for (const definition of [...weightQuantizers, ...activationQuantizers, classification]) registry.add(definition);
   registry.add({
     kind: 'model',
     name: 'two',

@@ -7,6 +7,7 @@ import {keepWeights, keptFiles, keptWeightsOf} from '../../../src/phases/kept-we
 import {buildGraph, readWeights, type Session} from '../../../src/phases/session.ts';
 import {onnx} from '../../../src/plugins/models/onnx.ts';
 import {Registry} from '../../../src/plugin-api/registry.ts';
+import {classification} from '../../../src/plugins/tasks/classification.ts';
 import type {Run} from '../../../src/runs/run-directory.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 
@@ -21,13 +22,14 @@ test('a run keeps the weights of an ONNX file and of the file beside it, and nev
   }
   const [model, weights] = [path.join(fixtures, 'dynamo.onnx'), path.join(folder, 'dynamo.onnx')];
   const {input} = onnx.build(onnx.defaults, {file: model});
-  const registry = new Registry(['model']);
+  const registry = new Registry(['model', 'task']);
   registry.add({...onnx, build: (_, options) => onnx.build(onnx.defaults, options)});
+  registry.add(classification);
   const [channels, height, width] = input.shape;
   const session = {
     registry,
-    dataset: {classes: ['a'], channels, height, width},
-    task: {outputs: 1},
+    dataset: {classes: ['a', 'b', 'c'], train: {kind: 'images'}, channels, height, width},
+    task: {outputs: 3},
     config: {model: {name: 'onnx', options: {file: model}}, task: {name: 'classification', options: {}}},
   } as unknown as Session;
   const run = {path: (name: string) => path.join(folder, 'run', name)} as unknown as Run;

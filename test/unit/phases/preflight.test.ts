@@ -10,8 +10,9 @@ import {madeDataset} from '../../helpers/made-dataset.ts';
 
 /** A session of cnn-small on images of 2048 × 2048, which no test could hold: only the shapes are read. */
 function session(batchSize: number, limitBytes: number | undefined, classes = ['a', 'b']): Session {
-  const registry = new Registry(['model']);
+  const registry = new Registry(['model', 'task']);
   for (const model of models) registry.add(model);
+  registry.add(classification);
   const labels = new Uint16Array(new SharedArrayBuffer(2 * 512));
   const split = {kind: 'files' as const, paths: new Array<string>(512).fill('x.png'), labels};
   const dataset = {...madeDataset(1, 1), classes, height: 2048, width: 2048, train: split};
