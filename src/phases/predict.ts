@@ -68,8 +68,8 @@ export async function checkpointClassifier(
 export async function onnxClassifier(file: string): Promise<Classifier> {
   const bytes = readFileBounded(file);
   const model = decodeOnnx(bytes);
-  const dims = model?.graph?.input[0]?.type?.tensorType?.shape?.dim ?? [];
-  const shape = dims.slice(1).map(({dimValue}) => Number(dimValue ?? 0));
+  const dims = model?.graph.input[0]?.type?.tensorType?.shape?.dim ?? [];
+  const shape = dims.slice(1).map(({dimValue}) => Number(dimValue));
   if (model === undefined || shape.length !== 3 || shape.includes(0)) {
     throw invalidInput('input-not-an-image', `${file} is not an ONNX model of images of a fixed size.`);
   }
