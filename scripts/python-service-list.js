@@ -22,7 +22,8 @@ const torchLibraries = [
 /**
  * What each environment holds; the first requirement names its folder. `exact`: these packages and no others, not what they
  * depend on. `base`: another environment, whose packages this one sees too; install that one first. `npm`: packages of npm, which
- * the tests want and the repository does not hold because of their size. `engine`: what `sdq engine install` makes of it.
+ * the tests want and the repository does not hold because of their size. `engine`: what `sdq engine install` makes of it. `debian`: packages whose
+ * libraries are unpacked beside it.
  */
 export const pythonServices = {
   mlflow: {requirements: ['mlflow[auth]==3.17.2']},
@@ -224,6 +225,8 @@ export const pythonServices = {
   'onnxruntime-node': {requirements: ['onnxruntime-node==1.30.0'], npm: true},
   /** For the processor. Needs `npm run build`. */
   tensorflow: {requirements: ['tensorflow-cpu==2.21.0'], engine: 'tensorflow'},
+  /** Dawn, and a GPU in software: SwiftShader, a part of Debian's Chromium, with the loader of Vulkan. */
+  webgpu: {requirements: ['webgpu==0.6.2'], engine: 'webgpu', debian: ['libvulkan1', 'chromium-common']},
 };
 
 /** The virtual environment of a service: outside the repository, kept between runs. */

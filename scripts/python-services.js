@@ -13,7 +13,7 @@ for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys
     console.error(`There is no service "${name}": ${Object.keys(pythonServices).join(', ')}.`);
     process.exit(2);
   }
-  const {base, engine, exact = false, npm = false, requirements} = service;
+  const {base, debian = [], engine, exact = false, npm = false, requirements} = service;
   const [requirement] = requirements;
   const folder = serviceFolder(name);
   if (isInstalled(name)) {
@@ -40,8 +40,14 @@ own.joinpath("base.pth").write_text(str(Path(${JSON.stringify(base === undefined
     ...(base === undefined ? [] : [[`${folder}/bin/python`, '-c', share]]),
     [`${folder}/bin/python`, '-m', 'pip', 'install', ...options, ...requirements],
   ];
-  const engineInstall = [process.execPath, 'bin/run.js', 'engine', 'install', engine, '--cpu'];
-  const steps = engine !== undefined ? [engineInstall] : npm ? [npmInstall] : pythonInstall;
+  const unpack = `cd ${JSON.stringify(folder)} && apt-get -qq download ${debian.join(' ')} &&
+    for file in *.deb; do dpkg-deb --fsys-tarfile "$file" | tar x --wildcards '*vk_swiftshader*' '*libvulkan.so*' 2>&-; done;
+    rm *.deb; test -e usr/lib/chromium/libvk_swiftshader.so`;
+  const engineInstall = [
+    [process.execPath, 'bin/run.js', 'engine', 'install', engine, '--cpu'],
+    ...(debian.length === 0 ? [] : [['sh', '-c', unpack]]),
+  ];
+  const steps = engine !== undefined ? engineInstall : npm ? [npmInstall] : pythonInstall;
   const env = {...process.env, ...(engine === undefined ? {} : {SDQ_ENGINE_DIR: folder})};
   const failed = steps.find(
     ([command, ...args]) => spawnSync(command, args, {stdio: 'inherit', timeout: 600_000, env}).status !== 0,

@@ -1,6 +1,6 @@
 /**
  * Every operator that training uses, with its gradients, on any engine beside tfjs' stock cpu backend, the oracle:
- * `node --import tsx test/helpers/kernel-cases.ts ENGINE` prints the largest difference of each case, relative to the largest value of the
+ * `node --import tsx test/helpers/kernel-cases.ts ENGINE [PART OF A NAME]` prints the largest difference of each case, relative to the largest value of the
  * oracle's. A process of its own: some engines do not load inside Jest, and read only asynchronously.
  */
 import '@tensorflow/tfjs-backend-cpu';
@@ -272,7 +272,8 @@ const backend = tf.getBackend();
 const all = {...quantizerCases(), ...normalizationCases(), ...windowCases(), ...plainCases(), ...updateCases()};
 const differences: Record<string, Difference | string> = {};
 for (const [title, compute] of Object.entries(all)) {
+  if (process.argv[3] !== undefined && !title.includes(process.argv[3])) continue;
   differences[title] = await compare(backend, compute).catch((error: unknown) => (error as Error).message);
 }
 await started.dispose();
-process.stdout.write(JSON.stringify(differences));
+process.stdout.write(`\n${JSON.stringify(differences)}\n`);

@@ -1,6 +1,6 @@
 /**
  * The loss of twenty training steps of a small residual network on real CIFAR-10 images, on tfjs' stock cpu backend and on the other
- * engines: `node --import tsx test/helpers/training-curve.ts ENGINE...` prints them as JSON. A process of its own, since the cpu backend is ten
+ * engines: `node --import tsx test/helpers/training-curve.ts ENGINE[=FOLDER]...` prints them as JSON. A process of its own, since the cpu backend is ten
  * times slower inside Jest.
  */
 import path from 'node:path';
@@ -32,6 +32,8 @@ export interface Curves {
   readonly wasm: readonly number[];
   /** Where TensorFlow is installed. */
   readonly tensorflow?: readonly number[];
+  /** Where WebGPU is installed. */
+  readonly webgpu?: readonly number[];
 }
 
 const steps = 20;
@@ -109,10 +111,12 @@ const curves: Record<string, Record<string, number[]>> = {};
 for (const bits of [32, 4]) {
   await tf.setBackend('cpu');
   curves[bits] = {oracle: await lossCurve(bits)};
-  for (const engine of engines.filter(({name}) => process.argv.slice(2).includes(name))) {
+  for (const [name, folder] of process.argv.slice(2).map((argument) => argument.split('='))) {
+    if (folder !== undefined) process.env['SDQ_ENGINE_DIR'] = folder;
+    const engine = engines.find((definition) => definition.name === name)!;
     const started = await engine.start({threads: 2});
     curves[bits][engine.name] = await lossCurve(bits);
     await started.dispose();
   }
 }
-process.stdout.write(JSON.stringify(curves));
+process.stdout.write(`\n${JSON.stringify(curves)}\n`);

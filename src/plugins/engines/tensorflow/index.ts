@@ -12,9 +12,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import {ExitCode, SdqError} from '../../../errors.ts';
 import {item} from '../../../lookup.ts';
 import type {EngineDefinition, EngineOptions} from '../../../plugin-api/registry.ts';
+import {sharedTfjs} from '../npm-packages.ts';
 import {threadCount, threadsText} from '../threads.ts';
 import {installTensorflow} from './install.ts';
-import {isComplete, layout, readInstallation, sharedTfjs, type Variant} from './installation.ts';
+import {isComplete, layout, readInstallation, type Variant} from './installation.ts';
 import {padBeforeKernels} from './kernels.ts';
 import {driverFault, platformFault, thisMachine, type Machine} from './requirements.ts';
 
@@ -107,7 +108,7 @@ function loadLibrary({variant}: {readonly variant: Variant}, options: EngineOpti
   // TensorFlow reads both when it is loaded. 2: only errors are logged.
   process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2';
   process.env['TF_NUM_INTRAOP_THREADS'] = String(threads);
-  (globalThis as Record<symbol, unknown>)[Symbol.for(sharedTfjs)] = tf;
+  (globalThis as Record<symbol, unknown>)[sharedTfjs] = tf;
   const load = createRequire(path.join(places.tfjsNode, 'package.json'));
   const binding = load(places.binding) as Binding;
   load('./dist/register_all_kernels.js');

@@ -4,22 +4,20 @@
  *
  * A step that was finished is kept, and an unfinished one begins anew, so that a stop at any moment costs one step.
  */
-import {mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync} from 'node:fs';
+import {mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync} from 'node:fs';
 import path from 'node:path';
 
 import * as tf from '@tensorflow/tfjs-core';
-import {extract} from 'tar';
 
-import {packNpm} from '../../../data/npm-package.ts';
 import {ExitCode, SdqError} from '../../../errors.ts';
 import {fileError, isFileSystemError, writeFileAtomic} from '../../../files.ts';
 import {acquireLock} from '../../../lock.ts';
 import type {EngineInstallContext} from '../../../plugin-api/registry.ts';
+import {unpackNpm, type NpmPackage} from '../npm-packages.ts';
 import {
   isComplete,
   layout,
   readInstallation,
-  sharedTfjs,
   steps,
   tensorflowVersion,
   type Installation,
@@ -46,8 +44,7 @@ const wheelTags = [
   '--platform=manylinux_2_27_x86_64',
 ];
 
-/** Packages of npm, unpacked without running any script of theirs. */
-const npmPackages = [
+const npmPackages: readonly NpmPackage[] = [
   {
     name: '@tensorflow/tfjs-node',
     version: '4.22.0',
@@ -63,7 +60,7 @@ const npmPackages = [
     version: '1.9.0',
     integrity: '2oNILP4jXwRB4ywnYKjVk1YyJ96n2D4EOVJO6S3oYZ5PtbJrw3Yt9TpAuX3nBLMuzn74rnfGQrv13pS9vC+YiA==',
   },
-] as const;
+];
 
 /** @throws SdqError (exit 6) naming what is missing; the signal's reason when it is aborted */
 export async function installTensorflow(
@@ -210,20 +207,10 @@ async function fetchCuda(context: EngineInstallContext, places: Layout, python: 
   ]);
 }
 
-async function unpackPackages({environment, signal}: EngineInstallContext, places: Layout): Promise<void> {
-  const modules = path.join(places.folder, 'node_modules');
-  rmSync(modules, {recursive: true, force: true});
-  for (const each of npmPackages) {
-    const tarball = await packNpm({...each, folder: temporaryFolder(places), signal, environment});
-    const folder = path.join(modules, each.name);
-    mkdirSync(folder, {recursive: true});
-    await extract({file: tarball, cwd: folder, strip: 1, strict: true, preserveOwner: false});
-  }
-  for (const name of ['tfjs', 'tfjs-core']) {
-    const folder = path.join(modules, '@tensorflow', name);
-    mkdirSync(folder);
-    writeFileSync(path.join(folder, 'index.js'), `module.exports = globalThis[Symbol.for('${sharedTfjs}')];\n`);
-  }
+async function unpackPackages(context: EngineInstallContext, places: Layout): Promise<void> {
+  rmSync(path.join(places.folder, 'node_modules'), {recursive: true, force: true});
+  const shared = ['@tensorflow/tfjs', '@tensorflow/tfjs-core'];
+  await unpackNpm(context, npmPackages, {folder: places.folder, temporary: temporaryFolder(places), shared});
 }
 
 async function compileBinding(

@@ -58,6 +58,3 @@ export function readInstallation({manifest}: Layout): Installation | undefined {
 }
 
 export const isComplete = ({steps: finished}: Installation): boolean => finished.includes('check');
-
-/** Under this name the JavaScript of tfjs-node finds sdq's own tfjs-core: a second copy would have tensors of its own. */
-export const sharedTfjs = 'sdq.tfjs-core';

@@ -5,7 +5,14 @@ import {promisify} from 'node:util';
 
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
-import {hasTensorflow, tensorflowEnvironment, withoutTensorflow} from '../../../helpers/installed-engines.ts';
+import {
+  hasTensorflow,
+  hasWebgpu,
+  tensorflowEnvironment,
+  webgpuEnvironment,
+  withoutTensorflow,
+  withoutWebgpu,
+} from '../../../helpers/installed-engines.ts';
 import type {Differences} from '../../../helpers/kernel-cases.ts';
 import {thorough} from '../../../helpers/thorough.ts';
 
@@ -15,6 +22,7 @@ const script = path.join(root, 'test/helpers/kernel-cases.ts');
 describe.each([
   ['wasm', thorough, 'in the slow suite', {}],
   ['tensorflow', hasTensorflow, withoutTensorflow, tensorflowEnvironment],
+  ['webgpu', hasWebgpu, withoutWebgpu, webgpuEnvironment],
 ] as const)('%s', (engine, isPossible, why, environment) => {
   const onEngine = isPossible ? test : test.skip;
   let differences: Differences;
@@ -24,8 +32,8 @@ describe.each([
       cwd: root,
       env: {...process.env, ...environment},
     });
-    differences = JSON.parse(stdout) as Differences;
-  }, 300_000);
+    differences = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as Differences;
+  }, 900_000);
 
   onEngine(`is within 1e-5 of the oracle in every operator and gradient${isPossible ? '' : `: ${why}`}`, () => {
     const wrong = Object.entries(differences).filter(

@@ -11,15 +11,24 @@ import {promisify} from 'node:util';
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
 import {dataCache} from '../../../../src/data/cache.ts';
-import {hasTensorflow, tensorflowEnvironment} from '../../../helpers/installed-engines.ts';
+import {
+  hasTensorflow,
+  hasWebgpu,
+  tensorflowEnvironment,
+  webgpuEnvironment,
+} from '../../../helpers/installed-engines.ts';
 import type {Curves} from '../../../helpers/training-curve.ts';
 
 const root = path.resolve(import.meta.dirname, '../../../..');
 const fetched = existsSync(path.join(dataCache(), 'cifar10'));
 
-type EngineName = 'wasm' | 'tensorflow';
+type EngineName = 'wasm' | 'tensorflow' | 'webgpu';
 
-const installed: readonly EngineName[] = hasTensorflow ? ['wasm', 'tensorflow'] : ['wasm'];
+const installed = [
+  'wasm',
+  ...(hasTensorflow ? [`tensorflow=${tensorflowEnvironment.SDQ_ENGINE_DIR}`] : []),
+  ...(hasWebgpu ? [`webgpu=${webgpuEnvironment.SDQ_ENGINE_DIR}`] : []),
+];
 
 describe('twenty steps of a small residual network on CIFAR-10 give the losses of the oracle', () => {
   let curves: Readonly<Record<'4' | '32', Curves>>;
@@ -28,10 +37,10 @@ describe('twenty steps of a small residual network on CIFAR-10 give the losses o
     const script = path.join(root, 'test/helpers/training-curve.ts');
     const {stdout} = await promisify(execFile)(process.execPath, ['--import', 'tsx', script, ...installed], {
       cwd: root,
-      env: {...process.env, ...tensorflowEnvironment},
+      env: {...process.env, ...webgpuEnvironment},
     });
-    curves = JSON.parse(stdout) as typeof curves;
-  }, 600_000);
+    curves = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as typeof curves;
+  }, 1_200_000);
 
   /** |loss − oracle| / oracle of each step. */
   function deviations(bits: '4' | '32', engine: EngineName): number[] {
@@ -43,6 +52,7 @@ describe('twenty steps of a small residual network on CIFAR-10 give the losses o
   describe.each<[EngineName, boolean]>([
     ['wasm', fetched],
     ['tensorflow', fetched && hasTensorflow],
+    ['webgpu', fetched && hasWebgpu],
   ])('%s', (engine, possible) => {
     const onRealImages = possible ? test : test.skip;
 
