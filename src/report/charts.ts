@@ -129,7 +129,7 @@ function plotLines(frame: Frame, series: readonly Series[], line = ''): Plot | u
     const d = points.map(([px, py]) => `${round(x(px))} ${round(y(py))}`);
     // A single point would be no line.
     const path = d.length === 1 ? `M${item(d, 0)}h0.1` : `M${d.join('L')}`;
-    return `<path class="line ${line}${color}" d="${path}"><title>${escaped(name)}</title></path>`;
+    return `<path class="line ${d.length === 1 ? 'dot ' : line}${color}" d="${path}"><title>${escaped(name)}</title></path>`;
   });
   const drawn = shown.map(({color, name, points}) => {
     const [lastX, lastY] = points.at(-1) ?? [0, 0];

@@ -64,14 +64,14 @@ h1 { font-size: 24px; margin: 0; } h2 { font-size: 18px; margin: 32px 0 4px; } p
 figure.wide { flex-basis: 100%; } figure.wide svg { min-width: 760px; } figure:not(.wide) svg, .parts > svg { max-width: 600px; }
 svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; } svg text { fill: var(--text); } svg tspan.f0 { fill: var(--c0); } svg tspan.f1 { fill: var(--c1); }
 .grid { stroke: var(--line); } .line { fill: none; stroke-width: 1.6; stroke-linejoin: round; stroke-linecap: round; }
-.thin { stroke-width: 1.2; } .thin:hover { stroke-width: 3; } .lead { stroke-width: 0.7; stroke-opacity: 0.6; }
+.dot { stroke-width: 6; } .thin { stroke-width: 1.2; } .thin:hover { stroke-width: 3; } .lead { stroke-width: 0.7; stroke-opacity: 0.6; }
 .c0 { stroke: var(--c0); } .c1 { stroke: var(--c1); } .c2 { stroke: var(--c2); } .c3 { stroke: var(--c3); } .c4 { stroke: var(--c4); }
 .c5 { stroke: var(--c5); } .f0, .heat { fill: var(--c0); } .f1 { fill: var(--c1); }
 table { border-collapse: collapse; font-size: 13px; } th { text-align: left; } th, td { border-bottom: 1px solid var(--line); padding: 3px 10px 3px 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; } pre { overflow-x: auto; font-size: 13px; }
 h1, p { overflow-wrap: anywhere; }
 @media (max-width: 560px) { body { padding: 12px; } .tiles { gap: 8px; } .tile { flex: 1 1 120px; min-width: 0; padding: 8px 10px; }
-  .tile b { font-size: 19px; } .parts > * { flex-basis: 100%; max-width: 100%; } figure:not(.wide) svg { font-size: 13px; } }
+  .tile b { font-size: 19px; } .parts > * { flex-basis: 100%; max-width: 100%; } }
 @media print { :root { --text: #000; --soft: #444; --line: #bbb; --back: #fff; --tile: #f4f6f9; --c0: #1f5f99; --c1: #d9822b; --c2: #2e8b57;
   --c3: #b03a5b; --c4: #7a5fb0; --c5: #6b6b6b; } body { max-width: none; padding: 0; } .parts > * { overflow: visible; }
   figure.wide svg { min-width: 0; } figure, tr, .tile { break-inside: avoid; } h2 { break-after: avoid; } .tile { border: 1px solid var(--line); } }
