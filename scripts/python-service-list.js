@@ -248,3 +248,15 @@ export function readyText(name) {
 export function isInstalled(name) {
   return existsSync(readyFile(name)) && readFileSync(readyFile(name), 'utf8') === readyText(name);
 }
+
+/** With what a process, or a child of it, uses the engine of a service; a GPU in software is told to the loader of Vulkan. */
+export function engineEnvironment(name) {
+  const folder = serviceFolder(name);
+  if (pythonServices[name].debian === undefined) return {SDQ_ENGINE_DIR: folder};
+  return {
+    SDQ_ENGINE_DIR: folder,
+    VK_DRIVER_FILES: path.join(folder, 'usr/lib/chromium/vk_swiftshader_icd.json'),
+    LD_LIBRARY_PATH: path.join(folder, 'usr/lib/x86_64-linux-gnu'),
+    XDG_RUNTIME_DIR: '/tmp',
+  };
+}

@@ -5,7 +5,14 @@
 import {spawnSync} from 'node:child_process';
 import {mkdirSync, rmSync, writeFileSync} from 'node:fs';
 
-import {isInstalled, pythonServices, readyFile, readyText, serviceFolder} from './python-service-list.js';
+import {
+  engineEnvironment,
+  isInstalled,
+  pythonServices,
+  readyFile,
+  readyText,
+  serviceFolder,
+} from './python-service-list.js';
 
 for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(pythonServices)) {
   const service = pythonServices[name];
@@ -44,11 +51,11 @@ own.joinpath("base.pth").write_text(str(Path(${JSON.stringify(base === undefined
     for file in *.deb; do dpkg-deb --fsys-tarfile "$file" | tar x --wildcards '*vk_swiftshader*' '*libvulkan.so*' 2>&-; done;
     rm *.deb; test -e usr/lib/chromium/libvk_swiftshader.so`;
   const engineInstall = [
-    [process.execPath, 'bin/run.js', 'engine', 'install', engine, '--cpu'],
     ...(debian.length === 0 ? [] : [['sh', '-c', unpack]]),
+    [process.execPath, 'bin/run.js', 'engine', 'install', engine, '--cpu'],
   ];
   const steps = engine !== undefined ? engineInstall : npm ? [npmInstall] : pythonInstall;
-  const env = {...process.env, ...(engine === undefined ? {} : {SDQ_ENGINE_DIR: folder})};
+  const env = {...process.env, ...(engine === undefined ? {} : engineEnvironment(name))};
   const failed = steps.find(
     ([command, ...args]) => spawnSync(command, args, {stdio: 'inherit', timeout: 600_000, env}).status !== 0,
   );

@@ -65,7 +65,8 @@ test('a missing argument: that a flag may have taken it is said where the comman
 
 test('a terminal with colours gets the same text', async () => {
   const {stderr} = await sdqProcess(['evaluate'], {cwd, env: {FORCE_COLOR: '1'}});
-  expect(stderr).toContain('Error: Missing required flag --checkpoint\n');
+  expect(stderr).toContain('\u001b[31mError:');
+  expect(stderr.replaceAll(/\u001b\[\d+m/g, '')).toContain('Error: Missing required flag --checkpoint\n');
 });
 
 test('an argument is never taken from a pipe, which may be the script that calls', async () => {
