@@ -165,6 +165,7 @@ test('sdq data list tells which data sets are there', async () => {
     ['mnist', true],
     ['fashion-mnist', false],
     ['image-folder', false],
+    ['table', false],
   ]);
   expect(datasets[0]!.sources).toEqual(['archive', 'npm']);
 });

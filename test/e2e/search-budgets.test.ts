@@ -112,7 +112,7 @@ test.each([
   ['search.target={hardware: bitfusion-egde}', 3, 'Did you mean "bitfusion-edge"?'],
   ['search.activationBits=32', 4, 'inputs of 32'],
   ['search.activationBits=[8,4]', 3, '/search/activationBits/1 is 4 after 8'],
-  ['search.method=uniform', 3, 'which takes no /search/target/sizeKiB'],
+  ['search.method=uniform', 3, 'which takes no /search/activationBits (a list), no /search/pareto'],
   ['quantizers.weights=dorefa', 4, 'dorefa'],
   ['data.validation=0', 3, '/search/pareto'],
 ])(

@@ -6,7 +6,7 @@ import {spawnSync} from 'node:child_process';
 import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
-import {beforeAll, expect, test} from '@jest/globals';
+import {beforeAll, describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 import sharp from 'sharp';
 
@@ -25,8 +25,7 @@ const cwd = temporaryFolder();
 const inFolder = (name: string): string => path.join(cwd, name);
 const exporter = path.resolve(import.meta.dirname, '../helpers/export_families.py');
 
-const all = ['shufflenet', 'convnext', 'vit', 'swin', 'swin-v2', 'mobilenet-v3', 'efficientnet', 'unet-encoder'];
-const families = thorough ? all : ['vit'];
+const families = ['shufflenet', 'convnext', 'vit', 'swin', 'swin-v2', 'mobilenet-v3', 'efficientnet', 'unet-encoder'];
 const colours = [
   [200, 40, 40],
   [40, 200, 40],
@@ -45,7 +44,7 @@ const config = {
     options: {size: 32},
   },
   pretrain: {epochs: 2, optimizer: {learningRate: 0.02}},
-  search: {target: {meanWeightBits: 6}, epochs: 8, activationBits: 8},
+  search: {target: {meanWeightBits: 6}, epochs: 8, activationBits: 8, dualRate: 10, dbp: {learningRate: 1}},
   train: {epochs: 1, optimizer: {learningRate: 0.005}},
   engine: {threads: 1},
 };
@@ -78,7 +77,7 @@ async function done(...args: string[]): Promise<Record<string, unknown>> {
   return JSON.parse(stdout) as Record<string, unknown>;
 }
 
-describeWith('torchvision')('networks of torchvision', () => {
+(thorough ? describeWith('torchvision') : describe.skip)('networks of torchvision (in the slow suite)', () => {
   beforeAll(async () => {
     const {status, stderr} = spawnSync(pythonProgram('torchvision'), [exporter, cwd, ...families], {encoding: 'utf8'});
     expect({status, stderr: status === 0 ? '' : stderr}).toEqual({status: 0, stderr: ''});

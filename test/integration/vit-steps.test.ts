@@ -6,7 +6,7 @@ import {spawnSync} from 'node:child_process';
 import {writeFileSync} from 'node:fs';
 import path from 'node:path';
 
-import {afterAll, beforeAll, expect, test} from '@jest/globals';
+import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {Array32} from '../../src/graph/graph.ts';
@@ -30,6 +30,7 @@ import {learnedValues, quantize, type Quantization} from '../../src/training/qua
 import {targetTensors} from '../../src/training/task.ts';
 import {createTrainStep} from '../../src/training/train-step.ts';
 import {describeWith, pythonProgram} from '../helpers/python-service.ts';
+import {thorough} from '../helpers/thorough.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const folder = temporaryFolder();
@@ -125,7 +126,7 @@ async function bothLosses(
   return [losses, JSON.parse(stdout) as number[]];
 }
 
-describeWith('torch')('training steps of a vision transformer', () => {
+(thorough ? describeWith('torch') : describe.skip)('training steps of a vision transformer (in the slow suite)', () => {
   let engine: Engine;
   beforeAll(async () => {
     engine = await wasmEngine.start({threads: 1});

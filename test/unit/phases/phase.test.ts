@@ -25,12 +25,13 @@ async function runEpochs(
     session: {
       config: {
         seed: 1,
-        data: {batchSize: 2, validation: 0, augment: false},
+        data: {batchSize: 2, validation: 0, augment: false, workers: 1},
         runs: {checkpointSeconds, logEverySteps: 100},
       },
       dataset,
       task: {metric},
       normalization: {mean: dataset.mean, std: dataset.std},
+      engine: {threads: 1},
       reporter: {update: () => undefined, line: () => undefined},
     },
     run: {
