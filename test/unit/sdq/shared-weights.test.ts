@@ -206,7 +206,8 @@ describe('a search', () => {
 });
 
 describe('quantized', () => {
-  test.each(exporters)('they have one step, and one copy in $name', async ({load, roundsInputs = true}) => {
+  test.each(exporters)('they have one step, and one copy in $name', async (exporter) => {
+    const {roundsInputs = true} = exporter;
     const registry = new Registry([]);
     for (const definition of [...weightQuantizers, ...activationQuantizers]) registry.add(definition);
     const network = createNetwork(graph, initialWeights(graph, 1));
@@ -219,7 +220,7 @@ describe('quantized', () => {
       'fc.weight_step',
     ]);
     expect(steps.get('s_3')).toBe(steps.get('s'));
-    const print = await load();
+    const print = await exporter.load();
     const exported = print(await integerNetwork(network, quantization));
     const copies = exported.graph.initializers.filter(({name}) => /weight(_(integers|values))?$/.test(name));
     expect(copies.map(({name}) => name.split('.')[0])).toEqual(['stem', 's', 'fc']);
