@@ -87,6 +87,21 @@ export async function verifyExport(session: Session, request: VerifyRequest): Pr
   return withRuntime(request.runtime, (runtime) => verifyIn(runtime, session, request, bytes, metadata));
 }
 
+/** At level `all`. @throws SdqError (exit 3) that says what to do where the runtime runs the file only without its optimizations */
+async function openOptimized(runtime: Runtime, bytes: Uint8Array, file: string): Promise<RuntimeNetwork> {
+  try {
+    return await runtime.open(bytes, file, 'all');
+  } catch (error) {
+    if (!(error instanceof SdqError)) throw error;
+    throw new SdqError(`${error.message} That is with its optimizations, its default; without them it runs.`, {
+      code: error.code,
+      exit: error.oclif.exit,
+      suggestions: ['sdq export --target onnxruntime writes a form that its optimizations take.'],
+      cause: error,
+    });
+  }
+}
+
 async function verifyIn(
   runtime: Runtime,
   session: Session,
@@ -115,7 +130,7 @@ async function verifyIn(
     }
     const exported = await runtime.open(bytes, file, 'disabled');
     opened.push(exported);
-    const fast = await runtime.open(bytes, file, 'all');
+    const fast = await openOptimized(runtime, bytes, file);
     opened.push(fast);
     for (let index = 0; plain.samples < samples; index++) {
       const {images, labels, values, size} = await source.batch(0, index);
