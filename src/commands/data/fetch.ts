@@ -3,14 +3,13 @@ import path from 'node:path';
 
 import {Args, Flags} from '@oclif/core';
 
-import {SdqCommand} from '../../cli/base-command.ts';
+import {DownloadCommand} from '../../cli/download-command.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import {fileError} from '../../files.ts';
 import {didYouMean} from '../../nearest.ts';
 import {inspectDataset, selectDataset, type Inspection} from '../../phases/inspect-dataset.ts';
-import {exitCodeOf, listenForStop} from '../../runs/signals.ts';
 
-export default class DataFetch extends SdqCommand {
+export default class DataFetch extends DownloadCommand {
   static override summary = 'Bring a data set to the cache, checked by digest.';
   static override description =
     'The cache is $SDQ_DATA_DIR, else $XDG_CACHE_HOME/sdq, else ~/.cache/sdq. Files that are there already and right are kept, without any network.';
@@ -42,36 +41,22 @@ export default class DataFetch extends SdqCommand {
         suggestions: didYouMean(flags.source, sources),
       });
     }
-    const progress = this.progress();
-    const stop = listenForStop(() => undefined);
-    this.defer(() => stop.dispose());
     try {
       if (sources.length > 0) mkdirSync(directory, {recursive: true});
     } catch (error) {
       throw fileError(error, 'write', directory);
     }
-    try {
-      await definition.fetch(
+    await this.download((context) =>
+      definition.fetch(
         {
           directory,
           ...(flags.from === undefined ? {} : {from: path.resolve(flags.from)}),
           ...(flags.source === undefined ? {} : {source: flags.source}),
-          signal: stop.signal,
-          progress: (step, done, total) => progress.update(step, done, total),
-          notice: (message) => this.notice(message),
+          ...context,
         },
         options,
-      );
-    } catch (error) {
-      const signal = stop.received();
-      if (signal === undefined) throw error;
-      throw new SdqError(`Stopped by ${signal}; the same command goes on from here.`, {
-        code: 'interrupted',
-        exit: exitCodeOf(signal),
-        cause: error,
-      });
-    }
-    progress.stop();
+      ),
+    );
     const inspection = await inspectDataset(selected);
     const {splits} = inspection;
     if (splits === null) {

@@ -1,9 +1,8 @@
 import {Args, Flags} from '@oclif/core';
 
-import {SdqCommand} from '../../cli/base-command.ts';
+import {DownloadCommand} from '../../cli/download-command.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import {didYouMean} from '../../nearest.ts';
-import {exitCodeOf, listenForStop} from '../../runs/signals.ts';
 
 interface Installed {
   readonly name: string;
@@ -13,7 +12,7 @@ interface Installed {
   readonly reason: string;
 }
 
-export default class EngineInstall extends SdqCommand {
+export default class EngineInstall extends DownloadCommand {
   static override summary = 'Bring what an engine needs beside sdq.';
   static override description = `\`tensorflow\`: fetches TensorFlow with CUDA and cuDNN from PyPI by pip (about 3 GB; --cpu 0.3 GB), and compiles the binding of tfjs-node against it. Needs Linux on x86-64, Python with pip, a C++ compiler and npm, but no CUDA of the system. \`webgpu\`: fetches Dawn and the WebGPU backend of tfjs with npm (30 MB).
 
@@ -37,7 +36,8 @@ The folder is $SDQ_ENGINE_DIR/NAME, else $XDG_CACHE_HOME/sdq/engines/NAME, else 
     const {args, flags} = await this.parse(EngineInstall);
     const {config, registry} = await this.settings({kinds: ['engine']});
     const definition = registry.get('engine', args.name);
-    if (definition.install === undefined) {
+    const install = definition.install?.bind(definition);
+    if (install === undefined) {
       const names = registry.list('engine').flatMap((engine) => (engine.install === undefined ? [] : [engine.name]));
       throw new SdqError(`The engine ${args.name} needs nothing beside sdq. To be installed: ${names.join(', ')}.`, {
         code: 'nothing-to-install',
@@ -45,30 +45,15 @@ The folder is $SDQ_ENGINE_DIR/NAME, else $XDG_CACHE_HOME/sdq/engines/NAME, else 
         suggestions: didYouMean(args.name, names),
       });
     }
-    const progress = this.progress();
-    const stop = listenForStop(() => undefined);
-    this.defer(() => stop.dispose());
-    let path: string;
-    try {
-      path = await definition.install({
+    const path = await this.download((context) =>
+      install({
         cpu: flags.cpu,
         python: flags.python,
         withoutDriver: flags['without-driver'],
         environment: process.env,
-        signal: stop.signal,
-        progress: (step, done, total) => progress.update(step, done, total),
-        notice: (message) => this.notice(message),
-      });
-    } catch (error) {
-      const signal = stop.received();
-      if (signal === undefined) throw error;
-      throw new SdqError(`Stopped by ${signal}; the same command goes on from here.`, {
-        code: 'interrupted',
-        exit: exitCodeOf(signal),
-        cause: error,
-      });
-    }
-    progress.stop();
+        ...context,
+      }),
+    );
     const {available, device, reason} = await definition.probe({threads: config.engine.threads});
     if (!available) {
       throw new SdqError(`The engine ${args.name} was installed, but cannot be used. ${reason}`, {
