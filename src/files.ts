@@ -199,6 +199,11 @@ function systemError(code: string): NodeJS.ErrnoException {
   return Object.assign(new Error(reasons[code]), {code});
 }
 
+/** @param hint where else it could be written @throws SdqError (exit 3) when there is such a file */
+export function checkFree(file: string, hint: string): void {
+  if (existsSync(file)) throw invalidInput('file-exists', `${file} is already there; it is not overwritten.`, [hint]);
+}
+
 /** @throws SdqError (exit 3) when the file is missing or not a regular one */
 export function checkFile(file: string): Stats {
   try {

@@ -1,9 +1,7 @@
 /** What commands do with their results. */
-import {existsSync} from 'node:fs';
 import path from 'node:path';
 
-import {invalidInput} from '../errors.ts';
-import {readFileBounded, writeFileAtomic} from '../files.ts';
+import {checkFree, readFileBounded, writeFileAtomic} from '../files.ts';
 
 /**
  * Text that quotes a file, without what a terminal obeys: a file may hold escape sequences. Tabs and line feeds stay.
@@ -26,10 +24,8 @@ export function copyOutput(file: string, output: string | undefined): string {
  */
 export function outputPath(output: string | undefined, defaultName: string): string {
   const file = path.resolve(output ?? defaultName);
-  if (output === undefined && existsSync(file)) {
-    throw invalidInput('file-exists', `${file} is already there; it is not overwritten.`, [
-      `Name another file with --output FILE, or replace this one: --output ${path.relative('', file)}.`,
-    ]);
+  if (output === undefined) {
+    checkFree(file, `Name another file with --output FILE, or replace this one: --output ${path.relative('', file)}.`);
   }
   return file;
 }

@@ -10,7 +10,7 @@ import type {Config} from '../config/config-types.ts';
 import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import {readJsonFile} from '../json-file.ts';
-import {budgetUnit, digits, metricCell, metricHead} from '../phases/results.ts';
+import {budgetNames, budgetUnit, digits, metricCell, metricHead} from '../phases/results.ts';
 import type {SearcherDefinition} from '../plugin-api/registry.ts';
 import type {RunMetric} from '../runs/run-directory.ts';
 import {
@@ -35,8 +35,6 @@ interface Result {
   readonly points: readonly FrontierPoint[];
 }
 
-const budgets = ['meanWeightBits', 'sizeKiB', 'bops', 'latencyMs', 'energyUj'] as const;
-
 export default class Frontier extends SweepCommand {
   static override summary = 'Compare search methods over budgets and seeds: accuracy against cost.';
   static override description = `Each method, target and seed is an \`sdq run\` from the weights of model.weights, with the same training after \
@@ -49,7 +47,7 @@ gets frontier.json and frontier.svg, where a point that another one dominates is
   static override flags = {
     budget: Flags.option({
       summary: 'The key of search.target that is varied; others of the config hold in every run.',
-      options: budgets,
+      options: budgetNames,
       default: 'meanWeightBits' as const,
     })(),
     targets: Flags.string({summary: 'Its values.', helpValue: 'N,N…', required: true}),
@@ -96,17 +94,16 @@ gets frontier.json and frontier.svg, where a point that another one dominates is
     const made = all.filter(({number}) => trials.has(number));
     const {metric, runs: rows} = frontierRuns(plan, made, runs.directory);
     const points = metric === null ? [] : frontierPoints(rows, metric.better);
-    const result = {budget: plan.budget, metric, directory, picture: null, runs: rows, points};
+    const frontier = {budget: plan.budget, directory, runs: rows, points};
+    const picture = metric === null || points.length === 0 ? null : await drawn(frontier, metric);
+    const result = {...frontier, metric, picture};
+    const file = path.join(directory, 'frontier.json');
+    writeFileAtomic(file, `${JSON.stringify(result, null, 2)}\n`);
     this.reportEnd(made, {total: trials.size, directory, signal});
-    if (metric === null || points.length === 0) {
-      writeFileAtomic(path.join(directory, 'frontier.json'), `${JSON.stringify(result, null, 2)}\n`);
-      return result;
+    if (metric !== null && picture !== null) {
+      this.log(`${pointTable(frontier, metric)}\n\nPicture: ${picture}\nRows:    ${file}`);
     }
-    const picture = await drawn(result, metric);
-    writeFileAtomic(path.join(directory, 'frontier.json'), `${JSON.stringify({...result, picture}, null, 2)}\n`);
-    this.log(pointTable(result, metric));
-    this.log(`\nPicture: ${picture}\nRows:    ${path.join(directory, 'frontier.json')}`);
-    return {...result, picture};
+    return result;
   }
 
   /** Everything that can be wrong with the settings of any run, before one starts. */
@@ -195,7 +192,10 @@ function checkSettings(directory: string, digest: string): void {
 }
 
 /** Draws the picture. @returns its file */
-async function drawn({budget, directory, points, runs}: Omit<Result, 'metric'>, metric: RunMetric): Promise<string> {
+async function drawn(
+  {budget, directory, points, runs}: Omit<Result, 'metric' | 'picture'>,
+  metric: RunMetric,
+): Promise<string> {
   const {frontierChart} = await import('../report/frontier-chart.ts');
   const scale = metric.isFraction ? 100 : 1;
   const references = runs.flatMap(({fullPrecision}) => (fullPrecision === null ? [] : [fullPrecision]));

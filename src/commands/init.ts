@@ -5,8 +5,7 @@ import {Flags} from '@oclif/core';
 
 import {SdqCommand} from '../cli/base-command.ts';
 import {dataCache} from '../data/cache.ts';
-import {invalidInput} from '../errors.ts';
-import {writeFileAtomic} from '../files.ts';
+import {checkFree, writeFileAtomic} from '../files.ts';
 import {lookAround, schemaLine} from '../phases/found-files.ts';
 import type {InitialConfig} from '../phases/init-config.ts';
 
@@ -35,11 +34,7 @@ image-folder and table, for your own data.`;
   async run(): Promise<Result> {
     const {flags} = await this.parse(Init);
     const file = path.resolve(flags.output);
-    if (existsSync(file)) {
-      throw invalidInput('file-exists', `${file} is already there; it is not overwritten.`, [
-        'Write to another file with --output FILE.',
-      ]);
-    }
+    checkFree(file, 'Write to another file with --output FILE.');
     const folder = path.dirname(file);
     const looked = flags.template === undefined ? await this.#fromFolder(folder) : {lines: []};
     const template = looked.initial?.data ?? flags.template ?? 'mnist';

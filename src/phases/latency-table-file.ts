@@ -1,5 +1,4 @@
 /** Tables of measured times, as files. */
-import {existsSync} from 'node:fs';
 import {createRequire} from 'node:module';
 
 import {invalidInput} from '../errors.ts';
@@ -46,14 +45,6 @@ function readLatencyTable(file: string): LatencyTable {
   const schema = expand(require('../../schemas/latency-table.schema.json') as JsonSchema);
   checkFile(value, schema, file);
   return value as unknown as LatencyTable;
-}
-
-/** @throws SdqError (exit 3) where there is such a file already: it holds measurements */
-export function checkNewTable(file: string): void {
-  if (!existsSync(file)) return;
-  throw invalidInput('file-exists', `${file} is there already; it is not overwritten.`, [
-    'Choose another file with --output.',
-  ]);
 }
 
 /** A row a line: people read these, and fill them in. */

@@ -6,7 +6,7 @@ import {predictionImage} from '../data/prediction-image.ts';
 import {invalidInput} from '../errors.ts';
 import {readFileBounded} from '../files.ts';
 import {inputTensor} from '../graph/input-tensor.ts';
-import {decodeOnnx} from '../graph/onnx/proto.ts';
+import {decodeOnnx, metadataOf} from '../graph/onnx/proto.ts';
 import {item} from '../lookup.ts';
 import {metadataKeys} from './export.ts';
 import {loadOnnxRuntime} from './onnx-runtime.ts';
@@ -73,7 +73,7 @@ export async function onnxClassifier(file: string): Promise<Classifier> {
   if (model === undefined || shape.length !== 3 || shape.includes(0)) {
     throw invalidInput('input-not-an-image', `${file} is not an ONNX model of images of a fixed size.`);
   }
-  const metadata = new Map(model.metadataProps.map(({key, value}) => [key, value]));
+  const metadata = metadataOf(model);
   const parsed = <T>(key: string, fallback: T): T => {
     const text = metadata.get(key);
     return text === undefined ? fallback : (JSON.parse(text) as T);

@@ -74,18 +74,22 @@ export interface Results {
   readonly train?: TrainResult;
 }
 
-const units: Readonly<Record<string, string>> = {
+/** The budgets that a search can have, in the order of their columns, and what their numbers count. */
+const units = {
   meanWeightBits: 'mean weight bits',
   sizeKiB: 'KiB of weights',
   bops: 'bit operations',
   latencyMs: 'ms (modelled)',
   energyUj: 'µJ (modelled)',
-};
+} as const;
+
+export type BudgetName = keyof typeof units;
+export const budgetNames = Object.keys(units) as readonly BudgetName[];
 
 export const digits = (value: number): string => (value >= 1 ? value.toFixed(3) : value.toPrecision(4));
 
 /** What the number of a budget counts. */
-export const budgetUnit = (budget: string): string => units[budget] ?? budget;
+export const budgetUnit = (budget: string): string => (units as Readonly<Record<string, string>>)[budget] ?? budget;
 
 /** `1.938 mean weight bits`. */
 export const inUnits = (budget: string, value: number): string => `${digits(value)} ${budgetUnit(budget)}`;

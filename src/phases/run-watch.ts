@@ -1,10 +1,9 @@
 /** A run of another process seen through its journal while it grows. */
 import {existsSync} from 'node:fs';
-import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 
 import {isLocked} from '../lock.ts';
-import {followJournal, type Event} from '../runs/journal.ts';
+import {followJournal, journalOf, type Event} from '../runs/journal.ts';
 import {metricOfRun, prefixedMetric, type FoundRun, type RunRecord} from '../runs/run-directory.ts';
 import {shownMetric} from './results.ts';
 
@@ -19,7 +18,7 @@ export async function* watchEvents(
   {directory}: Pick<FoundRun, 'directory'>,
   {signal, pollMs = 500}: {readonly signal: AbortSignal; readonly pollMs?: number},
 ): AsyncGenerator<Event> {
-  const file = path.join(directory, 'events.jsonl');
+  const file = journalOf(directory);
   while (!existsSync(file)) {
     if (!isLocked(directory)) return;
     await setTimeout(pollMs, undefined, {signal});

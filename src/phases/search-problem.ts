@@ -28,6 +28,7 @@ import {
 import {buildStrategy, productBits, type Strategy, type Targets} from '../sdq/strategy.ts';
 import {violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
+import {budgetNames, type BudgetName} from './results.ts';
 import {measuredCosts} from './latency-table-file.ts';
 
 export type SearchConfig = Pick<Config, 'search' | 'quantizers' | 'seed' | 'hardware'> & {
@@ -46,9 +47,6 @@ export interface Search {
   /** Names of the hardware profiles whose rules it keeps. */
   readonly hardware: readonly string[];
 }
-
-const budgetNames = ['meanWeightBits', 'sizeKiB', 'bops', 'latencyMs', 'energyUj'] as const;
-type BudgetName = (typeof budgetNames)[number];
 
 /** The budgets of a config; mean weight bits of 2 where it names none. */
 function targetsOf({target}: Config['search']): Targets {

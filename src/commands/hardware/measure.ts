@@ -2,6 +2,7 @@ import path from 'node:path';
 
 import {Args, Flags} from '@oclif/core';
 
+import {checkFree} from '../../files.ts';
 import {SdqCommand} from '../../cli/base-command.ts';
 import {percent} from '../../cli/output.ts';
 import {table} from '../../cli/table.ts';
@@ -9,7 +10,7 @@ import {graphDigest} from '../../graph/digest.ts';
 import type {LatencyTable, MeasuredNetwork} from '../../hardware/latency-table.ts';
 import {readTarget} from '../../phases/deployment.ts';
 import {measureLayers, processorName} from '../../phases/hardware-measure.ts';
-import {checkNewTable, writeTable} from '../../phases/latency-table-file.ts';
+import {writeTable} from '../../phases/latency-table-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
 import {withRuntime} from '../../phases/runtime.ts';
 
@@ -63,7 +64,7 @@ The runtime's profile says what each node takes; what follows a layer, such as a
     const {config, registry} = await this.settings({kinds: ['model', 'dataset', 'task']});
     const target = readTarget(args.target);
     const file = path.resolve(flags.output);
-    checkNewTable(file);
+    checkFree(file, 'Choose another file with --output.');
     const graph = await modelGraph(config, registry, model, (message) => this.notice(message));
     const progress = this.progress();
     const {networks, rows, runtime} = await withRuntime({name, python, threads}, async (opened) => ({

@@ -2,9 +2,10 @@ import path from 'node:path';
 
 import {Args, Flags} from '@oclif/core';
 
+import {checkFree} from '../../files.ts';
 import {SdqCommand} from '../../cli/base-command.ts';
 import {readProfile} from '../../phases/hardware-file.ts';
-import {checkNewTable, emptyTable, writeTable} from '../../phases/latency-table-file.ts';
+import {emptyTable, writeTable} from '../../phases/latency-table-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
 
 interface WrittenTemplate {
@@ -38,7 +39,7 @@ export default class HardwareTableTemplate extends SdqCommand {
     const graph = await modelGraph(config, registry, flags.model, (message) => this.notice(message));
     const file = path.resolve(flags.output);
     const table = emptyTable(profile, registry, graph, flags.model, flags.batch);
-    checkNewTable(file);
+    checkFree(file, 'Choose another file with --output.');
     writeTable(file, table);
     const {batch, rows} = table;
     this.log(

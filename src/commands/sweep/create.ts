@@ -1,11 +1,9 @@
-import {existsSync} from 'node:fs';
 import path from 'node:path';
 
 import {Args, Flags} from '@oclif/core';
 
 import {SweepCommand, sweepInvalid} from '../../cli/sweep-command.ts';
-import {invalidInput} from '../../errors.ts';
-import {writeFileAtomic} from '../../files.ts';
+import {checkFree, writeFileAtomic} from '../../files.ts';
 import {newSweep, parameterOf} from '../../sweeps/new-sweep.ts';
 import type {Metric} from '../../training/task.ts';
 
@@ -57,11 +55,7 @@ by \`sdq sweep run FILE\`. Without --parameter it varies search.target.meanWeigh
   async run(): Promise<{path: string}> {
     const {args, flags} = await this.parse(SweepCreate);
     const file = path.resolve(args.file);
-    if (existsSync(file)) {
-      throw invalidInput('file-exists', `${file} is already there; it is not overwritten.`, [
-        'Write to another file: sdq sweep create FILE.',
-      ]);
-    }
+    checkFree(file, 'Write to another file: sdq sweep create FILE.');
     const {config, registry} = await this.settings({kinds: ['task']});
     const {metrics} = registry.get('task', config.task.name);
     const metric = flags.metric ?? `train/${metrics[0].name}/best`;

@@ -329,8 +329,11 @@ export function decodeOnnx(bytes: Uint8Array): ModelMessage | undefined {
   }
 }
 
+export const metadataOf = ({metadataProps}: ModelMessage): ReadonlyMap<string, string> =>
+  new Map(metadataProps.map(({key, value}) => [key, value]));
+
 /** The metadata of a file; undefined when it is not an ONNX model. */
 export function onnxMetadata(bytes: Uint8Array): ReadonlyMap<string, string> | undefined {
   const model = decodeOnnx(bytes);
-  return model && new Map(model.metadataProps.map(({key, value}) => [key, value]));
+  return model && metadataOf(model);
 }
