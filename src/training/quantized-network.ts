@@ -40,7 +40,7 @@ export const stepName = (layer: string): string => `${layer}.weight_step`;
 export const rangeName = (site: string): string => `${site}.input_range`;
 
 /** Bits of an activation. In a product, `weightBits` are those of the second input. */
-function siteBits({operand}: ActivationSite, {weightBits, activationBits}: Precision): number {
+export function siteBits({operand}: ActivationSite, {weightBits, activationBits}: Precision): number {
   return operand === 0 ? activationBits : weightBits;
 }
 

@@ -9,15 +9,23 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 
-import {hasWeights, type ActivationSite, type WeightLayer} from '../../../graph/layer-table.ts';
+import {
+  hasWeights,
+  inputSites,
+  type ActivationSite,
+  type QuantizedLayer,
+  type WeightLayer,
+} from '../../../graph/layer-table.ts';
 import {entry, item} from '../../../lookup.ts';
 import type {SearchContext} from '../../../plugin-api/searcher.ts';
 import {uniform} from '../../../random.ts';
-import {inputGrid, type InputQuantizer} from '../../../sdq/activation-quantizer.ts';
+import {createInputQuantizers, inputGrid, type InputQuantizer} from '../../../sdq/activation-quantizer.ts';
 import {outputChannels, quantizeWeights, roundToGrid} from '../../../sdq/weight-quantizer.ts';
 import {withGradient} from '../../../tensor/custom-gradient.ts';
-import type {InputSample} from '../../../training/calibration.ts';
-import {quantizedAlone} from './quantized-alone.ts';
+import {sum, type Precision} from '../../../sdq/search/problem.ts';
+import {fullPrecision} from '../../../sdq/strategy.ts';
+import {calibrateInputs, type InputSample} from '../../../training/calibration.ts';
+import {siteBits} from '../../../training/quantized-network.ts';
 
 /** Images whose gradients are taken, where the sample has so many. [ours] */
 const taylorImages = 256;
@@ -57,68 +65,87 @@ class Sums {
   }
 }
 
-/** A decision's weights, once for all layers that share them, and the candidates that round them. */
-interface WeightChoice {
-  readonly d: number;
+/** Something that a candidate rounds: the weights of a layer, or an input. Candidates that round it to the same bits share it. */
+interface Rounded {
+  readonly key: string;
+  readonly bits: number;
+}
+interface RoundedWeights extends Rounded {
   readonly layer: WeightLayer;
-  readonly candidates: readonly {readonly c: number; readonly bits: number}[];
+}
+interface RoundedInput extends Rounded {
+  readonly site: ActivationSite;
 }
 
-function weightChoices({network, problem}: Pick<SearchContext, 'network' | 'problem'>): WeightChoice[] {
-  return problem.decisions.flatMap(({candidates, layers}, d) =>
-    layers.flatMap((l): WeightChoice[] => {
-      const layer = item(network.layers, l);
-      if (candidates.length === 1 || !hasWeights(layer) || layer.sharedWith !== undefined) return [];
-      const rounded = candidates.flatMap(({weightBits}, c) =>
-        weightBits === undefined ? [] : [{c, bits: weightBits}],
-      );
-      return rounded.length === 0 ? [] : [{d, layer, candidates: rounded}];
-    }),
-  );
+/** By decision and candidate; nothing where there is nothing to choose. Weights that layers share are counted once. */
+interface Roundings {
+  readonly weights: readonly (readonly (readonly RoundedWeights[])[])[];
+  readonly inputs: readonly (readonly (readonly RoundedInput[])[])[];
 }
+
+function roundingsOf({network, problem}: Pick<SearchContext, 'network' | 'problem'>): Roundings {
+  const byCandidate = <T>(of: (layer: QuantizedLayer, precision: Precision) => readonly T[]): T[][][] =>
+    problem.decisions.map(({candidates, layers}) =>
+      candidates.map(({weightBits = fullPrecision, activationBits = fullPrecision}) =>
+        candidates.length === 1 ? [] : layers.flatMap((l) => of(item(network.layers, l), {weightBits, activationBits})),
+      ),
+    );
+  return {
+    weights: byCandidate((layer, {weightBits: bits}) =>
+      !hasWeights(layer) || layer.sharedWith !== undefined || bits === fullPrecision
+        ? []
+        : [{key: `${layer.weight}/${bits}`, bits, layer}],
+    ),
+    inputs: byCandidate((layer, precision) =>
+      inputSites(layer).flatMap((site) => {
+        const bits = siteBits(site, precision);
+        return bits === fullPrecision ? [] : [{key: `${site.id}/${bits}`, bits, site}];
+      }),
+    ),
+  };
+}
+
+/** Each once. */
+const distinct = <T extends Rounded>(rounded: readonly (readonly (readonly T[])[])[]): T[] => [
+  ...new Map(rounded.flat(2).map((one) => [one.key, one])).values(),
+];
 
 const rounding = ({quantizers, network}: SearchContext, layer: WeightLayer, bits: number): tf.Tensor => {
   const w = entry(network.parameters, layer.weight);
   return tf.sub(quantizeWeights(w, quantizers.weights, bits, outputChannels(layer)), w);
 };
 
-/** The quantizers that an input may get, by id of its site. */
-type InputChoices = ReadonlyMap<string, readonly {readonly key: string; readonly quantizer: InputQuantizer}[]>;
-
-function inputChoices(context: SearchContext, inputs: InputSample): {choices: InputChoices; dispose: () => void} {
-  const choices = new Map<string, {key: string; quantizer: InputQuantizer}[]>();
-  const quantizations = context.problem.decisions.flatMap((decision, d) =>
-    decision.candidates.length === 1
-      ? []
-      : decision.candidates.map((candidate, c) => {
-          const quantization = quantizedAlone(context, decision, candidate, inputs);
-          for (const [site, quantizer] of quantization.inputs) {
-            choices.set(site, [...(choices.get(site) ?? []), {key: keyOf(d, c), quantizer}]);
-          }
-          return quantization;
-        }),
-  );
-  return {choices, dispose: () => quantizations.forEach((quantization) => quantization.dispose())};
+/** The quantizers that an input may get, by id of its site; calibrated. */
+function inputQuantizers(
+  {quantizers: {activations, signedActivations}}: SearchContext,
+  rounded: readonly RoundedInput[],
+  sample: InputSample,
+): Map<string, {readonly key: string; readonly quantizer: InputQuantizer}[]> {
+  const bySite = new Map<string, {key: string; quantizer: InputQuantizer}[]>();
+  for (const {bits, key, site} of rounded) {
+    const made = createInputQuantizers([site], () => bits, activations, signedActivations);
+    calibrateInputs(made, sample);
+    bySite.set(site.id, [...(bySite.get(site.id) ?? []), {key, quantizer: entry(made, site.id)}]);
+  }
+  return bySite;
 }
-
-const keyOf = (d: number, c: number): string => `${d}/${c}`;
 
 /**
  * For each decision, of each candidate, nats. The squared gradient of a batch's mean loss, times its images, stands for the mean
  * of the squares of single images. Full precision has 0.
  */
-export async function taylorScores(context: SearchContext, inputs: InputSample): Promise<number[][]> {
-  const {problem} = context;
-  const weights = weightChoices(context);
-  const {choices, dispose} = inputChoices(context, inputs);
+export async function taylorScores(context: SearchContext, sample: InputSample): Promise<number[][]> {
+  const {weights, inputs} = roundingsOf(context);
+  const roundedWeights = distinct(weights);
+  const quantizers = inputQuantizers(context, distinct(inputs), sample);
   const sums = new Sums();
   /** Of the inputs in the present batch. */
   let batch: {readonly key: string; readonly value: tf.Tensor}[] = [];
   let batches = 0;
   const squared = (gradient: tf.Tensor, error: tf.Tensor): tf.Tensor => tf.sum(tf.square(tf.mul(gradient, error)));
   const input = ({id}: ActivationSite, x: tf.Tensor): tf.Tensor | null => {
-    const quantizers = choices.get(id);
-    if (quantizers === undefined) return null;
+    const choices = quantizers.get(id);
+    if (choices === undefined) return null;
     return withGradient(
       [x],
       (save) => {
@@ -127,7 +154,7 @@ export async function taylorScores(context: SearchContext, inputs: InputSample):
       },
       (dy, saved) => {
         const value = item(saved, 0);
-        for (const {key, quantizer} of quantizers) {
+        for (const {key, quantizer} of choices) {
           const {grid, scale} = inputGrid(quantizer);
           const score = tf.tidy(() => squared(dy, tf.sub(roundToGrid(value, scale, grid), value)));
           batch.push({key, value: tf.keep(score)});
@@ -142,24 +169,26 @@ export async function taylorScores(context: SearchContext, inputs: InputSample):
         for (const {key, value} of batch) sums.add(key, tf.mul(value, images));
         tf.dispose(batch.map(({value}) => value));
         batch = [];
-        for (const {candidates, d, layer} of weights) {
+        for (const {bits, key, layer} of roundedWeights) {
           const gradient = gradients.get(layer.weight);
-          if (gradient === undefined) continue;
-          for (const {bits, c} of candidates) {
-            sums.add(keyOf(d, c), tf.mul(squared(gradient, rounding(context, layer, bits)), images));
+          if (gradient !== undefined) {
+            sums.add(key, tf.mul(squared(gradient, rounding(context, layer, bits)), images));
           }
         }
         batches += 1;
       }),
     );
     const read = await sums.read();
-    return problem.decisions.map(({candidates}, d) =>
-      candidates.map((_, c) => (read.get(keyOf(d, c)) ?? 0) / (2 * Math.max(1, batches))),
+    return weights.map((candidates, d) =>
+      candidates.map((ofWeights, c) => {
+        const keys = [...ofWeights, ...item(item(inputs, d), c)].map(({key}) => key);
+        return sum(keys.map((key) => (read.get(key) ?? 0) / (2 * Math.max(1, batches))));
+      }),
     );
   } finally {
     tf.dispose(batch.map(({value}) => value));
     sums.dispose();
-    dispose();
+    for (const choices of quantizers.values()) tf.dispose(choices.map(({quantizer}) => quantizer.parameter));
   }
 }
 
@@ -169,12 +198,15 @@ export async function taylorScores(context: SearchContext, inputs: InputSample):
  */
 export async function hessianScores(context: SearchContext): Promise<number[][]> {
   const {network, problem} = context;
-  const choices = weightChoices(context);
+  const {weights} = roundingsOf(context);
+  const roundedWeights = distinct(weights);
   const sums = new Sums();
   try {
-    const statistics = await weightStatistics(context, choices);
+    const statistics = await weightStatistics(context, roundedWeights);
     /** The step of a layer's weights, by name of the parameter. */
-    const steps = new Map(choices.map(({layer}) => [layer.weight, hessianStep * entry(statistics, layer.weight)]));
+    const steps = new Map(
+      roundedWeights.map(({layer}) => [layer.weight, hessianStep * entry(statistics, layer.weight)]),
+    );
     const direction = (name: string, batch: number): tf.Tensor => {
       const {shape, size} = entry(network.parameters, name);
       const draw = uniform(problem.seed, 'hessian', batch, [...steps.keys()].indexOf(name));
@@ -203,31 +235,33 @@ export async function hessianScores(context: SearchContext): Promise<number[][]>
       );
     }
     const traces = await sums.read();
-    const scores = problem.decisions.map(({candidates}) => candidates.map(() => 0));
-    for (const {candidates, d, layer} of choices) {
-      const trace = (traces.get(layer.weight) ?? 0) / Math.max(1, batches);
-      const perWeight = Math.max(0, trace) / entry(network.parameters, layer.weight).size;
-      for (const {bits, c} of candidates) {
-        item(scores, d)[c] = (perWeight / 2) * entry(statistics, keyOf(d, bits));
-      }
-    }
-    return scores;
+    return weights.map((candidates) =>
+      candidates.map((rounded) =>
+        sum(
+          rounded.map(({key, layer}) => {
+            const trace = (traces.get(layer.weight) ?? 0) / Math.max(1, batches);
+            const perWeight = Math.max(0, trace) / entry(network.parameters, layer.weight).size;
+            return (perWeight / 2) * entry(statistics, key);
+          }),
+        ),
+      ),
+    );
   } finally {
     sums.dispose();
   }
 }
 
-/** The root mean square of each layer's weights, by parameter, and ‖Δ‖² of each candidate, by decision and bits. */
+/** The root mean square of each layer's weights, by parameter, and ‖Δ‖² of each rounding, by its key. */
 async function weightStatistics(
   context: SearchContext,
-  choices: readonly WeightChoice[],
+  rounded: readonly RoundedWeights[],
 ): Promise<ReadonlyMap<string, number>> {
   const sums = new Sums();
   tf.tidy(() => {
-    for (const {candidates, d, layer} of choices) {
+    for (const layer of new Set(rounded.map((one) => one.layer))) {
       sums.add(layer.weight, tf.sqrt(tf.mean(tf.square(entry(context.network.parameters, layer.weight)))));
-      for (const {bits} of candidates) sums.add(keyOf(d, bits), tf.sum(tf.square(rounding(context, layer, bits))));
     }
+    for (const {bits, key, layer} of rounded) sums.add(key, tf.sum(tf.square(rounding(context, layer, bits))));
   });
   return sums.read();
 }

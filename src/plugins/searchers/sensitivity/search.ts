@@ -4,11 +4,12 @@ import {item} from '../../../lookup.ts';
 import type {Searcher, SearchContext} from '../../../plugin-api/searcher.ts';
 import {outcomeOf} from '../../../sdq/search/outcome.ts';
 import type {Candidate, Decision} from '../../../sdq/search/problem.ts';
-import type {InputSample} from '../../../training/calibration.ts';
+import {fullPrecision} from '../../../sdq/strategy.ts';
+import {calibrateInputs, type InputSample} from '../../../training/calibration.ts';
+import {quantize} from '../../../training/quantized-network.ts';
 import {selectionMetrics} from '../metrics.ts';
 import {hessianScores, taylorScores} from './gradient-scores.ts';
 import {leastScore} from './program.ts';
-import {quantizedAlone} from './quantized-alone.ts';
 
 export const sensitivitySearcher: Searcher = {
   async search(context) {
@@ -59,15 +60,22 @@ async function lossScores(context: SearchContext, inputs: InputSample): Promise<
   return scores;
 }
 
+/** The sample's loss with one decision at a candidate's bits: weight steps from statistics, input ranges from the sample. */
 async function lossWith(
-  context: SearchContext,
-  decision: Decision,
-  candidate: Candidate,
+  {network, quantizers, sampleLoss}: SearchContext,
+  {layers}: Decision,
+  {weightBits = fullPrecision, activationBits = fullPrecision}: Candidate,
   inputs: InputSample,
 ): Promise<number> {
-  const quantization = quantizedAlone(context, decision, candidate, inputs);
+  const names = new Set(layers.map((l) => item(network.layers, l).name));
+  const none = {weightBits: fullPrecision, activationBits: fullPrecision};
+  const precision = {weightBits, activationBits};
+  const quantization = quantize(network, quantizers, ({name}) => (names.has(name) ? precision : none), {
+    learnSteps: false,
+  });
   try {
-    return await context.sampleLoss(quantization.forward);
+    calibrateInputs(quantization.inputs, inputs);
+    return await sampleLoss(quantization.forward);
   } finally {
     quantization.dispose();
   }
