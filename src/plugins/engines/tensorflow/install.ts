@@ -4,15 +4,15 @@
  *
  * A step that was finished is kept, and an unfinished one begins anew, so that a stop at any moment costs one step.
  */
-import {mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync} from 'node:fs';
+import {readdirSync, readFileSync, renameSync, rmSync, statSync} from 'node:fs';
 import path from 'node:path';
 
 import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
-import {fileError, isFileSystemError, writeFileAtomic} from '../../../files.ts';
-import {acquireLock} from '../../../lock.ts';
+import {writeFileAtomic} from '../../../files.ts';
 import type {EngineInstallContext} from '../../../plugin-api/registry.ts';
+import {inInstallFolder} from '../install-folder.ts';
 import {unpackNpm, type NpmPackage} from '../npm-packages.ts';
 import {
   isComplete,
@@ -70,28 +70,18 @@ export async function installTensorflow(
   const variant: Variant = context.cpu ? 'cpu' : 'cuda';
   const places = layout(context.environment);
   checkMachine(machine, variant, context.withoutDriver);
-  try {
-    mkdirSync(places.folder, {recursive: true});
-  } catch (error) {
-    throw fileError(error, 'write', places.folder);
-  }
-  const lock = acquireLock(places.folder);
-  try {
-    await runSteps(context, places, variant);
-    return places.folder;
-  } catch (error) {
-    context.signal.throwIfAborted();
-    throw isFileSystemError(error) ? fileError(error, 'write', places.folder) : error;
-  } finally {
-    rmSync(temporaryFolder(places), {recursive: true, force: true});
-    lock.release();
-  }
+  await inInstallFolder(places.folder, context.signal, (temporary) =>
+    runSteps(context, {...places, temporary}, variant),
+  );
+  return places.folder;
 }
 
-/** On the same disk, so that pip moves what it unpacked, and /tmp may be small. */
-const temporaryFolder = ({folder}: Layout): string => path.join(folder, 'temporary');
+/** The layout, and a folder for what is half made. */
+interface Places extends Layout {
+  readonly temporary: string;
+}
 
-async function runSteps(context: EngineInstallContext, places: Layout, variant: Variant): Promise<void> {
+async function runSteps(context: EngineInstallContext, places: Places, variant: Variant): Promise<void> {
   const wanted = {variant, tensorflow: tensorflowVersion, tfjs: tf.version_core};
   let installation = readInstallation(places);
   const isWanted = Object.entries(wanted).every(([key, value]) => installation?.[key as keyof Installation] === value);
@@ -104,8 +94,6 @@ async function runSteps(context: EngineInstallContext, places: Layout, variant: 
   }
   checkDisk(places.folder, freeBytes(places.folder), variant);
   const [python, compiler] = [await findPython(context.python, context), await findCompiler(context)];
-  rmSync(temporaryFolder(places), {recursive: true, force: true});
-  mkdirSync(temporaryFolder(places));
   const run: Readonly<Record<Step, () => Promise<void>>> = {
     library: () => fetchLibrary(context, places, variant, python),
     cuda: () => (variant === 'cpu' ? Promise.resolve() : fetchCuda(context, places, python)),
@@ -126,11 +114,11 @@ async function runSteps(context: EngineInstallContext, places: Layout, variant: 
 /** `pip install` into the folder of packages. @throws SdqError (exit 6) with pip's reason */
 async function pip(
   {environment, notice, progress, signal}: EngineInstallContext,
-  places: Layout,
+  places: Places,
   python: string,
   args: readonly string[],
 ): Promise<void> {
-  const temporary = temporaryFolder(places);
+  const {temporary} = places;
   let current: {readonly file: string; readonly bytes: number} | undefined;
   const units = {kB: 1e3, MB: 1e6, GB: 1e9};
   const onLine = (line: string): void => {
@@ -181,7 +169,7 @@ function largestFile(folder: string): number {
 
 async function fetchLibrary(
   context: EngineInstallContext,
-  places: Layout,
+  places: Places,
   variant: Variant,
   python: string,
 ): Promise<void> {
@@ -191,7 +179,7 @@ async function fetchLibrary(
 }
 
 /** The libraries that the wheel names under its extra `and-cuda`. */
-async function fetchCuda(context: EngineInstallContext, places: Layout, python: string): Promise<void> {
+async function fetchCuda(context: EngineInstallContext, places: Places, python: string): Promise<void> {
   rmSync(path.join(places.packages, 'nvidia'), {recursive: true, force: true});
   const information = path.join(places.packages, `tensorflow-${tensorflowVersion}.dist-info`, 'METADATA');
   const wanted = [...readFileSync(information, 'utf8').matchAll(/^Requires-Dist: ([^;]+); extra == "and-cuda"$/gm)];
@@ -207,19 +195,19 @@ async function fetchCuda(context: EngineInstallContext, places: Layout, python: 
   ]);
 }
 
-async function unpackPackages(context: EngineInstallContext, places: Layout): Promise<void> {
+async function unpackPackages(context: EngineInstallContext, places: Places): Promise<void> {
   rmSync(path.join(places.folder, 'node_modules'), {recursive: true, force: true});
   const shared = ['@tensorflow/tfjs', '@tensorflow/tfjs-core'];
-  await unpackNpm(context, npmPackages, {folder: places.folder, temporary: temporaryFolder(places), shared});
+  await unpackNpm(context, npmPackages, {folder: places.folder, temporary: places.temporary, shared});
 }
 
 async function compileBinding(
   {environment, signal}: EngineInstallContext,
-  places: Layout,
+  places: Places,
   compiler: string,
 ): Promise<void> {
   const sources = ['tfjs_backend.cc', 'tfjs_binding.cc'].map((file) => path.join(places.tfjsNode, 'binding', file));
-  const object = path.join(temporaryFolder(places), 'tfjs_binding.node');
+  const object = path.join(places.temporary, 'tfjs_binding.node');
   const definitions = ['NAPI_VERSION=8', 'NODE_GYP_MODULE_NAME=tfjs_binding', 'BUILDING_NODE_EXTENSION'];
   const includes = [
     path.join(places.folder, 'node_modules', 'node-api-headers', 'include'),

@@ -1,11 +1,10 @@
 /** What `sdq engine install webgpu` brings: Dawn (npm `webgpu`) and the WebGPU backend of tfjs. */
-import {existsSync, mkdirSync, rmSync, writeFileSync} from 'node:fs';
+import {existsSync, rmSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {engineCache} from '../../../data/cache.ts';
-import {fileError, isFileSystemError} from '../../../files.ts';
-import {acquireLock} from '../../../lock.ts';
 import type {EngineInstallContext} from '../../../plugin-api/registry.ts';
+import {inInstallFolder} from '../install-folder.ts';
 import {unpackNpm, type NpmPackage} from '../npm-packages.ts';
 
 const platform = `${process.platform}-${process.platform === 'darwin' ? 'universal' : process.arch}`;
@@ -26,42 +25,30 @@ const packages: readonly NpmPackage[] = [
   },
 ];
 
-/** What the folder was made of: another list makes it anew. */
-const content = packages.map(({name, version}) => `${name}@${version}\n`).join('');
-
 const webgpuFolder = (environment: NodeJS.ProcessEnv = process.env): string =>
   path.join(engineCache(environment), 'webgpu');
+
+/** Is there when everything is; named after the versions, so that other ones are fetched anew. */
+const finishedIn = (folder: string): string =>
+  path.join(folder, `installed-${packages.map(({version}) => version).join('-')}`);
 
 /** Undefined where it is not installed. */
 export function installedFolder(): string | undefined {
   const folder = webgpuFolder();
-  return existsSync(path.join(folder, `installed-${digestOfContent}`)) ? folder : undefined;
+  return existsSync(finishedIn(folder)) ? folder : undefined;
 }
-
-const digestOfContent = packages.map(({version}) => version).join('-');
 
 /** @returns the folder. @throws SdqError (exit 6) where npm cannot fetch a package, or the folder cannot be written */
 export async function installWebgpu(context: EngineInstallContext): Promise<string> {
   const folder = webgpuFolder(context.environment);
-  const finished = path.join(folder, `installed-${digestOfContent}`);
-  const temporary = path.join(folder, 'temporary');
-  try {
-    mkdirSync(folder, {recursive: true});
-    const lock = acquireLock(folder);
-    try {
-      if (existsSync(finished)) return folder;
-      for (const each of ['node_modules', 'temporary']) rmSync(path.join(folder, each), {recursive: true, force: true});
-      mkdirSync(temporary);
-      context.notice(`Fetching ${content.trim().replace('\n', ' and ')} with npm.`);
-      await unpackNpm(context, packages, {folder, temporary, shared: ['@tensorflow/tfjs-core']});
-      writeFileSync(finished, content);
-      return folder;
-    } finally {
-      rmSync(temporary, {recursive: true, force: true});
-      lock.release();
-    }
-  } catch (error) {
-    context.signal.throwIfAborted();
-    throw isFileSystemError(error) ? fileError(error, 'write', folder) : error;
-  }
+  const finished = finishedIn(folder);
+  await inInstallFolder(folder, context.signal, async (temporary) => {
+    if (existsSync(finished)) return;
+    rmSync(path.join(folder, 'node_modules'), {recursive: true, force: true});
+    const names = packages.map(({name, version}) => `${name}@${version}`);
+    context.notice(`Fetching ${names.join(' and ')} with npm.`);
+    await unpackNpm(context, packages, {folder, temporary, shared: ['@tensorflow/tfjs-core']});
+    writeFileSync(finished, `${names.join('\n')}\n`);
+  });
+  return folder;
 }
