@@ -46,6 +46,15 @@ function runWith(env: Readonly<Record<string, string>> = {}, options: Readonly<R
   );
 }
 
+/** By itself, without a pump. */
+const trackerIn = (env: Record<string, string>, notice: (message: string) => void = () => undefined) =>
+  wandbTracker(60_000).create({
+    options: {project: 'p', tags: [], transport: 'http', artifacts: []},
+    env,
+    cwd: folder,
+    notice,
+  });
+
 const stored = (id: string): StoredRun => [...service.runs.values()].find(({path: place}) => place.endsWith(`/${id}`))!;
 const ownId = (): string => [...service.runs.values()].at(-1)!.path.split('/').at(-1)!;
 const log = (run: TestRun, from: number, count: number): void => void logRows(run.journal, from, count);
@@ -252,12 +261,7 @@ describe('the W&B tracker', () => {
     const before = [...stored('gap').history];
     stored('gap').history.length = 6;
     const progress = JSON.parse(readFileSync(path.join(run.run.directory, 'tracking', 'wandb.json'), 'utf8')) as Cursor;
-    const tracker = wandbTracker(60_000).create({
-      options: {project: 'p', tags: [], transport: 'http', artifacts: []},
-      env: environment,
-      cwd: folder,
-      notice: () => undefined,
-    })!;
+    const tracker = trackerIn(environment)!;
     await tracker.open(run.run, progress, new AbortController().signal);
     expect(stored('gap').history).toEqual(before);
     await tracker.dispose!();
@@ -319,12 +323,7 @@ describe('the W&B tracker', () => {
   test('the server asks the run to stop', async () => {
     service.stop = true;
     const run = runWith({WANDB_RUN_ID: 'stopped'});
-    const tracker = wandbTracker(60_000).create({
-      options: {project: 'p', tags: [], transport: 'http', artifacts: []},
-      env: environment,
-      cwd: folder,
-      notice: () => undefined,
-    })!;
+    const tracker = trackerIn(environment)!;
     const {signal} = new AbortController();
     await tracker.open(run.run, undefined, signal);
     expect(tracker.stopRequested!()).toBe(false);
@@ -336,12 +335,7 @@ describe('the W&B tracker', () => {
   test('disabled makes no tracker; no key makes one notice', () => {
     const notices: string[] = [];
     const create = (env: Record<string, string>): unknown =>
-      wandbTracker(60_000).create({
-        options: {project: 'p', tags: [], transport: 'http', artifacts: []},
-        env: {HOME: path.join(folder, 'nobody'), ...env},
-        cwd: folder,
-        notice: (message) => notices.push(message),
-      });
+      trackerIn({HOME: path.join(folder, 'nobody'), ...env}, (message) => notices.push(message));
     expect(create({WANDB_MODE: 'disabled'})).toBeUndefined();
     expect(notices).toEqual([]);
     expect(create({CI: 'true'})).toMatchObject({offline: true});
