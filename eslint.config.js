@@ -53,7 +53,7 @@ const mayImport = {
   ],
 };
 /** Folders that any other may use, as the files of `src/` itself. */
-const leaves = ['http', 'schema'];
+const leaves = ['detection', 'http', 'schema'];
 const folders = [...Object.keys(mayImport), ...leaves, 'commands', 'hooks'];
 const pure = ['tensor', 'graph', 'sdq', 'hardware', 'report'];
 

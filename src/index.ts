@@ -12,7 +12,7 @@
  * export default register;
  * ```
  */
-export type {Augmentation, Dataset, Split} from './data/dataset.ts';
+export type {Augmentation, Dataset, Split, SplitBoxes} from './data/dataset.ts';
 export {ExitCode, SdqError, type SdqErrorOptions} from './errors.ts';
 export {graphBuilder} from './graph/builder.ts';
 export type {Array32, Graph, Shape, Weights} from './graph/graph.ts';
@@ -44,6 +44,7 @@ export {
   type RegisterHook,
   type SearcherDefinition,
   type StrategyFormatDefinition,
+  type TaskContext,
   type TaskData,
   type TaskDefinition,
   type TrackerDefinition,
@@ -64,6 +65,8 @@ export type {
   TrainedGrid,
   TrainedLayer,
 } from './plugin-api/strategy-format.ts';
+export type {Box, TargetBoxes} from './detection/boxes.ts';
+export type {YoloHeads} from './detection/decode.ts';
 export type {ActivationQuantizer} from './sdq/activation-quantizer.ts';
 export type {IntegerLayer, IntegerNetwork, LayerInput, LayerWeights} from './sdq/integer-network.ts';
 export {outcomeOf, type BudgetResult, type SelectionOutcome} from './sdq/search/outcome.ts';

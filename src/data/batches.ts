@@ -6,12 +6,13 @@ import {last, present} from '../lookup.ts';
 import {startThread} from '../start-thread.ts';
 import type {BatchReply, BatchRequest, BatchSlot, WorkerSettings} from './batch-worker.ts';
 import {sampleNoun, type Dataset} from './dataset.ts';
+import type {TargetBoxes} from '../detection/boxes.ts';
 import type {Normalization} from './normalization.ts';
 import {packPaths, type PathList} from './path-list.ts';
 import type {RenderPlan} from './render.ts';
 import {partRange, type Part} from './splits.ts';
 
-/** `images`, `labels` and `values` are views of shared memory, valid until the next call of `batch` on the same source. */
+/** `images`, `labels`, `values` and `boxes` are views of shared memory, valid until the next call of `batch` on the same source. */
 interface Batch {
   /** [size, height, width, channels], normalised, augmented; [size, channels] of rows. */
   readonly images: Float32Array;
@@ -19,6 +20,8 @@ interface Batch {
   readonly labels: Int32Array;
   /** [size, values], where the data set has any. */
   readonly values?: Float32Array;
+  /** Where the data set has boxes. */
+  readonly boxes?: TargetBoxes;
   readonly size: number;
   /** How long the caller waited for it, in milliseconds. */
   readonly waitMs: number;

@@ -7,6 +7,8 @@ export interface Dataset {
   readonly classes: readonly string[];
   /** Names of the numbers that every image has, e.g. `['age']`; left out: none. */
   readonly values?: readonly string[];
+  /** Whether every image has boxes of its objects, of the data set's classes; labels are then 0. */
+  readonly boxes?: true;
   /** Images as the network sees them. Rows have height and width 1, and a channel for each number. */
   readonly height: number;
   readonly width: number;
@@ -31,7 +33,7 @@ export interface Augmentation {
 }
 
 /** `labels[i]` belongs to image i; so does row i of `targets`, [count, values] where the data set has values. */
-export type Split = {readonly targets?: Float32Array<SharedArrayBuffer>} & (
+export type Split = {readonly targets?: Float32Array<SharedArrayBuffer>; readonly boxes?: SplitBoxes} & (
   | {
       readonly kind: 'memory';
       /** [count, height, width, channels] bytes in a SharedArrayBuffer, so that a worker reads them without a copy. */
@@ -51,6 +53,20 @@ export type Split = {readonly targets?: Float32Array<SharedArrayBuffer>} & (
       readonly labels: Uint16Array<SharedArrayBuffer>;
     }
 );
+
+/** Objects of a split's images, in memory that the workers share: of image i those from `offsets[i]` to `offsets[i + 1]` − 1. */
+export interface SplitBoxes {
+  /** [count + 1] */
+  readonly offsets: Uint32Array<SharedArrayBuffer>;
+  /** [total] */
+  readonly classes: Uint16Array<SharedArrayBuffer>;
+  /** [total, 4]: x1, y1, x2, y2 as fractions of the photograph's width and height. */
+  readonly corners: Float32Array<SharedArrayBuffer>;
+  /** [count, 2]: width and height of each photograph in pixels. */
+  readonly sizes: Uint32Array<SharedArrayBuffer>;
+  /** [total]: 1 for an object that neither loss nor metric counts, as a crowd. */
+  readonly ignore: Uint8Array<SharedArrayBuffer>;
+}
 
 /** What the network takes: [channels, height, width] of an image, [features] of a row. */
 export const sampleShape = ({train, channels, height, width}: Dataset): readonly number[] =>

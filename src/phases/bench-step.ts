@@ -69,11 +69,9 @@ export async function benchmarkSteps(config: Config, registry: Registry, options
   const dataset = await selected?.definition.open(selected.directory, selected.options);
   const task = registry.get('task', config.task.name);
   const classes = dataset === undefined ? undefined : task.outputs(dataset, config.task.options);
-  const whole = buildModel(
-    definition,
-    dataset === undefined || classes === undefined ? definition.defaults : {classes, inputShape: sampleShape(dataset)},
-    config.model?.name === model ? config.model.options : {},
-  );
+  const context =
+    dataset === undefined || classes === undefined ? definition.defaults : {classes, inputShape: sampleShape(dataset)};
+  const whole = buildModel(definition, context, config.model?.name === model ? config.model.options : {});
   const graph = taskGraph({graph: whole, task: config.task, classes}, registry, notice);
   const engine = await startEngine(registry, {...config.engine, name: options.engine ?? config.engine.name});
   defer(() => engine.dispose());
@@ -89,7 +87,7 @@ export async function benchmarkSteps(config: Config, registry: Registry, options
   const all = await timeSteps({
     graph,
     registry,
-    task: await task.load(config.task.options),
+    task: await task.load(config.task.options, {...context, dataset}),
     kind: isFullPrecision ? 'train' : phase,
     batch,
     weightBits,

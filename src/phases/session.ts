@@ -80,12 +80,12 @@ export async function openSession(config: JobConfig, registry: Registry, reporte
 }
 
 /** @throws SdqError (exit 3) where the data set does not yield what the task learns */
-async function loadTask(registry: Registry, {name, options}: Config['task'], data: Dataset): Promise<SessionTask> {
+async function loadTask(registry: Registry, {name, options}: Config['task'], dataset: Dataset): Promise<SessionTask> {
   const definition = registry.get('task', name);
-  const outputs = definition.outputs(data, options);
+  const outputs = definition.outputs(dataset, options);
   const {metrics} = definition;
-  const task = await definition.load(options);
-  return {...task, metric: metrics[0], metrics, outputs, caution: definition.caution?.(data, options)};
+  const task = await definition.load(options, {classes: outputs, inputShape: sampleShape(dataset), dataset});
+  return {...task, metric: metrics[0], metrics, outputs, caution: definition.caution?.(dataset, options)};
 }
 
 /** `auto` takes the available engine of the highest rank on this machine. @throws SdqError (exit 6) that names what is missing */

@@ -6,6 +6,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {BatchSource} from '../data/batches.ts';
+import type {TargetBoxes} from '../detection/boxes.ts';
 import type {Graph} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
 import {inputTensor} from '../graph/input-tensor.ts';
@@ -13,7 +14,7 @@ import {hasWeights, type QuantizedLayer, type WeightLayer} from '../graph/layer-
 import {createNetwork} from '../graph/network.ts';
 import {item, last} from '../lookup.ts';
 import type {Registry} from '../plugin-api/registry.ts';
-import {normal, uniform} from '../random.ts';
+import {normal, uniform, type Uniform} from '../random.ts';
 import {searchWeights} from '../sdq/stochastic.ts';
 import {unquantized} from '../sdq/strategy.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
@@ -28,7 +29,7 @@ export interface StepBenchmark {
   readonly graph: Graph;
   /** Looked up for the quantizers `symmetric`, `pact` and `lsq`. */
   readonly registry: Registry;
-  readonly task: Pick<Task, 'loss'>;
+  readonly task: Pick<Task, 'loss' | 'heads'>;
   readonly kind: 'train' | 'search' | 'evaluate';
   /** Images a step. */
   readonly batch: number;
@@ -89,6 +90,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     {
       labels: Int32Array.from({length: batch}, () => Math.floor(classes * draw())),
       values: Float32Array.from({length: batch * classes}, () => normal(draw)),
+      boxes: randomBoxes(batch, task.heads?.classes ?? 1, draw),
     },
     batch,
   );
@@ -141,4 +143,18 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
     quantization.dispose();
     network.dispose();
   }
+}
+
+/** Eight objects an image, of about the mean size in COCO. */
+function randomBoxes(batch: number, classes: number, draw: Uniform): TargetBoxes {
+  const most = 8;
+  const box = (): number[] => [
+    Math.floor(classes * draw()),
+    draw(),
+    draw(),
+    0.4 * draw() + 0.02,
+    0.4 * draw() + 0.02,
+    0,
+  ];
+  return {most, values: Float32Array.from(Array.from({length: batch * most}, box).flat())};
 }

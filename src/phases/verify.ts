@@ -12,7 +12,7 @@ import type {Network} from '../graph/network.ts';
 import {exportQdq} from '../plugins/exporters/onnx-qdq.ts';
 import {integerNetwork} from '../sdq/integer-network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
-import type {Agreement, Meter, TargetArrays, Task} from '../training/task.ts';
+import {firstTargets, type Agreement, type Meter, type TargetArrays, type Task} from '../training/task.ts';
 import {deployCheckpoint, readTarget, simulatedNetwork} from './deployment.ts';
 import {noValidationSplit} from './evaluate-file.ts';
 import {bitsOf, digestOf, metadataKeys} from './export.ts';
@@ -133,7 +133,7 @@ async function verifyIn(
     const fast = await openOptimized(runtime, bytes, file);
     opened.push(fast);
     for (let index = 0; plain.samples < samples; index++) {
-      const {images, labels, values, size} = await source.batch(0, index);
+      const {images, size, ...all} = await source.batch(0, index);
       const count = Math.min(size, samples - plain.samples);
       const tensors = tf.tidy(() => {
         const x = inputTensor(images, count, inputShape);
@@ -147,7 +147,7 @@ async function verifyIn(
       const planar = await tensors.planar.data<'float32'>();
       tf.dispose(tensors);
       const shape = [count, ...inputShape];
-      const targets = {labels: labels.slice(0, count), values: values?.slice(0, (values.length / size) * count)};
+      const targets = firstTargets(all, size, count);
       compare(plain, outputs, await exported.run(planar, shape), targets, file);
       compare(optimized, outputs, await fast.run(planar, shape), targets, file);
       session.reporter.update(`verifying on ${part}`, plain.samples, samples);

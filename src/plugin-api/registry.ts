@@ -150,7 +150,13 @@ export interface ModelDefinition<Options = Readonly<Record<string, unknown>>> ex
 // ------------------------------------------------------------------------------------------------------------- tasks
 
 /** What a data set yields beside its images. */
-export type TaskData = Pick<Dataset, 'name' | 'classes' | 'values'>;
+export type TaskData = Pick<Dataset, 'name' | 'classes' | 'values' | 'boxes'>;
+
+/** What a task is loaded for. */
+export interface TaskContext extends ModelContext {
+  /** Left out where a benchmark runs on random images. */
+  readonly dataset?: Dataset | undefined;
+}
 
 /** An output of a network, by the name that a file has for it. */
 export interface NetworkOutput {
@@ -176,7 +182,7 @@ export interface TaskDefinition<Options = Readonly<Record<string, unknown>>> ext
   /** Names of the scalars that the task's `reported` returns. Default: none. */
   readonly reported?: readonly string[];
   /**
-   * How many outputs the network has for one image.
+   * How many outputs the network has for one image; of a detector: how many classes.
    * @throws SdqError (exit 3) where the data set does not yield what is to be learned
    */
   outputs(data: TaskData, options: Options): number;
@@ -187,8 +193,11 @@ export interface TaskDefinition<Options = Readonly<Record<string, unknown>>> ext
   chooseOutputs?(outputs: readonly NetworkOutput[], options: Options): ChosenOutputs;
   /** What the user should know of this data set before anything is trained: one sentence. */
   caution?(data: TaskData, options: Options): string | undefined;
-  /** The task. Import the tensor library here: data sets are checked without it. */
-  load(options: Options): Promise<Task>;
+  /**
+   * The task. Import the tensor library here: data sets are checked without it.
+   * @param context the network's input, the outputs of the definition, and the data set where there is one
+   */
+  load(options: Options, context: TaskContext): Promise<Task>;
 }
 
 // -------------------------------------------------------------------------------------------------------- quantizers

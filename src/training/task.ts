@@ -1,6 +1,8 @@
 /** What a network learns: its loss, how it learns from a teacher, and the figures by which it is judged. */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {boxNumbers, type TargetBoxes} from '../detection/boxes.ts';
+import type {YoloHeads} from '../detection/decode.ts';
 import type {DistillationOptions} from '../sdq/distillation.ts';
 
 /** A figure of merit, under the name that results, journal and tables give it. */
@@ -20,13 +22,16 @@ export interface TargetArrays {
   readonly labels: Int32Array;
   /** [N, values]: the numbers of each image, where the data set has any. */
   readonly values?: Float32Array | undefined;
+  /** The objects of each image, where the data set has boxes. */
+  readonly boxes?: TargetBoxes | undefined;
 }
 
-/** The same as tensors: `labels` [N] int32, `values` [N, values] float32. */
+/** The same as tensors: `labels` [N] int32, `values` [N, values] and `boxes` [N, most, 6] float32. */
 // A type and not an interface, so that tf.dispose takes it.
 export type Targets = {
   readonly labels: tf.Tensor1D;
   readonly values?: tf.Tensor2D;
+  readonly boxes?: tf.Tensor3D;
 };
 
 /** Figures by name, over whole images; `loss` is always among them, NaN where it cannot be computed. */
@@ -62,6 +67,8 @@ export interface Task {
    * 1 % of the largest output.
    */
   readonly agreement?: Agreement;
+  /** Of a detector: how its outputs are read. */
+  readonly heads?: YoloHeads;
 }
 
 export interface Agreement {
@@ -72,10 +79,22 @@ export interface Agreement {
 }
 
 /** The caller disposes the tensors. @param size images of the batch */
-export function targetTensors({labels, values}: TargetArrays, size: number): Targets {
-  const classes = tf.tensor1d(labels, 'int32');
-  if (values === undefined) return {labels: classes};
-  return {labels: classes, values: tf.tensor2d(values, [size, values.length / size])};
+export function targetTensors({labels, values, boxes}: TargetArrays, size: number): Targets {
+  return {
+    labels: tf.tensor1d(labels, 'int32'),
+    ...(values !== undefined && {values: tf.tensor2d(values, [size, values.length / size])}),
+    ...(boxes !== undefined && {boxes: tf.tensor3d(boxes.values, [size, boxes.most, boxNumbers])}),
+  };
+}
+
+/** Those of the first images of a batch, copied. @param size images of the batch */
+export function firstTargets({labels, values, boxes}: TargetArrays, size: number, count: number): TargetArrays {
+  const rows = (array: Float32Array): Float32Array => array.slice(0, (array.length / size) * count);
+  return {
+    labels: labels.slice(0, count),
+    ...(values !== undefined && {values: rows(values)}),
+    ...(boxes !== undefined && {boxes: {most: boxes.most, values: rows(boxes.values)}}),
+  };
 }
 
 /** Whether `value` is better than `than`. */
