@@ -26,7 +26,7 @@ export abstract class DownloadCommand extends SdqCommand {
     } catch (error) {
       const signal = stop.received();
       if (signal === undefined) throw error;
-      throw new SdqError(`Stopped by ${signal}; the same command goes on from here.`, {
+      throw new SdqError(`Stopped by ${signal}; run the same command again to continue.`, {
         code: 'interrupted',
         exit: exitCodeOf(signal),
         cause: error,

@@ -78,7 +78,7 @@ export abstract class SweepCommand extends SdqCommand {
         : new SdqError(`Stopped by ${signal}; ${remaining(trials, total)} of ${total} trials are left.`, {
             code: 'interrupted',
             exit: exitCodeOf(signal),
-            suggestions: ['The same command goes on.'],
+            suggestions: ['Run the same command again to continue.'],
           });
     if (failure !== undefined) this.checkFailed(failure);
   }

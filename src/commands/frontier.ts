@@ -38,7 +38,7 @@ interface Result {
 export default class Frontier extends SweepCommand {
   static override summary = 'Compare search methods over budgets and seeds: accuracy against cost.';
   static override description = `Each method, target and seed is an \`sdq run\` from the weights of model.weights, with the same training after \
-the search. The same command again goes on where it stood, also after kill -9; more targets, methods or seeds add to what is there. The folder \
+the search. Run the same command again to continue, even after kill -9; more targets, methods or seeds add to the results. The folder \
 gets frontier.json and frontier.svg, where a point that another one dominates is hollow.`;
   static override examples = [
     '<%= config.bin %> frontier --targets 1.5,2,3 --methods sdq,sensitivity,uniform --seeds 0,1,2',

@@ -20,7 +20,7 @@ interface Result {
 export default class Report extends SdqCommand {
   static override summary = 'Write a run as one HTML page, or several side by side.';
   static override description = `Results, bits of each layer, curves, settings, and why a run failed. The page is one file without scripts, to be \
-opened, mailed or kept by CI. A run that ends well writes it itself, as report.html in its folder; this command does so for one that goes on or was \
+opened, mailed or kept by CI. A run that ends well writes it itself, as report.html in its folder; this command does so for one that is still running or was \
 stopped. Of several runs it writes comparison.html.`;
 
   static override examples = [

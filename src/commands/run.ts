@@ -25,7 +25,7 @@ interface Result {
 export default class Run extends RunCommand {
   static override summary = 'Do the whole job: prepare, search, train and evaluate.';
   static override description = `Without model.weights in the config the network is trained in full precision first. An \
-interrupted run goes on with --resume, to the same result.`;
+interrupted run continues with --resume, to the same result.`;
 
   static override examples = [
     '<%= config.bin %> run',

@@ -275,7 +275,7 @@ function commandProblems(command: readonly unknown[] | undefined): Problem[] {
   const flag = words.indexOf('--sweep-params', position);
   if (flag < 0 || !placeholders.includes(words[flag + 1] ?? '')) {
     return problem(
-      'does not hand the parameters over: --sweep-params, then "${args_json_file}" or "${args_json}", each a word of its own.',
+      'does not hand the parameters over: --sweep-params, then "${args_json_file}" or "${args_json}", each as a separate word.',
     );
   }
   return words.some((word) => word.includes('runs.directory='))

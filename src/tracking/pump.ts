@@ -162,7 +162,7 @@ class CursorStore {
     } catch (error) {
       if (!(error instanceof SdqError)) throw error;
       if (!this.#inTrouble)
-        notice(`${name}: ${error.message} Sending goes on; the next process asks the server how far it is.`);
+        notice(`${name}: ${error.message} sdq keeps sending; the next process asks the server what it has.`);
       this.#inTrouble = true;
     }
   }

@@ -16,7 +16,7 @@ export default class EngineInstall extends DownloadCommand {
   static override summary = 'Bring what an engine needs beside sdq.';
   static override description = `\`tensorflow\`: fetches TensorFlow with CUDA and cuDNN from PyPI by pip (about 3 GB; --cpu 0.3 GB), and compiles the binding of tfjs-node against it. Needs Linux on x86-64, Python with pip, a C++ compiler and npm, but no CUDA of the system. \`webgpu\`: fetches Dawn and the WebGPU backend of tfjs with npm (30 MB).
 
-The folder is $SDQ_ENGINE_DIR/NAME, else $XDG_CACHE_HOME/sdq/engines/NAME, else ~/.cache/sdq/engines/NAME. What is in place is kept; after an interruption the same command goes on.`;
+The folder is $SDQ_ENGINE_DIR/NAME, else $XDG_CACHE_HOME/sdq/engines/NAME, else ~/.cache/sdq/engines/NAME. Finished parts are kept; run the same command again after an interruption.`;
   static override args = {name: Args.string({required: true, description: 'Name of the engine.'})};
   static override flags = {
     cpu: Flags.boolean({summary: 'For the processor: without CUDA.'}),

@@ -10,7 +10,7 @@ import {strategySchemaOf} from '../../phases/hardware-check.ts';
 export default class HardwareSchema extends SdqCommand {
   static override summary = 'Print a JSON Schema of the strategies that a device runs.';
   static override description =
-    'A plain JSON Schema (2020-12) that any validator can apply to a strategy file, without sdq. It is printed as it is, with --json too.';
+    'A plain JSON Schema (2020-12) that any validator can apply to a strategy file, without sdq. --json prints it unchanged.';
   static override examples = [
     '<%= config.bin %> hardware schema bitfusion-edge',
     '<%= config.bin %> hardware schema cutlass-sm80 --output cutlass-sm80.schema.json',

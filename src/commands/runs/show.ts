@@ -8,7 +8,7 @@ import {tagsOf} from '../../runs/tags.ts';
 
 export default class RunsShow extends SdqCommand {
   static override summary =
-    'Show one run: its status, why it failed and what goes on from it, results, latest metrics.';
+    'Show one run: its status, why it failed and the command that continues it, results, latest metrics.';
   static override examples = ['<%= config.bin %> runs show latest', '<%= config.bin %> runs show latest --json'];
   static override args = {
     run: runArg({default: 'latest'}),

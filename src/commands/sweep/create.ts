@@ -31,7 +31,7 @@ by \`sdq sweep run FILE\`. Without --parameter it varies search.target.meanWeigh
       helpValue: 'NAME',
     }),
     goal: Flags.option({
-      summary: 'Whether more or less of the metric is better. Default: as it is for the metric of the task.',
+      summary: 'Whether more or less of the metric is better. Default: the direction of that metric in the task.',
       options: ['maximize', 'minimize'] as const,
     })(),
     parameter: Flags.string({

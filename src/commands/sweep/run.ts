@@ -25,7 +25,7 @@ interface Result {
 
 export default class SweepRun extends SweepCommand {
   static override summary = 'Run the trials of a grid or random sweep on this machine, without a server.';
-  static override description = `Each trial is an \`sdq run\` of its own. The same command again goes on where it stood, also after kill -9: finished trials \
+  static override description = `Each trial is a separate \`sdq run\`. Run the same command again to continue, even after kill -9: finished trials \
 are not repeated, an interrupted one is resumed. early_terminate (hyperband), run_cap and metric.target are kept to. The exit code is 0 \
 when every trial finished, else that of the first one that failed.`;
   static override examples = [

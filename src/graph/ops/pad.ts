@@ -88,8 +88,7 @@ export const pad: OperatorOf<1> = {
 
   fromOnnx(node, constant) {
     const [pads, [value] = [], axes] = [1, 2, 3].map((index) => constantInput(node, index, constant));
-    if (axes !== undefined)
-      throw nodeError(node, 'it pads axes of its own choice (input "axes"); sdq takes all of them.');
+    if (axes !== undefined) throw nodeError(node, 'it pads chosen axes (input "axes"); sdq pads all axes.');
     return {
       ...node,
       inputs: node.inputs.slice(0, 1),

@@ -23,7 +23,7 @@ export const exporters: readonly ExporterDefinition[] = [
   {
     kind: 'exporter',
     name: 'qonnx',
-    summary: 'QONNX, for FINN and hls4ml: every bitwidth as it is, in nodes Quant and BipolarQuant.',
+    summary: 'QONNX, for FINN and hls4ml: every bitwidth, in nodes Quant and BipolarQuant.',
     load: async () => (await import('./qonnx.ts')).exportQonnx,
   },
   {

@@ -36,7 +36,9 @@ export const torchao: StrategyFormatDefinition = {
       notes: [
         ...(integerInputs ? ['Bits of inputs: weights alone are quantized.'] : []),
         ...(table.some(({op}) => op === 'Conv')
-          ? ['torchao gives a convolution one step for each output channel and place in the kernel, of its own choice.']
+          ? [
+              'torchao chooses the steps of a convolution itself: one for each output channel and position in the kernel.',
+            ]
           : []),
       ],
     };

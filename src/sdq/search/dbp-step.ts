@@ -28,7 +28,7 @@ export interface Transition {
   readonly layer: string;
   readonly from: Candidate;
   readonly to: Candidate;
-  /** Of the higher one of the two when the layer went down; null where bits are given back, which no β decides. */
+  /** Of the higher one of the two when the layer went down; null where a descent is undone, which no β decides. */
   readonly beta: number | null;
 }
 
@@ -74,7 +74,7 @@ function ascend(problem: DbpProblem, state: SearchState, odds: readonly Odds[]):
 
 /**
  * Ends a step: dual ascent on every λ, one Adam update of every θ, and the transitions of the decisions whose β fell below the
- * threshold, the surest first and no further than the targets. Once every target is reached, what is left is given back.
+ * threshold, the surest first and no further than the targets. Once every target is reached, descents that turned out not to be needed are undone.
  * @param plan what `planStep` gave for this state
  */
 export function advanceSearch(
@@ -104,7 +104,7 @@ export function advanceSearch(
 
 /**
  * Moves decisions below the threshold to their next lower candidate, in the order of their β, until the targets are reached. The
- * last move may have gone far below them; then earlier ones are taken back, the last first, as far as every target stays kept.
+ * last move may have gone far below them; then earlier descents are undone, the last first, as long as every target is still met.
  */
 function commit(
   problem: DbpProblem,

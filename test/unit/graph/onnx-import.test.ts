@@ -767,7 +767,7 @@ describe('what cannot be imported is said', () => {
         nodes: [{name: 'p', op: 'Pad', inputs: ['x', 'pads', '', 'axes'], outputs: ['y']}],
         initializers: [integerTensor('pads', 'int64', [2], [1, 1]), integerTensor('axes', 'int64', [1], [2])],
       },
-      'it pads axes of its own choice',
+      'it pads chosen axes',
     ],
     [
       'weights that are computed of the image',

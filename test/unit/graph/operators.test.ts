@@ -714,7 +714,7 @@ describe('what does not go together is refused by node, finding and allowance', 
     ['Pad', [[4]], [], {pads: [1, 0, 0, 0]}, /"pads" is \[1, 0, 0, 0\]; the batch axis takes 0/],
     ['Pad', [[4]], [], {pads: [0, 0, 0, 0], mode: 'mirror'}, /"mode" is "mirror"; it takes "constant"/],
     ['Flatten', [[4]], [], {axis: 2}, /"axis" is 2; it takes -2 … 1/],
-    ['Flatten', [[4]], [], {axis: 0}, /"axis" is 0; the batch axis stays an axis of its own/],
+    ['Flatten', [[4]], [], {axis: 0}, /"axis" is 0; sdq keeps the batch axis separate/],
     [
       'Reshape',
       [[4, 3]],

@@ -217,7 +217,7 @@ describe('search', () => {
     },
   );
 
-  test('the bits never rise but where they are given back, and every move is told', () => {
+  test('the bits never rise but where a descent is undone, and every move is told', () => {
     const moves = found.run.lines.filter((line) => /^ {2}\S+: \d/.test(line));
     for (const name of ['conv1', 'conv2', 'fc']) {
       const bits = found.run.metrics().flatMap((row) => (`dbp/${name}/bits` in row ? [row[`dbp/${name}/bits`]!] : []));

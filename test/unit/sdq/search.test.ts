@@ -277,7 +277,7 @@ describe('one step, by hand', () => {
     expect(committed(problem, next)).toBe(4);
   });
 
-  describe('bits given back once the target is reached', () => {
+  describe('descents undone once the target is reached', () => {
     /** `big` falls from 20 to 10 in the step; the small ones have gone down before, in the order of `descents`. */
     const fall = (target: number, candidates: readonly number[], descents: SearchState['descents']) => {
       const sizes = [10, 1, 1];

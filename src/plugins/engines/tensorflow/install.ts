@@ -146,7 +146,7 @@ async function pip(
       exit: ExitCode.notAvailable,
       suggestions: [
         'Without a network, or behind a proxy, see the settings of pip: HTTPS_PROXY, PIP_INDEX_URL, PIP_FIND_LINKS.',
-        'The same command goes on from here.',
+        'Run the same command again to continue.',
       ],
     });
   } finally {

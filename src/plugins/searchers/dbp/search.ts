@@ -103,7 +103,7 @@ class DbpSearch implements SearchTraining {
     const {state, transitions} = advanceSearch(this.#problem, this.#state, this.#plan, {shares, ...errors});
     this.#state = state;
     for (const {layer, from, to, beta} of transitions) {
-      this.#context.line(`  ${layer}: ${shownMove(from, to)}${beta === null ? ', given back' : ''}`);
+      this.#context.line(`  ${layer}: ${shownMove(from, to)}${beta === null ? ', descent undone' : ''}`);
     }
   }
 

@@ -40,7 +40,7 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
         enum: ['http', 'sdk', 'cli'],
         default: 'http',
         description:
-          'How rows get to the server: `http` by sdq itself, `sdk` by the package @wandb/sdk in a process of its own, `cli` by `wandb sync` at the end.',
+          'How rows get to the server: `http` by sdq itself, `sdk` by the package @wandb/sdk in a separate process, `cli` by `wandb sync` at the end.',
       },
       artifacts: {
         type: 'array',

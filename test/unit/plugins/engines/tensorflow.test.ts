@@ -202,7 +202,7 @@ describe('an installation', () => {
       code: 'pip-failed',
       message:
         'python3 -m pip cannot install tensorflow-cpu==2.21.0: Could not find a version that satisfies the requirement.',
-      suggestions: expect.arrayContaining(['The same command goes on from here.']),
+      suggestions: expect.arrayContaining(['Run the same command again to continue.']),
     });
     expect(existsSync(layout(environment).manifest)).toBe(false);
   });
