@@ -126,6 +126,24 @@ function expand(node: Node, {batch, constant, define, operand}: RewriteContext):
   return [{...node, inputs: [x, name]}];
 }
 
+/** A parameter with 1 in the place of the batch, as a network saved for one image has it, becomes a value of every image. */
+function concat(node: Node, {operand}: RewriteContext): readonly Node[] {
+  const operands = node.inputs.map(operand);
+  const value = operands.find(({parameter}) => !parameter);
+  if (value === undefined) return [node];
+  const sizes = sizesOf(value);
+  const batchAxis = sizes.findIndex((size) => size < 0);
+  const expanded: Node[] = [];
+  const inputs = operands.map(({name, parameter, shape}, index) => {
+    if (!parameter || shape.length !== sizes.length || shape[batchAxis] !== 1) return name;
+    const output = `${item(node.outputs, 0)}.part${index + 1}`;
+    const attributes = {shape: shape.with(batchAxis, item(sizes, batchAxis))};
+    expanded.push({name: '', op: 'Expand', inputs: [name], outputs: [output], attributes});
+    return output;
+  });
+  return [...expanded, {...node, inputs}];
+}
+
 /** Each part of a Split as a slice of its own. */
 function split(node: Node, {constant, operand}: RewriteContext): readonly Node[] {
   const {attributes, inputs, name, outputs} = node;
@@ -259,6 +277,7 @@ const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
   ['Gemm', gemm],
   ['Gather', gather],
   ['Expand', expand],
+  ['Concat', concat],
   ['BatchNormalization', batchNormalization],
   ['Dropout', dropout],
   ...['Conv', 'MaxPool', 'AveragePool'].map((op) => [op, explicitPads] as const),

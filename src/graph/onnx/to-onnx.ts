@@ -1,6 +1,7 @@
 /** A network as an ONNX graph, float32 throughout; what a format does to weights and inputs it says for each node. */
 import {entry} from '../../lookup.ts';
 import type {Attribute, Graph, Node, Weights} from '../graph.ts';
+import type {Opset} from '../ops/operator.ts';
 import {inferShapes, operatorOf} from '../shape.ts';
 import type {OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor} from './proto.ts';
 import {floatTensor} from './tensors.ts';
@@ -19,10 +20,19 @@ function attributeOf(name: string, value: Attribute): OnnxAttribute {
   return {name, kind: 'ints', value};
 }
 
-/**
- * @param inputsOf the names that a node reads in place of its own inputs
- * @returns the graph in opset 21, which its nodes are the same in up to 25 at least
- */
+/** IR versions that go with the opsets of files. */
+const irVersions: Readonly<Record<Opset, number>> = {17: 8, 20: 9, 21: 10, 25: 13};
+
+/** The version of ONNX for a graph: `least`, or the oldest one that has all its operators as `toOnnx` writes them. */
+export function onnxVersion({nodes}: Graph, least: Opset): {readonly opset: Opset; readonly irVersion: number} {
+  const opset = nodes.reduce((most, node) => {
+    const since = operatorOf(node).since?.(node) ?? most;
+    return since > most ? since : most;
+  }, least);
+  return {opset, irVersion: irVersions[opset]};
+}
+
+/** @param inputsOf the names that a node reads in place of its own inputs */
 export function toOnnx(
   graph: Graph,
   weights: Weights,

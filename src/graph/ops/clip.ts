@@ -6,13 +6,15 @@ export const clip: OperatorOf<1> = {
   op: 'Clip',
   inputs: [1, 1],
   attributes: ['min', 'max'],
+  anyBatch: true,
 
   infer(node, [x]) {
     expectValue(node, x);
     const min = float(node, 'min', -Infinity);
     const max = float(node, 'max', Infinity);
     if (!(min <= max)) throw nodeError(node, `attribute "min" is ${min}; it must not be above "max", ${max}.`);
-    return {shape: x.shape, signed: max < 0 || (min < 0 && x.signed)};
+    const {name: _, parameter: __, ...output} = x;
+    return {...output, signed: max < 0 || (min < 0 && x.signed)};
   },
 
   cost: noCost,

@@ -5,6 +5,7 @@ export const dropout: OperatorOf<1> = {
   op: 'Dropout',
   inputs: [1, 1],
   attributes: ['ratio'],
+  anyBatch: true,
 
   infer(node, [x]) {
     expectValue(node, x);
@@ -12,7 +13,8 @@ export const dropout: OperatorOf<1> = {
     if (!(ratio >= 0 && ratio < 1)) {
       throw nodeError(node, `attribute "ratio" is ${ratio}; it takes 0 to below 1.`);
     }
-    return {shape: x.shape, signed: x.signed};
+    const {name: _, parameter: __, ...output} = x;
+    return output;
   },
 
   cost: noCost,

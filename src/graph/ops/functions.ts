@@ -18,6 +18,7 @@ const negative = unary('Neg', (tf, x) => tf.neg(x), {signed: true});
 const gelu: OperatorOf<1> = {
   ...negative,
   op: 'Gelu',
+  since: () => 20,
   attributes: ['approximate'],
   infer(node, inputs) {
     oneOf(node, 'approximate', 'none', ['none', 'tanh']);
@@ -52,7 +53,7 @@ export const functions: readonly Operator[] = [
   }),
   unary('Log', (tf, x) => tf.log(x), {signed: true}),
   /** x · tanh(ln(1 + e^x)) (Misra, 2019). */
-  unary('Mish', (tf, x) => tf.mul(x, tf.tanh(softplus(tf, x)))),
+  {...unary('Mish', (tf, x) => tf.mul(x, tf.tanh(softplus(tf, x)))), since: () => 20},
   negative,
   unary('Reciprocal', (tf, x) => tf.div(1, x)),
   /** max(x, 0). */

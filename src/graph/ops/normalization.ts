@@ -100,6 +100,8 @@ export const groupNormalization: OperatorOf<3> = {
   op: 'GroupNormalization',
   inputs: [3, 3],
   attributes: ['epsilon', 'num_groups', 'stash_type'],
+  // Before, it has a factor a group.
+  since: () => 21,
 
   infer(node, inputs) {
     expectChannels(node, inputs);

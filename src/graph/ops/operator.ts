@@ -99,7 +99,10 @@ export const eitherLayout: LayoutRule = (_node, inputs, layouts) => {
 /** The numbers of a constant of a file, in ONNX's order; undefined where the value is computed. */
 export type ConstantLookup = (name: string) => {readonly shape: Shape; readonly data: Iterable<number>} | undefined;
 
-/** A node in ONNX's opset 21. */
+/** Versions of ONNX's operators that files are written in. */
+export type Opset = 17 | 20 | 21 | 25;
+
+/** A node in ONNX's opset 25, and in all before it that have it in this form (`since`). */
 interface OnnxForm {
   readonly op: string;
   readonly attributes: Readonly<Record<string, Attribute>>;
@@ -147,6 +150,8 @@ interface OperatorWith<Operands extends readonly Operand[], Tensors extends read
    * @returns a new tensor, never one of the inputs
    */
   run(tf: Tf, node: Node, inputs: Tensors, options: RunOptions<Operands>): tfjs.Tensor;
+  /** The oldest opset that has what `toOnnx` gives. Left out: 17. */
+  since?(node: Node): Opset;
   /** For inference. Left out: the node itself. @param input the graph's input */
   toOnnx?(node: Node, input: string): OnnxForm;
   /**

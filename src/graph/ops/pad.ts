@@ -75,6 +75,8 @@ export const pad: OperatorOf<1> = {
       tf.clone(x),
     );
   },
+  since: (node) => (modeOf(node) === 'wrap' ? 20 : 17),
+
   toOnnx(node) {
     const pads = integers(node, 'pads', undefined, 0);
     const mode = modeOf(node);

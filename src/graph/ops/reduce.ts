@@ -63,6 +63,9 @@ function reduction(op: string, reduce: Reduction, signed?: boolean): OperatorOf<
       return reduce(tf, x, axes, keepsAxes(node));
     },
 
+    // The axes of others are an attribute in 17.
+    since: () => (op === 'ReduceSum' ? 17 : 20),
+
     toOnnx(node) {
       const axes = integers(node, 'axes', undefined, -Infinity);
       return {

@@ -185,6 +185,8 @@ export const resize: OperatorOf<1> = {
     return y;
   },
 
+  since: () => 20,
+
   toOnnx(node) {
     const {scales, sizes, ...attributes} = node.attributes as typeof node.attributes & {
       scales?: readonly number[];

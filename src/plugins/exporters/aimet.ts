@@ -5,7 +5,7 @@
 import {hasWeights, layerTable} from '../../graph/layer-table.ts';
 import type {OnnxModel} from '../../graph/onnx/proto.ts';
 import {scalar} from '../../graph/onnx/tensors.ts';
-import {toOnnx} from '../../graph/onnx/to-onnx.ts';
+import {onnxVersion, toOnnx} from '../../graph/onnx/to-onnx.ts';
 import {ownInput} from '../../graph/own-input.ts';
 import type {IntegerNetwork} from '../../sdq/integer-network.ts';
 import {weightValues} from './quantized-graph.ts';
@@ -42,5 +42,6 @@ export function exportAimet({
     });
     return [input, ...node.inputs.slice(1)];
   });
-  return {irVersion: 10, opsets: {'': 21}, graph: written};
+  const {irVersion, opset} = onnxVersion(graph, 20);
+  return {irVersion, opsets: {'': opset}, graph: written};
 }

@@ -1,18 +1,11 @@
 /** A deployment as ONNX: QuantizeLinear and DequantizeLinear around integers of 8 bits, biases of 32 bits. */
 import type {OnnxModel, OnnxNode, OnnxTensor} from '../../graph/onnx/proto.ts';
 import {floatTensor, integerTensor, scalar} from '../../graph/onnx/tensors.ts';
-import {toOnnx, type OnnxParts} from '../../graph/onnx/to-onnx.ts';
+import {onnxVersion, toOnnx, type OnnxParts} from '../../graph/onnx/to-onnx.ts';
 import {item} from '../../lookup.ts';
 import type {Deployment, Rounding} from '../../sdq/deployment/deploy.ts';
 import type {ChannelIntegers} from '../../sdq/deployment/fold.ts';
 import type {DeploymentRules} from '../../sdq/deployment/rules.ts';
-
-/**
- * The other nodes are the same in 21. QuantizeLinear of 21 names its type, and ONNX Runtime 1.32 then refuses files with int8: it turns
- * int8 into uint8 and leaves the name.
- */
-const opset = 20;
-const irVersion = 9;
 
 const ranges = {int8: [-128, 127], uint8: [0, 255]} as const;
 
@@ -36,6 +29,8 @@ export function exportDeployed(
     const rounding = roundings.get(node.name);
     return rounding === undefined ? [node] : roundingNodes(node, rounding, clip, initializers);
   });
+  // From opset 21 on, ONNX Runtime's optimizer refuses int8 (onnx-qdq.ts).
+  const {irVersion, opset} = onnxVersion(graph, 20);
   return {irVersion, opsets: {'': opset}, graph: {...written, nodes, initializers}};
 }
 

@@ -5,7 +5,7 @@ export const exporters: readonly ExporterDefinition[] = [
   {
     kind: 'exporter',
     name: 'onnx-qdq',
-    summary: 'ONNX opset 21 with QuantizeLinear and DequantizeLinear; integers of 4, 8 or 16 bits.',
+    summary: 'ONNX with QuantizeLinear and DequantizeLinear: opset 20, or 21 for weights of 4 or 16 bits.',
     load: async () => {
       const {exportQdq} = await import('./onnx-qdq.ts');
       return (network) => exportQdq(network, 21);
@@ -14,7 +14,7 @@ export const exporters: readonly ExporterDefinition[] = [
   {
     kind: 'exporter',
     name: 'onnx-qdq-int2',
-    summary: 'The same in opset 25, which stores 1 and 2 bits in 2; few tools read it yet.',
+    summary: 'The same, and opset 25 to store 1 and 2 bits in 2; few tools read it yet.',
     load: async () => {
       const {exportQdq} = await import('./onnx-qdq.ts');
       return (network) => exportQdq(network, 25);
@@ -29,7 +29,7 @@ export const exporters: readonly ExporterDefinition[] = [
   {
     kind: 'exporter',
     name: 'aimet',
-    summary: 'ONNX opset 21 in float, weights on their grids, for the encodings of AIMET and QNN.',
+    summary: 'ONNX opset 20 in float, weights on their grids, for the encodings of AIMET and QNN.',
     roundsInputs: false,
     load: async () => (await import('./aimet.ts')).exportAimet,
   },

@@ -6,20 +6,23 @@
 import type {Graph} from '../../graph/graph.ts';
 import type {OnnxAttribute, OnnxFunction, OnnxModel, OnnxNode} from '../../graph/onnx/proto.ts';
 import {floatTensor, scalar} from '../../graph/onnx/tensors.ts';
-import type {OnnxParts} from '../../graph/onnx/to-onnx.ts';
+import {onnxVersion, type OnnxParts} from '../../graph/onnx/to-onnx.ts';
 import {isReadOnce} from '../../graph/own-input.ts';
 import type {IntegerNetwork, LayerInput, LayerWeights} from '../../sdq/integer-network.ts';
 import {tieShift, type Grid} from '../../tensor/kernels.ts';
 import {quantizedGraph, weightValues} from './quantized-graph.ts';
 
 const domain = 'qonnx.custom_op.general';
-const opset = 17;
 
 export function exportQonnx(network: IntegerNetwork): Pick<OnnxModel, 'functions' | 'graph' | 'irVersion' | 'opsets'> {
+  const {irVersion, opset} = onnxVersion(network.graph, 17);
   return {
-    irVersion: 8,
+    irVersion,
     opsets: {'': opset, [domain]: 1},
-    functions: [quant, bipolarQuant],
+    functions: [
+      {...quant, opset},
+      {...bipolarQuant, opset},
+    ],
     graph: quantizedGraph(network, {
       input: (parts, layer, x, input) => {
         const isPlain = input.grid.qmin < 0 || isRectifiedForOne(network.graph, x);
@@ -117,13 +120,12 @@ const argument = (name: string): readonly OnnxNode[] => [
 ];
 
 /** y = (clip(round_half_even(x / scale + zero_point), least, greatest) − zero_point) · scale. */
-const quant: OnnxFunction = {
+const quant: Omit<OnnxFunction, 'opset'> = {
   domain,
   name: 'Quant',
   inputs: ['x', 'scale', 'zero_point', 'bitwidth'],
   outputs: ['y'],
   attributes: ['signed', 'narrow', 'rounding_mode'],
-  opset,
   nodes: [
     ...argument('signed'),
     ...argument('narrow'),
@@ -150,13 +152,12 @@ const quant: OnnxFunction = {
 };
 
 /** y = scale where x ≥ 0, else −scale. */
-const bipolarQuant: OnnxFunction = {
+const bipolarQuant: Omit<OnnxFunction, 'opset'> = {
   domain,
   name: 'BipolarQuant',
   inputs: ['x', 'scale'],
   outputs: ['y'],
   attributes: [],
-  opset,
   nodes: [
     constant('zero', 0),
     constant('one', 1),

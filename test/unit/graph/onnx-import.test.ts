@@ -13,12 +13,14 @@ import {createNetwork} from '../../../src/graph/network.ts';
 import {fromOnnx} from '../../../src/graph/onnx/from-onnx.ts';
 import {encodeOnnx, type OnnxAttribute, type OnnxModel, type OnnxNode} from '../../../src/graph/onnx/proto.ts';
 import {floatTensor, integerTensor} from '../../../src/graph/onnx/tensors.ts';
+import {onnxVersion, toOnnx} from '../../../src/graph/onnx/to-onnx.ts';
 import {elements} from '../../../src/graph/ops/operator.ts';
 import {loadOnnxRuntime} from '../../../src/phases/onnx-runtime.ts';
 import {normal, uniform} from '../../../src/random.ts';
 import {batchStatistics} from '../../../src/training/batch-norm-statistics.ts';
 import {networkParameters} from '../../../src/training/optimizers.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
+import {expectSameInRuntime} from '../../helpers/onnx-runtime.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 
 useCpuBackend();
@@ -515,6 +517,40 @@ describe('names and forms of others', () => {
     );
     expect(logits[0]).toHaveLength(9);
     expect(logits[1]).toEqual(logits[0]);
+  });
+
+  test('a class token of a network saved for one image is put beside every image, also in the file that is written', async () => {
+    const {graph, weights} = fromOnnx(
+      file(
+        [
+          node('Reshape', ['x', 'rows'], 'r'),
+          node('Concat', ['token', 'r'], 'c', [{name: 'axis', kind: 'int', value: 1}]),
+          node('Transpose', ['c'], 't', [{name: 'perm', kind: 'ints', value: [1, 0, 2]}]),
+          node('Concat', ['pair', 't'], 'd', [{name: 'axis', kind: 'int', value: 0}]),
+          node('ReduceSum', ['d', 'tokens'], 'y', [{name: 'keepdims', kind: 'int', value: 0}]),
+        ],
+        [
+          integerTensor('rows', 'int64', [3], [1, 20, 3]),
+          integerTensor('tokens', 'int64', [1], [0]),
+          weight('token', 1, 1, 3),
+          weight('pair', 2, 1, 3),
+        ],
+        {name: 'x', shape: [1, 2, 6, 5]},
+      ),
+      'a.onnx',
+    );
+    const network = createNetwork(graph, weights);
+    const {irVersion, opset} = onnxVersion(graph, 17);
+    const written = toOnnx(graph, weights, ({inputs}) => inputs);
+    await expectSameInRuntime(network, {graph: written, irVersion, opsets: {'': opset}});
+    const [token, pair] = ['token', 'pair'].map((name) => values(name === 'token' ? 3 : 6));
+    const x = values(60);
+    const ours = network.forward(tf.transpose(tf.tensor(x, [1, 2, 6, 5]), [0, 2, 3, 1]), {training: false}).dataSync();
+    for (let c = 0; c < 3; c++) {
+      let sum = token![c]! + pair![c]! + pair![3 + c]!;
+      for (let i = c; i < 60; i += 3) sum += x[i]!;
+      expect(ours[c]).toBeCloseTo(sum, 4);
+    }
   });
 
   test('a transposed weight keeps the name of its layer, and has one of its own', () => {

@@ -53,6 +53,31 @@ function residual(): Graph {
 const transformer = (): Graph =>
   vit.build({inputShape: [2, 8, 8], classes: 3}, {patch: 4, width: 12, depth: 1, heads: 3, mlpRatio: 2});
 
+/** Tokens before the batch, as PyTorch's attention has them, a Clip and an Add of such values, and normalization in groups. */
+function tokensFirst(): Graph {
+  const g = graphBuilder('tokens-first', [2, 6, 6]);
+  const vector = (name: string, ...shape: number[]): string =>
+    g.parameter({
+      name,
+      shape,
+      role: name.startsWith('w') ? 'weight' : 'norm',
+      initializer: {kind: 'uniform', bound: 1},
+    });
+  const patches = g.conv('patches', g.input, {channels: 8, kernel: 2, stride: 2});
+  const normal = g.node('GroupNormalization', 'groups', [patches, vector('scale', 8), vector('shift', 8)], {
+    num_groups: 2,
+  });
+  const tokens = g.node('Reshape', 'tokens', [normal], {shape: [0, 8, 9]});
+  const first = g.node('Transpose', 'first', [tokens], {perm: [2, 0, 1]});
+  const hidden = g.node('Clip', 'bounded', [g.node('MatMul', 'mlp', [first, vector('w1', 8, 8)])], {min: -1, max: 1});
+  const sum = g.node('Add', 'sum', [first, g.node('MatMul', 'mixed', [hidden, vector('w2', 8, 8)])]);
+  const pooled = g.node('ReduceMean', 'mean', [g.node('Transpose', 'back', [sum], {perm: [1, 2, 0]})], {
+    axes: [2],
+    keepdims: 0,
+  });
+  return g.build(g.linear('fc', pooled, {features: 3}));
+}
+
 function oddNetwork(graph = residual()): Network {
   const weights = new Map(initialWeights(graph, 1));
   const draw = uniform(5, 'bench');
@@ -132,10 +157,12 @@ describe.each(['onnxruntime', 'openvino', 'tensorrt', 'portable'])('%s: the file
   });
 
   test.each([
-    ['a vision transformer, W 8 / A 8', [8, 8]],
-    ['a vision transformer, W 4 / A 4', [4, 4]],
-  ])('%s', async (_name, bits) => {
-    const made = await deployed(target, {bits}, oddNetwork(transformer()));
+    ['a vision transformer, W 8 / A 8', [8, 8], transformer],
+    ['a vision transformer, W 4 / A 4', [4, 4], transformer],
+    ['tokens before the batch, W 8 / A 8', [8, 8], tokensFirst],
+    ['tokens before the batch, W 4 / A 4', [4, 4], tokensFirst],
+  ])('%s', async (_name, bits, build) => {
+    const made = await deployed(target, {bits}, oddNetwork(build()));
     const {graph, parameters} = simulation(made);
     await expectSameInRuntime(createNetwork(graph, parameters), exportDeployed(made, rules));
   });
@@ -180,6 +207,7 @@ describe('phase 2 for a target', () => {
     ['onnxruntime', 'a residual network', [4, 4], residual],
     ['tensorrt', 'a residual network', [4, 8], residual],
     ['onnxruntime', 'a vision transformer', [4, 8], transformer],
+    ['onnxruntime', 'tokens before the batch', [4, 8], tokensFirst],
     ['tensorrt', 'a vision transformer', [4, 8], transformer],
     ['portable', 'a residual network', [4, 4], residual],
   ] as const)('computes what the target computes: %s, %s, %j', async (name, _network, bits, build) => {
