@@ -6,7 +6,17 @@
 import {item} from './lookup.ts';
 
 export type Purpose =
-  'init' | 'shuffle' | 'augment' | 'gumbel' | 'dropout' | 'split' | 'sweep' | 'bench' | 'calibration' | 'hessian';
+  | 'init'
+  | 'shuffle'
+  | 'augment'
+  | 'anchors'
+  | 'gumbel'
+  | 'dropout'
+  | 'split'
+  | 'sweep'
+  | 'bench'
+  | 'calibration'
+  | 'hessian';
 
 /** Uniform draws in [0, 1) with 32 bits of resolution. */
 export type Uniform = () => number;

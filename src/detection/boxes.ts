@@ -31,6 +31,12 @@ export function iou(a: Box, b: Box): number {
   return common === 0 ? 0 : common / (area(a) + area(b) - common);
 }
 
+/** The part of `box` that lies in `region`, as a fraction of its area: COCO's overlap with a crowd. */
+export function coveredBy(box: Box, region: Box): number {
+  const common = intersection(box, region);
+  return common === 0 ? 0 : common / area(box);
+}
+
 /** From a box's centre, width and height. */
 export const cornersOf = (x: number, y: number, width: number, height: number): Box => [
   x - width / 2,

@@ -54,9 +54,9 @@ export function decode(
   heads: YoloHeads,
   {minScore, nmsIou, maxPerClass}: DecodeOptions,
 ): Detection[] {
-  const candidates: Detection[] = [];
-  outputs.forEach((output, head) => candidates.push(...candidatesOf(output, heads, item(heads.masks, head), minScore)));
-  candidates.sort((a, b) => b.score - a.score);
+  const candidates = outputs
+    .flatMap((output, head) => candidatesOf(output, heads, item(heads.masks, head), minScore))
+    .sort((a, b) => b.score - a.score);
   const kept = new Map<number, Detection[]>();
   return candidates.filter((candidate) => {
     const better = kept.get(candidate.class) ?? [];

@@ -14,8 +14,8 @@ interface ConvOptions {
   readonly padding?: number;
   readonly dilation?: number;
   readonly group?: number;
-  /** Default false: a batch-norm follows. */
-  readonly bias?: boolean;
+  /** The values of a fresh one; true: 0. Default false: a batch-norm follows. */
+  readonly bias?: boolean | Float32Array;
   /** Which fan He et al.'s initialisation counts: PyTorch's `mode`. Default `out`. */
   readonly fan?: 'in' | 'out';
 }
@@ -105,8 +105,8 @@ export function graphBuilder(name: string, inputShape: Shape): GraphBuilder {
         initializer: {kind: 'kaiming-normal', fan: taps * (fan === 'in' ? inputs : channels / group)},
       });
       const names = [x, weight];
-      if (bias) {
-        const initializer: Initializer = {kind: 'constant', value: 0};
+      if (bias !== false) {
+        const initializer: Initializer = bias === true ? {kind: 'constant', value: 0} : {kind: 'fixed', values: bias};
         names.push(parameter({name: `${nodeName}.bias`, shape: [channels], role: 'bias', initializer}));
       }
       return node('Conv', nodeName, names, {

@@ -34,7 +34,8 @@ export function taskGraph(
     ...[...(graph.refused ?? [])].map(([output, problem]) => ({name: output, shape: null, problem})),
   ];
   const definition = registry.get('task', task.name);
-  const chosen = isOnlyOutput && isTeacher ? {names: graph.outputs} : definition.chooseOutputs?.(outputs, task.options);
+  const chosen =
+    isOnlyOutput && isTeacher ? {names: graph.outputs} : definition.chooseOutputs?.(outputs, task.options, classes);
   if (chosen === undefined) return graph;
   const missing = chosen.names.filter((name) => !graph.outputs.includes(name));
   if (missing.length > 0) {
@@ -45,7 +46,7 @@ export function taskGraph(
   }
   const [first = ''] = chosen.names;
   const shape = shapes.get(first)?.shape ?? [];
-  if (chosen.names.length === 1 && classes !== undefined && shape.join() !== `${classes}`) {
+  if (chosen.names.length === 1 && shape.length === 1 && classes !== undefined && shape.join() !== `${classes}`) {
     const fitting = outputs.filter((output) => output.shape?.join() === `${classes}`);
     throw invalidInput(
       'model-does-not-fit',

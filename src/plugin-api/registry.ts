@@ -188,9 +188,10 @@ export interface TaskDefinition<Options = Readonly<Record<string, unknown>>> ext
   outputs(data: TaskData, options: Options): number;
   /**
    * Which outputs of a network the task uses. Default: all that sdq can compute.
+   * @param classes what the definition's `outputs` says of the data set, where there is one
    * @throws SdqError (exit 3) where none fits
    */
-  chooseOutputs?(outputs: readonly NetworkOutput[], options: Options): ChosenOutputs;
+  chooseOutputs?(outputs: readonly NetworkOutput[], options: Options, classes?: number): ChosenOutputs;
   /** What the user should know of this data set before anything is trained: one sentence. */
   caution?(data: TaskData, options: Options): string | undefined;
   /**

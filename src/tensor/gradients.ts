@@ -283,6 +283,7 @@ const gradients: readonly tf.GradConfig[] = [
   ofInput(tf.Square, (x) => tf.mul(x, 2)),
   ofInput(tf.Log, (x) => tf.reciprocal(x)),
   ofInput(tf.Erf, (x) => tf.mul(tf.exp(tf.neg(tf.square(x))), 2 / Math.sqrt(Math.PI))),
+  ofInput(tf.Atan, (x) => tf.reciprocal(tf.add(tf.square(x), 1))),
   ofInput(tf.Sin, (x) => tf.cos(x)),
   ofInput(tf.Cos, (x) => tf.neg(tf.sin(x))),
   ofInput(tf.Neg, (x) => tf.fill(x.shape, -1)),

@@ -10,6 +10,7 @@ import {resnetCifar} from './resnet-cifar.ts';
 import {resnetImagenet} from './resnet-imagenet.ts';
 import {vggModels} from './vgg.ts';
 import {vit} from './vit.ts';
+import {yolov4Tiny} from './yolov4-tiny.ts';
 
 export const models: readonly ModelDefinition[] = [
   ...resnetCifar,
@@ -19,6 +20,7 @@ export const models: readonly ModelDefinition[] = [
   efficientnetB0,
   ...vggModels,
   vit,
+  yolov4Tiny,
   cnnSmall,
   mlp,
   onnx,

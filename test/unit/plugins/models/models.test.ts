@@ -32,6 +32,8 @@ describe('parameters and multiply-accumulates are the published ones', () => {
     ['vit', {}, 5_717_416, 1_253_683_200],
     ['vit', {width: 384, heads: 6}, 22_050_664, 4_598_882_304],
     ['vit', {width: 768, heads: 12}, 86_567_656, 17_563_828_224],
+    // darknet's yolov4-tiny.cfg for COCO: 6.06 M parameters and 6.91 BFLOPs (of two for a multiply-accumulate).
+    ['yolov4-tiny', {}, 6_056_606, 3_453_938_176],
   ])('%s %j', (name, options, parameters, macs) => {
     const {parameters: found, macs: work} = table(name, options);
     expect({parameters: found, macs: work}).toEqual({parameters, macs});
