@@ -27,7 +27,7 @@ interface ClassRecord {
   readonly scored: {readonly score: number; readonly outcomes: readonly Outcome[]}[];
 }
 
-export interface AveragePrecisions {
+interface AveragePrecisions {
   /** Mean over the classes and over the IoUs from 0.5 to 0.95. */
   readonly map: number;
   /** Mean over the classes at IoU 0.5. */
