@@ -3,6 +3,7 @@ import {parentPort, workerData} from 'node:worker_threads';
 
 import {SdqError, type ExitCode} from '../errors.ts';
 import {item} from '../lookup.ts';
+import {isEncoded} from './dataset.ts';
 import {limitImageThreads} from './decode-image.ts';
 import {createRenderer, type RenderPlan, type Share} from './render.ts';
 
@@ -38,7 +39,7 @@ export interface BatchReply {
 }
 
 async function serve(port: NonNullable<typeof parentPort>, {plan, share, slots}: WorkerSettings): Promise<void> {
-  if (plan.split.kind === 'files') await limitImageThreads();
+  if (isEncoded(plan.split)) await limitImageThreads();
   const render = createRenderer(plan);
   const answer = async ({ticket, epoch, index, slot}: BatchRequest): Promise<void> => {
     const {images, labels, values} = item(slots, slot);

@@ -5,7 +5,7 @@ import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {last, present} from '../lookup.ts';
 import {startThread} from '../start-thread.ts';
 import type {BatchReply, BatchRequest, BatchSlot, WorkerSettings} from './batch-worker.ts';
-import {sampleNoun, type Dataset} from './dataset.ts';
+import {isEncoded, sampleNoun, type Dataset} from './dataset.ts';
 import type {TargetBoxes} from '../detection/boxes.ts';
 import type {Normalization} from './normalization.ts';
 import {packPaths, type PathList} from './path-list.ts';
@@ -124,7 +124,7 @@ export function openBatches(
     ...(numbers === 0 ? {} : {values: new Float32Array(sharedBuffer(4 * largest * numbers, largest))}),
     wanted: undefined,
   }));
-  const shares = plan.split.kind === 'files' ? (options.workers ?? 1) : 1;
+  const shares = isEncoded(plan.split) ? (options.workers ?? 1) : 1;
   const pool = startPool(shares, startWorker, {plan, slots: slots.map(({wanted, ...arrays}) => arrays)});
   const request = (slot: Slot, epoch: number, index: number): void => {
     slot.wanted = {epoch, index, done: pool.request({epoch, index, slot: slots.indexOf(slot)})};
@@ -304,6 +304,11 @@ function sizesOf(
   {height, width, channels}: Dataset,
 ): {readonly found: number; readonly each: number; readonly unit: string} {
   if (split.kind === 'files') return {found: split.paths.length, each: 1, unit: 'files'};
+  // A split cut short has labels for its first images only.
+  if (split.kind === 'shards') {
+    const images = split.groups.ends.at(-1) ?? 0;
+    return {found: Math.min(images, split.labels.length), each: 1, unit: 'images in shards'};
+  }
   if (split.kind === 'rows') return {found: split.rows.length, each: channels, unit: `numbers in rows of ${channels}`};
   const unit = `bytes of ${height} × ${width} × ${channels} images`;
   return {found: split.images.length, each: height * width * channels, unit};

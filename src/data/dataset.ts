@@ -46,6 +46,7 @@ export type Split = {readonly targets?: Float32Array<SharedArrayBuffer>; readonl
       readonly paths: PathList | readonly string[];
       readonly labels: Uint16Array<SharedArrayBuffer>;
     }
+  | ({readonly kind: 'shards'; readonly labels: Uint16Array<SharedArrayBuffer>} & Shards)
   | {
       readonly kind: 'rows';
       /** [count, channels] */
@@ -67,6 +68,46 @@ export interface SplitBoxes {
   /** [total]: 1 for an object that neither loss nor metric counts, as a crowd. */
   readonly ignore: Uint8Array<SharedArrayBuffer>;
 }
+
+/** Images, encoded as PNG or JPEG, in few large files. Image i is the same for every number of threads, and is read when a batch needs it. */
+export interface Shards {
+  /** Absolute paths. */
+  readonly files: PathList;
+  /** Images next to each other in a file, which are read one after the other. */
+  readonly groups: ShardGroups;
+  readonly images: TarImages | ParquetImages;
+  /** Training shuffles the groups, then the images of so many images' groups among each other. */
+  readonly shuffle: number;
+}
+
+export interface ShardGroups {
+  /** [groups]: the place of its file in `files`. */
+  readonly files: Uint32Array<SharedArrayBuffer>;
+  /** [groups]: the first image after the group; they rise. */
+  readonly ends: Uint32Array<SharedArrayBuffer>;
+  /** [groups]: memory that the group takes while a batch may need its images; 0: its images are read one by one. */
+  readonly bytes: Float64Array<SharedArrayBuffer>;
+}
+
+/** Members of tar archives. */
+interface TarImages {
+  readonly format: 'tar';
+  /** [images]: where the bytes of each begin in its file. */
+  readonly offsets: Float64Array<SharedArrayBuffer>;
+  /** [images] */
+  readonly sizes: Uint32Array<SharedArrayBuffer>;
+}
+
+/** Values of a column of Parquet files; a group is a row group. */
+export interface ParquetImages {
+  readonly format: 'parquet';
+  readonly column: string;
+  /** [groups]: the row of the file with which the group begins. */
+  readonly rows: Uint32Array<SharedArrayBuffer>;
+}
+
+/** Whether the images are PNG or JPEG, decoded when a batch needs them. */
+export const isEncoded = ({kind}: Split): boolean => kind === 'files' || kind === 'shards';
 
 /** What the network takes: [channels, height, width] of an image, [features] of a row. */
 export const sampleShape = ({train, channels, height, width}: Dataset): readonly number[] =>

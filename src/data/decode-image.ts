@@ -1,4 +1,4 @@
-/** One PNG or JPEG file to RGB bytes of the size the network sees. */
+/** One PNG or JPEG image to RGB bytes of the size the network sees. */
 import {isNativeError} from 'node:util/types';
 
 import type {Sharp} from 'sharp';
@@ -9,20 +9,32 @@ import {loadSharp} from './sharp.ts';
 /** The region of an image of this width and height to take, in pixels. */
 export type Crop = (width: number, height: number) => {left: number; top: number; width: number; height: number};
 
+/** An image in memory, with a name for messages. */
+export interface EncodedImage {
+  readonly bytes: Uint8Array;
+  readonly name: string;
+}
+
 /** Far above any photograph, far below what would exhaust the memory: 100 megapixels. */
 const maxPixels = 100e6;
 
 /**
+ * @param source the path of a file, or what one would hold
  * @param crop the region that is resized to size × size; undefined: the centre, after a resize of the shorter side to
  *   8/7 of `size` (256 for 224, as in the usual ImageNet evaluation)
  * @returns [size, size, 3] bytes, turned as EXIF says, resized with an antialiased triangle filter; grey becomes RGB, alpha
  *   is dropped
- * @throws SdqError (exit 3) that names the file
+ * @throws SdqError (exit 3) that names the image
  */
-export async function decodeImage(file: string, size: number, crop: Crop | undefined): Promise<Uint8Array> {
+export async function decodeImage(
+  source: string | EncodedImage,
+  size: number,
+  crop: Crop | undefined,
+): Promise<Uint8Array> {
   const sharp = await loadSharp();
+  const [input, name] = typeof source === 'string' ? [source, source] : [source.bytes, source.name];
   try {
-    const stored = sharp(file, {limitInputPixels: maxPixels, failOn: 'warning'}).autoOrient();
+    const stored = sharp(input, {limitInputPixels: maxPixels, failOn: 'warning'}).autoOrient();
     const {autoOrient, format, hasAlpha} = await stored.metadata();
     if (format !== 'png' && format !== 'jpeg') throw new Error(`the format is ${format}, not PNG or JPEG`);
     const {width, height} = autoOrient;
@@ -43,10 +55,12 @@ export async function decodeImage(file: string, size: number, crop: Crop | undef
       /^Warning treated as error.*/,
       'the file is damaged or cut short',
     );
-    throw new SdqError(`Cannot decode ${file}: ${reason.replace(/\s+/g, ' ')}.`, {
+    throw new SdqError(`Cannot decode ${name}: ${reason.replace(/\s+/g, ' ')}.`, {
       code: 'image-undecodable',
       exit: ExitCode.invalidInput,
-      suggestions: ['Replace or delete the file; `sdq data verify image-folder` names every broken one.'],
+      suggestions: [
+        'Replace or delete the image; `sdq data verify` with the name of the data set names every broken one.',
+      ],
       cause: error,
     });
   }

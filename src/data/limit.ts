@@ -17,6 +17,8 @@ export function limited(dataset: Dataset, limit: number | undefined): Dataset {
       }
       case 'files':
         return {...split, ...targets, labels, paths: firstPaths(split.paths, count)};
+      case 'shards': // images that have no label are not read
+        return {...split, ...targets, labels};
       case 'rows':
         return {...split, ...targets, labels, rows: split.rows.subarray(0, count * dataset.channels)};
     }

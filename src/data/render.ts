@@ -10,9 +10,11 @@
 import {item} from '../lookup.ts';
 import {permutation, uniform, type Uniform} from '../random.ts';
 import type {Augmentation, Split} from './dataset.ts';
-import {decodeImage, type Crop} from './decode-image.ts';
+import {decodeImage, type Crop, type EncodedImage} from './decode-image.ts';
 import type {Normalization} from './normalization.ts';
 import {pathAt} from './path-list.ts';
+import {blockAt, groupOf, shardOrder, type ShardOrder} from './shard-order.ts';
+import {shardReader} from './shard-reader.ts';
 
 export interface RenderPlan {
   readonly split: Split;
@@ -54,24 +56,31 @@ export interface Share {
 const whole: Share = {part: 0, of: 1};
 
 /** Writes one image of the split, normalised, to `target`; without `draw` it is not augmented. */
-type WriteImage = (image: number, draw: Uniform | undefined, target: Float32Array) => Promise<void> | undefined;
+type WriteImage = (
+  image: number,
+  draw: Uniform | undefined,
+  target: Float32Array,
+  block: unknown,
+) => Promise<void> | undefined;
 
 export function createRenderer(plan: RenderPlan): Render {
   const {split, start, batchSize, seed, augmentation} = plan;
   const count = plan.end - start;
   const imageSize = plan.height * plan.width * plan.channels;
-  const orderOf = plan.shuffle ? shuffledOrders(count, seed) : undefined;
+  const orderOf = ordersOf(plan, count);
   const write = writerOf(plan, split);
+  const shareOf = shares(plan);
 
   return async (epoch, index, images, labels, values, {part, of} = whole) => {
     const first = index * batchSize;
     const size = Math.min(batchSize, count - first);
     const order = orderOf?.(epoch);
-    const end = Math.floor(((part + 1) * size) / of);
-    for (let place = Math.floor((part * size) / of); place < end; place++) {
-      const image = start + (order?.[first + place] ?? first + place);
+    for (let place = 0; place < size; place++) {
+      const image = start + (order?.order[first + place] ?? first + place);
+      if (shareOf(place, size, of, image) !== part) continue;
       const draw = augmentation && uniform(seed, 'augment', epoch, image);
-      await write(image, draw, images.subarray(place * imageSize, (place + 1) * imageSize));
+      const block = order?.blocks && blockAt(order.blocks, first + place);
+      await write(image, draw, images.subarray(place * imageSize, (place + 1) * imageSize), block);
       labels[place] = item(split.labels, image);
       if (split.targets !== undefined) {
         const width = split.targets.length / split.labels.length;
@@ -82,18 +91,41 @@ export function createRenderer(plan: RenderPlan): Render {
   };
 }
 
-/** The order of one epoch, kept until another epoch is asked for. */
-function shuffledOrders(count: number, seed: number): (epoch: number) => Uint32Array {
-  let current: {readonly epoch: number; readonly order: Uint32Array} | undefined;
+/** The images at the places of an epoch, counted from the first of the plan, and the blocks of shards. */
+type Order = Pick<ShardOrder, 'order'> & Partial<ShardOrder>;
+
+/** The order of one epoch, kept until another epoch is asked for; undefined: as they are. */
+function ordersOf(plan: RenderPlan, count: number): ((epoch: number) => Order) | undefined {
+  const {split, shuffle, seed} = plan;
+  if (split.kind === 'shards' && !shuffle) {
+    const order = shardOrder(split, plan, undefined);
+    return () => order;
+  }
+  if (!shuffle) return undefined;
+  let current: (Order & {readonly epoch: number}) | undefined;
   return (epoch) => {
-    if (current?.epoch !== epoch) current = {epoch, order: permutation(count, uniform(seed, 'shuffle', epoch))};
-    return current.order;
+    if (current?.epoch === epoch) return current;
+    const draw = uniform(seed, 'shuffle', epoch);
+    const order = split.kind === 'shards' ? shardOrder(split, plan, draw) : {order: permutation(count, draw)};
+    return (current = {epoch, ...order});
   };
+}
+
+/** Which of `of` shares of a batch of `size` images makes the one at `place`. */
+type ShareOf = (place: number, size: number, of: number, image: number) => number;
+
+function shares({split, shuffle}: RenderPlan): ShareOf {
+  // Each row group in memory once: the images of a group are one thread's.
+  if (split.kind === 'shards' && split.images.format === 'parquet' && shuffle)
+    return (_, __, of, image) => groupOf(split, image) % of;
+  return (place, size, of) => Math.floor(((place + 1) * of - 1) / size);
 }
 
 function writerOf(plan: RenderPlan, split: Split): WriteImage {
   if (split.kind === 'memory') return memoryWriter(plan, split);
-  return split.kind === 'files' ? fileWriter(plan, split) : rowWriter(plan, split);
+  if (split.kind === 'rows') return rowWriter(plan, split);
+  if (split.kind === 'shards') return encodedWriter(plan, shardReader(split));
+  return encodedWriter(plan, (image) => pathAt(split.paths, image));
 }
 
 function rowWriter(
@@ -120,13 +152,17 @@ function memoryWriter(plan: RenderPlan, split: Extract<Split, {kind: 'memory'}>)
   };
 }
 
-function fileWriter(plan: RenderPlan, split: Extract<Split, {kind: 'files'}>): WriteImage {
+/** @param source of an image */
+function encodedWriter(
+  plan: RenderPlan,
+  source: (image: number, block: unknown) => string | Promise<EncodedImage>,
+): WriteImage {
   const table = normalizationTable(plan.normalization);
   const flip = plan.augmentation?.flip === true;
-  return async (image, draw, target) => {
+  return async (image, draw, target, block) => {
     const crop = draw && randomResizedCrop(draw);
     const mirrored = draw !== undefined && flip && draw() < 0.5;
-    const pixels = await decodeImage(pathAt(split.paths, image), plan.width, crop);
+    const pixels = await decodeImage(await source(image, block), plan.width, crop);
     writeNormalized(pixels, target, plan, table, {top: 0, left: 0, mirrored});
   };
 }

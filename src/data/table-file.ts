@@ -3,19 +3,11 @@ import {createReadStream} from 'node:fs';
 import path from 'node:path';
 
 import {CsvError, parse} from 'csv-parse';
-import {
-  asyncBufferFromFile,
-  parquetMetadataAsync,
-  parquetScan,
-  parquetSchema,
-  type AsyncBuffer,
-  type FileMetaData,
-} from 'hyparquet';
-import {compressors} from 'hyparquet-compressors';
 
-import {invalidInput, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 import {checkFile, fileError, isFileSystemError} from '../files.ts';
 import {item} from '../lookup.ts';
+import {openParquetFile, rowGroups} from './parquet-file.ts';
 
 /** How a CSV file is written. */
 export interface CsvFormat {
@@ -129,43 +121,20 @@ function csvError(error: unknown, file: string): unknown {
 // ----------------------------------------------------------------------------------------------------------- Parquet
 
 async function openParquet(file: string): Promise<TableFile> {
-  const buffer = await asyncBufferFromFile(file);
-  const attempt = async <T>(work: () => Promise<T>): Promise<T> => {
-    try {
-      return await work();
-    } catch (error) {
-      if (error instanceof SdqError) throw error;
-      if (isFileSystemError(error)) throw fileError(error, 'read', file);
-      throw tableError(file, ` cannot be read as Parquet: ${(error as Error).message}.`);
-    }
-  };
-  const metadata = await attempt(() => parquetMetadataAsync(buffer));
-  const columns = parquetSchema(metadata).children.map(({element}) => element.name);
+  const {metadata, columns, scan} = await openParquetFile(file, (message) => tableError(file, message));
   return {
     columns,
     rows: Number(metadata.num_rows),
-    read: (wanted, put) => attempt(() => readGroups(buffer, metadata, columns, wanted, put)),
+    async read(wanted, put) {
+      const readColumn = await scan(wanted.map((column) => item(columns, column)));
+      // One column of one row group at a time, which is the piece that the format is written in.
+      for (const {start, end} of rowGroups(metadata)) {
+        for (const column of wanted) {
+          const values = await readColumn(item(columns, column), start, end);
+          for (let i = 0; i < values.length; i++) put(start + i, column, values[i], `row ${start + i + 1}`);
+        }
+      }
+      return Number(metadata.num_rows);
+    },
   };
-}
-
-/** One column of one row group at a time, which is the piece that the format is written in. */
-async function readGroups(
-  file: AsyncBuffer,
-  metadata: FileMetaData,
-  columns: readonly string[],
-  wanted: readonly number[],
-  put: PutCell,
-): Promise<number> {
-  const names = wanted.map((column) => item(columns, column));
-  const scan = await parquetScan({file, metadata, columns: names, compressors});
-  let rowStart = 0;
-  for (const group of metadata.row_groups) {
-    const rowEnd = rowStart + Number(group.num_rows);
-    for (const column of wanted) {
-      const values = await scan.readColumn({column: item(columns, column), rowStart, rowEnd});
-      for (let i = 0; i < values.length; i++) put(rowStart + i, column, values[i], `row ${rowStart + i + 1}`);
-    }
-    rowStart = rowEnd;
-  }
-  return rowStart;
 }

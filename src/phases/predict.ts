@@ -1,6 +1,7 @@
 /** The likeliest classes of images, by a checkpoint in sdq or by an exported file in ONNX Runtime. */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {isEncoded} from '../data/dataset.ts';
 import type {Normalization} from '../data/normalization.ts';
 import {predictionImage} from '../data/prediction-image.ts';
 import {invalidInput} from '../errors.ts';
@@ -51,7 +52,7 @@ export async function checkpointClassifier(
     shape,
     normalization,
     classes: dataset.classes,
-    isWhole: dataset.train.kind !== 'files',
+    isWhole: !isEncoded(dataset.train),
     async run(image) {
       const outputs = tf.tidy(() =>
         network.outputs(inputTensor(image, 1, shape), {...quantization?.forward, training: false}),

@@ -165,6 +165,8 @@ test('sdq data list tells which data sets are there', async () => {
     ['mnist', true],
     ['fashion-mnist', false],
     ['image-folder', false],
+    ['webdataset', false],
+    ['parquet-images', false],
     ['table', false],
   ]);
   expect(datasets[0]!.sources).toEqual(['archive', 'npm']);
