@@ -21,7 +21,7 @@ export interface ParquetFile {
    * @returns reads rows `start` … `end` − 1 of one of the columns, within a row group
    * @throws SdqError (exit 3) for a broken file
    */
-  scan(columns: readonly string[], options?: {readonly binary?: boolean}): Promise<ReadColumn>;
+  readonly scan: (columns: readonly string[], options?: {readonly binary?: boolean}) => Promise<ReadColumn>;
 }
 
 type ReadColumn = (column: string, start: number, end: number) => Promise<DecodedArray>;
@@ -44,8 +44,8 @@ export async function openParquetFile(file: string, invalid: (message: string) =
     columns: parquetSchema(metadata).children.map(({element}) => element.name),
     async scan(columns, {binary = false} = {}) {
       const options = {file: buffer, metadata, columns: [...columns], compressors, utf8: !binary};
-      const {readColumn} = await attempt(() => parquetScan(options));
-      return (column, rowStart, rowEnd) => attempt(() => readColumn({column, rowStart, rowEnd}));
+      const opened = await attempt(() => parquetScan(options));
+      return (column, rowStart, rowEnd) => attempt(() => opened.readColumn({column, rowStart, rowEnd}));
     },
   };
 }

@@ -2,7 +2,7 @@
 import {closeSync, openSync, readSync} from 'node:fs';
 import {isNativeError} from 'node:util/types';
 
-import {invalidInput, SdqError} from '../errors.ts';
+import {invalidInput, type SdqError} from '../errors.ts';
 import {checkFile, fileError} from '../files.ts';
 
 const blockBytes = 512;
@@ -10,6 +10,18 @@ const blockBytes = 512;
 const readAhead = 8 * blockBytes;
 /** Far above any name, so that a broken size is not read into memory. */
 const longestExtension = 2 ** 20;
+
+/** What a header announces; anything else is a folder or a link, which is left out. */
+const kinds: Readonly<Record<string, 'extended' | 'global' | 'long-name' | 'file'>> = {
+  ExtendedHeader: 'extended',
+  OldExtendedHeader: 'extended',
+  GlobalExtendedHeader: 'global',
+  NextFileHasLongPath: 'long-name',
+  OldGnuLongPath: 'long-name',
+  File: 'file',
+  OldFile: 'file',
+  ContiguousFile: 'file',
+};
 
 export interface TarMember {
   readonly name: string;
@@ -64,27 +76,12 @@ export function openTar(file: string): TarFile {
           if (size > longestExtension) throw invalid(at, `an extended header of ${size} bytes.`);
           return readNear(offset, size).toString();
         };
-        switch (header.type) {
-          case 'ExtendedHeader':
-          case 'OldExtendedHeader':
-            local = Pax.parse(text(), local, false);
-            break;
-          case 'GlobalExtendedHeader':
-            global = Pax.parse(text(), global, true);
-            break;
-          case 'NextFileHasLongPath':
-          case 'OldGnuLongPath':
-            local = Object.assign(local ?? new Pax({}), {path: text().replace(/\0.*/s, '')});
-            break;
-          case 'File':
-          case 'OldFile':
-          case 'ContiguousFile':
-            yield {name: header.path ?? '', offset, size};
-            local = undefined;
-            break;
-          default: // folders, links
-            local = undefined;
-        }
+        const type = kinds[header.type] ?? 'other';
+        if (type === 'extended') local = Pax.parse(text(), local, false);
+        if (type === 'global') global = Pax.parse(text(), global, true);
+        if (type === 'long-name') local = Object.assign(local ?? new Pax({}), {path: text().replace(/\0.*/s, '')});
+        if (type === 'file') yield {name: header.path ?? '', offset, size};
+        if (type === 'file' || type === 'other') local = undefined;
       }
 
       /** undefined: the end of the archive */
