@@ -6,7 +6,7 @@ import {bitBars, table} from './table.ts';
 export function showStrategy({layers, summary}: Strategy): string {
   const {meanWeightBits, meanWeightBitsUnpinned, meanActivationBits, compression, bops} = summary;
   const unpinned =
-    meanWeightBitsUnpinned === null ? '' : `, ${meanWeightBitsUnpinned.toFixed(3)} without the pinned layers`;
+    meanWeightBitsUnpinned === null ? '' : `, ${meanWeightBitsUnpinned.toFixed(3)} without the pinned ones`;
   const withWeights = layers.filter(({product}) => product !== true);
   const products = layers
     .filter(({product}) => product === true)
@@ -19,7 +19,7 @@ export function showStrategy({layers, summary}: Strategy): string {
       })),
     ),
     '',
-    `W ${meanWeightBits.toFixed(2)} / A ${Number(meanActivationBits.toFixed(2))}: mean weight bits over ${withWeights.length} quantized layers${unpinned}.`,
+    `W ${meanWeightBits.toFixed(2)} / A ${Number(meanActivationBits.toFixed(2))}: mean bits of ${withWeights.length} quantized layers${unpinned}.`,
     ...(products.length === 0 ? [] : [`Products of two activations, bits: ${products.join(', ')}.`]),
     `Weights ${compression.toFixed(1)}× smaller than at 32 bits; ${(bops / 1e9).toFixed(2)} G bit operations a sample.`,
   ].join('\n');

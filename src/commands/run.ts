@@ -1,7 +1,7 @@
 import {Flags} from '@oclif/core';
 
 import {present} from '../lookup.ts';
-import {copyOutput} from '../cli/output.ts';
+import {copyOutput, shownPath} from '../cli/output.ts';
 import {RunCommand, runFlags, type DryRun, teacherFile} from '../cli/run-command.ts';
 import {settingFlags} from '../cli/setting-flags.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
@@ -81,7 +81,9 @@ interrupted run continues with --resume, to the same result.`;
         ),
       );
       const checkpoint = copyOutput(train.checkpoint, output);
-      this.log(`\nStrategy:   ${found.strategy}\nCheckpoint: ${checkpoint}\nReport:     ${run.path('report.html')}`);
+      this.log(
+        `\nStrategy:   ${shownPath(found.strategy)}\nCheckpoint: ${shownPath(checkpoint)}\nReport:     ${shownPath(run.path('report.html'))}`,
+      );
     }
     return {
       runId: run.id,

@@ -13,7 +13,7 @@ import type {RenderPlan} from './render.ts';
 import {partRange, type Part} from './splits.ts';
 
 /** `images`, `labels`, `values` and `boxes` are views of shared memory, valid until the next call of `batch` on the same source. */
-interface Batch {
+export interface Batch {
   /** [size, height, width, channels], normalised, augmented; [size, channels] of rows. */
   readonly images: Float32Array;
   /** [size] */

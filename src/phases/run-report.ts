@@ -18,12 +18,14 @@ import {
   createCurve,
   type CurveBuilder,
 } from '../report/charts.ts';
-import {figure, folded, html, table, type Section, type Tile} from '../report/page.ts';
-import {journalOf, readJournal} from '../runs/journal.ts';
+import {confusionChart, confusionLimit} from '../report/confusion.ts';
+import {figure, folded, gallery, html, table, type Section, type Tile} from '../report/page.ts';
+import {journalOf, readJournal, type Event} from '../runs/journal.ts';
 import {metricOfRun, prefixedMetric, type FoundRun, type RunMetric, type RunRecord} from '../runs/run-directory.ts';
 import {weightsKiB, type Strategy} from '../sdq/strategy.ts';
 import {figureOf, inUnits, shownMetric, trainingMetric, type Results} from './results.ts';
-import {durationOf, nextCommand} from './run-summary.ts';
+import {readMistakes, type MistakesFile} from './mistakes-file.ts';
+import {durationOf, nextCommand, shownSeconds} from './run-summary.ts';
 import {readStrategy} from './strategy-file.ts';
 
 /** Bits of a layer in the search: only their changes are kept. */
@@ -40,9 +42,15 @@ type Curves = ReadonlyMap<string, readonly Point[]>;
  */
 export function writeReport({directory, record}: FoundRun, file = path.join(directory, 'report.html')): string {
   const strategyFile = path.join(directory, 'strategy.json');
-  const strategy = existsSync(strategyFile) ? readStrategy(strategyFile) : undefined;
-  const next = nextCommand({record, directory});
-  writeFileAtomic(file, reportOf(record, curvesOf(journalOf(directory)), strategy, next));
+  const mistakesFile = path.join(directory, 'mistakes.json');
+  const report: Report = {
+    record,
+    ...readCurves(journalOf(directory)),
+    strategy: existsSync(strategyFile) ? readStrategy(strategyFile) : undefined,
+    mistakes: existsSync(mistakesFile) ? readMistakes(mistakesFile) : undefined,
+    next: nextCommand({record, directory}),
+  };
+  writeFileAtomic(file, reportOf(report));
   return file;
 }
 
@@ -57,7 +65,7 @@ export function writeComparison(runs: readonly FoundRun[], file: string): string
     const strategyFile = path.join(run.directory, 'strategy.json');
     return {
       ...run,
-      curves: curvesOf(journalOf(run.directory)),
+      curves: readCurves(journalOf(run.directory)).curves,
       strategy: existsSync(strategyFile) ? readStrategy(strategyFile) : undefined,
     };
   });
@@ -145,11 +153,14 @@ function factsOf(records: readonly RunRecord[]): string[][] {
 }
 
 /** Numbers that are not finite are left out. Memory does not grow with the journal. */
-function curvesOf(journal: string): Curves {
-  if (!existsSync(journal)) return new Map();
+function readCurves(journal: string): {readonly curves: Curves; readonly seconds: PhaseSeconds} {
+  if (!existsSync(journal)) return {curves: new Map(), seconds: new Map()};
+  const clock = phaseClock();
   const curves = new Map<string, CurveBuilder>();
   const changes = new Map<string, Point[]>();
-  for (const {data, kind, step = 0} of readJournal(journal)) {
+  for (const event of readJournal(journal)) {
+    clock.add(event);
+    const {data, kind, step = 0} = event;
     if (kind !== 'metric') continue;
     for (const [name, value] of Object.entries(data)) {
       if (typeof value !== 'number') continue;
@@ -164,10 +175,43 @@ function curvesOf(journal: string): Curves {
       curve.add(step, value);
     }
   }
-  return new Map([...[...curves].map(([name, curve]) => [name, curve.points()] as const), ...changes]);
+  const points = [...curves].map(([name, curve]) => [name, curve.points()] as const);
+  return {curves: new Map([...points, ...changes]), seconds: clock.seconds};
 }
 
-function reportOf(record: RunRecord, curves: Curves, strategy: Strategy | undefined, next: string | null): string {
+/** How long each phase took. */
+type PhaseSeconds = ReadonlyMap<string, number>;
+
+/** Adds up the time before each row of a phase; the time between two tries of a resumed run is none. */
+function phaseClock(): {readonly seconds: PhaseSeconds; add(event: Event): void} {
+  const seconds = new Map<string, number>();
+  let before: number | undefined;
+  return {
+    seconds,
+    add({data, kind, ts}) {
+      if (kind === 'end') {
+        before = undefined;
+        return;
+      }
+      const [, phase] = /^(pretrain|search|train)\//.exec(Object.keys(data)[0] ?? '') ?? [];
+      if (phase !== undefined && before !== undefined)
+        seconds.set(phase, (seconds.get(phase) ?? 0) + (ts - before) / 1000);
+      if (phase !== undefined || before === undefined) before = ts;
+    },
+  };
+}
+
+interface Report {
+  readonly record: RunRecord;
+  readonly curves: Curves;
+  readonly seconds: PhaseSeconds;
+  readonly strategy: Strategy | undefined;
+  readonly mistakes: MistakesFile | undefined;
+  /** The command that continues it. */
+  readonly next: string | null;
+}
+
+function reportOf({curves, mistakes, next, record, seconds, strategy}: Report): string {
   const {command, config, error, id, status} = record;
   const metric = metricOfRun(record);
   const {data, model} = config as {readonly data?: {readonly name: string}; readonly model?: {readonly name: string}};
@@ -190,7 +234,8 @@ function reportOf(record: RunRecord, curves: Curves, strategy: Strategy | undefi
       searchSection(metric, record.results, curves),
       trainingSection('Training at these bits (phase 2)', 'train', metric, curves),
       trainingSection('Full precision', 'pretrain', metric, curves),
-      {heading: 'Run', parts: [table(['', ''], factsOf([record]))]},
+      ...(mistakes === undefined ? [] : [mistakesSection(mistakes)]),
+      {heading: 'Run', parts: [table(['', ''], [...factsOf([record]), ...timesOf(seconds)])]},
       {heading: 'Settings', parts: [folded('The whole config', stringify(config))]},
     ],
   });
@@ -224,6 +269,43 @@ function tilesOf(metric: RunMetric, {fullPrecision, pretrain, train}: Results, s
     );
   }
   return tiles;
+}
+
+const timesOf = (seconds: PhaseSeconds): string[][] =>
+  [...seconds].map(([phase, time]) => [`time of ${phase}`, shownSeconds(Math.round(time))]);
+
+/** Pairs of classes in the table. */
+const pairLimit = 10;
+
+function mistakesSection({classes, confusion, samples, worst}: MistakesFile): Section {
+  const name = (index: number): string => classes[index] ?? String(index);
+  const wrong = confusion.filter(([actual, predicted]) => actual !== predicted);
+  const count = wrong.reduce((sum, [, , images]) => sum + images, 0);
+  const pairs = wrong.toSorted((a, b) => b[2] - a[2]).slice(0, pairLimit);
+  const shown = worst.flatMap(({actual, image, index, predicted, probability}) =>
+    image === null
+      ? []
+      : [
+          {
+            source: image,
+            caption: `${name(actual)} → ${name(predicted)}, ${(100 * probability).toFixed(1)} % (image ${index})`,
+          },
+        ],
+  );
+  return {
+    heading: 'Mistakes on the test images',
+    note: `${count} of ${samples} images are taken for another class at these bits.`,
+    parts: [
+      classes.length > confusionLimit ? undefined : figure('Confusion matrix', confusionChart(classes, confusion)),
+      pairs.length === 0
+        ? undefined
+        : table(
+            ['class', 'taken for', 'images'],
+            pairs.map(([actual, predicted, images]) => [name(actual), name(predicted), images]),
+          ),
+      figure('Worst images: class → prediction, its probability', gallery(shown), {wide: true}),
+    ],
+  };
 }
 
 /** `−0.31 points`, `+0.0123`. */

@@ -5,6 +5,7 @@ import type {ForwardOptions, Network} from '../graph/network.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {item} from '../lookup.ts';
 import type {Strategy} from '../sdq/strategy.ts';
+import type {BatchObserver} from '../training/evaluate.ts';
 import type {Quantization} from '../training/quantized-network.ts';
 import {sharedGrid, targetForward, type SharedGrid} from '../training/target-forward.ts';
 import type {Evaluation} from '../training/task.ts';
@@ -29,7 +30,7 @@ export function trainedTarget(session: Session, profiles: readonly HardwareProfi
 export interface Computation {
   readonly forward: Pick<ForwardOptions, 'weight' | 'activation' | 'value'>;
   /** The task's metrics as the target computes them. The ranges that it observes hold in training from then on. */
-  evaluate(part: Part, signal?: AbortSignal): Promise<Evaluation | null>;
+  evaluate(part: Part, signal?: AbortSignal, observe?: BatchObserver): Promise<Evaluation | null>;
   /** The ranges, for a checkpoint, and back. */
   state(): Weights;
   restore(arrays: Weights): void;
@@ -48,7 +49,7 @@ export function createComputation(
   if (target === undefined) {
     return {
       forward: quantization.forward,
-      evaluate: (part, signal) => evaluateOn(session, network, part, quantization.forward, signal),
+      evaluate: (part, signal, observe) => evaluateOn(session, network, part, quantization.forward, signal, observe),
       state: () => new Map(),
       restore: () => undefined,
     };
@@ -57,12 +58,12 @@ export function createComputation(
   const opened = {network, quantization, strategy, dispose: () => undefined};
   return {
     forward: targetForward(quantization, network.graph, target.rules, () => shared),
-    async evaluate(part, signal) {
+    async evaluate(part, signal, observe) {
       const deployment = await deployCheckpoint(session, opened, target);
       shared = new Map([...deployment.shared].map(([value, rounding]) => [value, sharedGrid(rounding)]));
       const simulated = simulatedNetwork(deployment);
       try {
-        return await evaluateOn(session, simulated, part, {}, signal);
+        return await evaluateOn(session, simulated, part, {}, signal, observe);
       } finally {
         simulated.dispose();
       }

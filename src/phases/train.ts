@@ -16,9 +16,11 @@ import {matchStrategy, unquantized, type Strategy} from '../sdq/strategy.ts';
 import {outputChannels} from '../sdq/weight-quantizer.ts';
 import {reestimateStatistics} from '../training/batch-norm-statistics.ts';
 import {calibrateInputs} from '../training/calibration.ts';
+import {countMistakes} from '../training/mistakes.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {learnedValues, quantize, restoreLearnedValues, type Quantization} from '../training/quantized-network.ts';
 import {learningRateFactor} from '../training/schedules.ts';
+import type {Evaluation} from '../training/task.ts';
 import {createTrainStep} from '../training/train-step.ts';
 import {quantizationRecord, quantizationValues} from '../training/quantization-record.ts';
 import {sampleTrainingInputs} from './calibration.ts';
@@ -26,12 +28,13 @@ import {hardwareError, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
 import {keptFiles, keptWeightsOf} from './kept-weights.ts';
 import {loadQuantizers} from './load-quantizers.ts';
+import {worstImages, writeMistakes} from './mistakes-file.ts';
 import {readModelFile, writeModelFile} from './model-file.ts';
 import {runPhase, type PhaseContext} from './phase.ts';
 import {byMetric, metricValue, shownMetric, type TrainResult} from './results.ts';
 import {buildGraph, createModel, readWeights, type Session} from './session.ts';
 import {checkQuantizers, readStrategy} from './strategy-file.ts';
-import {createComputation, trainedTarget} from './train-target.ts';
+import {createComputation, trainedTarget, type Computation} from './train-target.ts';
 
 /** Batches over which batch-norm statistics are re-estimated once the bitwidths are fixed [ours]. */
 const reestimationBatches = 50;
@@ -133,10 +136,10 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
     });
     network.load(readWeights(network.graph, checkpoint));
     restoreLearnedValues(quantization, readModelFile(checkpoint).tensors, checkpoint);
-    const test = await computation.evaluate('test', stop.signal);
+    const test = await evaluateTest(context, computation);
     return {
       checkpoint,
-      ...byMetric(task.metric, outcome, present(test, 'test result')),
+      ...byMetric(task.metric, outcome, test),
       epoch: outcome.best?.epoch ?? epochs,
       steps: outcome.steps,
       meanWeightBits: strategy.summary.meanWeightBits,
@@ -146,6 +149,19 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
     quantization.dispose();
     network.dispose();
   }
+}
+
+/** The figures on the test split. What a classifier gets wrong there goes to `mistakes.json`. */
+async function evaluateTest({run, session, stop}: PhaseContext, computation: Computation): Promise<Evaluation> {
+  if (session.task.classifies !== true) {
+    return present(await computation.evaluate('test', stop.signal), 'test result');
+  }
+  const mistakes = countMistakes(worstImages);
+  const test = await computation.evaluate('test', stop.signal, (outputs, batch) => {
+    mistakes.add(outputs, batch);
+  });
+  writeMistakes(run.path('mistakes.json'), session, mistakes.result());
+  return present(test, 'test result');
 }
 
 /** L_EBR over the quantized layers. */

@@ -23,6 +23,9 @@ const frame: Frame = {width: 520, height: 240, left: 52, right: 508, top: 26, bo
 /** More points than pixels only make the page heavy. */
 const pointLimit = 400;
 const palette = 6;
+/** Places whose values a chart shows under the pointer, and at least how many of each of its lines. */
+const hitsPerChart = 200;
+const hitsPerLine = 8;
 
 /** Text for HTML and XML, which has no place for control characters. */
 export function escaped(text: string): string {
@@ -79,12 +82,12 @@ export function thinned(points: readonly Point[], limit = pointLimit): readonly 
 const nameLimit = 24;
 const shortened = (name: string): string => (name.length > nameLimit ? `…${name.slice(1 - nameLimit)}` : name);
 
-function svg(title: string, {height, width}: Pick<Frame, 'height' | 'width'>, parts: readonly string[]): string {
+export function svg(title: string, {height, width}: Pick<Frame, 'height' | 'width'>, parts: readonly string[]): string {
   const open = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escaped(title)}">`;
   return `${open}${parts.join('')}</svg>`;
 }
 
-const text = (x: number, y: number, content: string, anchor: 'start' | 'middle' | 'end'): string =>
+export const text = (x: number, y: number, content: string, anchor: 'start' | 'middle' | 'end'): string =>
   `<text x="${round(x)}" y="${round(y)}" text-anchor="${anchor}">${escaped(content)}</text>`;
 
 function domain(values: readonly number[]): [number, number] {
@@ -131,11 +134,17 @@ function plotLines(frame: Frame, series: readonly Series[], line = ''): Plot | u
     const path = d.length === 1 ? `M${item(d, 0)}h0.1` : `M${d.join('L')}`;
     return `<path class="line ${d.length === 1 ? 'dot ' : line}${color}" d="${path}"><title>${escaped(name)}</title></path>`;
   });
+  const hits = shown.flatMap(({name, points}) =>
+    thinned(points, Math.max(hitsPerLine, Math.floor(hitsPerChart / shown.length))).map(([px, py]) => {
+      const label = `${name}: ${Number(py.toPrecision(4))} at step ${Math.round(px)}`;
+      return `<circle class="hit" cx="${round(x(px))}" cy="${round(y(py))}" r="6"><title>${escaped(label)}</title></circle>`;
+    }),
+  );
   const drawn = shown.map(({color, name, points}) => {
     const [lastX, lastY] = points.at(-1) ?? [0, 0];
     return {name, color, x: x(lastX), y: y(lastY)};
   });
-  return {parts: [...axes(frame, x, y), ...lines], drawn};
+  return {parts: [...axes(frame, x, y), ...lines, ...hits], drawn};
 }
 
 /**

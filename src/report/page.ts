@@ -49,6 +49,14 @@ export function figure(
   return chart === undefined ? undefined : `${open}<figcaption>${escaped(title)}</figcaption>${chart}</figure>`;
 }
 
+/** Small images, each with a caption. */
+export function gallery(images: readonly {readonly source: string; readonly caption: string}[]): string | undefined {
+  if (images.length === 0) return undefined;
+  const one = ({caption, source}: {readonly source: string; readonly caption: string}): string =>
+    `<figure><img src="${escaped(source)}" alt="${escaped(caption)}"/>${escaped(caption)}</figure>`;
+  return `<div class="images">${images.map(one).join('')}</div>`;
+}
+
 const style = `
 :root { color-scheme: light dark; --text: #222; --soft: #667; --line: #d8dce2; --back: #fff; --tile: #f4f6f9;
   --c0: #1f5f99; --c1: #d9822b; --c2: #2e8b57; --c3: #b03a5b; --c4: #7a5fb0; --c5: #6b6b6b; }
@@ -63,6 +71,9 @@ h1 { font-size: 24px; margin: 0; } h2 { font-size: 18px; margin: 32px 0 4px; } p
 .parts > * { flex: 1 1 500px; min-width: 0; margin: 0; overflow-x: auto; } figcaption { font-weight: 600; font-size: 14px; }
 figure.wide { flex-basis: 100%; } figure.wide svg { min-width: 760px; } figure:not(.wide) svg, .parts > svg { max-width: 600px; }
 svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; } svg text { fill: var(--text); } svg tspan.f0 { fill: var(--c0); } svg tspan.f1 { fill: var(--c1); }
+.hit { fill: transparent; } .hit:hover { fill: var(--text); fill-opacity: 0.5; }
+.images { display: flex; flex-wrap: wrap; gap: 12px; } .images figure { margin: 0; width: 120px; font-size: 12px; overflow-wrap: anywhere; }
+.images img { width: 96px; height: 96px; object-fit: contain; image-rendering: pixelated; display: block; }
 .grid { stroke: var(--line); } .line { fill: none; stroke-width: 1.6; stroke-linejoin: round; stroke-linecap: round; }
 .dot { stroke-width: 6; } .thin { stroke-width: 1.2; } .thin:hover { stroke-width: 3; } .lead { stroke-width: 0.7; stroke-opacity: 0.6; }
 .c0 { stroke: var(--c0); } .c1 { stroke: var(--c1); } .c2 { stroke: var(--c2); } .c3 { stroke: var(--c3); } .c4 { stroke: var(--c4); }

@@ -1,9 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 
-import type {BatchSource} from '../data/batches.ts';
+import type {Batch, BatchSource} from '../data/batches.ts';
 import {inputTensor} from '../graph/input-tensor.ts';
 import type {ForwardOptions, Network} from '../graph/network.ts';
-import type {Evaluation, Task} from './task.ts';
+import type {Evaluation, Meter} from './task.ts';
+
+/** Looks at the outputs of each batch, flat, [N, …], beside the batch. */
+export type BatchObserver = (outputs: readonly Float32Array[], batch: Batch) => void;
 
 /**
  * Runs the network once over a source, without gradients and with the running batch-norm statistics.
@@ -16,7 +19,7 @@ import type {Evaluation, Task} from './task.ts';
  */
 export async function evaluate(
   network: Network,
-  task: Pick<Task, 'meter'>,
+  task: {meter(): Pick<Meter, 'result'> & {readonly add: BatchObserver}},
   source: BatchSource,
   options: Pick<ForwardOptions, 'weight' | 'activation'> = {},
   onProgress?: (done: number, total: number) => void,

@@ -62,6 +62,8 @@ export interface Task {
   /** Scalars of a training batch that the journal shows beside the loss, by name. */
   reported(outputs: readonly tf.Tensor[], targets: Targets): Readonly<Record<string, tf.Tensor>>;
   meter(): Meter;
+  /** The first output is one logit for each class of the data set: runs keep which classes are taken for which. Default: no. */
+  readonly classifies?: boolean;
   /**
    * What `sdq verify` counts where rounding to either side is allowed. Default: images none of whose outputs differs by more than
    * 1 % of the largest output.

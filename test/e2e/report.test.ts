@@ -1,5 +1,5 @@
 /** `report.html` of real runs: what it shows, and of which run. */
-import {existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
+import {cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {beforeAll, expect, test} from '@jest/globals';
@@ -48,6 +48,39 @@ test('a run writes it at its end: results, every layer, every phase, the setting
     expect(shown).toContain(`<h2>${heading}</h2>`);
   expect(shown).toContain('strategy on the way');
   expect(shown).toContain('meanWeightBits: 5.5');
+});
+
+test('what the network gets wrong: mistakes.json counts every test image, and the page shows them', () => {
+  const file = JSON.parse(readFileSync(path.join(folder, 'mistakes.json'), 'utf8')) as {
+    samples: number;
+    confusion: [number, number, number][];
+    worst: {actual: number; predicted: number; image: string}[];
+  };
+  const counted = file.confusion.reduce((sum, [, , images]) => sum + images, 0);
+  const right = file.confusion.filter(([actual, predicted]) => actual === predicted);
+  expect(counted).toBe(file.samples);
+  expect(right.reduce((sum, [, , images]) => sum + images, 0) / counted).toBeCloseTo(
+    result.quantized.accuracy.test,
+    12,
+  );
+  expect(file.worst.length).toBeGreaterThan(0);
+  const shown = page();
+  expect(shown).toContain(`${counted - right.reduce((sum, [, , images]) => sum + images, 0)} of ${counted} images`);
+  for (const {actual, image, predicted} of file.worst) {
+    expect(actual).not.toBe(predicted);
+    expect(shown).toContain(image);
+  }
+  expect(shown).toMatch(/<circle class="hit"[^>]*><title>committed: \d[.\d]* at step \d+<\/title>/);
+  for (const phase of ['pretrain', 'search', 'train'])
+    expect(shown).toMatch(new RegExp(`<td>time of ${phase}</td><td>(\\d+ min )?\\d+ s</td>`));
+});
+
+test('a broken mistakes.json is named', async () => {
+  const copy = `${folder}-broken`;
+  cpSync(folder, copy, {recursive: true});
+  writeFileSync(path.join(copy, 'mistakes.json'), '{"version": 1}');
+  expect(await failure(['report', copy], cwd, 3)).toMatch(/mistakes\.json.*classes/);
+  rmSync(copy, {recursive: true});
 });
 
 test('sdq report writes the same again, and elsewhere', async () => {

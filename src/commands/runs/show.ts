@@ -1,7 +1,8 @@
 import {SdqCommand} from '../../cli/base-command.ts';
+import {shownPath} from '../../cli/output.ts';
 import {runArg} from '../../cli/run-arg.ts';
 import {table} from '../../cli/table.ts';
-import {leaves} from '../../mapping.ts';
+import {isMapping, leaves} from '../../mapping.ts';
 import {durationOf, lastMetrics, localTime, nextCommand} from '../../phases/run-summary.ts';
 import {findRun, type RunRecord} from '../../runs/run-directory.ts';
 import {tagsOf} from '../../runs/tags.ts';
@@ -40,11 +41,11 @@ export default class RunsShow extends SdqCommand {
       ['resumed', run.resumedAt.map(localTime).join(', ') || 'never'],
       ['engine', run.engine === null ? '-' : `${run.engine.name}: ${run.engine.device}`],
       ['git commit', run.git === null ? '-' : `${run.git.commit}${run.git.dirty ? ' with changes' : ''}`],
-      ['folder', directory],
+      ['folder', shownPath(directory)],
     ];
     for (const [phase, result] of Object.entries(run.results)) {
       for (const [key, value] of leaves(result as Record<string, unknown>, '.'))
-        rows.push([`${phase}.${key}`, render(value)]);
+        if (!isEmptyList(value)) rows.push([`${phase}.${key}`, render(value)]);
     }
     for (const [name, value] of Object.entries(metrics)) {
       if (!name.startsWith('dbp/')) rows.push([name, render(value)]);
@@ -62,7 +63,16 @@ export default class RunsShow extends SdqCommand {
   }
 }
 
+const isEmptyList = (value: unknown): boolean => Array.isArray(value) && value.length === 0;
+
+/** Numbers to six digits, paths from here, lists of mappings as `name: a, cost: 3; name: b, cost: 4`. */
 function render(value: unknown): string {
   if (typeof value === 'number') return String(Number(value.toPrecision(6)));
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  if (Array.isArray(value)) return value.map(render).join(value.some(isMapping) ? '; ' : ', ');
+  if (isMapping(value)) {
+    return Object.entries(value)
+      .map(([key, part]) => `${key}: ${render(part)}`)
+      .join(', ');
+  }
+  return typeof value === 'string' ? shownPath(value) : JSON.stringify(value);
 }

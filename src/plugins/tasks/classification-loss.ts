@@ -19,6 +19,7 @@ export const classificationTask: Task = {
     accuracy: tf.mean(tf.cast(tf.equal(tf.argMax(item(outputs, 0), -1), labels), 'float32')),
   }),
   meter: classificationMeter,
+  classifies: true,
   agreement: {of: 'first class', isSame: (a, b) => firstClass(item(a, 0)) === firstClass(item(b, 0))},
 };
 
