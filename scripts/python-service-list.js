@@ -28,6 +28,9 @@ const torchLibraries = [
 export const pythonServices = {
   mlflow: {requirements: ['mlflow[auth]==3.17.2']},
   wandb: {requirements: ['wandb==0.30.0']},
+  /** Schedulers of examples/scale-out. */
+  ray: {requirements: ['ray[default,tune]==2.60.0']},
+  optuna: {requirements: ['optuna==5.0.0']},
   torch: {
     requirements: [
       'torch==2.15.0',

@@ -25,6 +25,7 @@ import {
 } from 'node:fs';
 import {hostname} from 'node:os';
 import path from 'node:path';
+import {setTimeout} from 'node:timers/promises';
 import {Worker} from 'node:worker_threads';
 
 import {ExitCode, SdqError} from './errors.ts';
@@ -158,6 +159,29 @@ export function isLocked(directory: string): boolean {
     return lock !== undefined && isAlive(lock, Date.now());
   } catch {
     return false;
+  }
+}
+
+/**
+ * Waits while the owner of a folder is one of another machine of which there has been no sign of life since the call: until there is
+ * one, or the folder is free for `acquireLock`. Returns at once for any other owner.
+ * @param options.onWait gets who is waited for
+ */
+export async function waitForSilentOwner(
+  directory: string,
+  {pollMs = 2000, onWait}: {readonly pollMs?: number; readonly onWait: (message: string) => void},
+): Promise<void> {
+  const file = path.join(directory, 'lock');
+  const first = readLock(file);
+  if (first?.owner === undefined || isLocal(first.owner) || !isLocked(directory)) return;
+  onWait(
+    `${directory} was in use on host ${first.owner.host}; waiting for a sign of life from there, or the lack of it.`,
+  );
+  // The clock of the file server may differ from ours: by then the heartbeat is stale by any clock.
+  for (const end = performance.now() + staleMs + pollMs; performance.now() < end && isLocked(directory);) {
+    await setTimeout(pollMs);
+    const current = readLock(file);
+    if (current?.content !== first.content || current.mtimeMs !== first.mtimeMs) return;
   }
 }
 

@@ -11,11 +11,20 @@ import {createProgress, type Progress} from './progress.ts';
 
 const helpGroup = 'GLOBAL';
 
+/** With `--resume RUN` a run keeps its settings; `--resume auto` compares them. */
+export const relationships = [
+  {
+    type: 'none' as const,
+    flags: [{name: 'resume', when: ({resume}: Record<string, unknown>) => Promise.resolve(resume !== 'auto')}],
+  },
+];
+
 /** For the commands that a sweep starts: pretrain, search, train, run. */
 export const sweepFlags = {
   'sweep-params': Flags.file({
     summary: 'Take settings from a JSON file of a sweep (or JSON itself), e.g. {"search.target.meanWeightBits": 2}.',
     helpValue: 'FILE',
+    relationships,
   }),
 };
 
@@ -28,6 +37,8 @@ export interface Settings<Required extends keyof Config> {
   readonly file: string | undefined;
   /** Where the settings come from, beside the defaults; the last wins. */
   readonly sources: readonly Source[];
+  /** Those of the command line among them. */
+  readonly given: readonly Source[];
 }
 
 type CommonFlags = Interfaces.InferredFlags<typeof SdqCommand.baseFlags> & {readonly 'sweep-params'?: string};
@@ -52,6 +63,7 @@ export abstract class SdqCommand extends Command {
   #progress: Progress | undefined;
   #flags: CommonFlags | undefined;
   #failedCheck: SdqError | undefined;
+  readonly #noticed = new Set<string>();
 
   /** Returns the result object, which is what `--json` prints. */
   abstract override run(): Promise<object>;
@@ -85,9 +97,10 @@ export abstract class SdqCommand extends Command {
       import('./load-registry.ts'),
     ]);
     const flags = this.#flags;
-    const {config, file, registry, sources} = await loadConfig({
+    const {config, ...settings} = await loadConfig({
       cwd: process.cwd(),
       env: process.env,
+      notice: (message) => this.#noticeOnce(message),
       file: flags?.config,
       set: options.set ?? flags?.set ?? [],
       sweepParams: flags?.['sweep-params'],
@@ -97,7 +110,7 @@ export abstract class SdqCommand extends Command {
       require: options.require ?? [],
       loadRegistry: (plugins, base) => loadRegistry(this.config, plugins, base, options.kinds),
     });
-    return {config: config as Settings<Required>['config'], file, registry, sources};
+    return {config: config as Settings<Required>['config'], ...settings};
   }
 
   /** Refuses what a resumed run cannot be given by `--set`, before the run is opened. @throws SdqError (exit 2) */
@@ -109,13 +122,13 @@ export abstract class SdqCommand extends Command {
   /**
    * The settings that a resumed run stored, checked as those of a file are.
    * @param stored.name how errors name them
-   * @param isResumed whether `--set` and `SDQ_*` variables may say where the run's files are now
+   * @param resumed where the run's files are now may be said by `SDQ_*` variables and by these; by default by none
    * @throws SdqError (exit 3, exit 2 for a `--set` of anything else)
    */
   protected async storedSettings(
     stored: {readonly name: string; readonly base: string; readonly values: Readonly<Record<string, unknown>>},
     kinds: readonly Kind[],
-    isResumed = false,
+    resumed?: {readonly set?: readonly string[]; readonly places?: readonly Source[]},
   ): Promise<Pick<Settings<'model' | 'data'>, 'config' | 'registry'> & {readonly isMoved: boolean}> {
     const [{loadStoredConfig}, {loadRegistry}] = await Promise.all([
       import('../config/load-config.ts'),
@@ -123,8 +136,10 @@ export abstract class SdqCommand extends Command {
     ]);
     const {config, registry, isMoved} = await loadStoredConfig(stored, {
       cwd: process.cwd(),
-      env: isResumed ? process.env : {},
-      set: isResumed ? (this.#flags?.set ?? []) : [],
+      env: resumed === undefined ? {} : process.env,
+      notice: (message) => this.#noticeOnce(message),
+      set: resumed?.set ?? [],
+      places: resumed?.places ?? [],
       require: ['model', 'data'],
       loadRegistry: (plugins, base) => loadRegistry(this.config, plugins, base, kinds),
     });
@@ -145,6 +160,12 @@ export abstract class SdqCommand extends Command {
   /** One line on stderr that is not a result. */
   protected notice(message: string): void {
     this.progress().line(message);
+  }
+
+  #noticeOnce(message: string): void {
+    if (this.#noticed.has(message)) return;
+    this.#noticed.add(message);
+    this.notice(message);
   }
 
   /** The check that the command makes has failed: the exit code tells, and the error is printed below the result. */

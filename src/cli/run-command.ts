@@ -8,11 +8,12 @@ import type {Source} from '../schema/settings.ts';
 import {verdict} from './colours.ts';
 import {settingsOfCommand, type GivenSettings, type settingFlags} from './setting-flags.ts';
 import {table} from './table.ts';
-import {ExitCode, SdqError} from '../errors.ts';
+import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {checkFile, checkWritable} from '../files.ts';
 import {trackersFailed} from './trackers-failed.ts';
 import type {Results} from '../phases/results.ts';
-import {findRun, type Run} from '../runs/run-directory.ts';
+import {waitForSilentOwner} from '../lock.ts';
+import {findRun, newestUnfinished, resumeCommand, type Run} from '../runs/run-directory.ts';
 import {checkTrackers} from '../tracking/sync.ts';
 import type {RunContext} from '../phases/run.ts';
 import type {JobPlan} from '../phases/preflight.ts';
@@ -24,9 +25,15 @@ export const runFlags = {
   ...sweepFlags,
   resume: Flags.string({
     summary:
-      'Continue a run with its own settings: its folder, its id, a unique beginning of it, or `latest`. --set may only say where its files are now.',
+      'Continue a run with its own settings: its folder, its id, a unique beginning of it, or `latest`. --set may only say where its files are now. With `auto` continue the newest unfinished run, or begin one: --set and --sweep-params must be as it has them.',
     helpValue: 'RUN',
-    exclusive: ['sweep-params'],
+  }),
+  'preempted-exit': Flags.integer({
+    summary:
+      'Exit code after SIGTERM or SIGUSR1, when the state is saved, in place of 143: what a scheduler takes for a preempted job.',
+    helpValue: 'CODE',
+    min: 0,
+    max: 255,
   }),
   from: Flags.string({
     summary:
@@ -63,6 +70,9 @@ export const runKinds: readonly Kind[] = [
 ];
 
 export abstract class RunCommand extends SdqCommand {
+  /** Of `--preempted-exit`, once a signal asked for it. */
+  #preemptedExit: number | undefined;
+
   /**
    * Makes or resumes a run and gives it to `body`; a failed check sets the exit code and the result is still printed.
    * @param options.flags of `runFlags` and of `settingFlags`, and `--output`
@@ -83,6 +93,7 @@ export abstract class RunCommand extends SdqCommand {
       readonly resume: string | undefined;
       readonly from: string | undefined;
       readonly 'tracker-strict': boolean;
+      readonly 'preempted-exit': number | undefined;
       readonly output: string | undefined;
     };
     readonly tried?: readonly Source[];
@@ -99,12 +110,14 @@ export abstract class RunCommand extends SdqCommand {
       }
     | {readonly plan: DryRun}
   > {
-    const {resume, from, 'tracker-strict': strict, output} = flags;
+    const {resume, from, 'preempted-exit': preemptedExit, 'tracker-strict': strict, output} = flags;
     const environment = {env: process.env, cwd: process.cwd()};
-    if (resume !== undefined) await this.refuseOtherSettings();
+    const isAuto = resume === 'auto';
+    if (resume !== undefined && !isAuto) await this.refuseOtherSettings();
+    if (preemptedExit !== undefined) this.#watchForPreemption(preemptedExit);
     const origin = from === undefined ? undefined : await this.#originOf(from);
-    const settings =
-      resume === undefined
+    const given =
+      resume === undefined || isAuto
         ? await this.settings({
             require: ['model', 'data'],
             kinds: runKinds,
@@ -112,13 +125,15 @@ export abstract class RunCommand extends SdqCommand {
             tried: [...settingsOfCommand(command, flags, process.cwd()), ...tried],
           })
         : undefined;
+    const begun = isAuto && given !== undefined ? await this.#unfinishedRun(command, given) : undefined;
+    const settings = begun === undefined ? given : undefined;
     if (settings !== undefined) checkTrackers(settings.config.tracking, settings.registry, environment);
     const inputs = settings === undefined ? [] : reads(settings.config);
     for (const input of inputs) if (input !== undefined) checkFile(input);
     if (output !== undefined) checkWritable(output);
     if (flags['dry-run'] && settings !== undefined) return {plan: await this.#dryRun(command, settings, check)};
     // A resumed run has its own settings; those at hand only say where the runs are.
-    const {config, file} = settings ?? (await this.settings({kinds: [], set: []}));
+    const {config, file} = given ?? (await this.settings({kinds: [], set: []}));
     const base = file === undefined ? process.cwd() : path.dirname(file);
     const [{withRun}, {startTracking}, {knownPlugins}] = await Promise.all([
       import('../phases/run.ts'),
@@ -136,9 +151,10 @@ export abstract class RunCommand extends SdqCommand {
         begin:
           settings === undefined
             ? {
-                id: present(resume, 'run to resume'),
+                id: begun?.directory ?? present(resume, 'run to resume'),
                 restore: async (name, values) => {
-                  const stored = await this.storedSettings({name, base, values}, runKinds, true);
+                  const places = begun ?? {set: this.commonFlags().set ?? []};
+                  const stored = await this.storedSettings({name, base, values}, runKinds, places);
                   checkTrackers(stored.config.tracking, stored.registry, environment);
                   return stored;
                 },
@@ -193,6 +209,43 @@ export abstract class RunCommand extends SdqCommand {
     }
   }
 
+  /**
+   * What `--resume auto` goes on with, and the settings that say where its files are now; undefined where a run is to begin.
+   * @throws SdqError (exit 3) naming every setting of the command line that is not the run's
+   */
+  async #unfinishedRun(
+    command: string,
+    settings: Settings<'model' | 'data'>,
+  ): Promise<{readonly directory: string; readonly places: readonly Source[]} | undefined> {
+    const unfinished = newestUnfinished(settings.config.runs.directory, command);
+    if (unfinished === undefined) return undefined;
+    const {directory, record} = unfinished;
+    const {compareWithRun} = await import('../config/load-config.ts');
+    const {places, different} = compareWithRun({...settings, stored: record.config});
+    if (different.length > 0) {
+      throw invalidInput(
+        'resume-differs',
+        [`${record.id} has begun with other settings:`, ...different.map((line) => `  ${line}`)].join('\n'),
+        [
+          `To continue it: ${resumeCommand(command, directory)}`,
+          'To begin another run: leave out --resume, or set runs.directory to a folder of its own.',
+        ],
+      );
+    }
+    await waitForSilentOwner(directory, {onWait: (message) => this.notice(message)});
+    return {directory, places};
+  }
+
+  /** A run that a scheduler stops has its exit code, and one that its tracker's server stops does not. */
+  #watchForPreemption(exit: number): void {
+    const note = (): void => void (this.#preemptedExit = exit);
+    const signals = process.platform === 'win32' ? ['SIGTERM'] : ['SIGTERM', 'SIGUSR1'];
+    for (const signal of signals) process.once(signal, note);
+    this.defer(() => {
+      for (const signal of signals) process.off(signal, note);
+    });
+  }
+
   /** The settings that a new run takes over: those of `which`, and the weights that it pretrained where it named none. */
   async #originOf(which: string): Promise<Source> {
     const {config} = await this.settings({kinds: []});
@@ -213,6 +266,12 @@ export abstract class RunCommand extends SdqCommand {
    */
   protected override catch(error: Error): Promise<never> {
     const isTerminated = error instanceof SdqError && error.oclif.exit === ExitCode.terminated;
+    if (isTerminated && this.#preemptedExit !== undefined) {
+      const {code, message, suggestions} = error;
+      return super.catch(
+        new SdqError(message, {code, exit: this.#preemptedExit as ExitCode, suggestions, cause: error}),
+      );
+    }
     if (isTerminated && process.env['WANDB_SWEEP_ID'] !== undefined && process.platform !== 'win32') {
       process.once('exit', () => process.kill(process.pid, 'SIGTERM'));
     }

@@ -1,34 +1,33 @@
 /** Flags that stand for keys of the config: the ones that everybody changes. */
 import {Flags} from '@oclif/core';
 
+import {relationships} from './base-command.ts';
 import {settingOfFlag} from '../config/overrides.ts';
 import type {Source} from '../schema/settings.ts';
-
-const exclusive = ['resume'];
 
 const bits = Flags.string({
   summary: 'Mean bits of the weights to reach; stands for search.target.meanWeightBits.',
   helpValue: 'N',
-  exclusive,
+  relationships,
 });
 
 type TextFlag = typeof bits;
 
 const epochs = (keys: string): TextFlag =>
-  Flags.string({summary: `Epochs; stands for ${keys}.`, helpValue: 'N', exclusive});
+  Flags.string({summary: `Epochs; stands for ${keys}.`, helpValue: 'N', relationships});
 
 const learningRate = (key: string): TextFlag =>
-  Flags.string({summary: `Learning rate; stands for ${key}.`, helpValue: 'RATE', exclusive});
+  Flags.string({summary: `Learning rate; stands for ${key}.`, helpValue: 'RATE', relationships});
 
 const tries = {
   'dry-run': Flags.boolean({
     summary: 'Check the settings, data, weights and memory, say what would be done, and write nothing.',
-    exclusive,
+    exclusive: ['resume'],
     default: false,
   }),
   'fast-dev-run': Flags.boolean({
     summary: 'Run every phase for one epoch on 80 images, to see that it works; the figures say nothing.',
-    exclusive,
+    exclusive: ['resume'],
     default: false,
   }),
 };

@@ -4,6 +4,7 @@ import {Flags} from '@oclif/core';
 
 import {present, property} from '../lookup.ts';
 import {copyOutput} from '../cli/output.ts';
+import {relationships} from '../cli/base-command.ts';
 import {RunCommand, runFlags, type DryRun} from '../cli/run-command.ts';
 import {settingFlags} from '../cli/setting-flags.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
@@ -36,7 +37,7 @@ export default class Search extends RunCommand {
       helpValue: 'N',
       min: 1,
       max: 100,
-      exclusive: ['resume'],
+      relationships,
     }),
     output: Flags.file({summary: 'Also write the strategy to this file.', helpValue: 'FILE'}),
   };

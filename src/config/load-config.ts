@@ -3,13 +3,14 @@
  * `SDQ_*` environment, `--sweep-params`, `--set`.
  */
 import path from 'node:path';
+import {isDeepStrictEqual} from 'node:util';
 
 import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {item, present} from '../lookup.ts';
 import type {Kind, OptionsSchema, Registry} from '../plugin-api/registry.ts';
 import {readConfigFile} from './config-file.ts';
 import type {Config} from './config-types.ts';
-import {settingsOfEnvironment, settingsOfFlags, settingsOfSweep} from './overrides.ts';
+import {nest, settingsOfEnvironment, settingsOfFlags, settingsOfSweep} from './overrides.ts';
 import {refuseSecrets} from './secrets.ts';
 import {configSchema} from './schema.ts';
 import {isMapping, merge} from '../mapping.ts';
@@ -32,6 +33,8 @@ export interface ConfigRequest {
   readonly fallback?: Source | undefined;
   /** Settings over all others: flags that stand for keys, the values of a sweep's parameters. */
   readonly tried?: readonly Source[] | undefined;
+  /** Gets a line about what was ignored. */
+  readonly notice?: ((message: string) => void) | undefined;
   /** Sections without a default that the command needs. */
   readonly require: readonly ('model' | 'data')[];
   /** @param plugins packages and folders that the settings name, relative to `base` */
@@ -45,45 +48,90 @@ export async function loadConfig(request: ConfigRequest): Promise<{
   registry: Registry;
   /** Where its settings come from, beside the defaults; the last wins. */
   sources: readonly Source[];
+  /** Those of the command line among them. */
+  given: readonly Source[];
 }> {
   const {cwd} = request;
   const fileSource = await readConfigFile(cwd, request.file);
   const base = fileSource?.base ?? cwd;
   const settingsOfFile = request.origin ?? fileSource;
-  const sources: Source[] = [
-    ...(request.fallback === undefined ? [] : [request.fallback]),
-    ...(settingsOfFile === undefined ? [] : [settingsOfFile]),
-    ...settingsOfEnvironment(request.env, configSchema, cwd),
+  const given: Source[] = [
     ...(request.sweepParams === undefined ? [] : [settingsOfSweep(request.sweepParams, cwd)]),
     ...settingsOfFlags(request.set, cwd),
     ...(request.tried ?? []),
   ];
-  return {...(await resolveSettings(sources, base, request)), file: fileSource?.name, sources};
+  const sources: Source[] = [
+    ...(request.fallback === undefined ? [] : [request.fallback]),
+    ...(settingsOfFile === undefined ? [] : [settingsOfFile]),
+    ...settingsOfEnvironment(request.env, configSchema, cwd, request.notice),
+    ...given,
+  ];
+  return {...(await resolveSettings(sources, base, request)), file: fileSource?.name, sources, given};
+}
+
+/**
+ * Splits the settings of a command line that goes on with a run: what says where files are now, and what must be as the run has it.
+ * @param begun.given as `loadConfig` returns them, with their `config` and `registry`
+ * @param begun.stored the config of the run
+ * @returns `places`, one key each, and a line for each of the others whose value is not the run's
+ */
+export function compareWithRun(begun: {
+  readonly given: readonly Source[];
+  readonly config: Config;
+  readonly registry: Registry;
+  readonly stored: unknown;
+}): {readonly places: readonly Source[]; readonly different: readonly string[]} {
+  const {given, config, registry, stored} = begun;
+  const schema = withOptionSchemas(config, registry);
+  const single = given.flatMap((source) => singleKeys(source.values).map((keys) => ({...source, keys})));
+  const parts = single.map(({keys, ...source}) => ({
+    keys,
+    source: {...source, values: nest(keys, valueAt(source.values, keys))},
+  }));
+  const places = parts.flatMap(({source}) => (isPlace(schema, source.values) ? [source] : []));
+  const shown = (value: unknown): string => (value === undefined ? 'not set' : JSON.stringify(value));
+  const different = parts.flatMap(({keys, source}) => {
+    const [here, there] = [valueAt(config, keys), valueAt(stored, keys)];
+    return isPlace(schema, source.values) || isDeepStrictEqual(here, there)
+      ? []
+      : [`${keys.join('.')}: ${shown(here)} by ${source.name}, ${shown(there)} in the run`];
+  });
+  return {places, different: [...new Set(different)]};
+}
+
+/** The keys down to everything that is no mapping, or an empty one. */
+function singleKeys(values: Source['values']): readonly (readonly string[])[] {
+  return Object.entries(values).flatMap(([key, child]) =>
+    isMapping(child) && Object.keys(child).length > 0 ? singleKeys(child).map((rest) => [key, ...rest]) : [[key]],
+  );
 }
 
 /**
  * The settings that a run stored, checked as those of a file are.
  * @param stored named as errors are to name it
  * @param request.set `--set` of a resumed run: only where its files are now; `SDQ_*` variables count where they say that
+ * @param request.places the same, found by `compareWithRun`
  * @throws SdqError (exit 3, exit 2 for a `--set` of anything else)
  */
 export async function loadStoredConfig(
   stored: Source,
-  request: Pick<ConfigRequest, 'require' | 'loadRegistry' | 'cwd' | 'env' | 'set'>,
+  request: Pick<ConfigRequest, 'require' | 'loadRegistry' | 'cwd' | 'env' | 'set' | 'notice'> & {
+    readonly places?: readonly Source[];
+  },
 ): Promise<{
   config: Config;
   registry: Registry;
   /** Whether a file is elsewhere than the run stored. */
   isMoved: boolean;
 }> {
-  const {cwd, env, set} = request;
+  const {cwd, env, set, notice} = request;
   const registry = await request.loadRegistry(pluginNames([stored]), stored.base);
   const schema = withOptionSchemas(stored.values, registry);
   const flags = settingsOfFlags(set, cwd);
   const other = flags.find(({values}) => !isPlace(schema, values));
   if (other !== undefined) throw notAPlace(other.name, schema);
-  const variables = settingsOfEnvironment(env, configSchema, cwd).filter(({values}) => isPlace(schema, values));
-  const places = [...variables, ...flags];
+  const variables = settingsOfEnvironment(env, configSchema, cwd, notice).filter(({values}) => isPlace(schema, values));
+  const places = [...variables, ...flags, ...(request.places ?? [])];
   const resolved = await resolveSettings([stored, ...places], stored.base, request);
   return {...resolved, isMoved: places.length > 0};
 }

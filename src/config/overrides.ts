@@ -80,12 +80,14 @@ export function settingOfFlag(flag: string, key: string, text: string, cwd: stri
 
 /**
  * `SDQ_SEARCH_TARGET_MEAN_WEIGHT_BITS=2` is `search.target.meanWeightBits: 2`.
- * @throws SdqError (exit 3) for a variable that names no key
+ * @param onForeign gets a line about each variable that names no key, which a scheduler may have set for itself
+ * @throws SdqError (exit 3) for a value that is not YAML
  */
 export function settingsOfEnvironment(
   env: Readonly<Record<string, string | undefined>>,
   schema: JsonSchema,
   cwd: string,
+  onForeign: (message: string) => void = () => undefined,
 ): Source[] {
   const keys = new Map<string, readonly string[]>();
   const visit = (node: JsonSchema, keysSoFar: readonly string[]) => {
@@ -101,11 +103,9 @@ export function settingsOfEnvironment(
     if (!name.startsWith('SDQ_') || text === undefined || otherVariables.test(name)) continue;
     const place = keys.get(name);
     if (place === undefined) {
-      throw invalidInput(
-        'unknown-variable',
-        `The environment variable ${name} stands for no key of the config.`,
-        didYouMean(name, keys.keys()),
-      );
+      const near = didYouMean(name, keys.keys());
+      onForeign([`Ignored ${name}: the variable stands for no key of the config.`, ...near].join(' '));
+      continue;
     }
     sources.push({name, base: cwd, values: nest(place, parseValue(text, name, ExitCode.invalidInput))});
   }
@@ -146,7 +146,8 @@ export function settingsOfSweep(given: string, cwd: string): Source {
   return {name: absolute, base: cwd, values: values as Record<string, unknown>};
 }
 
-function nest(keys: readonly string[], value: unknown): Record<string, unknown> {
+/** A value at the end of a path of keys. */
+export function nest(keys: readonly string[], value: unknown): Record<string, unknown> {
   const [first = '', ...rest] = keys;
   const inner = rest.length === 0 ? value : nest(rest, value);
   return Object.defineProperty({}, first, {value: inner, enumerable: true, configurable: true, writable: true});

@@ -260,17 +260,38 @@ export function resumeRun(
   return open(directory, resumed, notice);
 }
 
-/** A run that failed at once, e.g. because its data were missing, is not what `latest` means while there is another. */
-function latestBegun(root: string, command: string): FoundRun {
-  let newest: FoundRun | undefined;
+/** The runs of a command, newest first. */
+function* runsOfCommand(root: string, command: string): Generator<FoundRun> {
   for (const name of runNames(root).toReversed()) {
     if (idPattern.test(name) && name.split('-')[2] !== command) continue;
     const run = runAt(path.join(root, name));
-    if (run.record.command !== command) continue;
+    if (run.record.command === command) yield run;
+  }
+}
+
+/** Not of a run that failed at once, e.g. because its data were missing. */
+function hasBegun({record: {status, results}, directory}: FoundRun): boolean {
+  const checkpoints = openCheckpoints(path.join(directory, 'checkpoints'));
+  return status !== 'failed' || Object.keys(results).length > 0 || !checkpoints.isEmpty();
+}
+
+/**
+ * The newest run of a command that is not finished and has something to go on from; undefined where there is none.
+ * @throws SdqError (exit 3) for a broken record
+ */
+export function newestUnfinished(root: string, command: string): FoundRun | undefined {
+  for (const run of runsOfCommand(root, command)) {
+    if (run.record.status !== 'finished' && hasBegun(run)) return run;
+  }
+  return undefined;
+}
+
+/** A run that failed at once is not what `latest` means while there is another. */
+function latestBegun(root: string, command: string): FoundRun {
+  let newest: FoundRun | undefined;
+  for (const run of runsOfCommand(root, command)) {
     newest ??= run;
-    const {status, results} = run.record;
-    const checkpoints = openCheckpoints(path.join(run.directory, 'checkpoints'));
-    if (status !== 'failed' || Object.keys(results).length > 0 || !checkpoints.isEmpty()) return run;
+    if (hasBegun(run)) return run;
   }
   if (newest !== undefined) return newest;
   throw invalidInput('unknown-run', `There is no run of \`sdq ${command}\` in ${root}.`, ['sdq runs list']);

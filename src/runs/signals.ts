@@ -1,8 +1,11 @@
-/** SIGINT, SIGTERM and a tracker's server ask the run to stop after the step in hand; a second signal ends the process at once. */
+/**
+ * SIGINT, SIGTERM, SIGUSR1 and a tracker's server ask the run to stop after the step in hand; a second SIGINT or SIGTERM ends the
+ * process at once. SIGUSR1 is what SLURM sends some time before the end (`--signal=B:USR1@60`); SIGTERM may follow it.
+ */
 import {ExitCode, SdqError} from '../errors.ts';
 
 export interface StopSignal {
-  /** The signal received, or undefined while the run may go on. */
+  /** The signal received, SIGTERM for SIGUSR1 and a request too, or undefined while the run may go on. */
   readonly received: () => 'SIGINT' | 'SIGTERM' | undefined;
   /** Stops the run as SIGTERM does. @param asker who wants it */
   readonly request: (asker: string) => void;
@@ -32,11 +35,19 @@ export function listenForStop(onFirst: (asker: string) => void): StopSignal {
   };
   const handle = (signal: NodeJS.Signals): void => {
     if (signal !== 'SIGINT' && signal !== 'SIGTERM') return;
-    if (received !== undefined) process.exit(exitCodeOf(signal));
-    stop(signal, signal);
+    if (received !== undefined && !isWarned) process.exit(exitCodeOf(signal));
+    isWarned = false;
+    if (received === undefined) stop(signal, signal);
+  };
+  let isWarned = false;
+  const warn = (): void => {
+    if (received !== undefined) return;
+    isWarned = true;
+    stop('SIGTERM', 'SIGUSR1');
   };
   process.on('SIGINT', handle);
   process.on('SIGTERM', handle);
+  if (process.platform !== 'win32') process.on('SIGUSR1', warn);
   return {
     received: () => received,
     request(asker) {
@@ -47,6 +58,7 @@ export function listenForStop(onFirst: (asker: string) => void): StopSignal {
     dispose() {
       process.off('SIGINT', handle);
       process.off('SIGTERM', handle);
+      process.off('SIGUSR1', warn);
     },
   };
 }

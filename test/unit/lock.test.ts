@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
+import {setTimeout} from 'node:timers/promises';
 
 import {describe, expect, jest, test} from '@jest/globals';
 
@@ -17,7 +18,7 @@ import {interceptFs} from '../helpers/intercepted-fs.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const fs = interceptFs();
-const {acquireLock, isLocked} = await import('../../src/lock.ts');
+const {acquireLock, isLocked, waitForSilentOwner} = await import('../../src/lock.ts');
 
 const folder = temporaryFolder();
 let folders = 0;
@@ -54,6 +55,30 @@ function interrupt(name: string, when: (to: string) => boolean, during: () => vo
 }
 
 describe('lock', () => {
+  test('who waits for an owner on another host waits until it shows life or is dead, and for no other', async () => {
+    const directory = newFolder();
+    const waits: string[] = [];
+    const wait = (): Promise<void> =>
+      waitForSilentOwner(directory, {pollMs: 5, onWait: (message) => waits.push(message)});
+    await wait();
+    expect(waits).toEqual([]);
+    leaveLock(directory, {}, 100);
+    let isOver = false;
+    const alive = wait().then(() => (isOver = true));
+    await setTimeout(20);
+    expect({isOver, waits}).toEqual({isOver: false, waits: [expect.stringContaining('in use on host node17')]});
+    leaveLock(directory, {}, 0);
+    await alive;
+    expect(isLocked(directory)).toBe(true);
+    leaveLock(directory, {}, 179.95);
+    await wait();
+    expect(isLocked(directory)).toBe(false);
+    const lock = acquireLock(directory);
+    await wait();
+    lock.release();
+    expect(waits).toHaveLength(2);
+  });
+
   test('a lock of another host is respected while its heart beats, and taken over afterwards', () => {
     const directory = newFolder();
     leaveLock(directory, {pid: 14673}, 170);
