@@ -77,6 +77,16 @@ async function write(made: QuantizedCase, format: typeof aimet, name: string): P
   const common = {weights: 'symmetric', activations: 'pact'};
   const cases = [
     ['resnet20, encodings 2.0.0', aimet, {...common, model: 'resnet20', weightBits: [2, 4, 8], activationBits: 4}],
+    [
+      'resnet20, encodings 2.0.0, narrow',
+      aimet,
+      {...common, weights: 'narrow', model: 'resnet20', weightBits: [2, 4, 8], activationBits: 4},
+    ],
+    [
+      'resnet20, encodings 1.0.0, narrow-per-tensor',
+      aimet1,
+      {...common, weights: 'narrow-per-tensor', model: 'resnet20', weightBits: [3, 5, 8], activationBits: 8},
+    ],
     ['resnet20, encodings 1.0.0', aimet1, {...common, model: 'resnet20', weightBits: [2, 3, 5, 7], activationBits: 5}],
     [
       'mobilenet-v2, encodings 1.0.0',

@@ -47,7 +47,7 @@ export function encodingsOf(
     const grids = trained(layer.sharedWith ?? name);
     if (grids.weights !== null && !weights.has(layer.weight)) {
       const axis = outputAxis(graph, layer);
-      weights.set(layer.weight, encoding(layer.weight, weightBits, grids.weights, axis, layer, format));
+      weights.set(layer.weight, encoding(layer.weight, weightBits, withLowest(grids.weights), axis, layer, format));
     }
     const input = trained(name).input;
     if (input === null) return;
@@ -55,6 +55,13 @@ export function encodingsOf(
   });
   return {weights: [...weights.values()], inputs};
 }
+
+/**
+ * A narrow grid, −q … q, with −q − 1 too, which makes it all integers of its type. The weights of the model lie on the narrow grid, so that
+ * rounding them to the wider one changes none; inputs would be clipped elsewhere.
+ */
+const withLowest = (grid: TrainedGrid): TrainedGrid =>
+  grid.offset === 0 && grid.qmin === -grid.qmax ? {...grid, qmin: grid.qmin - 1} : grid;
 
 function encoding(
   tensor: string,
@@ -72,6 +79,6 @@ function encoding(
   const grid = offset === 0 ? `integers ${qmin} … ${qmax}` : 'odd multiples of half a step';
   throw formatError(
     `${format} have all integers of ${bits} bits and a zero; "${tensor}" of layer "${name}" has ${grid}.`,
-    ['Train with quantizers.weights=symmetric and at least 2 bits; signed inputs too need at least 2.'],
+    ['Train with quantizers.weights=symmetric or narrow, and at least 2 bits; signed inputs too need at least 2.'],
   );
 }

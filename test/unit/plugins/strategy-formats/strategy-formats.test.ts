@@ -316,13 +316,24 @@ describe('aimet and qnn', () => {
     expect(JSON.parse(text)).toMatchObject({encodings: [{name: 'fc.weight', axis: 1}]});
   });
 
+  test.each([aimet, aimet1, qnn])('$name: weights of a narrow grid have all integers of their type', (format) => {
+    const print = (grid: {qmin: number; qmax: number}) =>
+      format.print!(strategyOf([4], [32], [first]), {
+        graph: small,
+        layers: [first],
+        trained: () => ({weights: {...grid, offset: 0, steps: Float32Array.of(1, 2)}, input: null}),
+      });
+    expect(print({qmin: -7, qmax: 7})).toEqual(print({qmin: -8, qmax: 7}));
+  });
+
+  const narrow = {qmin: -7, qmax: 7, offset: 0, steps: Float32Array.of(1)} as const;
+  const halves = {qmin: -2, qmax: 1, offset: 0.5, steps: Float32Array.of(1)} as const;
   test.each([
-    ['half a step', {qmin: -2, qmax: 1, offset: 0.5}, 2, /odd multiples of half a step/],
-    ['a narrow range', {qmin: -7, qmax: 7, offset: 0}, 4, /integers -7 … 7/],
-  ] as const)('refuses %s', (_, grid, bits, message) => {
-    const layer = {weights: {...grid, steps: Float32Array.of(1)}, input: null};
+    ['half a step', {weights: halves, input: null}, 2, /odd multiples of half a step/],
+    ['inputs of a narrow range', {weights: null, input: narrow}, 4, /integers -7 … 7/],
+  ] as const)('refuses %s', (_, layer, bits, message) => {
     const run = () =>
-      aimet.print!(strategyOf([bits], [32], [first]), {graph: small, layers: [first], trained: () => layer});
+      aimet.print!(strategyOf([bits], [4], [first]), {graph: small, layers: [first], trained: () => layer});
     expect(run).toThrow(message);
     expect(run).toThrow(`of layer "${first.name}"`);
   });
