@@ -12,10 +12,12 @@ import {cpuEngine} from '../src/plugins/engines/cpu/index.ts';
 import {wasmEngine} from '../src/plugins/engines/wasm/index.ts';
 import {models} from '../src/plugins/models/index.ts';
 import {activationQuantizers, weightQuantizers} from '../src/plugins/quantizers/index.ts';
-import {classificationTask} from '../src/plugins/tasks/classification-loss.ts';
+import {classification} from '../src/plugins/tasks/classification.ts';
 import {Registry} from '../src/plugin-api/registry.ts';
 import {timeSteps, type StepBenchmark} from '../src/phases/step-benchmark.ts';
 import {registerGradients} from '../src/tensor/gradients.ts';
+
+const classificationTask = await classification.load({}, {classes: 10, inputShape: [3, 32, 32]});
 
 const {values} = parseArgs({
   options: {

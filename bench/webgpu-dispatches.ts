@@ -10,9 +10,11 @@ import type {Backend} from '../src/plugins/engines/webgpu/gpu.ts';
 import {webgpuEngine} from '../src/plugins/engines/webgpu/index.ts';
 import {smallImageResnet} from '../src/plugins/models/resnet-cifar.ts';
 import {activationQuantizers, weightQuantizers} from '../src/plugins/quantizers/index.ts';
-import {classificationTask} from '../src/plugins/tasks/classification-loss.ts';
+import {classification} from '../src/plugins/tasks/classification.ts';
 import {Registry} from '../src/plugin-api/registry.ts';
 import {registerGradients} from '../src/tensor/gradients.ts';
+
+const classificationTask = await classification.load({}, {classes: 10, inputShape: [3, 32, 32]});
 
 const batch = 1;
 tf.enableProdMode();

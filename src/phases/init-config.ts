@@ -7,7 +7,7 @@ import {headParameters, matchWeights} from '../graph/weights.ts';
 import {inferShapes} from '../graph/shape.ts';
 import {entry} from '../lookup.ts';
 import type {Registry} from '../plugin-api/registry.ts';
-import {readNetwork} from '../plugins/models/onnx.ts';
+import {readNetwork} from '../network-file.ts';
 import {SdqError} from '../errors.ts';
 import {epochBatches} from '../data/batches.ts';
 import {buildModel} from './build-model.ts';

@@ -19,13 +19,15 @@ import {cifar10} from '../../src/plugins/datasets/cifar10.ts';
 import {engines} from '../../src/plugins/engines/index.ts';
 import {smallImageResnet} from '../../src/plugins/models/resnet-cifar.ts';
 import {activationQuantizers, weightQuantizers} from '../../src/plugins/quantizers/index.ts';
-import {classificationTask} from '../../src/plugins/tasks/classification-loss.ts';
+import {classification} from '../../src/plugins/tasks/classification.ts';
 import {Registry} from '../../src/plugin-api/registry.ts';
 import {registerGradients} from '../../src/tensor/gradients.ts';
 import {calibrateInputs, sampleInputs} from '../../src/training/calibration.ts';
 import {createOptimizer, networkParameters} from '../../src/training/optimizers.ts';
 import {quantize} from '../../src/training/quantized-network.ts';
 import {createTrainStep} from '../../src/training/train-step.ts';
+
+const classificationTask = await classification.load({}, {classes: 10, inputShape: [3, 32, 32]});
 
 export interface Curves {
   readonly oracle: readonly number[];

@@ -11,7 +11,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import sharp from 'sharp';
 
 import {createNetwork} from '../../src/graph/network.ts';
-import {readNetwork} from '../../src/plugins/models/onnx.ts';
+import {readNetwork} from '../../src/network-file.ts';
 import {normal, uniform} from '../../src/random.ts';
 import {useCpuBackend} from '../helpers/cpu-backend.ts';
 import {describeWith, pythonProgram} from '../helpers/python-service.ts';

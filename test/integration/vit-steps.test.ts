@@ -20,7 +20,7 @@ import {vit} from '../../src/plugins/models/vit.ts';
 import {lsq} from '../../src/plugins/quantizers/lsq.ts';
 import {pact} from '../../src/plugins/quantizers/pact.ts';
 import {symmetric} from '../../src/plugins/quantizers/symmetric.ts';
-import {classificationTask} from '../../src/plugins/tasks/classification-loss.ts';
+import {classification} from '../../src/plugins/tasks/classification.ts';
 import {normal, uniform} from '../../src/random.ts';
 import {registerGradients} from '../../src/tensor/gradients.ts';
 import {calibrateInputs, sampleInputs} from '../../src/training/calibration.ts';
@@ -32,6 +32,8 @@ import {createTrainStep} from '../../src/training/train-step.ts';
 import {describeWith, pythonProgram} from '../helpers/python-service.ts';
 import {thorough} from '../helpers/thorough.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
+
+const classificationTask = await classification.load({}, {classes: 10, inputShape: [3, 32, 32]});
 
 const folder = temporaryFolder();
 const script = path.resolve(import.meta.dirname, '../helpers/vit_steps.py');

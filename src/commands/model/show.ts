@@ -11,7 +11,7 @@ import {inferShapes} from '../../graph/shape.ts';
 import {entry} from '../../lookup.ts';
 import {readModelFile} from '../../phases/model-file.ts';
 import {modelGraph} from '../../phases/model-graph.ts';
-import {readNetwork} from '../../plugins/models/onnx.ts';
+import {readNetwork} from '../../network-file.ts';
 
 interface ShownModel {
   readonly name: string;

@@ -1,14 +1,7 @@
 /** A network of an ONNX file. */
 import {invalidInput} from '../../errors.ts';
-import {filesBeside, readFileBounded} from '../../files.ts';
-import {fromOnnx} from '../../graph/onnx/from-onnx.ts';
+import {readNetwork} from '../../network-file.ts';
 import type {ModelDefinition} from '../../plugin-api/registry.ts';
-
-const limitBytes = 2 ** 31;
-
-/** @throws SdqError (exit 3) for a file that is none, or of a network that sdq does not run */
-export const readNetwork = (file: string): ReturnType<typeof fromOnnx> =>
-  fromOnnx(readFileBounded(file, limitBytes), file, filesBeside(file));
 
 export const onnx: ModelDefinition<{readonly file?: string}> = {
   kind: 'model',

@@ -15,12 +15,15 @@ import {search} from '../../../src/phases/search.ts';
 import {buildGraph, type Session} from '../../../src/phases/session.ts';
 import {train} from '../../../src/phases/train.ts';
 import {verifyExport} from '../../../src/phases/verify.ts';
-import {classificationTask} from '../../../src/plugins/tasks/classification-loss.ts';
-import {regressionTask} from '../../../src/plugins/tasks/regression-loss.ts';
+import {classification} from '../../../src/plugins/tasks/classification.ts';
+import {regression} from '../../../src/plugins/tasks/regression.ts';
 import type {ModelDefinition, TaskDefinition} from '../../../src/plugin-api/registry.ts';
 import type {Task} from '../../../src/training/task.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 import {madeNumbers, tinyRun} from '../../helpers/tiny-job.ts';
+
+const classificationTask = await classification.load({}, {classes: 10, inputShape: [3, 32, 32]});
+const regressionTask = await regression.load({}, {classes: 10, inputShape: [3, 32, 32]});
 
 const folder = temporaryFolder();
 

@@ -5,8 +5,10 @@ import type {Graph} from '../../../src/graph/graph.ts';
 import {timeSteps} from '../../../src/phases/step-benchmark.ts';
 import {activationQuantizers, weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
 import {Registry} from '../../../src/plugin-api/registry.ts';
-import {classificationTask} from '../../../src/plugins/tasks/classification-loss.ts';
+import {classification} from '../../../src/plugins/tasks/classification.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
+
+const classificationTask = await classification.load({}, {classes: 10, inputShape: [3, 32, 32]});
 
 useCpuBackend();
 

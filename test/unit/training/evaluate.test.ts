@@ -2,10 +2,12 @@ import {expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {Network} from '../../../src/graph/network.ts';
-import {classificationTask} from '../../../src/plugins/tasks/classification-loss.ts';
+import {classification} from '../../../src/plugins/tasks/classification.ts';
 import {evaluate} from '../../../src/training/evaluate.ts';
 import {arraySource} from '../../helpers/array-source.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
+
+const classificationTask = await classification.load({}, {classes: 10, inputShape: [3, 32, 32]});
 
 useCpuBackend();
 

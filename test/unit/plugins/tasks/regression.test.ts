@@ -1,9 +1,11 @@
 import {describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
-import {regressionTask} from '../../../../src/plugins/tasks/regression-loss.ts';
+import {regression} from '../../../../src/plugins/tasks/regression.ts';
 import {useCpuBackend} from '../../../helpers/cpu-backend.ts';
 import {expectClose} from '../../../helpers/gradient-check.ts';
+
+const regressionTask = await regression.load({}, {classes: 10, inputShape: [3, 32, 32]});
 
 useCpuBackend();
 
