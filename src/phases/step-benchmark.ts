@@ -27,7 +27,7 @@ import {loadQuantizers} from './load-quantizers.ts';
 
 export interface StepBenchmark {
   readonly graph: Graph;
-  /** Looked up for the quantizers `symmetric`, `pact` and `lsq`. */
+  /** Looked up for the quantizers `narrow`, `pact` and `lsq`. */
   readonly registry: Registry;
   readonly task: Pick<Task, 'loss' | 'heads'>;
   readonly kind: 'train' | 'search' | 'evaluate';
@@ -51,7 +51,7 @@ export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
   const quantized = (layer: QuantizedLayer): boolean => layer !== layers[0] && layer !== layers.at(-1);
   const quantization = quantize(
     network,
-    await loadQuantizers(registry, {weights: 'symmetric', activations: 'pact'}),
+    await loadQuantizers(registry, {weights: 'narrow', activations: 'pact'}),
     (layer) => {
       if (!quantized(layer)) return unquantized;
       return {weightBits: hasWeights(layer) ? weightBits : activationBits, activationBits};

@@ -90,7 +90,7 @@ describe('strategy convert', () => {
       'dpu-b512',
     ]);
     expect(moves).toHaveLength(19);
-    expect(quantizer).toEqual({from: 'symmetric', to: 'narrow-per-tensor'});
+    expect(quantizer).toEqual({from: 'narrow', to: 'narrow-per-tensor'});
     // 8 bits everywhere: 116 G bit operations (algorithm of ResNet18 at 224 × 224, 1.814 G multiply-accumulates).
     expect((after as {bops: number}).bops / 1e9).toBeCloseTo(116.1, 1);
     expect((before as {bops: number}).bops).toBeLessThan((after as {bops: number}).bops);
@@ -182,7 +182,7 @@ test('train refuses a strategy that the hardware of the config does not run, bef
   const args = ['train', '--strategy', 'strategy.json', '--checkpoint', 'full.safetensors'];
   const message = await failure([...args, '--set', 'hardware=[bitfusion-edge,dpu-b512]'], job, 4);
   expect(message).toMatch(
-    /strategy\.json breaks \d+ hardware rules: dpu-b512: weight quantizer symmetric; allowed: narrow-per-tensor/,
+    /strategy\.json breaks \d+ hardware rules: dpu-b512: weight quantizer narrow; allowed: narrow-per-tensor/,
   );
 });
 

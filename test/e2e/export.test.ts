@@ -70,7 +70,7 @@ test('safetensors: complete by itself, and older files are read and written anew
     tensor: 'layer1.0.conv1.weight',
     weights: {
       bits: 3,
-      qmin: -4,
+      qmin: -3,
       qmax: 3,
       offset: 0,
       of: 'w',
@@ -231,8 +231,9 @@ describe('the network of an ONNX file as the model', () => {
     const evaluated = await done('evaluate', '--checkpoint', 'fp.safetensors');
     const again = await done('evaluate', '--checkpoint', 'fp.onnx', ...model);
     expect(again['loss']).toBeCloseTo(evaluated['loss'] as number, 6);
-    const weights = ['--set', 'model.weights=fp.onnx', '--set', 'search.target.meanWeightBits=7', '--quiet'];
-    const search = await sdq(['search', ...model, ...weights, '--output', 'found.json'], {cwd});
+    const settings = ['model.weights=fp.onnx', 'search.target.meanWeightBits=7', 'search.epochs=8'];
+    const sets = settings.flatMap((setting) => ['--set', setting]);
+    const search = await sdq(['search', ...model, ...sets, '--output', 'found.json', '--quiet'], {cwd});
     expect(search).toMatchObject({exitCode: 0});
     const found = ['--checkpoint', 'fp.onnx', '--strategy', 'found.json', ...model];
     await done('export', ...found, '--output', 'found.onnx');

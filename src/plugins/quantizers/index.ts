@@ -11,18 +11,18 @@ import {
 /** Their arithmetic, and with it the tensor library, is loaded where a network is quantized. */
 export const weightQuantizers: readonly WeightQuantizerDefinition[] = [
   {
-    ...symmetricTraits,
-    kind: 'weight-quantizer',
-    name: 'symmetric',
-    summary: 'Signed integers with zero-point 0 and a step per output channel.',
-    load: async () => (await import('./symmetric.ts')).symmetric,
-  },
-  {
     ...narrowTraits,
     kind: 'weight-quantizer',
     name: 'narrow',
     summary: 'Signed integers in a range symmetric about 0, with a step per output channel.',
     load: async () => (await import('./narrow.ts')).narrow,
+  },
+  {
+    ...symmetricTraits,
+    kind: 'weight-quantizer',
+    name: 'symmetric',
+    summary: 'Signed integers with zero-point 0 and a step per output channel.',
+    load: async () => (await import('./symmetric.ts')).symmetric,
   },
   {
     ...narrowPerTensorTraits,

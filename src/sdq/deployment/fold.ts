@@ -70,7 +70,7 @@ export function foldLayer(
       {
         code: 'target-grid',
         exit: ExitCode.hardwareViolated,
-        suggestions: ['Give the layer at most 7 bits, or use the quantizer "symmetric".'],
+        suggestions: ['Give the layer at most 7 bits, or use the quantizer "narrow".'],
       },
     );
   }

@@ -159,7 +159,7 @@ describe('every place and format is read', () => {
     expect(config).toMatchObject({
       seed: 0,
       engine: {name: 'auto', threads: 'auto'},
-      quantizers: {weights: 'symmetric', activations: 'pact'},
+      quantizers: {weights: 'narrow', activations: 'pact'},
       search: {method: 'sdq', target: {}, pareto: 0, dbp: {thetaInit: 2, betaThreshold: 0.5}},
       train: {distillation: {teacher: 'self'}, binRegularization: {weight: 0.1}},
     });

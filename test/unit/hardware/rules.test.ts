@@ -91,8 +91,8 @@ const bitFusion: Case = {
           layer: null,
           rule: 'weight-quantizer',
           found: 'dorefa',
-          allowed: ['symmetric', 'narrow', 'narrow-per-tensor'],
-          nearest: 'symmetric',
+          allowed: ['narrow', 'symmetric', 'narrow-per-tensor'],
+          nearest: 'narrow',
         },
       ],
     },
@@ -160,8 +160,8 @@ const finn: Case = {
           layer: null,
           rule: 'weight-quantizer',
           found: 'entropy',
-          allowed: ['symmetric', 'narrow', 'narrow-per-tensor'],
-          nearest: 'symmetric',
+          allowed: ['narrow', 'symmetric', 'narrow-per-tensor'],
+          nearest: 'narrow',
         },
       ],
     },
@@ -227,7 +227,7 @@ const generic: Case = {
           rule: 'weight-quantizer',
           found: 'none-of-ours',
           allowed: weightQuantizers.map(({name}) => name),
-          nearest: 'symmetric',
+          nearest: 'narrow',
         },
       ],
     },
@@ -595,7 +595,7 @@ describe('moving', () => {
 test('weight quantizers by what the formats ask for', () => {
   const known = weightQuantizers;
   expect(fittingQuantizers(readProfile('generic-bops'), known)).toHaveLength(known.length);
-  expect(fittingQuantizers(readProfile('cutlass-sm80'), known)).toEqual(['symmetric', 'narrow', 'narrow-per-tensor']);
+  expect(fittingQuantizers(readProfile('cutlass-sm80'), known)).toEqual(['narrow', 'symmetric', 'narrow-per-tensor']);
 });
 
 test('a violation in words', () => {
