@@ -47,6 +47,8 @@ export const metadataKeys = {
   normalization: 'sdq.normalization',
   /** JSON: the names of the outputs. */
   classes: 'sdq.classes',
+  /** JSON `YoloHeads`, of a detector: how its outputs become boxes of the letterboxed image. */
+  heads: 'sdq.heads',
 } as const;
 
 /** The format that is no ONNX: the file of `sdq train`, for other weights and strategies. */
@@ -82,6 +84,7 @@ export async function exportNetwork(session: Session, request: ExportRequest): P
         [metadataKeys.checkpoint]: digestOf(checkpoint),
         [metadataKeys.normalization]: JSON.stringify(session.normalization),
         [metadataKeys.classes]: JSON.stringify(session.dataset.classes),
+        ...(session.task.heads === undefined ? {} : {[metadataKeys.heads]: JSON.stringify(session.task.heads)}),
         ...(target === undefined && exporter.roundsInputs === false ? {[metadataKeys.inputs]: 'float'} : {}),
         ...(target === undefined
           ? {}

@@ -7,6 +7,8 @@ import {limited} from '../data/limit.ts';
 import {resolveNormalization, type Normalization} from '../data/normalization.ts';
 import type {Part} from '../data/splits.ts';
 import {ExitCode, invalidInput, SdqError} from '../errors.ts';
+import {readFileBounded} from '../files.ts';
+import {parseDarknet} from '../graph/darknet.ts';
 import type {Graph, Weights} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
 import {createNetwork, type Network} from '../graph/network.ts';
@@ -129,7 +131,13 @@ export function buildGraph(
  * @throws SdqError (exit 3) naming the file and what is missing, broken or of the wrong shape
  */
 export function readWeights(graph: Graph, file: string): Weights {
-  return fittingWeights(graph, readTensorFile(file), file);
+  return fittingWeights(graph, tensorsFor(graph, file), file);
+}
+
+/** Of a file that names its tensors, or of darknet's that counts them. @param resetHead as `parseDarknet` */
+function tensorsFor(graph: Graph, file: string, resetHead = false): {readonly tensors: Weights} {
+  if (!file.endsWith('.weights')) return readTensorFile(file);
+  return {tensors: parseDarknet(graph, readFileBounded(file), file, resetHead)};
 }
 
 /** The same of a file that was read. @param fresh parameters that the file is not asked for, with their values */
@@ -159,7 +167,7 @@ export function startWeights({config}: Session, graph: Graph): Weights {
   if (file === undefined) return initialWeights(graph, config.seed);
   if (head !== 'reset') return readWeights(graph, file);
   const last = headParameters(graph);
-  const tensorFile = readTensorFile(file);
+  const tensorFile = tensorsFor(graph, file, true);
   return fittingWeights(
     graph,
     tensorFile,

@@ -59,6 +59,10 @@ export interface GeluAttributes {
   readonly approximate: boolean;
 }
 
+export interface LeakyReluAttributes {
+  readonly alpha: number;
+}
+
 export interface LayerNormAttributes {
   readonly epsilon: number;
 }
@@ -93,6 +97,8 @@ export interface AdamAttributes {
  * | SdqClipGrad | y (the clipped output), dy | ActivationRange | dy where min < y < max, else 0 |
  * | SdqGelu | x | GeluAttributes | y like x |
  * | SdqGeluGrad | x, dy | GeluAttributes | dx |
+ * | SdqLeakyRelu | x | LeakyReluAttributes | x where it is positive, else alpha · x |
+ * | SdqLeakyReluGrad | x, dy | LeakyReluAttributes | dy where x is positive, else alpha · dy |
  * | SdqLayerNorm | x [rows, C], gamma [C], beta [C] | LayerNormAttributes | y like x |
  * | SdqLayerNormGrad | x, gamma, dy | LayerNormAttributes | dx, dgamma, dbeta |
  * | SdqSoftmaxGrad | y (the softmax over the last axis), dy | {} | y · (dy − Σ y · dy) |
@@ -120,6 +126,8 @@ export type FusedKernel =
   | 'SdqClipGrad'
   | 'SdqGelu'
   | 'SdqGeluGrad'
+  | 'SdqLeakyRelu'
+  | 'SdqLeakyReluGrad'
   | 'SdqLayerNorm'
   | 'SdqLayerNormGrad'
   | 'SdqSoftmaxGrad'

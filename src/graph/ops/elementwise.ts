@@ -3,7 +3,17 @@ import type * as tfjs from '@tensorflow/tfjs-core';
 
 import type {Node} from '../graph.ts';
 import {aligned, broadcastAxes} from './broadcast.ts';
-import {eitherLayout, elements, expectValue, float, noCost, nodeError, type OperatorOf, type Tf} from './operator.ts';
+import {
+  eitherLayout,
+  elements,
+  expectValue,
+  float,
+  noCost,
+  nodeError,
+  type OperatorOf,
+  type RunOptions,
+  type Tf,
+} from './operator.ts';
 import {broadcastSizes, valueOf} from './sizes.ts';
 
 /**
@@ -12,7 +22,7 @@ import {broadcastSizes, valueOf} from './sizes.ts';
  */
 export function unary<Name extends string = never>(
   op: string,
-  run: (tf: Tf, x: tfjs.Tensor, numbers: Readonly<Record<Name, number>>) => tfjs.Tensor,
+  run: (tf: Tf, x: tfjs.Tensor, numbers: Readonly<Record<Name, number>>, fused: RunOptions['fused']) => tfjs.Tensor,
   {defaults, signed}: {readonly signed?: boolean; readonly defaults?: Readonly<Record<Name, number>>} = {},
 ): OperatorOf<1> {
   const entries = Object.entries<number>(defaults ?? {});
@@ -30,7 +40,7 @@ export function unary<Name extends string = never>(
       return {...output, signed: signed ?? x.signed};
     },
     cost: noCost,
-    run: (tf, node, [x]) => run(tf, x, numbersOf(node)),
+    run: (tf, node, [x], {fused}) => run(tf, x, numbersOf(node), fused),
   };
 }
 

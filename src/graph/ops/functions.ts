@@ -48,9 +48,7 @@ export const functions: readonly Operator[] = [
   unary('HardSwish', (tf, x) => tf.mul(tf.mul(x, 1 / 6), tf.relu6(tf.add(x, 3)))),
   unary('Identity', (tf, x) => tf.clone(x)),
   /** x where it is positive, else alpha · x (Maas et al., 2013). */
-  unary('LeakyRelu', (tf, x, {alpha}) => tf.sub(tf.relu(x), tf.mul(tf.relu(tf.neg(x)), alpha)), {
-    defaults: {alpha: 0.01},
-  }),
+  unary('LeakyRelu', (_tf, x, {alpha}, {leakyRelu}) => leakyRelu(x, alpha), {defaults: {alpha: 0.01}}),
   unary('Log', (tf, x) => tf.log(x), {signed: true}),
   /** x · tanh(ln(1 + e^x)) (Misra, 2019). */
   {...unary('Mish', (tf, x) => tf.mul(x, tf.tanh(softplus(tf, x)))), since: () => 20},

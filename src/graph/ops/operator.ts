@@ -48,6 +48,7 @@ export type FusedActivation = 'linear' | 'relu' | 'relu6';
 /** Operators with a kernel of their own (src/tensor/); handed in, so that reading a graph loads no tensor library. */
 interface FusedFunctions {
   readonly gelu: (x: tfjs.Tensor, approximate: boolean) => tfjs.Tensor;
+  readonly leakyRelu: (x: tfjs.Tensor, alpha: number) => tfjs.Tensor;
   /** Of rows [rows, C] with gamma and beta [C]. */
   readonly layerNorm: (x: tfjs.Tensor, gamma: tfjs.Tensor, beta: tfjs.Tensor, epsilon: number) => tfjs.Tensor;
 }

@@ -17,6 +17,7 @@ import {fakeQuantize} from '../../../src/tensor/fake-quantize.ts';
 import {gelu} from '../../../src/tensor/gelu.ts';
 import type {GradientRule, Grid} from '../../../src/tensor/kernels.ts';
 import {layerNorm} from '../../../src/tensor/layer-norm.ts';
+import {leakyRelu} from '../../../src/tensor/leaky-relu.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {expectClose, randomTensor} from '../../helpers/gradient-check.ts';
 
@@ -72,7 +73,7 @@ function shaken(graph: Graph, amount = 0.3): Network {
 function optionsOf(graph: Graph, node: Node, images: number): RunOptions {
   const {nodeLayouts, operands} = layOut(graph, inferShapes(graph));
   return {
-    fused: {gelu, layerNorm},
+    fused: {gelu, layerNorm, leakyRelu},
     layout: nodeLayouts.get(node.name)!.inputs,
     images,
     inputs: node.inputs.map((name) => operands.get(name)!),

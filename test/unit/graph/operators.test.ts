@@ -10,6 +10,7 @@ import {inferNode, operatorOf} from '../../../src/graph/shape.ts';
 import {uniform} from '../../../src/random.ts';
 import {gelu} from '../../../src/tensor/gelu.ts';
 import {layerNorm} from '../../../src/tensor/layer-norm.ts';
+import {leakyRelu} from '../../../src/tensor/leaky-relu.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {expectClose, expectGradients, randomTensor, spacedTensor} from '../../helpers/gradient-check.ts';
 import {referenceConv, type Array64} from '../../helpers/reference-operators.ts';
@@ -48,7 +49,7 @@ function infer(
   );
 }
 
-const fused = {gelu, layerNorm};
+const fused = {gelu, layerNorm, leakyRelu};
 /** For operators that need to know no more. */
 const imageOptions: RunOptions = {
   fused,

@@ -16,6 +16,21 @@ export function addClip(task: usize, thread: i32, threads: i32): void {
   }
 }
 
+/** leakyGradient: [x, dy, dx, length] (alpha): dy where x is positive, else alpha · dy. */
+export function leakyGradient(task: usize, thread: i32, threads: i32): void {
+  const length = int(task, 3);
+  const alpha = f32x4.splat(float(task, 0));
+  const end = <usize>shareStartAligned(length, 16, thread + 1, threads) << 2;
+  const x = pointer(task, 0);
+  const dy = pointer(task, 1);
+  const dx = pointer(task, 2);
+  for (let i = <usize>shareStartAligned(length, 16, thread, threads) << 2; i < end; i += 16) {
+    const d = v128.load(dy + i);
+    const positive = f32x4.gt(v128.load(x + i), f32x4.splat(0));
+    storeUpTo(dx + i, v128.bitselect(d, f32x4.mul(d, alpha), positive), end - i);
+  }
+}
+
 /** clipGrad: [y, dy, dx, length] (min, max): dy where min < y < max, else 0. */
 export function clipGrad(task: usize, thread: i32, threads: i32): void {
   const length = int(task, 3);

@@ -10,6 +10,7 @@ import {
   clipping,
   errorFunction,
   exponential,
+  leaky,
   logarithm,
   negation,
   reciprocalRoot,
@@ -90,6 +91,7 @@ function unaryValue(operation: i32, x: v128, low: v128, high: v128): v128 {
   if (operation == square) return f32x4.mul(x, x);
   if (operation == negation) return f32x4.neg(x);
   if (operation == absolute) return f32x4.abs(x);
+  if (operation == leaky) return v128.bitselect(x, f32x4.mul(x, low), f32x4.gt(x, f32x4.splat(0)));
   return f32x4.nearest(x);
 }
 
@@ -108,7 +110,7 @@ function unaryVectors(operation: i32, task: usize, thread: i32, threads: i32): v
 }
 
 /**
- * unary: [x, y, length, operation] (low, high: of the clip).
+ * unary: [x, y, length, operation] (low, high: of the clip; low: alpha of the leaky Relu).
  */
 export function unary(task: usize, thread: i32, threads: i32): void {
   const operation = int(task, 3);
@@ -120,6 +122,7 @@ export function unary(task: usize, thread: i32, threads: i32): void {
   else if (operation == square) unaryVectors(square, task, thread, threads);
   else if (operation == negation) unaryVectors(negation, task, thread, threads);
   else if (operation == absolute) unaryVectors(absolute, task, thread, threads);
+  else if (operation == leaky) unaryVectors(leaky, task, thread, threads);
   else unaryVectors(roundEven, task, thread, threads);
 }
 

@@ -37,6 +37,7 @@ export const square = 5;
 export const negation = 6;
 export const absolute = 7;
 export const roundEven = 8;
+export const leaky = 9;
 
 /** Operations of `transcendental`. */
 export const exponential = 0;

@@ -1,7 +1,8 @@
-/** Residual addition with activation range, and the gradient of a range: kernels of src/tensor/kernels.ts. */
+/** Residual addition with activation range, the gradient of a range, and LeakyRelu: kernels of src/tensor/kernels.ts. */
 import type * as tf from '@tensorflow/tfjs-core';
 
-import type {ActivationRange} from '../../../../tensor/kernels.ts';
+import type {ActivationRange, LeakyReluAttributes} from '../../../../tensor/kernels.ts';
+import * as kernel from '../assembly/shared.ts';
 import {defineKernel} from '../backend.ts';
 import {sizeOf} from './rows.ts';
 
@@ -23,4 +24,27 @@ export const activationKernels: readonly tf.KernelConfig[] = [
     backend.run('clipGrad', [...addresses, size], [attrs.min, attrs.max], backend.threadsFor(size));
     return dx;
   }),
+
+  defineKernel<{x: tf.TensorInfo}, LeakyReluAttributes>('SdqLeakyRelu', ({backend, inputs: {x}, attrs: {alpha}}) => {
+    const y = backend.output(x.shape);
+    const size = sizeOf(x);
+    backend.run(
+      'unary',
+      [backend.pointer(x), backend.pointer(y), size, kernel.leaky],
+      [alpha, 0],
+      backend.threadsFor(size),
+    );
+    return y;
+  }),
+
+  defineKernel<{x: tf.TensorInfo; dy: tf.TensorInfo}, LeakyReluAttributes>(
+    'SdqLeakyReluGrad',
+    ({backend, inputs: {x, dy}, attrs: {alpha}}) => {
+      const dx = backend.output(x.shape);
+      const size = sizeOf(x);
+      const addresses = [x, dy, dx].map((info) => backend.pointer(info));
+      backend.run('leakyGradient', [...addresses, size], [alpha], backend.threadsFor(size));
+      return dx;
+    },
+  ),
 ];

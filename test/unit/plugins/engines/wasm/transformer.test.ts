@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import {composedGelu, composedGeluGrad} from '../../../../../src/tensor/gelu.ts';
 import {registerGradients} from '../../../../../src/tensor/gradients.ts';
 import {runFused} from '../../../../../src/tensor/kernels.ts';
+import {composedLeakyRelu, composedLeakyReluGrad} from '../../../../../src/tensor/leaky-relu.ts';
 import {composedLayerNorm, composedLayerNormGrad} from '../../../../../src/tensor/layer-norm.ts';
 import {expectSameOnBothBackends} from '../../../../helpers/compare-backends.ts';
 import {builds, startBuild} from '../../../../helpers/engine-builds.ts';
@@ -69,6 +70,22 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
           // tanh of float32 near 1 leaves few digits of 1 − tanh², on both sides.
           {relative: approximate ? 1e-5 : 1e-6},
         );
+      }),
+      cases,
+    );
+  });
+
+  test('LeakyRelu and its gradient', () => {
+    fc.assert(
+      fc.property(rows, widths, fc.nat(), (n, c, seed) => {
+        expectSameOnBothBackends(() => {
+          const [x, dy] = [randomTensor([n, c], seed), randomTensor([n, c], seed + 1)];
+          const attributes = {alpha: 0.1};
+          return [
+            ...runFused('SdqLeakyRelu', {x}, attributes, () => [composedLeakyRelu(x, attributes)]),
+            ...runFused('SdqLeakyReluGrad', {x, dy}, attributes, () => [composedLeakyReluGrad(x, dy, attributes)]),
+          ];
+        });
       }),
       cases,
     );
