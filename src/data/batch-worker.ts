@@ -11,6 +11,7 @@ export interface BatchSlot {
   readonly images: Float32Array<SharedArrayBuffer>;
   readonly labels: Int32Array<SharedArrayBuffer>;
   readonly values?: Float32Array<SharedArrayBuffer>;
+  readonly boxes?: Float32Array<SharedArrayBuffer>;
 }
 
 export interface WorkerSettings {
@@ -42,9 +43,8 @@ async function serve(port: NonNullable<typeof parentPort>, {plan, share, slots}:
   if (isEncoded(plan.split)) await limitImageThreads();
   const render = createRenderer(plan);
   const answer = async ({ticket, epoch, index, slot}: BatchRequest): Promise<void> => {
-    const {images, labels, values} = item(slots, slot);
     try {
-      port.postMessage({ticket, size: await render(epoch, index, images, labels, values, share)} satisfies BatchReply);
+      port.postMessage({ticket, size: await render(epoch, index, item(slots, slot), share)} satisfies BatchReply);
     } catch (error) {
       if (!(error instanceof SdqError)) throw error;
       const {message, code, suggestions, oclif} = error;

@@ -1,8 +1,9 @@
 /** The input pipeline as the training loop sees it: batches made ahead by worker threads, in shared memory. */
 import type {Worker} from 'node:worker_threads';
 
+import {boxNumbers} from '../detection/boxes.ts';
 import {ExitCode, invalidInput, SdqError} from '../errors.ts';
-import {last, present} from '../lookup.ts';
+import {item, last, present} from '../lookup.ts';
 import {startThread} from '../start-thread.ts';
 import type {BatchReply, BatchRequest, BatchSlot, WorkerSettings} from './batch-worker.ts';
 import {isEncoded, sampleNoun, type Dataset} from './dataset.ts';
@@ -113,15 +114,18 @@ export function openBatches(
     augmentation: mode === 'training' && options.augment ? dataset.augmentation : undefined,
     normalization: options.normalization,
     seed: options.seed,
+    mostBoxes: mostBoxes(dataset, options),
   };
 
   const imageSize = dataset.height * dataset.width * dataset.channels;
   const largest = Math.min(batchSize, count);
   const numbers = dataset.values?.length ?? 0;
+  const boxSize = dataset.boxes === true ? boxNumbers * plan.mostBoxes : 0;
   const slots: Slot[] = Array.from({length: prefetch + 1}, () => ({
     images: new Float32Array(sharedBuffer(4 * largest * imageSize, largest)),
     labels: new Int32Array(sharedBuffer(4 * largest, largest)),
     ...(numbers === 0 ? {} : {values: new Float32Array(sharedBuffer(4 * largest * numbers, largest))}),
+    ...(boxSize === 0 ? {} : {boxes: new Float32Array(sharedBuffer(4 * largest * boxSize, largest))}),
     wanted: undefined,
   }));
   const shares = isEncoded(plan.split) ? (options.workers ?? 1) : 1;
@@ -160,6 +164,9 @@ export function openBatches(
           images: slot.images.subarray(0, size * imageSize),
           labels: slot.labels.subarray(0, size),
           ...(slot.values === undefined ? {} : {values: slot.values.subarray(0, size * numbers)}),
+          ...(slot.boxes === undefined
+            ? {}
+            : {boxes: {most: plan.mostBoxes, values: slot.boxes.subarray(0, size * boxSize)}}),
           size,
           waitMs: performance.now() - start,
         };
@@ -176,6 +183,19 @@ export function openBatches(
     if (index + 1 < batchesPerEpoch) return {epoch, index: index + 1};
     return {epoch: mode === 'training' ? epoch + 1 : epoch, index: 0};
   }
+}
+
+/** [ours] Of a mosaic no more boxes are kept, unless one image has more: what the loss computes grows with them. Darknet keeps 200. */
+const mostMosaicBoxes = 200;
+
+/** Boxes that an image of the part, or a mosaic of four, has at most; at least one. */
+function mostBoxes(dataset: Dataset, {augment, mode, part}: Pick<BatchOptions, 'part' | 'mode' | 'augment'>): number {
+  const {boxes} = dataset[part === 'test' ? 'test' : 'train'];
+  if (boxes === undefined) return 0;
+  const {offsets} = boxes;
+  const most = offsets.reduce((sum, end, i) => (i === 0 ? sum : Math.max(sum, end - item(offsets, i - 1))), 1);
+  const isMosaic = mode === 'training' && augment && (dataset.augmentation.detection?.mosaic ?? 0) > 0;
+  return isMosaic ? Math.max(most, Math.min(4 * most, mostMosaicBoxes)) : most;
 }
 
 interface WorkerPool {

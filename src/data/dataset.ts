@@ -19,6 +19,8 @@ export interface Dataset {
   readonly augmentation: Augmentation;
   readonly train: Split;
   readonly test: Split;
+  /** What was left out or changed in the files: full sentences. */
+  readonly notices?: readonly string[];
 }
 
 /** What training does to an image of this data set; evaluation does none of it. */
@@ -30,6 +32,20 @@ export interface Augmentation {
   readonly pad: number;
   /** Whether a mirrored image still shows its class (not so for digits). */
   readonly flip: boolean;
+  /** Of images with boxes, which take none of the crops above. */
+  readonly detection?: DetectionAugmentation;
+}
+
+export interface DetectionAugmentation {
+  /** Share of the images that are put together of four. */
+  readonly mosaic: number;
+  /** By how much each edge of an image moves at most, as a fraction of its side. */
+  readonly jitter: number;
+  /** By how much hues turn at most, in parts of a circle. */
+  readonly hue: number;
+  /** Largest factors, and one over them the smallest. */
+  readonly saturation: number;
+  readonly exposure: number;
 }
 
 /** `labels[i]` belongs to image i; so does row i of `targets`, [count, values] where the data set has values. */

@@ -1,7 +1,7 @@
 /** One PNG or JPEG image to RGB bytes of the size the network sees. */
 import {isNativeError} from 'node:util/types';
 
-import type {Sharp} from 'sharp';
+import type {Metadata, Sharp} from 'sharp';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {loadSharp} from './sharp.ts';
@@ -18,6 +18,14 @@ export interface EncodedImage {
 /** Far above any photograph, far below what would exhaust the memory: 100 megapixels. */
 const maxPixels = 100e6;
 
+/** In pixels. */
+export interface Region {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
 /**
  * @param source the path of a file, or what one would hold
  * @param crop the region that is resized to size × size; undefined: the centre, after a resize of the shorter side to
@@ -31,39 +39,82 @@ export async function decodeImage(
   size: number,
   crop: Crop | undefined,
 ): Promise<Uint8Array> {
+  return decoded(source, (image, width, height) => {
+    if (crop !== undefined) return resized(image.extract(crop(width, height)), size, size);
+    const side = Math.round((size * 8) / 7);
+    const margin = Math.floor((side - size) / 2);
+    return image
+      .resize(side, side, {fit: 'cover', kernel: 'linear', fastShrinkOnLoad: false})
+      .extract({left: margin, top: margin, width: size, height: size});
+  });
+}
+
+/**
+ * @param choose a region of an image of this size, and the size to which it is resized
+ * @returns [height, width, 3] bytes, as `decodeImage`
+ * @throws SdqError (exit 3) that names the file
+ */
+export async function decodeRegion(
+  file: string,
+  choose: (width: number, height: number) => {readonly source: Region; readonly width: number; readonly height: number},
+): Promise<Uint8Array> {
+  return decoded(file, (image, imageWidth, imageHeight) => {
+    const {source, width, height} = choose(imageWidth, imageHeight);
+    return resized(image.extract(source), width, height);
+  });
+}
+
+const resized = (image: Sharp, width: number, height: number): Sharp =>
+  image.resize(width, height, {fit: 'fill', kernel: 'linear', fastShrinkOnLoad: false});
+
+/** Width and height of an image, turned as EXIF says, by its header. @throws SdqError (exit 3) that names the file */
+export async function imageSize(file: string): Promise<{readonly width: number; readonly height: number}> {
+  const sharp = await loadSharp();
+  try {
+    const {autoOrient} = await checkedHeader(sharp(file, {limitInputPixels: maxPixels}));
+    return {width: autoOrient.width, height: autoOrient.height};
+  } catch (error) {
+    throw undecodable(file, error);
+  }
+}
+
+async function checkedHeader(image: Sharp): Promise<Metadata> {
+  const metadata = await image.metadata();
+  const {format} = metadata;
+  if (format !== 'png' && format !== 'jpeg') throw new Error(`the format is ${format}, not PNG or JPEG`);
+  return metadata;
+}
+
+async function decoded(
+  source: string | EncodedImage,
+  shape: (image: Sharp, width: number, height: number) => Sharp,
+): Promise<Uint8Array> {
   const sharp = await loadSharp();
   const [input, name] = typeof source === 'string' ? [source, source] : [source.bytes, source.name];
   try {
     const stored = sharp(input, {limitInputPixels: maxPixels, failOn: 'warning'}).autoOrient();
-    const {autoOrient, format, hasAlpha} = await stored.metadata();
-    if (format !== 'png' && format !== 'jpeg') throw new Error(`the format is ${format}, not PNG or JPEG`);
-    const {width, height} = autoOrient;
+    const {autoOrient, hasAlpha} = await checkedHeader(stored);
     const image = hasAlpha ? await withoutAlpha(stored) : stored;
-    if (crop === undefined) {
-      const side = Math.round((size * 8) / 7);
-      const margin = Math.floor((side - size) / 2);
-      image
-        .resize(side, side, {fit: 'cover', kernel: 'linear', fastShrinkOnLoad: false})
-        .extract({left: margin, top: margin, width: size, height: size});
-    } else {
-      image.extract(crop(width, height)).resize(size, size, {fit: 'fill', kernel: 'linear', fastShrinkOnLoad: false});
-    }
-    return await image.toColourspace('srgb').raw().toBuffer();
+    return await shape(image, autoOrient.width, autoOrient.height).toColourspace('srgb').raw().toBuffer();
   } catch (error) {
-    // libvips says no more of what it would only warn of, e.g. a file that is cut short.
-    const reason = (isNativeError(error) ? error.message : String(error)).replace(
-      /^Warning treated as error.*/,
-      'the file is damaged or cut short',
-    );
-    throw new SdqError(`Cannot decode ${name}: ${reason.replace(/\s+/g, ' ')}.`, {
-      code: 'image-undecodable',
-      exit: ExitCode.invalidInput,
-      suggestions: [
-        'Replace or delete the image; `sdq data verify` with the name of the data set names every broken one.',
-      ],
-      cause: error,
-    });
+    throw undecodable(name, error);
   }
+}
+
+function undecodable(name: string, error: unknown): SdqError {
+  // libvips says no more of what it would only warn of, e.g. a file that is cut short.
+  const reason = (isNativeError(error) ? error.message : String(error)).replace(
+    /^Warning treated as error.*/,
+    'the file is damaged or cut short',
+  );
+  return new SdqError(`Cannot decode ${name}: ${reason.replace(/\s+/g, ' ')}.`, {
+    code: 'image-undecodable',
+    exit: ExitCode.invalidInput,
+    suggestions: [
+      'Replace or delete the image; `sdq data verify` with the name of the data set names every broken one.',
+    ],
+    cause: error,
+  });
 }
 
 /**

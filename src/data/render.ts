@@ -5,12 +5,14 @@
  *
  * Augmentation is the usual one. In memory: zeros around the image, a random crop, a mirror image half of the time (He et
  * al. 2016, section 4.2). Files: a random resized crop of 8 to 100 % of the area and aspect 3:4 to 4:3 (Szegedy et al.
- * 2015), a mirror image half of the time; evaluation takes the centre.
+ * 2015), a mirror image half of the time; evaluation takes the centre. Files with boxes: `detection-image.ts`.
  */
+import {boxNumbers} from '../detection/boxes.ts';
 import {item} from '../lookup.ts';
 import {permutation, uniform, type Uniform} from '../random.ts';
-import type {Augmentation, Split} from './dataset.ts';
+import type {Augmentation, Split, SplitBoxes} from './dataset.ts';
 import {decodeImage, type Crop, type EncodedImage} from './decode-image.ts';
+import {drawDetectionImage} from './detection-image.ts';
 import type {Normalization} from './normalization.ts';
 import {pathAt} from './path-list.ts';
 import {blockAt, groupOf, shardOrder, type ShardOrder} from './shard-order.ts';
@@ -30,22 +32,28 @@ export interface RenderPlan {
   readonly augmentation: Augmentation | undefined;
   readonly normalization: Normalization;
   readonly seed: number;
+  /** Boxes that an image has at most, where the split has boxes. */
+  readonly mostBoxes: number;
+}
+
+/** The arrays of one batch. */
+export interface BatchArrays {
+  /** [batchSize, height, width, channels] */
+  readonly images: Float32Array;
+  /** [batchSize] */
+  readonly labels: Int32Array;
+  /** [batchSize, values] */
+  readonly values?: Float32Array;
+  /** [batchSize, mostBoxes, 6], as `TargetBoxes`. */
+  readonly boxes?: Float32Array;
 }
 
 /**
- * Fills `images` [batchSize, height, width, channels], `labels` [batchSize] and `values` [batchSize, values] with batch `index` of `epoch`,
- * or the places of one share of it. The bits do not depend on how it is shared.
+ * Fills the arrays with batch `index` of `epoch`, or the places of one share of it. The bits do not depend on how it is shared.
  * @returns how many images the batch has: less than the batch size where the range ends
  * @throws SdqError (exit 3) that names an image file that cannot be decoded
  */
-export type Render = (
-  epoch: number,
-  index: number,
-  images: Float32Array,
-  labels: Int32Array,
-  values?: Float32Array,
-  share?: Share,
-) => Promise<number>;
+export type Render = (epoch: number, index: number, arrays: BatchArrays, share?: Share) => Promise<number>;
 
 /** A part of a batch: one of `of` parts of about as many images. */
 export interface Share {
@@ -55,12 +63,13 @@ export interface Share {
 
 const whole: Share = {part: 0, of: 1};
 
-/** Writes one image of the split, normalised, to `target`; without `draw` it is not augmented. */
+/** Writes one image of the split, normalised, to `target`, and its boxes to `boxes`; without `draw` it is not augmented. */
 type WriteImage = (
   image: number,
   draw: Uniform | undefined,
   target: Float32Array,
   block: unknown,
+  boxes: Float32Array | undefined,
 ) => Promise<void> | undefined;
 
 export function createRenderer(plan: RenderPlan): Render {
@@ -71,7 +80,7 @@ export function createRenderer(plan: RenderPlan): Render {
   const write = writerOf(plan, split);
   const shareOf = shares(plan);
 
-  return async (epoch, index, images, labels, values, {part, of} = whole) => {
+  return async (epoch, index, {boxes, images, labels, values}, {part, of} = whole) => {
     const first = index * batchSize;
     const size = Math.min(batchSize, count - first);
     const order = orderOf?.(epoch);
@@ -80,7 +89,14 @@ export function createRenderer(plan: RenderPlan): Render {
       if (shareOf(place, size, of, image) !== part) continue;
       const draw = augmentation && uniform(seed, 'augment', epoch, image);
       const block = order?.blocks && blockAt(order.blocks, first + place);
-      await write(image, draw, images.subarray(place * imageSize, (place + 1) * imageSize), block);
+      const boxSize = boxNumbers * plan.mostBoxes;
+      await write(
+        image,
+        draw,
+        images.subarray(place * imageSize, (place + 1) * imageSize),
+        block,
+        boxes?.subarray(place * boxSize, (place + 1) * boxSize),
+      );
       labels[place] = item(split.labels, image);
       if (split.targets !== undefined) {
         const width = split.targets.length / split.labels.length;
@@ -125,6 +141,7 @@ function writerOf(plan: RenderPlan, split: Split): WriteImage {
   if (split.kind === 'memory') return memoryWriter(plan, split);
   if (split.kind === 'rows') return rowWriter(plan, split);
   if (split.kind === 'shards') return encodedWriter(plan, shardReader(split));
+  if (split.boxes !== undefined) return boxWriter(plan, split, split.boxes);
   return encodedWriter(plan, (image) => pathAt(split.paths, image));
 }
 
@@ -164,6 +181,24 @@ function encodedWriter(
     const mirrored = draw !== undefined && flip && draw() < 0.5;
     const pixels = await decodeImage(await source(image, block), plan.width, crop);
     writeNormalized(pixels, target, plan, table, {top: 0, left: 0, mirrored});
+  };
+}
+
+function boxWriter(plan: RenderPlan, split: Extract<Split, {kind: 'files'}>, boxes: SplitBoxes): WriteImage {
+  const table = normalizationTable(plan.normalization);
+  const pixels = new Uint8Array(plan.height * plan.width * plan.channels);
+  const source = {
+    canvas: {width: plan.width, height: plan.height},
+    fileOf: (image: number) => pathAt(split.paths, image),
+    boxes,
+    augmentation: plan.augmentation?.detection,
+    start: plan.start,
+    end: plan.end,
+    most: plan.mostBoxes,
+  };
+  return async (image, draw, target, _, boxTarget = new Float32Array(boxNumbers * plan.mostBoxes)) => {
+    await drawDetectionImage(source, image, draw, pixels, boxTarget);
+    writeNormalized(pixels, target, plan, table, {top: 0, left: 0, mirrored: false});
   };
 }
 

@@ -26,6 +26,8 @@ export interface Inspection {
   readonly splits: {readonly train: number; readonly test: number} | null;
   readonly verified: boolean;
   readonly problems: readonly string[];
+  /** What was left out or changed in the files: full sentences. */
+  readonly notices: readonly string[];
 }
 
 /** Folder and options are the config's where it is about this data set, else the cache's and none. */
@@ -41,8 +43,8 @@ export function selectDataset(registry: Registry, name: string, data: DataConfig
 /** Checks every file. @throws SdqError when files that pass the check cannot be opened all the same */
 export async function inspectDataset({definition, directory, options}: SelectedDataset): Promise<Inspection> {
   const problems = await definition.verify(directory, options);
-  const about = {name: definition.name, path: directory};
-  if (problems.length > 0) return {...about, splits: null, verified: false, problems};
-  const {train, test} = await definition.open(directory, options);
-  return {...about, splits: {train: train.labels.length, test: test.labels.length}, verified: true, problems};
+  const about = {name: definition.name, path: directory, problems};
+  if (problems.length > 0) return {...about, splits: null, verified: false, notices: []};
+  const {notices = [], train, test} = await definition.open(directory, options);
+  return {...about, splits: {train: train.labels.length, test: test.labels.length}, verified: true, notices};
 }

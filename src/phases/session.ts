@@ -74,6 +74,7 @@ interface SessionTask extends Task {
 export async function openSession(config: JobConfig, registry: Registry, reporter: Reporter): Promise<Session> {
   const {definition, directory, options} = selectDataset(registry, config.data.name, config.data);
   const dataset = limited(await definition.open(directory, options), config.data.limit);
+  dataset.notices?.forEach((notice) => reporter.line(notice));
   const normalization = resolveNormalization(config.data.normalization, dataset);
   const task = await loadTask(registry, config.task, dataset);
   const engine = await startEngine(registry, config.engine);

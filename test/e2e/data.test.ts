@@ -1,10 +1,11 @@
-import {existsSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 
 import {describe, expect, test} from '@jest/globals';
 
 import {dataCache} from '../../src/data/cache.ts';
+import {writeBoxImages} from '../helpers/box-images.ts';
 import {smallDisk} from '../helpers/full-disk.ts';
 import {resultProblems} from '../helpers/result-schemas.ts';
 import {sdq, startSdq} from '../helpers/sdq.ts';
@@ -92,6 +93,7 @@ describe('sdq data fetch', () => {
         splits: {train: 60_000, test: 10_000},
         verified: true,
         problems: [],
+        notices: [],
       });
       const second = await sdq(['data', 'fetch', 'mnist'], {cwd, env});
       expect(second.exitCode).toBe(0);
@@ -153,6 +155,35 @@ describe('sdq data verify', () => {
   });
 });
 
+test('sdq data verify says which boxes of Pascal VOC were left out, and names broken ones', async () => {
+  const {cwd, env} = place(noNetwork);
+  const photos = path.join(cwd, 'photos');
+  await writeBoxImages(photos, 'voc', {train: 3, test: 2});
+  const file = path.join(photos, 'Annotations', 'train0.xml');
+  const flat =
+    '<object><name>red</name><bndbox><xmin>5</xmin><ymin>6</ymin><xmax>5</xmax><ymax>9</ymax></bndbox></object>';
+  const xml = readFileSync(file, 'utf8');
+  writeFileSync(file, xml.replace('</annotation>', `${flat}</annotation>`));
+  const verify = async (): ReturnType<typeof sdq> =>
+    sdq(['data', 'verify', 'boxes', '--json', '--set', 'data.name=boxes', '--set', `data.directory=${photos}`], {
+      cwd,
+      env,
+    });
+  const {exitCode, stdout} = await verify();
+  expect(exitCode).toBe(0);
+  expect(resultProblems('data-verify', stdout)).toEqual([]);
+  expect(JSON.parse(stdout)).toMatchObject({
+    splits: {train: 3, test: 2},
+    notices: [`1 box without area left out: ${file}, object 2 (line 9).`],
+  });
+  writeFileSync(file, xml.replace('<name>', '<name'));
+  const broken = await verify();
+  expect(broken.exitCode).toBe(7);
+  expect((JSON.parse(broken.stdout) as {problems: string[]}).problems).toEqual([
+    expect.stringContaining(`${file}, line 5: it is not XML`),
+  ]);
+});
+
 test('sdq data list tells which data sets are there', async () => {
   const {cwd, cache, env} = place(noNetwork);
   mkdirSync(path.join(cache, 'mnist'), {recursive: true});
@@ -168,6 +199,7 @@ test('sdq data list tells which data sets are there', async () => {
     ['webdataset', false],
     ['parquet-images', false],
     ['table', false],
+    ['boxes', false],
   ]);
   expect(datasets[0]!.sources).toEqual(['archive', 'npm']);
 });

@@ -18,7 +18,7 @@ export default class DataVerify extends SdqCommand {
     const {config, registry} = await this.settings({kinds: ['dataset']});
     const selected = selectDataset(registry, args.name, config.data);
     const inspection = await inspectDataset(selected);
-    const {splits, problems} = inspection;
+    const {notices, problems, splits} = inspection;
     if (splits === null) {
       for (const problem of problems) this.log(problem);
       const fetchable = selected.definition.sources.length > 0;
@@ -30,6 +30,7 @@ export default class DataVerify extends SdqCommand {
         }),
       );
     } else {
+      for (const notice of notices) this.log(notice);
       const counts = `${splits.train} train and ${splits.test} test images`;
       this.log(verdict(true, `${args.name}: ${counts}, verified, in ${selected.directory}`));
     }

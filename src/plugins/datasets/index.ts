@@ -1,4 +1,5 @@
 import type {DatasetDefinition} from '../../plugin-api/registry.ts';
+import {boxes} from './boxes.ts';
 import {cifar10} from './cifar10.ts';
 import {fashionMnist} from './fashion-mnist.ts';
 import {imageFolder} from './image-folder.ts';
@@ -15,4 +16,5 @@ export const datasets: readonly DatasetDefinition[] = [
   webdataset,
   parquetImageFiles,
   table,
+  boxes,
 ] as readonly DatasetDefinition[];

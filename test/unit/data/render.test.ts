@@ -17,7 +17,7 @@ function planOf(dataset: Dataset, changes: Partial<RenderPlan> = {}): RenderPlan
   const end = train.labels.length;
   return {
     ...{split: train, start: 0, end, height, width, channels, batchSize: 4, shuffle: false, augmentation: undefined},
-    ...{normalization: identity, seed: 0, ...changes},
+    ...{normalization: identity, seed: 0, mostBoxes: 0, ...changes},
   };
 }
 
@@ -29,7 +29,7 @@ async function rendered(
   const imageSize = plan.height * plan.width * plan.channels;
   const images = new Float32Array(plan.batchSize * imageSize);
   const labels = new Int32Array(plan.batchSize);
-  const size = await createRenderer(plan)(epoch, index, images, labels);
+  const size = await createRenderer(plan)(epoch, index, {images, labels});
   const bytes = Array.from({length: size}, (_, i) =>
     [...images.subarray(i * imageSize, (i + 1) * imageSize)].map((value) => Math.round(value * 255)),
   );
@@ -142,7 +142,7 @@ describe('a batch from memory', () => {
   test('values are (byte / 255 − mean) / std of the channel', async () => {
     const plan = planOf(madeDataset(4, 1), {normalization: {mean: [0.1, 0.2, 0.3], std: [0.5, 0.25, 0.125]}});
     const images = new Float32Array(4 * 45);
-    await createRenderer(plan)(0, 0, images, new Int32Array(4));
+    await createRenderer(plan)(0, 0, {images, labels: new Int32Array(4)});
     const [red, green, blue] = images; // of bytes 1, 2, 3
     expect(red).toBeCloseTo((1 / 255 - 0.1) / 0.5, 6);
     expect(green).toBeCloseTo((2 / 255 - 0.2) / 0.25, 6);
@@ -194,7 +194,7 @@ describe('a batch from memory', () => {
     const padded = [-1, -0.5, 0];
     let seen = false;
     for (let epoch = 0; epoch < 20 && !seen; epoch++) {
-      await createRenderer(plan)(epoch, 0, images, new Int32Array(4));
+      await createRenderer(plan)(epoch, 0, {images, labels: new Int32Array(4)});
       seen = padded.every((value, channel) => images[channel] === value);
     }
     expect(seen).toBe(true);
