@@ -3,6 +3,8 @@
 import {existsSync, readFileSync, readdirSync, statSync} from 'node:fs';
 import path from 'node:path';
 
+import {headingSlug} from './heading-slug.js';
+
 const root = path.resolve(import.meta.dirname, '..');
 const longestSentence = 25;
 const longestLine = 100;
@@ -113,11 +115,7 @@ function headings(page) {
   const seen = new Map();
   return new Set(
     [...text.matchAll(/^#{1,6} (.*)$/gm)].map(([, heading]) => {
-      const slug = heading
-        .toLowerCase()
-        .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
-        .replace(/[^\p{L}\p{N} _-]/gu, '')
-        .replaceAll(' ', '-');
+      const slug = headingSlug(heading);
       const times = seen.get(slug) ?? 0;
       seen.set(slug, times + 1);
       return times === 0 ? slug : `${slug}-${times}`;

@@ -269,3 +269,11 @@ export function sha256Of(bytes: Uint8Array): string {
   }
   return hash.digest('hex');
 }
+
+/** A path as people type it: from the current folder, where the file is in it. */
+export function shownPath(file: string): string {
+  const relative = path.relative('', file);
+  return !path.isAbsolute(file) || relative === '' || relative.startsWith('..') || path.isAbsolute(relative)
+    ? file
+    : relative;
+}

@@ -30,14 +30,6 @@ export function outputPath(output: string | undefined, defaultName: string): str
   return file;
 }
 
-/** A path as people type it: from the current folder, where the file is in it. */
-export function shownPath(file: string): string {
-  const relative = path.relative('', file);
-  return !path.isAbsolute(file) || relative === '' || relative.startsWith('..') || path.isAbsolute(relative)
-    ? file
-    : relative;
-}
-
 /** 0.9173 → `91.73`; null stays null. */
 export function percent(fraction: number | null): string | null {
   return fraction === null ? null : (100 * fraction).toFixed(2);

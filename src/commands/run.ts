@@ -1,7 +1,8 @@
 import {Flags} from '@oclif/core';
 
 import {present} from '../lookup.ts';
-import {copyOutput, shownPath} from '../cli/output.ts';
+import {copyOutput} from '../cli/output.ts';
+import {shownPath} from '../files.ts';
 import {RunCommand, runFlags, type DryRun, teacherFile} from '../cli/run-command.ts';
 import {settingFlags} from '../cli/setting-flags.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';

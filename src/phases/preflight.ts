@@ -123,9 +123,17 @@ export function epochsToReach(
   graph: Graph,
   batches: number,
 ): number | undefined {
+  const searcher = registry.get('searcher', config.search.method);
   const {problem, settings} = searchProblem(config, registry, graph, config.search.epochs * batches);
-  const steps = registry.get('searcher', config.search.method).stepsToReach?.(problem, settings);
-  return steps === undefined ? undefined : Math.ceil(steps / batches);
+  const steps = searcher.stepsToReach?.(problem, settings);
+  if (steps === undefined) return undefined;
+  const least = Math.ceil(steps / batches);
+  // Near the least, more steps can fail where fewer do not: a layer falls a step later, or not at all.
+  for (let epochs = least; epochs <= 2 * least; epochs++) {
+    const longer = searchProblem(config, registry, graph, epochs * batches);
+    if ((searcher.canReach?.(longer.problem, longer.settings) ?? 'yes') === 'yes') return epochs;
+  }
+  return 2 * least;
 }
 
 /**

@@ -4,7 +4,7 @@ import path from 'node:path';
 import type {Config} from '../config/config-types.ts';
 import {epochBatches} from '../data/batches.ts';
 import {ExitCode, SdqError} from '../errors.ts';
-import {checkWritable, writeFileAtomic} from '../files.ts';
+import {checkWritable, shownPath, writeFileAtomic} from '../files.ts';
 import {item, present} from '../lookup.ts';
 import {leaves} from '../mapping.ts';
 import type {Registry} from '../plugin-api/registry.ts';
@@ -144,7 +144,7 @@ export async function withRun<T>(
     if (output !== undefined) run.update({output});
     const {output: target} = run.record();
     if (target !== null) checkWritable(target);
-    notice(`Run ${run.id} in ${run.directory}`);
+    notice(`Run ${run.id} in ${shownPath(run.directory)}`);
     if (config.tracking.length > 0) {
       trackers = startTracking(
         {run: trackedRun(run.record(), run.directory), trackers: trackersOf({config}), plugins: config.plugins},

@@ -4,6 +4,7 @@ import path from 'node:path';
 
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
+import {encodePng} from '../../src/data/png.ts';
 import {readJournal} from '../../src/runs/journal.ts';
 import {failure, writeSmallJob} from '../helpers/failures.ts';
 import {sdq} from '../helpers/sdq.ts';
@@ -211,4 +212,26 @@ test('init names the commands that come next', async () => {
   expect(stdout).toMatch(/Next: cd my-job\n +sdq data fetch mnist\n +sdq run\n$/);
   const other = await sdq(['init', '--template', 'image-folder', '--output', 'own.yaml'], {cwd: folder, env});
   expect(other.stdout).toMatch(/images\/train\/CLASS.*\n +sdq run --config own.yaml\n$/);
+});
+
+test('init on a folder of images: the search that it sets is long enough for preflight', async () => {
+  const folder = path.join(base, 'few-images');
+  for (const [split, images] of [
+    ['train', 80],
+    ['test', 30],
+  ] as const) {
+    for (const name of ['a', 'b', 'c']) {
+      const place = path.join(folder, 'images', split, name);
+      mkdirSync(place, {recursive: true});
+      const png = encodePng(new Uint8Array(48 * 48), 48, 48, 1);
+      for (let i = 0; i < images; i++) writeFileSync(path.join(place, `${i}.png`), png);
+    }
+  }
+  expect(await sdq(['init'], {cwd: folder})).toMatchObject({exitCode: 0});
+  const {exitCode, stderr, stdout} = await sdq(['run', '--dry-run'], {cwd: folder});
+  expect({exitCode, stderr, stdout}).toEqual({
+    exitCode: 0,
+    stderr: expect.not.stringContaining('too few'),
+    stdout: expect.stringContaining('All checks passed'),
+  });
 });

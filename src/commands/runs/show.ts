@@ -1,7 +1,7 @@
 import {SdqCommand} from '../../cli/base-command.ts';
-import {shownPath} from '../../cli/output.ts';
 import {runArg} from '../../cli/run-arg.ts';
 import {table} from '../../cli/table.ts';
+import {shownPath} from '../../files.ts';
 import {isMapping, leaves} from '../../mapping.ts';
 import {durationOf, lastMetrics, localTime, nextCommand} from '../../phases/run-summary.ts';
 import {findRun, type RunRecord} from '../../runs/run-directory.ts';

@@ -3,6 +3,7 @@ import {Flags} from '@oclif/core';
 import {SdqCommand} from '../../cli/base-command.ts';
 import {runArg} from '../../cli/run-arg.ts';
 import {ExitCode} from '../../errors.ts';
+import {shownPath} from '../../files.ts';
 import {stepOf, watchEvents} from '../../phases/run-watch.ts';
 import {findRun, resumeCommand, type RunRecord} from '../../runs/run-directory.ts';
 import {listenForStop} from '../../runs/signals.ts';
@@ -31,7 +32,7 @@ export default class RunsWatch extends SdqCommand {
     const {record, directory} = findRun(config.runs.directory, args.run);
     const stop = listenForStop(() => undefined);
     this.defer(() => stop.dispose());
-    this.notice(`Run ${record.id} in ${directory}`);
+    this.notice(`Run ${record.id} in ${shownPath(directory)}`);
     try {
       for await (const event of watchEvents({directory}, {signal: stop.signal})) {
         const step = stepOf(event, record);
