@@ -29,9 +29,11 @@ const relativeCosts: ReadonlyMap<string, number> = new Map([
  */
 function createPace(now: () => number): (done: number) => number | undefined {
   let first: {readonly done: number; readonly ms: number} | undefined;
+  let last = 0;
   return (done) => {
     // Work of the same name begins anew: another evaluation.
-    if (first === undefined || done < first.done) first = {done, ms: now()};
+    if (first === undefined || done < last) first = {done, ms: now()};
+    last = done;
     const elapsed = now() - first.ms;
     return elapsed < leastMs || done - first.done < 2 ? undefined : elapsed / (done - first.done);
   };
@@ -56,7 +58,7 @@ function timeLeft(work: string, steps: number, pace: number | undefined, job: Jo
   const later = position < 0 ? [] : job.slice(position + 1);
   const cost = (name: string): number => relativeCosts.get(name) ?? 1;
   const all = later.reduce((ms, {name, steps: count}) => ms + (count * pace * cost(name)) / cost(work), steps * pace);
-  return `ETA ${shownTime(steps * pace)}${later.length === 0 ? '' : ` (all about ${shownTime(all)})`}, `;
+  return `ETA ${shownTime(steps * pace)}${later.length === 0 ? '' : ` (all ${shownTime(all)})`}, `;
 }
 
 /** @param silent draws and prints nothing: `--json`, `--quiet` */
@@ -73,7 +75,7 @@ export function createProgress(
     return {plan: nothing, update: nothing, line, stop: nothing};
   }
   // A narrow terminal gets a short bar or none: the figures matter more.
-  const barsize = Math.max(0, Math.min(20, (stream.columns || 80) - 70));
+  const barsize = Math.max(0, Math.min(20, (stream.columns || 80) - 92));
   const create = () =>
     new SingleBar({
       stream,

@@ -8,7 +8,7 @@ function recorded(isTTY: boolean): {stream: NodeJS.WriteStream; text: () => stri
   let text = '';
   const stream = new PassThrough();
   stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
-  const terminal = {isTTY, columns: 80, cursorTo: () => true, moveCursor: () => true, clearLine: () => true};
+  const terminal = {isTTY, columns: 120, cursorTo: () => true, moveCursor: () => true, clearLine: () => true};
   return {stream: Object.assign(stream, terminal) as unknown as NodeJS.WriteStream, text: () => text};
 }
 
@@ -66,12 +66,30 @@ test('the time of a job is that of all its phases', async () => {
   progress.update('search, epoch 1/2', 100, 200, 'loss 1');
   progress.stop();
   // 100 more steps of 1.5 s, and 50 that take 2 / 1.5 as long.
-  expect(text()).toContain('ETA 2m30s (all about 4m10s), loss 1');
+  expect(text()).toContain('ETA 2m30s (all 4m10s), loss 1');
 });
 
-test('60 columns have room for the figures', async () => {
+test('a second evaluation of the same name has its own speed', async () => {
   const {stream, text} = recorded(true);
-  Object.assign(stream, {columns: 60});
+  let ms = 0;
+  const progress = createProgress(stream, {silent: false, now: () => ms});
+  for (let batch = 1; batch <= 40; batch++) progress.update('evaluating on validation', batch, 40);
+  // An hour of training.
+  ms = 3_600_000;
+  progress.update('evaluating on validation', 1, 40);
+  for (let batch = 2; batch <= 20; batch++) {
+    ms += 1000;
+    if (batch === 20) await new Promise((resolve) => setTimeout(resolve, 120));
+    progress.update('evaluating on validation', batch, 40);
+  }
+  progress.stop();
+  expect(text()).toContain('50% ETA 20s');
+  expect(text()).not.toMatch(/ETA \d+h/);
+});
+
+test.each([60, 80])('%i columns have room for the figures', async (columns) => {
+  const {stream, text} = recorded(true);
+  Object.assign(stream, {columns});
   let ms = 0;
   const progress = createProgress(stream, {silent: false, now: () => ms});
   progress.update('pretrain, epoch 1/6', 1, 600, 'loss 1.120, 812 images/s');
