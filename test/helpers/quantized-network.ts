@@ -1,6 +1,7 @@
 /** Quantized networks of real models, without training: what other runtimes are compared with. */
 import {writeFileSync} from 'node:fs';
 
+import {expect} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
 import {graphDigest} from '../../src/graph/digest.ts';
@@ -15,6 +16,7 @@ import {models} from '../../src/plugins/models/index.ts';
 import {Registry} from '../../src/plugin-api/registry.ts';
 import {activationQuantizers, weightQuantizers} from '../../src/plugins/quantizers/index.ts';
 import {normal, uniform} from '../../src/random.ts';
+import {softCrossEntropy} from '../../src/tensor/cross-entropy.ts';
 import {buildStrategy, type Strategy} from '../../src/sdq/strategy.ts';
 
 const registry = new Registry(['weight-quantizer', 'activation-quantizer']);
@@ -51,6 +53,8 @@ export interface QuantizedCase {
   /** Of the layers in turn; the first and the last have 8. */
   readonly weightBits: readonly number[];
   readonly activationBits: number;
+  /** Trained first, to tell the colours of the pictures, until it is sure; left out: weights as drawn. */
+  readonly trainedSteps?: number;
 }
 
 const optionsOf: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
@@ -58,36 +62,62 @@ const optionsOf: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   vit: {patch: 4, width: 24, depth: 2, heads: 3, mlpRatio: 2},
 };
 
-const images = 32;
 const side = 16;
+const colours = 3;
 
-/** Images of noise under a gradient, [N, side, side, 3]. */
-function pictures(): tf.Tensor4D {
+/** Images of noise under a gradient, [N, side, side, 3]; where they are to be learned, more of them, in one of three colours. */
+function pictures(made: QuantizedCase): tf.Tensor4D {
+  const isLearned = made.trainedSteps !== undefined;
+  const images = isLearned ? 256 : 32;
   const draw = uniform(3, 'bench', 1);
+  const image = side * side * 3;
+  const colour = (i: number): number => (isLearned && i % 3 === Math.floor(i / image) % colours ? 1 : 0);
   const data = Float32Array.from(
-    {length: images * side * side * 3},
-    (_, i) => normal(draw) + ((i / side) % side) / side,
+    {length: images * image},
+    (_, i) => normal(draw) + ((i / side) % side) / side + colour(i),
   );
   return tf.tensor4d(data, [images, side, side, 3]);
 }
 
+/** Plain steps of gradient descent on 32 pictures each. @returns the share of all pictures that it has right then */
+function learn(network: Network, x: tf.Tensor4D, steps: number): number {
+  const labels = Array.from({length: x.shape[0]}, (_, i) => i % colours);
+  const targets = tf.oneHot(labels, 10);
+  const batch = 32;
+  for (let step = 0; step < steps; step++) {
+    tf.tidy(() => {
+      const start = (step * batch) % x.shape[0];
+      const part = tf.slice(x, start, batch);
+      const wanted = tf.cast(tf.slice(targets, start, batch), 'float32');
+      const {grads} = tf.variableGrads(
+        () => softCrossEntropy(network.forward(part, {training: true}), wanted) as tf.Scalar,
+        [...network.parameters.values()],
+      );
+      for (const [name, gradient] of Object.entries(grads)) {
+        const variable = [...network.parameters.values()].find((each) => each.name === name);
+        variable?.assign(tf.sub(variable, tf.mul(gradient, 0.05)));
+      }
+    });
+  }
+  return tf.tidy(() => {
+    const classes = tf.argMax(network.forward(x, {training: true}), -1).dataSync();
+    return labels.filter((label, i) => label === classes[i]).length / labels.length;
+  });
+}
+
 /** A network that one training batch has given its statistics, quantized without training. */
-export async function quantizedNetwork({
-  activationBits,
-  activations,
-  model,
-  weightBits,
-  weights,
-}: QuantizedCase): Promise<{
+export async function quantizedNetwork(made: QuantizedCase): Promise<{
   readonly network: Network;
   readonly quantization: Quantization;
 }> {
+  const {activationBits, activations, model, trainedSteps, weightBits, weights} = made;
   const definition = models.find(({name}) => name === model);
   const options = optionsOf[model] ?? {};
   const graph = definition?.build({classes: 10, inputShape: [3, side, side]}, options);
   if (graph === undefined) throw new Error(`no model ${model}`);
   const network = createNetwork(graph, initialWeights(graph, 1));
-  const x = pictures();
+  const x = pictures(made);
+  if (trainedSteps !== undefined) expect(learn(network, x, trainedSteps)).toBeGreaterThanOrEqual(0.95);
   const logits = network.forward(x, {
     training: true,
     onBatchStatistics(node, mean, variance) {
@@ -144,10 +174,15 @@ export function strategyOf(
 }
 
 /** The images of the cases as [N, channels, height, width], and the network's logits of them, for a program that reads safetensors. */
-export function writeImagesAndLogits(file: string, network: Network, quantization: Quantization): void {
+export function writeImagesAndLogits(
+  file: string,
+  made: QuantizedCase,
+  network: Network,
+  quantization: Quantization,
+): void {
   const tensors = new Map<string, Array32>();
   tf.tidy(() => {
-    const x = pictures();
+    const x = pictures(made);
     tensors.set('images', array(tf.transpose(x, [0, 3, 1, 2])));
     tensors.set('logits', array(network.forward(x, {training: false, ...quantization.forward})));
   });

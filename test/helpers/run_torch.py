@@ -23,9 +23,26 @@ def logits(job):
     data = load_file(job["data"])
     with torch.no_grad():
         found = model(data["images"])
-    expected = data["logits"]
     if "save" in job:
         sdq_torch.save(model, job["save"])
+    return _compared(found, data["logits"])
+
+
+def applied_logits(job):
+    """The logits of a strategy on the weights of a quantized file, with sdq's steps and ranges, on the images of another."""
+    tensors, data = load_file(job["checkpoint"]), load_file(job["data"])
+    model = make(job)
+    model.load_state_dict(tensors, strict=False)
+    sdq_torch.apply_strategy(model, job["strategy"], data["images"])
+    with torch.no_grad():
+        for name, module in sdq_torch.quantized_layers(model):
+            if f"{name}.input_range" in tensors:
+                # sdq's range of these images is another one than that of the least error.
+                module.sdq_input.range.copy_(tensors[f"{name}.input_range"])
+        return _compared(model.eval()(data["images"]), data["logits"])
+
+
+def _compared(found, expected):
     return {
         "error": (found - expected).abs().max().item(),
         "largest": expected.abs().max().item(),

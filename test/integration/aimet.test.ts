@@ -60,7 +60,7 @@ async function write(made: QuantizedCase, format: typeof aimet, name: string): P
     },
   });
   writeFileSync(job.encodings, printed?.text ?? '');
-  writeImagesAndLogits(job.data, network, quantization);
+  writeImagesAndLogits(job.data, made, network, quantization);
   const bits = layers.flatMap((layer) => {
     const {weightBits, activationBits} = quantization.precision(layer);
     return [

@@ -25,6 +25,7 @@ import {describeWith, pythonProgram} from '../helpers/python-service.ts';
 import {quantizedNetwork, strategyOf, writeImagesAndLogits, type QuantizedCase} from '../helpers/quantized-network.ts';
 import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
+import {thorough} from '../helpers/thorough.ts';
 
 const folder = temporaryFolder();
 const inFolder = (name: string): string => path.join(folder, name);
@@ -45,12 +46,14 @@ function torch<Result>(jobs: readonly object[]): Result[] {
 /** The network as a file, and its logits with the images that they are of. */
 async function write(made: QuantizedCase, name: string): Promise<void> {
   const {network, quantization} = await quantizedNetwork(made);
+  const strategy = strategyOf(made, network, quantization);
+  writeFileSync(inFolder(`${name}.json`), JSON.stringify(strategy));
   writeModelFile(inFolder(`${name}.safetensors`), await network.weights(), {
-    strategy: strategyOf(made, network, quantization),
+    strategy,
     record: quantizationRecord(network, quantization),
     values: await quantizationValues(network, quantization),
   });
-  writeImagesAndLogits(inFolder(`${name}.data`), network, quantization);
+  writeImagesAndLogits(inFolder(`${name}.data`), made, network, quantization);
   quantization.dispose();
   network.dispose();
 }
@@ -105,6 +108,49 @@ describeWith('torch')('sdq_torch.py in PyTorch', () => {
       expect(readModelFile(inFolder(`case${i}.saved`))).toEqual(readModelFile(inFolder(`case${i}.safetensors`)));
     }
   }, 240_000);
+
+  (thorough ? describe : describe.skip)('trained networks, 256 images (in the slow suite)', () => {
+    const trained = ['resnet20', 'mobilenet-v2', 'vit'].flatMap((model) =>
+      [32, 4].map((activationBits) => ({
+        ...{model, weights: 'symmetric', activations: 'pact', weightBits: [4, 8], activationBits},
+        trainedSteps: model === 'vit' ? 400 : 40,
+      })),
+    );
+    const results: Record<'loaded' | 'applied', {error: number; largest: number; same: number}[]> = {
+      loaded: [],
+      applied: [],
+    };
+
+    beforeAll(async () => {
+      const engine = await wasmEngine.start({threads: 1});
+      registerGradients();
+      try {
+        for (const [i, made] of trained.entries()) await write(made, `trained${i}`);
+      } finally {
+        await engine.dispose();
+      }
+      const jobs = trained.map(({model}, i) => ({
+        ...{model, channels: 3, checkpoint: inFolder(`trained${i}.safetensors`), data: inFolder(`trained${i}.data`)},
+        strategy: inFolder(`trained${i}.json`),
+      }));
+      const all = torch<{error: number; largest: number; same: number}>([
+        ...jobs.map((job) => ({job: 'logits', ...job})),
+        ...jobs.map((job) => ({job: 'applied_logits', ...job})),
+      ]);
+      results.loaded = all.slice(0, trained.length);
+      results.applied = all.slice(trained.length);
+    }, 600_000);
+
+    test.each(
+      trained.flatMap(({activationBits, model}, i) =>
+        (['loaded', 'applied'] as const).map((how) => [how, model, activationBits, i] as const),
+      ),
+    )('%s: %s at A %i', (how, _model, activationBits, i) => {
+      const {error, largest, same} = results[how][i]!;
+      const fits = activationBits === 32 ? error <= 1e-5 * Math.max(1, largest) && same === 1 : same >= 0.99;
+      expect({error, largest, same, fits}).toEqual({error, largest, same, fits: true});
+    });
+  });
 
   describe('with the built command', () => {
     const cwd = path.join(folder, 'job');
