@@ -1,4 +1,4 @@
-"""Files of QONNX in qonnx's own executor: `run_qonnx.py JOBS.json OUT.json`, the outputs of each job's images."""
+"""Files of QONNX in the tools that read it: `run_qonnx.py execute|hls JOBS.json OUT.json`, the outputs of each job's images."""
 
 import contextlib
 import json
@@ -18,24 +18,41 @@ def opened(file, shape):
     return cleanup_model(model)
 
 
-def execute(model, images):
+def execute(model, images, folder):
+    """qonnx's own executor, node by node."""
     model = opened(model, images.shape)
     return execute_onnx(model, {model.graph.input[0].name: images})[model.graph.output[0].name]
 
 
-def run(job):
+def hls(model, images, folder):
+    """The C++ that hls4ml writes of a perceptron for Vitis, compiled here."""
+    import hls4ml
+    from qonnx.transformation.gemm_to_matmul import GemmToMatMul
+
+    model = cleanup_model(opened(model, (1, *images.shape[1:])).transform(GemmToMatMul()))
+    # hls4ml's default of 16 bits is too short for the steps.
+    config = hls4ml.utils.config_from_onnx_model(model, granularity="name", backend="Vitis", default_precision="fixed<32,16>")
+    converted = hls4ml.converters.convert_from_onnx_model(model, hls_config=config, output_dir=str(folder), backend="Vitis")
+    converted.compile()
+    return converted.predict(np.ascontiguousarray(images))
+
+
+def run(tool, job, folder):
     images = np.array(job["images"], np.float32).reshape(job["shape"])
     try:
-        return {"outputs": np.asarray(execute(job["model"], images), np.float64).reshape(-1).tolist()}
+        return {"outputs": np.asarray(tool(job["model"], images, folder), np.float64).reshape(-1).tolist()}
     except Exception as error:
         logging.exception(job["model"])
         return {"error": f"{type(error).__name__}: {error}"}
 
 
 def main():
-    jobs, out = sys.argv[1:]
+    tool, jobs, out = sys.argv[1:]
     with contextlib.redirect_stdout(sys.stderr):
-        results = [run(job) for job in json.loads(Path(jobs).read_text())]
+        results = [
+            run({"execute": execute, "hls": hls}[tool], job, Path(out).parent / f"hls{i}")
+            for i, job in enumerate(json.loads(Path(jobs).read_text()))
+        ]
     Path(out).write_text(json.dumps(results))
 
 

@@ -5,10 +5,12 @@ import {spawnSync} from 'node:child_process';
 import {readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
-import {expect, test} from '@jest/globals';
+import {describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 
-import type {Network} from '../../src/graph/network.ts';
+import {graphBuilder} from '../../src/graph/builder.ts';
+import {initialWeights} from '../../src/graph/initialize.ts';
+import {createNetwork, type Network} from '../../src/graph/network.ts';
 import {encodeOnnx} from '../../src/graph/onnx/proto.ts';
 import {elements} from '../../src/graph/ops/operator.ts';
 import {exportQonnx} from '../../src/plugins/exporters/qonnx.ts';
@@ -17,9 +19,10 @@ import {normal, uniform} from '../../src/random.ts';
 import {integerNetwork} from '../../src/sdq/integer-network.ts';
 import type {Quantization} from '../../src/training/quantized-network.ts';
 import {useCpuBackend} from '../helpers/cpu-backend.ts';
-import {describeWith, pythonProgram} from '../helpers/python-service.ts';
+import {describeWith, hasCompiler, pythonProgram} from '../helpers/python-service.ts';
 import {quantizedAt} from '../helpers/quantized-network.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
+import {thorough} from '../helpers/thorough.ts';
 import {tinyNetwork} from '../helpers/tiny-network.ts';
 
 useCpuBackend();
@@ -57,10 +60,10 @@ async function write(network: Network, quantization: Quantization, name: string)
   return {model, shape, images: [...images], outputs: [...outputs]};
 }
 
-function run(jobs: readonly Job[]): Result[] {
-  const [input, out] = [path.join(folder, 'jobs.json'), path.join(folder, 'out.json')];
+function run(tool: 'execute' | 'hls', jobs: readonly Job[]): Result[] {
+  const [input, out] = [path.join(folder, `${tool}.jobs.json`), path.join(folder, `${tool}.out.json`)];
   writeFileSync(input, JSON.stringify(jobs));
-  const {status, stderr} = spawnSync(pythonProgram('hls4ml'), ['-W', 'ignore', helper, input, out], {
+  const {status, stderr} = spawnSync(pythonProgram('hls4ml'), ['-W', 'ignore', helper, tool, input, out], {
     encoding: 'utf8',
     maxBuffer: 1 << 28,
   });
@@ -72,6 +75,15 @@ function run(jobs: readonly Job[]): Result[] {
 function errorOf({outputs: ours}: Job, {outputs: theirs = []}: Result): number {
   const largest = Math.max(...ours.map(Math.abs));
   return Math.max(...ours.map((value, i) => Math.abs(value - (theirs[i] ?? NaN)))) / largest;
+}
+
+/** Three fully connected layers with biases. */
+function perceptron(): Network {
+  const g = graphBuilder('perceptron', [6]);
+  const first = g.node('Relu', 'relu1', [g.linear('fc1', g.input, {features: 8})]);
+  const second = g.node('Relu', 'relu2', [g.linear('fc2', first, {features: 5})]);
+  const graph = g.build(g.linear('fc3', second, {features: 3}));
+  return createNetwork(graph, initialWeights(graph, 1));
 }
 
 const bits = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -92,7 +104,7 @@ describeWith('hls4ml')('qonnx', () => {
       const quantization = await quantizedAt(network, quantizers, {weightBits, activationBits});
       jobs.push(await write(network, quantization, `executed${i}`));
     }
-    const results = run(jobs).map((result, i) => ({
+    const results = run('execute', jobs).map((result, i) => ({
       ...cases[i],
       error: result.error,
       off: errorOf(jobs[i]!, result),
@@ -101,3 +113,32 @@ describeWith('hls4ml')('qonnx', () => {
     expect(results).toHaveLength(64);
   }, 120_000);
 });
+
+(thorough && hasCompiler ? describeWith('hls4ml') : describe.skip)(
+  'hls4ml (in the slow suite, with a C++ compiler)',
+  () => {
+    test('compiled code of a perceptron computes what sdq computes, with one step a tensor', async () => {
+      const cases = [
+        {weightBits: 4, activationBits: 32, most: 0.01},
+        {weightBits: 1, activationBits: 1, most: 0.01},
+        {weightBits: 3, activationBits: 4, most: 0.05},
+        {weightBits: 8, activationBits: 8, most: 0.05},
+      ];
+      const jobs: Job[] = [];
+      for (const [i, {activationBits, weightBits}] of cases.entries()) {
+        const network = perceptron();
+        const quantizers = {weights: 'narrow-per-tensor', learnSteps: true};
+        const quantization = await quantizedAt(network, quantizers, {weightBits, activationBits});
+        jobs.push(await write(network, quantization, `compiled${i}`));
+      }
+      const results = run('hls', jobs).map((result, i) => ({
+        ...cases[i],
+        error: result.error,
+        off: errorOf(jobs[i]!, result),
+      }));
+      // 16 places behind the point: a value in the middle between two levels may fall to either side.
+      expect(results.filter(({error, most, off}) => error !== undefined || !(off <= most!))).toEqual([]);
+      expect(results).toHaveLength(cases.length);
+    }, 600_000);
+  },
+);
