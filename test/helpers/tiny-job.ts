@@ -104,6 +104,8 @@ async function tinyRegistry(
 }
 
 type Settings = Readonly<Record<string, unknown>>;
+/** Sections of the config, and its lists. */
+type Changes = Readonly<Record<string, Settings | readonly string[]>>;
 
 const job: Settings = {
   model: {name: 'tiny'},
@@ -114,13 +116,18 @@ const job: Settings = {
 
 /** The job with other settings, whole sections merged one level deep. */
 async function tinySettings(
-  changes: Readonly<Record<string, Settings>>,
+  changes: Changes,
   dataset?: Dataset,
   definitions?: readonly Definitions[Kind][],
 ): Promise<{readonly config: JobConfig; readonly registry: Registry}> {
   const registry = await tinyRegistry(dataset, definitions);
   const sections = Object.keys({...job, ...changes});
-  const values = Object.fromEntries(sections.map((name) => [name, {...(job[name] as Settings), ...changes[name]}]));
+  const values = Object.fromEntries(
+    sections.map((name) => [
+      name,
+      Array.isArray(changes[name]) ? changes[name] : {...(job[name] as Settings), ...changes[name]},
+    ]),
+  );
   const stored = {name: 'the test', base: import.meta.dirname, values};
   const {config} = await loadStoredConfig(stored, {
     cwd: import.meta.dirname,
@@ -146,7 +153,7 @@ export interface TinyRun {
 export interface TinyOptions {
   /** Folder of the runs. */
   readonly root: string;
-  readonly changes?: Readonly<Record<string, Settings>>;
+  readonly changes?: Changes;
   readonly dataset?: Dataset;
   /** Beside the built-ins, `tiny` and `made`. */
   readonly definitions?: readonly Definitions[Kind][];

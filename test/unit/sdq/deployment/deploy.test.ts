@@ -114,6 +114,9 @@ type Options = {
   readonly scales?: (i: number) => number;
 };
 
+/** Steps; the ranges of PACT are wider. */
+const lsqScales = (i: number): number => 0.02 + 0.01 * i;
+
 async function quantized(
   network: Network,
   {activations = 'pact', bits = [8, 8], weights = 'symmetric', scales = (i) => 2 + 0.5 * (i % 3)}: Options,
@@ -147,7 +150,7 @@ describe.each(['onnxruntime', 'openvino', 'tensorrt', 'portable'])('%s: the file
     ['W 3 / A 4', {bits: [3, 4]}],
     ['W 1 / A 8', {bits: [1, 8]}],
     ['mid-rise at 7 bits', {weights: 'mid-rise', bits: [7, 7]}],
-    ['LSQ', {activations: 'lsq', bits: [5, 6], scales: (i: number) => 0.02 + 0.01 * i}],
+    ['LSQ', {activations: 'lsq', bits: [5, 6], scales: lsqScales}],
     ['weights alone', {bits: [4, 32]}],
     ['inputs alone', {bits: [32, 8]}],
   ])('%s', async (_name, options) => {
@@ -203,19 +206,23 @@ describe.each(['onnxruntime', 'openvino', 'tensorrt', 'portable'])('%s: the file
 
 describe('phase 2 for a target', () => {
   test.each([
-    ['onnxruntime', 'a residual network', [4, 8], residual],
-    ['onnxruntime', 'a residual network', [4, 4], residual],
-    ['tensorrt', 'a residual network', [4, 8], residual],
-    ['onnxruntime', 'a vision transformer', [4, 8], transformer],
-    ['onnxruntime', 'tokens before the batch', [4, 8], tokensFirst],
-    ['tensorrt', 'a vision transformer', [4, 8], transformer],
-    ['portable', 'a residual network', [4, 4], residual],
-  ] as const)('computes what the target computes: %s, %s, %j', async (name, _network, bits, build) => {
+    ['onnxruntime', 'a residual network', {bits: [4, 8]}, residual],
+    ['onnxruntime', 'a residual network', {bits: [4, 4]}, residual],
+    ['onnxruntime', 'a residual network', {bits: [1, 8]}, residual],
+    ['onnxruntime', 'a residual network', {bits: [7, 8], weights: 'mid-rise'}, residual],
+    ['onnxruntime', 'a residual network', {bits: [4, 8], activations: 'lsq', scales: lsqScales}, residual],
+    ['tensorrt', 'a residual network', {bits: [4, 8]}, residual],
+    ['tensorrt', 'a residual network', {bits: [1, 8], activations: 'lsq', scales: lsqScales}, residual],
+    ['onnxruntime', 'a vision transformer', {bits: [4, 8]}, transformer],
+    ['onnxruntime', 'tokens before the batch', {bits: [4, 8]}, tokensFirst],
+    ['tensorrt', 'a vision transformer', {bits: [4, 8]}, transformer],
+    ['portable', 'a residual network', {bits: [4, 4]}, residual],
+  ] as const)('computes what the target computes: %s, %s, %j', async (name, _network, options, build) => {
     // But for biases of 32 bits, whose steps are wide at few bits.
     const rules = {...readTarget(name).rules, biases: 'float' as const};
     const graph = build();
     const network = createNetwork(graph, await oddNetwork(graph).weights(), sharedCandidates(graph, rules));
-    const quantization = await quantized(network, {bits});
+    const quantization = await quantized(network, options);
     const made = await deploy(await integerNetwork(network, quantization), {name, rules}, observe);
     const shared = new Map([...made.shared].map(([value, rounding]) => [value, sharedGrid(rounding)]));
     expect(shared.size > 0).toBe(rules.joins.length > 0);
@@ -232,7 +239,7 @@ describe('phase 2 for a target', () => {
     const found = await network.forward(x, {training: false, ...forward}).data();
     found.forEach((value, i) => expect(value).toBeCloseTo(expected[i]!, 4));
     // Without it the network computes something else; 4 bits hide that.
-    if (shared.size > 0 && bits[1] === 8) {
+    if (shared.size > 0 && options.bits[1] === 8) {
       const plain = await network.forward(x, {training: false, ...quantization.forward}).data();
       expect(Math.max(...plain.map((value, i) => Math.abs(value - expected[i]!)))).toBeGreaterThan(1e-3);
     }
@@ -264,6 +271,9 @@ describe('rules', () => {
     }
     const reads = (layer: string): string => graph.nodes.find(({name}) => name === layer)!.inputs[0]!;
     expect(reads('conv1')).toBe(reads('conv2'));
+    // The two that an Add joins have each their own scale.
+    const scales = graph.nodes.find(({name}) => name === 'add1')!.inputs.map((name) => roundings.get(name)!.scale);
+    expect(new Set(scales).size).toBe(2);
   });
 
   test('without joins, layers of one value have their own roundings', async () => {
