@@ -47,7 +47,7 @@ export interface ConvertRequest {
   readonly sdqVersion: string;
 }
 
-export interface StrategySize {
+interface StrategySize {
   readonly meanWeightBits: number;
   readonly sizeKiB: number;
   readonly bops: number;
@@ -57,11 +57,14 @@ export interface Converted {
   readonly strategy: Strategy;
   readonly text: string;
   readonly extension: string;
+  /** Name of the device, or null. */
   readonly hardware: string | null;
   readonly moves: readonly Move[];
+  /** Weight quantizers, where the device wanted another. */
   readonly quantizer: {readonly from: string; readonly to: string} | null;
   readonly before: StrategySize;
   readonly after: StrategySize;
+  /** What the format cannot hold. */
   readonly notes: readonly string[];
 }
 

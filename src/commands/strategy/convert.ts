@@ -8,20 +8,11 @@ import {strategyLine} from '../../cli/strategy-view.ts';
 import {table} from '../../cli/table.ts';
 import {writeFileAtomic} from '../../files.ts';
 import type {Move} from '../../hardware/move.ts';
-import {convertStrategy, type StrategySize} from '../../phases/strategy-convert.ts';
+import {convertStrategy, type Converted} from '../../phases/strategy-convert.ts';
 
-interface Conversion {
+interface Conversion extends Omit<Converted, 'strategy' | 'text' | 'extension'> {
   readonly path: string;
   readonly format: string;
-  /** Name of the device, or null. */
-  readonly hardware: string | null;
-  readonly moves: readonly Move[];
-  /** Weight quantizers, where the device wanted another. */
-  readonly quantizer: {readonly from: string; readonly to: string} | null;
-  readonly before: StrategySize;
-  readonly after: StrategySize;
-  /** What the format cannot hold. */
-  readonly notes: readonly string[];
 }
 
 export default class StrategyConvert extends SdqCommand {

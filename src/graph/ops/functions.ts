@@ -56,9 +56,9 @@ export const functions: readonly Operator[] = [
   unary('Reciprocal', (tf, x) => tf.div(1, x)),
   /** max(x, 0). */
   unary('Relu', (tf, x) => tf.relu(x), {signed: false}),
-  /** gamma · (x where positive, else alpha · (e^x − 1)) (Klambauer et al., 2017). */
   // Halves go to the even number.
   unary('Round', (tf, x) => tf.round(x)),
+  /** gamma · (x where positive, else alpha · (e^x − 1)) (Klambauer et al., 2017). */
   unary('Selu', (tf, x, {alpha, gamma}) => tf.mul(tf.add(tf.relu(x), exponentialTail(tf, x, alpha)), gamma), {
     defaults: {alpha: 1.67326319217681884765625, gamma: 1.05070102214813232421875},
   }),

@@ -19,8 +19,9 @@ import {decodeRegion, imageSize} from '../../data/decode-image.ts';
 import {digestFraction, inDigestOrder} from '../../data/digest-order.ts';
 import {packPaths} from '../../data/path-list.ts';
 import {requireSharp} from '../../data/sharp.ts';
-import {ExitCode, invalidInput, SdqError} from '../../errors.ts';
+import {invalidInput, SdqError} from '../../errors.ts';
 import type {DatasetDefinition, OptionsSchema} from '../../plugin-api/registry.ts';
+import {nothingToFetch} from './own-files.ts';
 
 interface BoxesOptions extends AnnotationSources, Partial<BoxRules> {
   readonly format?: 'auto' | Format;
@@ -287,15 +288,7 @@ export const boxes: DatasetDefinition<BoxesOptions> = {
   name: 'boxes',
   summary: 'Your own photographs with boxes in data.directory: Pascal VOC, COCO or YOLO.',
   optionsSchema,
-  sources: [],
-  fetch: () =>
-    Promise.reject(
-      new SdqError('boxes has nothing to fetch: it reads your own files.', {
-        code: 'dataset-not-available',
-        exit: ExitCode.notAvailable,
-        suggestions: ['Name their folder: --set data.directory=DIR'],
-      }),
-    ),
+  ...nothingToFetch('boxes'),
   verify,
   open,
 };

@@ -9,9 +9,10 @@ import {decodeImage} from '../../data/decode-image.ts';
 import {requireSharp} from '../../data/sharp.ts';
 import {imagenetNormalization} from '../../data/normalization.ts';
 import {packPaths, pathAt, reorderedPaths, type PathList} from '../../data/path-list.ts';
-import {ExitCode, invalidInput, SdqError} from '../../errors.ts';
+import {invalidInput, SdqError} from '../../errors.ts';
 import {fileError} from '../../files.ts';
 import type {DatasetDefinition} from '../../plugin-api/registry.ts';
+import {sizeOption, nothingToFetch} from './own-files.ts';
 
 interface ImageFolderOptions {
   /** Height and width of the images as the network sees them. */
@@ -110,25 +111,11 @@ export const imageFolder: DatasetDefinition<ImageFolderOptions> = {
   optionsSchema: {
     type: 'object',
     properties: {
-      size: {
-        type: 'integer',
-        minimum: 8,
-        maximum: 4096,
-        default: 224,
-        description: 'Height and width of the images as the network sees them, in pixels.',
-      },
+      size: sizeOption,
     },
     additionalProperties: false,
   },
-  sources: [],
-  fetch: () =>
-    Promise.reject(
-      new SdqError('image-folder has nothing to fetch: it reads your own files.', {
-        code: 'dataset-not-available',
-        exit: ExitCode.notAvailable,
-        suggestions: ['Name their folder: --set data.directory=DIR'],
-      }),
-    ),
+  ...nothingToFetch('image-folder'),
   async verify(directory) {
     const {train, test} = await scan(directory);
     const faults: string[] = [];

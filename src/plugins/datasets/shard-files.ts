@@ -11,10 +11,11 @@ import {imagenetNormalization} from '../../data/normalization.ts';
 import {packPaths} from '../../data/path-list.ts';
 import {requireSharp} from '../../data/sharp.ts';
 import {shardReader} from '../../data/shard-reader.ts';
-import {ExitCode, invalidInput, SdqError} from '../../errors.ts';
+import {invalidInput, SdqError} from '../../errors.ts';
 import {fileError} from '../../files.ts';
 import {item} from '../../lookup.ts';
 import type {DatasetDefinition} from '../../plugin-api/registry.ts';
+import {sizeOption, nothingToFetch} from './own-files.ts';
 
 export interface ShardOptions {
   readonly train?: string;
@@ -229,13 +230,7 @@ export function shardDataset<Group extends ShardGroup>(format: ShardFormat<Group
         train: pattern('train'),
         test: pattern('test'),
         ...format.properties,
-        size: {
-          type: 'integer',
-          minimum: 8,
-          maximum: 4096,
-          default: 224,
-          description: 'Height and width of the images as the network sees them, in pixels.',
-        },
+        size: sizeOption,
         shuffle: {
           type: 'integer',
           minimum: 1,
@@ -246,15 +241,7 @@ export function shardDataset<Group extends ShardGroup>(format: ShardFormat<Group
       },
       additionalProperties: false,
     },
-    sources: [],
-    fetch: () =>
-      Promise.reject(
-        new SdqError(`${format.name} has nothing to fetch: it reads your own files.`, {
-          code: 'dataset-not-available',
-          exit: ExitCode.notAvailable,
-          suggestions: ['Name their folder: --set data.directory=DIR'],
-        }),
-      ),
+    ...nothingToFetch(format.name),
     verify: (directory, options) => faultsOf(() => openShards(format, directory, options)),
     open: (directory, options) => openShards(format, directory, options),
   };

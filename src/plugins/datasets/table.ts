@@ -4,9 +4,10 @@ import path from 'node:path';
 
 import type {Dataset, Split} from '../../data/dataset.ts';
 import {openTableFile, tableError, type TableFile} from '../../data/table-file.ts';
-import {ExitCode, invalidInput, SdqError} from '../../errors.ts';
+import {invalidInput, SdqError} from '../../errors.ts';
 import {item} from '../../lookup.ts';
 import type {DatasetDefinition} from '../../plugin-api/registry.ts';
+import {nothingToFetch} from './own-files.ts';
 
 interface TableOptions {
   readonly file?: string;
@@ -363,15 +364,7 @@ export const table: DatasetDefinition<TableOptions> = {
     },
     additionalProperties: false,
   },
-  sources: [],
-  fetch: () =>
-    Promise.reject(
-      new SdqError('table has nothing to fetch: it reads your own files.', {
-        code: 'dataset-not-available',
-        exit: ExitCode.notAvailable,
-        suggestions: ['Name their folder: --set data.directory=DIR'],
-      }),
-    ),
+  ...nothingToFetch('table'),
   async verify(directory, options) {
     const faults: string[] = [];
     const collect: Report = (fault) => {
