@@ -114,6 +114,8 @@ const job: Settings = {
   runs: {checkpointSeconds: 0, logEverySteps: 1},
 };
 
+const isList = (change: Settings | readonly string[] | undefined): change is readonly string[] => Array.isArray(change);
+
 /** The job with other settings, whole sections merged one level deep. */
 async function tinySettings(
   changes: Changes,
@@ -123,10 +125,10 @@ async function tinySettings(
   const registry = await tinyRegistry(dataset, definitions);
   const sections = Object.keys({...job, ...changes});
   const values = Object.fromEntries(
-    sections.map((name) => [
-      name,
-      Array.isArray(changes[name]) ? changes[name] : {...(job[name] as Settings), ...changes[name]},
-    ]),
+    sections.map((name) => {
+      const change = changes[name];
+      return [name, isList(change) ? change : {...(job[name] as Settings), ...change}];
+    }),
   );
   const stored = {name: 'the test', base: import.meta.dirname, values};
   const {config} = await loadStoredConfig(stored, {
