@@ -22,12 +22,12 @@ const learningRate = (key: string): TextFlag =>
 const tries = {
   'dry-run': Flags.boolean({
     summary: 'Check the settings, data, weights and memory, say what would be done, and write nothing.',
-    exclusive: ['resume'],
+    relationships,
     default: false,
   }),
   'fast-dev-run': Flags.boolean({
     summary: 'Run every phase for one epoch on 80 images, to see that it works; the figures say nothing.',
-    exclusive: ['resume'],
+    relationships,
     default: false,
   }),
 };

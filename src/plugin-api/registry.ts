@@ -323,6 +323,8 @@ export type Kind = keyof Definitions;
 /** The oclif hook `sdq:register`. */
 export type RegisterHook = (options: {readonly registry: Registry}) => Promise<void>;
 
+const engineHint = '--set engine.name=auto takes the fastest that works here; `sdq doctor` lists them.';
+
 /** Holds every definition, by kind and name. */
 export class Registry {
   readonly #entries = new Map<string, {readonly definition: Definitions[Kind]; readonly source: string}>();
@@ -368,11 +370,10 @@ export class Registry {
     const entry = this.#entries.get(`${kind} ${name}`);
     if (entry !== undefined) return entry.definition as Definitions[K];
     const known = this.list(kind).map((definition) => definition.name);
-    throw invalidInput(
-      `unknown-${kind}`,
-      `There is no ${kind} "${name}". Known: ${known.join(', ')}.`,
-      didYouMean(name, known),
-    );
+    throw invalidInput(`unknown-${kind}`, `There is no ${kind} "${name}". Known: ${known.join(', ')}.`, [
+      ...didYouMean(name, known),
+      ...(kind === 'engine' ? [engineHint] : []),
+    ]);
   }
 
   /** In the order of registration. */

@@ -56,6 +56,47 @@ describe('what was meant', () => {
     expect(await failure(args, cwd, 2)).toContain(message);
   });
 
+  test.each([
+    [['run', '--dry-run', '--set', 'engine.name=gpu'], '→ --set engine.name=auto takes the fastest that works here'],
+    [['run', '--dry-run', '--set', 'hardware=bitfusion-edge'], "or --set 'hardware=[bitfusion-edge]'"],
+    [['run', '--dry-run', '--set', 'hardware=[bitfusion]'], 'Did you mean "bitfusion-edge" or "bitfusion-server"?'],
+    [['run', '--dry-run', '--set', 'data.name=cifar'], 'Did you mean "cifar10"?'],
+    [['run', '--dry-run', '--set', 'search.epoch=3'], 'Did you mean "epochs"?'],
+    [['run', '--dry-run', '--set', 'search.epochs=many'], 'expected a whole number of at least 1'],
+    [
+      ['run', '--dry-run', '--bits', '9'],
+      '--bits 9: /search/target/meanWeightBits: expected a number of at least 1 and at most 8',
+    ],
+    [['search', '--dry-run'], '→ sdq pretrain --output full-precision.safetensors'],
+  ])('%j, before anything is trained', async (args, message) => {
+    expect(await failure(args, cwd, 3)).toContain(message);
+  });
+
+  test('every mistake of a config at once, each with its line and column, and what was meant', async () => {
+    const folder = path.join(base, 'five');
+    mkdirSync(folder);
+    writeFileSync(
+      path.join(folder, 'sdq.config.yaml'),
+      'model: {nam: cnn-small}\ndata: {name: mnist, batchsize: 12}\npretrain: {learning_rate: 0.1, epochs: -3}\n',
+    );
+    const error = await failure(['config', 'validate'], folder, 3);
+    expect(error).toMatch(/^Error: 5 settings are wrong:/);
+    for (const text of [
+      ':1:9: /model/nam:',
+      ':2:21: /data/batchsize:',
+      ':3:12: /pretrain/learning_rate:',
+      ':3:32: /pretrain/epochs:',
+    ])
+      expect(error).toContain(text);
+    for (const meant of ['"name"', '"batchSize"', '"pretrain.optimizer.learningRate"'])
+      expect(error).toContain(`→ Did you mean ${meant}?`);
+  });
+
+  test('a usage line has no empty alternatives', async () => {
+    for (const command of ['run', 'search', 'pretrain', 'train'])
+      expect((await sdq([command, '-h'], {cwd})).stdout).not.toMatch(/\| *\]/);
+  });
+
   test('the format of an export', async () => {
     const args = ['export', '--checkpoint', 'x.safetensors', '--format', 'onnx'];
     expect(await failure(args, cwd, 3)).toContain('Did you mean "onnx-qdq" or "onnx-qdq-int2"?');
