@@ -42,7 +42,46 @@ function gridOf({height, width}: Pick<YoloHeads, 'height' | 'width'>, cells: num
   return [Math.round(height / stride), Math.round(width / stride)];
 }
 
-const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+
+/** An output of the heads for one image, read box by box: box `index` belongs to anchor ⌊index / cells⌋ and cell index mod cells. */
+export interface HeadReader {
+  readonly rows: number;
+  readonly columns: number;
+  /** Number of boxes: anchors · cells. */
+  readonly boxes: number;
+  /** Number k of box `index`: 0 to 3 place and size, 4 objectness, then the classes. */
+  value(index: number, k: number): number;
+  box(index: number): Box;
+}
+
+/** @param output [anchors × (5 + classes), rows, columns], flat */
+export function headReader(output: Float32Array, heads: YoloHeads, mask: readonly number[]): HeadReader {
+  const {height, width, classes, anchors, scaleXY} = heads;
+  const cells = output.length / (mask.length * (5 + classes));
+  const [rows, columns] = gridOf(heads, cells);
+  const value: HeadReader['value'] = (index, k) => {
+    const slot = Math.floor(index / cells);
+    return item(output, (slot * (5 + classes) + k) * cells + (index % cells));
+  };
+  const offset = (index: number, k: number): number => scaleXY * sigmoid(value(index, k)) - (scaleXY - 1) / 2;
+  return {
+    rows,
+    columns,
+    boxes: mask.length * cells,
+    value,
+    box(index) {
+      const [anchorWidth, anchorHeight] = item(anchors, item(mask, Math.floor(index / cells)));
+      const cell = index % cells;
+      return cornersOf(
+        ((cell % columns) + offset(index, 0)) / columns,
+        (Math.floor(cell / columns) + offset(index, 1)) / rows,
+        (Math.exp(value(index, 2)) * anchorWidth) / width,
+        (Math.exp(value(index, 3)) * anchorHeight) / height,
+      );
+    },
+  };
+}
 
 /**
  * Boxes of one image, those of the highest score first; per-class greedy non-maximum suppression.
@@ -67,28 +106,16 @@ export function decode(
 }
 
 function candidatesOf(output: Float32Array, heads: YoloHeads, mask: readonly number[], minScore: number): Detection[] {
-  const {height, width, classes, anchors, scaleXY} = heads;
-  const cells = output.length / (mask.length * (5 + classes));
-  const [rows, columns] = gridOf(heads, cells);
+  const head = headReader(output, heads, mask);
   const found: Detection[] = [];
-  mask.forEach((index, slot) => {
-    const [anchorWidth, anchorHeight] = item(anchors, index);
-    for (let cell = 0; cell < cells; cell++) {
-      const value = (k: number): number => item(output, (slot * (5 + classes) + k) * cells + cell);
-      const objectness = sigmoid(value(4));
-      if (!(objectness >= minScore)) continue;
-      const offset = (k: number): number => scaleXY * sigmoid(value(k)) - (scaleXY - 1) / 2;
-      const box = cornersOf(
-        ((cell % columns) + offset(0)) / columns,
-        (Math.floor(cell / columns) + offset(1)) / rows,
-        (Math.exp(value(2)) * anchorWidth) / width,
-        (Math.exp(value(3)) * anchorHeight) / height,
-      );
-      for (let c = 0; c < classes; c++) {
-        const score = objectness * sigmoid(value(5 + c));
-        if (score >= minScore) found.push({class: c, score, box});
-      }
+  for (let index = 0; index < head.boxes; index++) {
+    const objectness = sigmoid(head.value(index, 4));
+    if (!(objectness >= minScore)) continue;
+    const box = head.box(index);
+    for (let c = 0; c < heads.classes; c++) {
+      const score = objectness * sigmoid(head.value(index, 5 + c));
+      if (score >= minScore) found.push({class: c, score, box});
     }
-  });
+  }
   return found;
 }

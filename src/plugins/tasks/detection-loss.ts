@@ -9,16 +9,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import type {YoloHeads} from '../../detection/decode.ts';
+import type {LossOptions} from '../../detection/head-loss.ts';
 import {item} from '../../lookup.ts';
 import type {DistillationOptions} from '../../sdq/distillation.ts';
 import {sigmoidCrossEntropy} from '../../tensor/sigmoid-cross-entropy.ts';
-
-export interface LossOptions {
-  /** Of the boxes: darknet's `iou_normalizer`. */
-  readonly boxWeight: number;
-  /** A box without an object is not counted as empty where its IoU with one is above: darknet's `ignore_thresh`. */
-  readonly ignoreIou: number;
-}
 
 /** One output, its boxes in a row: P = anchors · rows · columns, the anchor outermost. */
 interface Head {

@@ -1,8 +1,9 @@
 import {detectionRecord, mostDetections, type TrueBox} from '../../detection/average-precision.ts';
 import {boxNumbers, cornersOf, iou, type TargetBoxes} from '../../detection/boxes.ts';
 import {decode, type DecodeOptions, type Detection, type YoloHeads} from '../../detection/decode.ts';
+import {headLoss, type LossOptions} from '../../detection/head-loss.ts';
 import type {Meter, Task, Targets} from '../../training/task.ts';
-import {detectionDistillation, detectionLoss, type LossOptions} from './detection-loss.ts';
+import {detectionDistillation, detectionLoss} from './detection-loss.ts';
 import type * as tf from '@tensorflow/tfjs-core';
 
 /** [ours] Lowest score of a box that `sdq verify` looks for in both networks. */
@@ -22,7 +23,7 @@ export function detectionTask(heads: YoloHeads, {nmsIou, minScore, ...loss}: Det
     distillationLoss: (outputs, teacher, targets, options) =>
       detectionDistillation(outputs, teacher, boxesOf(targets), heads, {...loss, ...options}),
     reported: () => ({}),
-    meter: () => detectionMeter(heads, decoding),
+    meter: () => detectionMeter(heads, decoding, loss),
     agreement: {
       of: `boxes of a score of ${seen} or more`,
       isSame: (a, b) => {
@@ -44,9 +45,10 @@ const areSame = (a: readonly Detection[], b: readonly Detection[]): boolean =>
   a.length === b.length &&
   a.every((box) => b.some((other) => other.class === box.class && iou(other.box, box.box) > 0.9));
 
-/** mAP as COCO computes it. The loss is not computed: NaN. */
-function detectionMeter(heads: YoloHeads, decoding: DecodeOptions): Meter {
+/** mAP as COCO computes it; 0 where no image has an object. */
+function detectionMeter(heads: YoloHeads, decoding: DecodeOptions, options: LossOptions): Meter {
   const record = detectionRecord();
+  let [samples, sum] = [0, 0];
   return {
     add(outputs, {labels, boxes}) {
       const images = labels.length;
@@ -55,12 +57,15 @@ function detectionMeter(heads: YoloHeads, decoding: DecodeOptions): Meter {
           const size = output.length / images;
           return output.subarray(i * size, (i + 1) * size);
         });
-        record.add(decode(ofImage, heads, decoding), boxes === undefined ? [] : trueBoxes(boxes, i));
+        const truth = boxes === undefined ? [] : trueBoxes(boxes, i);
+        record.add(decode(ofImage, heads, decoding), truth);
+        sum += headLoss(ofImage, truth, heads, options);
       }
+      samples += images;
     },
     result() {
       const {map, map50} = record.result();
-      return {map50, map, loss: NaN};
+      return {map50: orZero(map50), map: orZero(map), loss: sum / samples};
     },
   };
 }
@@ -72,3 +77,5 @@ function trueBoxes({most, values}: TargetBoxes, image: number): TrueBox[] {
     return {class: kind, box: cornersOf(x, y, width, height), ignore: flag === 1};
   }).filter((object) => object.class >= 0);
 }
+
+const orZero = (value: number): number => (Number.isNaN(value) ? 0 : value);
