@@ -80,6 +80,9 @@ const experiments: Readonly<Record<string, Experiment>> = {
   'uniform-soft': {set: [...uniform, ...soft]},
   'uniform-mid-rise': {set: [...uniform, midRise]},
   'uniform-mid-rise-soft': {searchOf: 'uniform-mid-rise', set: [midRise, ...soft]},
+  /** With `--config bench/reproduction/vit-cifar10.yaml`. */
+  'vit-w4a8': {asConfigured: true},
+  'vit-w4a8-uniform': {asConfigured: true, set: ['search.method=uniform']},
   'short-sdq': {set: ['train.epochs=2']},
   'short-interpolation': {set: ['search.method=interpolation', 'train.epochs=2']},
   'no-bin-regularization': {searchOf: 'w2a32', set: ['train.binRegularization.weight=0']},
