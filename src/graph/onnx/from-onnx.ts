@@ -31,7 +31,9 @@ export function fromOnnx(
     const initializers = new Set(model.graph.initializer.map(({name}) => name));
     const [input, ...more] = model.graph.input.filter(({name}) => !initializers.has(name));
     if (input === undefined || more.length > 0) {
-      throw refuse(`it has ${input === undefined ? 0 : more.length + 1} inputs; sdq takes networks with 1`);
+      const names = model.graph.input.filter(({name}) => !initializers.has(name)).map(({name}) => `"${name}"`);
+      const listed = names.length === 0 ? '' : ` (${names.join(', ')})`;
+      throw refuse(`it has ${names.length} inputs${listed}; sdq takes networks with 1`);
     }
     const outputs = model.graph.output.map(({name}) => name);
     if (outputs.length === 0) throw refuse('it has 0 outputs; sdq takes networks with 1 or more');
@@ -71,8 +73,12 @@ function imageShape({name, type}: ValueMessage, refuse: Refuse): readonly number
   const tensor = type?.tensorType;
   if (!tensor) throw refuse(`the input "${name}" is no tensor, or has no type`);
   const element = typeName(tensor.elemType);
-  if (element !== 'float32')
-    throw refuse(`the input "${name}" has the type ${element}; it must be float32${typeHint(element)}`);
+  if (element !== 'float32') {
+    const hint = /^int(32|64)$/.test(element)
+      ? '; a network of token ids is taken from behind its embedding, with the vectors of the tokens as its input'
+      : typeHint(element);
+    throw refuse(`the input "${name}" has the type ${element}; it must be float32${hint}`);
+  }
   if (!tensor.shape) throw refuse(`the input "${name}" has no shape; it must say all sizes but the batch's`);
   const {dim} = tensor.shape;
   const shown = (batch: string): string =>

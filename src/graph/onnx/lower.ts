@@ -54,6 +54,26 @@ export interface Source {
 /** Operators that only files have: each becomes others. */
 const fileOperators: ReadonlySet<string> = new Set(['Split', 'Sum']);
 
+const recurrent = 'sdq has no recurrent layers: put convolutions or attention in its place';
+const loop = 'sdq has no loops: export the network with fixed sizes, so that the exporter unrolls them';
+const boxes = 'sdq does not select boxes: export the outputs of the layers before it';
+
+/** What to do about an operator that no other settings of an exporter would make one of sdq's. */
+const adviceFor: ReadonlyMap<string, string> = new Map([
+  ['RNN', recurrent],
+  ['LSTM', recurrent],
+  ['GRU', recurrent],
+  ['Loop', loop],
+  ['Scan', loop],
+  ['NonMaxSuppression', boxes],
+  ['NonZero', boxes],
+  ['TopK', boxes],
+  ['ArgMax', 'export the logits, which training needs'],
+]);
+
+/** They tell more than an error of what prepares their inputs, as a state of zeros for each image. */
+const decisive: ReadonlySet<string> = new Set(['RNN', 'LSTM', 'GRU', 'Loop', 'Scan']);
+
 const quantizedOperator = /^(DynamicQuantize|Quantize|Dequantize|QLinear|QGemm|QAttention)|Integer$/;
 
 const isSoftmax = ({opType}: NodeMessage): boolean => opType === 'Softmax' || opType === 'LogSoftmax';
@@ -62,13 +82,23 @@ const isSoftmax = ({opType}: NodeMessage): boolean => opType === 'Softmax' || op
 const safeInteger = (value: number): number =>
   Math.min(Math.max(value, Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER);
 
+const shownName = ({name, output}: NodeMessage): string => name || (output.find((value) => value !== '') ?? '');
+
 /** The names that a node reads, those in its branches included. */
 function readNames({attribute, input}: NodeMessage): readonly string[] {
   return [...input, ...attribute.flatMap(({g}) => g?.node.flatMap(readNames) ?? [])];
 }
 
+interface Wired {
+  readonly node: NodeMessage;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+}
+
 class Lowering {
   readonly #source: Source;
+  /** Every node of the file with the names that it and its branches read. */
+  readonly #wired: readonly Wired[];
   readonly #tensors = new Map<string, TensorMessage>();
   readonly #constants = new Map<string, Constant>();
   /** Values that depend on the image. */
@@ -88,8 +118,8 @@ class Lowering {
     this.#source = source;
     this.#known.set(source.input.name, inputOperand(source.input.name, source.input.shape));
     this.#add(source.graph.initializer);
-    const wired = source.graph.node.map((node) => ({node, inputs: readNames(node), outputs: node.output}));
-    for (const {node} of leadingTo(wired, source.outputs)) {
+    this.#wired = source.graph.node.map((node) => ({node, inputs: readNames(node), outputs: node.output}));
+    for (const {node} of leadingTo(this.#wired, source.outputs)) {
       for (const name of new Set(readNames(node))) {
         const readers = this.#readers.get(name);
         if (readers === undefined) this.#readers.set(name, [node]);
@@ -129,7 +159,10 @@ class Lowering {
   #outputError(output: string, value: string): SdqError | undefined {
     const {input, refuse} = this.#source;
     const error = this.#failed.get(value);
-    if (error !== undefined) return error;
+    if (error !== undefined) {
+      const source = leadingTo(this.#wired, [output]).find(({node}) => decisive.has(node.opType));
+      return source === undefined ? error : this.#unsupported(source.node);
+    }
     if (this.#constant(value) !== undefined) return refuse(`its output "${output}" does not depend on the image`);
     const operand = this.#known.get(value);
     if (operand === undefined) return refuse(`its output "${output}" is not the output of a node`);
@@ -172,9 +205,23 @@ class Lowering {
     }
   }
 
+  #refusing(message: NodeMessage): Refuse {
+    return (what) => this.#source.refuse(`node "${shownName(message)}" (${message.opType}): ${what}`);
+  }
+
+  /** Of an operator that sdq does not have. */
+  #unsupported(message: NodeMessage): SdqError {
+    const advice = adviceFor.get(message.opType);
+    const {message: text} = this.#refusing(message)(
+      `the operator is not supported; ${advice ?? 'docs/operators.md lists those that are'}`,
+    );
+    const known = [...operators.keys(), ...fileOperators];
+    return invalidInput('onnx-import', text, advice === undefined ? didYouMean(message.opType, known) : []);
+  }
+
   #lowerNode(message: NodeMessage): void {
-    const name = message.name === '' ? (message.output.find((output) => output !== '') ?? '') : message.name;
-    const refuse: Refuse = (what) => this.#source.refuse(`node "${name}" (${message.opType}): ${what}`);
+    const name = shownName(message);
+    const refuse = this.#refusing(message);
     if (message.domain !== '' && message.domain !== 'ai.onnx') {
       throw refuse(
         `it is of the domain ${message.domain}; sdq takes ONNX's own operators: export the network without functions of its own and without optimizing it for one runtime`,
@@ -197,7 +244,9 @@ class Lowering {
   #branch(message: NodeMessage, [condition = '']: readonly string[], refuse: Refuse): void {
     const fixed = this.#constant(condition)?.array;
     if (fixed === undefined) {
-      throw refuse('the operator is not supported where its condition depends on the image');
+      throw refuse(
+        'its condition depends on the image or the batch, and sdq has no branches: export the network without it',
+      );
     }
     const wanted = fixed.data[0] === 0 ? 'else_branch' : 'then_branch';
     const branch = message.attribute.find(({name}) => name === wanted)?.g;
@@ -280,8 +329,7 @@ class Lowering {
       throw refuse('the file is quantized already; sdq takes the network in float32');
     }
     if (!operators.has(message.opType) && !fileOperators.has(message.opType)) {
-      const {message: text} = refuse('the operator is not supported; docs/import.md lists those that are');
-      throw invalidInput('onnx-import', text, didYouMean(message.opType, [...operators.keys(), ...fileOperators]));
+      throw this.#unsupported(message);
     }
     const isSplit = message.opType === 'Split';
     const read = message.output.slice(1).filter((value) => isSplit || (value !== '' && this.#isRead(value)));

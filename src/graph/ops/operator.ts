@@ -269,9 +269,10 @@ export function oneOf<T extends number | string>(node: Node, name: string, fallb
 /** The node's input `index` as [channels, height, width]. */
 export function image(node: Node, operand: Operand): readonly [number, number, number] {
   if (operand.parameter || operand.shape.length !== 3) {
+    const volume = operand.shape.length === 4 ? ' sdq has no operators for volumes (3-D).' : '';
     throw nodeError(
       node,
-      `input "${operand.name}" has the shape ${show(operand.shape)}; it takes an image [channels, height, width].`,
+      `input "${operand.name}" has the shape ${show(operand.shape)}; it takes an image [channels, height, width].${volume}`,
     );
   }
   return operand.shape as readonly [number, number, number];

@@ -673,7 +673,23 @@ describe('what cannot be imported is said', () => {
     [
       'two inputs',
       {inputs: [...base.inputs, {name: 'z', shape: ['N', 3]}]},
-      'it has 2 inputs; sdq takes networks with 1',
+      'it has 2 inputs ("x", "z"); sdq takes networks with 1',
+    ],
+    [
+      'a volume',
+      {inputs: [{name: 'x', shape: ['N', 3, 5, 4, 4]}]},
+      'Node "conv" (Conv): input "x" has the shape [3, 5, 4, 4]; it takes an image [channels, height, width]. sdq has no operators for volumes (3-D)',
+    ],
+    [
+      'a recurrent layer behind a state for each image',
+      {
+        nodes: [
+          {name: 'shape', op: 'Shape', inputs: ['x'], outputs: ['shape']},
+          {name: 'state', op: 'Expand', inputs: ['w', 'shape'], outputs: ['state']},
+          {name: '/rnn/LSTM', op: 'LSTM', inputs: ['x', 'w', 'w', '', '', 'state'], outputs: ['y']},
+        ],
+      },
+      'node "/rnn/LSTM" (LSTM): the operator is not supported; sdq has no recurrent layers: put convolutions or attention in its place',
     ],
     ['no output', {outputs: []}, 'it has 0 outputs'],
     [
@@ -684,7 +700,7 @@ describe('what cannot be imported is said', () => {
     [
       'an operator that sdq has not',
       {nodes: [{...conv, op: 'Convv'}]},
-      'node "conv" (Convv): the operator is not supported; docs/import.md lists those that are',
+      'node "conv" (Convv): the operator is not supported; docs/operators.md lists those that are',
     ],
     [
       'an operator of somebody else',
@@ -767,7 +783,7 @@ describe('what cannot be imported is said', () => {
     [
       'control flow by the image',
       {nodes: [{name: 'if', op: 'If', inputs: ['x'], outputs: ['y']}]},
-      'node "if" (If): the operator is not supported where its condition depends on the image',
+      'node "if" (If): its condition depends on the image or the batch, and sdq has no branches',
     ],
     [
       'weights that two nodes read in different orders',

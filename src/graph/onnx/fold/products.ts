@@ -1,4 +1,4 @@
-/** Operators that sum over elements: products of matrices, batch normalization, cumulative sums. */
+/** Operators that sum over elements: products of matrices, normalization, Softmax, cumulative sums. */
 import {item} from '../../../lookup.ts';
 import {elements} from '../../ops/operator.ts';
 import {
@@ -6,9 +6,12 @@ import {
   arrayLimit,
   broadcast,
   broadcastStrides,
+  elementwise,
   fixed,
   hostArray,
+  moved,
   numbers,
+  reshaped,
   stridesOf,
   walk,
   zeros,
@@ -44,6 +47,60 @@ function matMul(inputs: Inputs): readonly HostArray[] {
         out.data[to + i * columns + j] = sum;
       }
     }
+  }
+  return [out];
+}
+
+/** Adds a bias with one value for each entry of an axis. @param axis of a matrix or a stack of matrices */
+function withBias(product: HostArray, bias: HostArray | undefined, axis: number): HostArray {
+  if (bias === undefined) return product;
+  const {shape, type} = product;
+  const sizes = shape.map((_, index) => (index === axis ? bias.data.length : 1));
+  return elementwise([product, reshaped(fixed(bias), sizes)], type, (value, shift) => value + shift);
+}
+
+/** x · W, or x · Wᵀ, with a bias. */
+function gemm(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
+  const [alpha, beta] = [attributes.float('alpha', 1), attributes.float('beta', 1)];
+  if (alpha !== 1 || beta !== 1 || attributes.int('transA', 0) === 1) {
+    throw new NotConstant('it has an alpha, a beta or a transposed first matrix');
+  }
+  const weight = fixed(need(inputs, 1));
+  const [rows = 0, columns = 0] = weight.shape;
+  const isTransposed = attributes.int('transB', 0) === 1;
+  const next = walk([columns, rows], [1, columns]);
+  const factor = isTransposed ? moved(weight, [columns, rows], next) : weight;
+  const product = item(matMul([need(inputs, 0), factor]), 0);
+  return [withBias(product, inputs[2], 1)];
+}
+
+/** A convolution of single pixels: a product of matrices. */
+function conv(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
+  const [x, weight] = [fixed(need(inputs, 0)), fixed(need(inputs, 1))];
+  const [outputs = 0, channels = 0, ...kernel] = weight.shape;
+  const isPlain = [...kernel, ...(attributes.ints('strides') ?? [])].every((size) => size === 1);
+  const isPadded = attributes.ints('pads')?.some((pad) => pad !== 0) === true;
+  if (!isPlain || isPadded || attributes.int('group', 1) !== 1) {
+    throw new NotConstant('it convolves more than single pixels');
+  }
+  const [batch = 0, , ...image] = x.shape;
+  const pixels = reshaped(x, [batch, channels, elements(image)]);
+  const product = item(matMul([reshaped(weight, [outputs, channels]), pixels]), 0);
+  return [reshaped(withBias(product, inputs[2], 1), [batch, outputs, ...image])];
+}
+
+/** Over the last axis. Older opsets count other axes differently. */
+function softmax(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
+  const x = fixed(need(inputs, 0));
+  const axis = positive(attributes.int('axis', x.shape.length === 2 ? 1 : NaN), x.shape.length);
+  if (axis !== x.shape.length - 1) throw new NotConstant('it is over an axis that is not the last');
+  const size = item(x.shape, axis);
+  const out = zeros(x.type, x.shape);
+  for (let start = 0; start < out.data.length; start += size) {
+    const row = x.data.subarray(start, start + size);
+    const greatest = row.reduce((most, value) => Math.max(most, value), -Infinity);
+    const sum = row.reduce((total, value) => total + Math.exp(value - greatest), 0);
+    row.forEach((value, index) => (out.data[start + index] = Math.exp(value - greatest) / sum));
   }
   return [out];
 }
@@ -96,6 +153,9 @@ function cumSum(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
 
 export const products: readonly (readonly [string, Evaluator])[] = [
   ['BatchNormalization', batchNormalization],
+  ['Conv', conv],
   ['CumSum', cumSum],
+  ['Gemm', gemm],
   ['MatMul', matMul],
+  ['Softmax', softmax],
 ];
