@@ -52,7 +52,7 @@ export interface Source {
 }
 
 /** Operators that only files have: each becomes others. */
-const fileOperators: ReadonlySet<string> = new Set(['Split', 'Sum']);
+const fileOperators: ReadonlySet<string> = new Set(['Einsum', 'Split', 'Sum', 'Tile']);
 
 const recurrent = 'sdq has no recurrent layers: put convolutions or attention in its place';
 const loop = 'sdq has no loops: export the network with fixed sizes, so that the exporter unrolls them';

@@ -3,6 +3,7 @@ import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {elements, integer, nodeError, type Operand} from '../ops/operator.ts';
 import {axisIn, showSizes, sizesOf} from '../ops/sizes.ts';
+import {einsum} from './einsum.ts';
 import {hostArray, type HostArray} from './host-array.ts';
 import type {Constant} from './lower.ts';
 
@@ -124,6 +125,17 @@ function expand(node: Node, {batch, constant, define, operand}: RewriteContext):
   const name = `${item(node.outputs, 0)}.shape`;
   define(name, {array: {...array, data: array.data.with(place, 1)}, origin: undefined, trained: false});
   return [{...node, inputs: [x, name]}];
+}
+
+/** A Tile of axes of size 1 is an Expand. */
+function tile(node: Node, context: RewriteContext): readonly Node[] {
+  const [x = '', repeats = ''] = node.inputs;
+  const array = context.constant(repeats)?.array;
+  const sizes = sizesOf(context.operand(x));
+  if (array === undefined || sizes.some((size, axis) => size !== 1 && array.data[axis] !== 1)) {
+    throw nodeError(node, `it repeats ${showSizes(sizes)} by "${repeats}"; it takes axes of size 1, by constants.`);
+  }
+  return expand({...node, op: 'Expand'}, context);
 }
 
 /** A parameter with 1 in the place of the batch, as a network saved for one image has it, becomes a value of every image. */
@@ -277,6 +289,8 @@ const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
   ['Gemm', gemm],
   ['Gather', gather],
   ['Expand', expand],
+  ['Tile', tile],
+  ['Einsum', einsum],
   ['Concat', concat],
   ['BatchNormalization', batchNormalization],
   ['Dropout', dropout],

@@ -397,6 +397,35 @@ describe('names and forms of others', () => {
       ),
     ]),
     [
+      'Einsum: attention, and a bias by a parameter for each row',
+      file(
+        [
+          node('Conv', ['x', 'w'], 'k'),
+          node('Einsum', ['k', 'k'], 'scores', [{name: 'equation', kind: 'string', value: 'bchw, bcvw -> bchv'}]),
+          node('Einsum', ['k', 'rows'], 'bias', [{name: 'equation', kind: 'string', value: 'bchw,hvw->bchv'}]),
+          node('Einsum', ['columns', 'k'], 'others', [{name: 'equation', kind: 'string', value: 'wvc,bchw->bhvw'}]),
+          node('Add', ['scores', 'bias'], 'a'),
+          node('ReduceMean', ['a'], 'p', [{name: 'axes', kind: 'ints', value: [2, 3]}, {name: 'keepdims', kind: 'int', value: 0}]), // prettier-ignore
+          node('ReduceMean', ['others'], 'o', [{name: 'axes', kind: 'ints', value: [1, 3]}, {name: 'keepdims', kind: 'int', value: 0}]), // prettier-ignore
+          node('Add', ['p', 'o'], 'y'),
+        ],
+        [weight('w', 3, 2, 1, 1), weight('rows', 6, 6, 5), weight('columns', 5, 3, 3)],
+      ),
+    ],
+    [
+      'Tile of axes of size 1',
+      file(
+        [
+          node('Conv', ['x', 'w'], 'k'),
+          node('GlobalAveragePool', ['k'], 'g'),
+          node('Tile', ['g', 'repeats'], 't'),
+          node('Mul', ['t', 'k'], 'c'),
+          ...head,
+        ],
+        [weight('w', 3, 2, 1, 1), integerTensor('repeats', 'int64', [4], [1, 1, 6, 5])],
+      ),
+    ],
+    [
       'attention of PyTorch: a fully connected layer whose rows are pixels, each with all images',
       file(
         [
@@ -696,6 +725,16 @@ describe('what cannot be imported is said', () => {
       'an image of any size',
       {inputs: [{name: 'x', shape: ['N', 3, 'H', 4]}]},
       'the input "x" has the shape [N, 3, ?, 4]; all sizes but the batch\'s must be fixed',
+    ],
+    [
+      'an Einsum that is no product of matrices',
+      {nodes: [{name: 'e', op: 'Einsum', inputs: ['x', 'x'], outputs: ['y'], attributes: [{name: 'equation', kind: 'string', value: 'bchw,bchw->bc'}]}]}, // prettier-ignore
+      'Node "e" (Einsum): attribute "equation" is "bchw,bchw->bc"; it takes products of two matrices over one common axis',
+    ],
+    [
+      'a Tile of more than one',
+      {nodes: [{name: 't', op: 'Tile', inputs: ['x', 'r'], outputs: ['y']}], initializers: [integerTensor('r', 'int64', [4], [1, 2, 1, 1])]}, // prettier-ignore
+      'Node "t" (Tile): it repeats [N, 3, 4, 4] by "r"; it takes axes of size 1, by constants',
     ],
     [
       'an operator that sdq has not',

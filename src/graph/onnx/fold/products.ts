@@ -97,7 +97,7 @@ function softmax(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
   const size = item(x.shape, axis);
   const out = zeros(x.type, x.shape);
   for (let start = 0; start < out.data.length; start += size) {
-    const row = x.data.subarray(start, start + size);
+    const row: readonly number[] = [...x.data.subarray(start, start + size)];
     const greatest = row.reduce((most, value) => Math.max(most, value), -Infinity);
     const sum = row.reduce((total, value) => total + Math.exp(value - greatest), 0);
     row.forEach((value, index) => (out.data[start + index] = Math.exp(value - greatest) / sum));
