@@ -17,10 +17,10 @@ interface Product {
 
 /** @returns undefined where it is no product of matrices over one common axis */
 function productOf(a: string, b: string, out: string, inputs: readonly [string, string]): Product | undefined {
-  const letters = [...new Set(a + b)];
+  const letters = Array.from(new Set(a + b));
   const inBoth = letters.filter((letter) => a.includes(letter) && b.includes(letter));
-  const onlyLeft = [...out].filter((letter) => a.includes(letter) && !b.includes(letter));
-  const onlyRight = [...out].filter((letter) => b.includes(letter) && !a.includes(letter));
+  const onlyLeft = Array.from(out).filter((letter) => a.includes(letter) && !b.includes(letter));
+  const onlyRight = Array.from(out).filter((letter) => b.includes(letter) && !a.includes(letter));
   const summed = letters.filter((letter) => !out.includes(letter));
   const isOnce = [a, b, out].every((term) => new Set(term).size === term.length);
   if (!isOnce || summed.length !== 1 || !inBoth.includes(item(summed, 0))) return undefined;
@@ -77,7 +77,7 @@ export function einsum(node: Node, {constant, define, operand}: RewriteContext):
     ordered(product.inputs[0], isSwapped ? b : a, product.left, 'left'),
     ordered(product.inputs[1], isSwapped ? a : b, product.right, 'right'),
   ];
-  const perm = [...out].map((letter) => product.result.indexOf(letter));
+  const perm = Array.from(out).map((letter) => product.result.indexOf(letter));
   const {name, outputs} = node;
   if (perm.every((axis, index) => axis === index)) {
     return [...nodes, {name, op: 'MatMul', inputs, outputs, attributes: {}}];
