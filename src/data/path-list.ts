@@ -23,6 +23,21 @@ export function packPaths(paths: readonly string[]): PathList {
   return {length: paths.length, bytes, ends};
 }
 
+/** The strings of all lists, one list after the other. */
+export function joinedPaths(lists: readonly PathList[]): PathList {
+  const length = lists.reduce((sum, list) => sum + list.length, 0);
+  const size = lists.reduce((sum, {bytes}) => sum + bytes.length, 0);
+  const bytes = new Uint8Array(new SharedArrayBuffer(size));
+  const ends = new Float64Array(new SharedArrayBuffer(8 * length));
+  let [place, end] = [0, 0];
+  for (const list of lists) {
+    bytes.set(list.bytes, end);
+    for (const each of list.ends) ends[place++] = end + each;
+    end += list.bytes.length;
+  }
+  return {length, bytes, ends};
+}
+
 /** The string at this place of a list or array. */
 export function pathAt(paths: PathList | readonly string[], index: number): string {
   if (!('bytes' in paths)) return item(paths, index);

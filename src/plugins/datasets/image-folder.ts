@@ -1,5 +1,5 @@
 /** The user's own PNG and JPEG files: `train/<class>/…` and `test/<class>/…`. */
-import {createHash} from 'node:crypto';
+import {hash} from 'node:crypto';
 import {readdir, stat} from 'node:fs/promises';
 import path from 'node:path';
 
@@ -8,7 +8,7 @@ import type {Split} from '../../data/dataset.ts';
 import {decodeImage} from '../../data/decode-image.ts';
 import {requireSharp} from '../../data/sharp.ts';
 import {imagenetNormalization} from '../../data/normalization.ts';
-import {packPaths, pathAt, reorderedPaths, type PathList} from '../../data/path-list.ts';
+import {joinedPaths, packPaths, pathAt, reorderedPaths, type PathList} from '../../data/path-list.ts';
 import {invalidInput, SdqError} from '../../errors.ts';
 import {fileError} from '../../files.ts';
 import type {DatasetDefinition} from '../../plugin-api/registry.ts';
@@ -50,7 +50,7 @@ async function classesIn(root: string): Promise<string[]> {
 
 /** @throws SdqError (exit 3) for a class without images, or one that is not among `classes` */
 async function scanSplit(root: string, classes: readonly string[]): Promise<FileSplit> {
-  const paths: string[] = [];
+  const lists: PathList[] = [];
   const labels: number[] = [];
   for (const name of await classesIn(root)) {
     const folder = path.join(root, name);
@@ -58,14 +58,12 @@ async function scanSplit(root: string, classes: readonly string[]): Promise<File
     if (label < 0) throw invalid(`${folder} is a class that the train folder does not have.`);
     const images = (await namesIn(folder)).filter((image) => /\.(?:png|jpe?g)$/i.test(image));
     if (images.length === 0) throw invalid(`${folder} has no .png, .jpg or .jpeg file.`);
-    for (const image of images) {
-      paths.push(path.join(folder, image));
-      labels.push(label);
-    }
+    lists.push(packPaths(images.map((image) => path.join(folder, image))));
+    for (let i = 0; i < images.length; i++) labels.push(label);
   }
   const shared = new Uint16Array(new SharedArrayBuffer(2 * labels.length));
   shared.set(labels);
-  return {kind: 'files', paths: packPaths(paths), labels: shared};
+  return {kind: 'files', paths: joinedPaths(lists), labels: shared};
 }
 
 async function scan(directory: string): Promise<{classes: string[]; train: FileSplit; test: FileSplit}> {
@@ -80,8 +78,10 @@ async function scan(directory: string): Promise<{classes: string[]; train: FileS
  */
 function mixed({paths, labels}: FileSplit): FileSplit {
   const digest = (index: number): Buffer => {
-    const name = pathAt(paths, index).split(path.sep).slice(-2).join('/');
-    return createHash('sha256').update(name).digest();
+    const file = pathAt(paths, index);
+    const start = file.lastIndexOf(path.sep, file.lastIndexOf(path.sep) - 1);
+    const name = file.slice(start + 1).replace(path.sep, '/');
+    return hash('sha256', name, 'buffer');
   };
   // Their first 48 bits, which decide nearly always.
   const keys = Float64Array.from(labels, (_, index) => digest(index).readUIntBE(0, 6));

@@ -46,7 +46,11 @@ export interface ShardFormat<Group extends ShardGroup> {
   /** JSON Schema of the options that only this format has. */
   readonly properties: Readonly<Record<string, object>>;
   /** @param classes that the labels may name; undefined where nobody has said @throws SdqError (exit 3) */
-  scan(file: string, options: ShardOptions, classes: readonly string[] | undefined): Promise<readonly Group[]>;
+  scan(
+    file: string,
+    options: ShardOptions,
+    classes: readonly string[] | undefined,
+  ): Promise<readonly Group[]> | readonly Group[];
   images(groups: readonly Group[], options: ShardOptions): Shards['images'];
   /** Names of the classes, where the data set says them. */
   classes(directory: string, files: readonly string[], options: ShardOptions): Promise<readonly string[] | undefined>;

@@ -59,15 +59,15 @@ function labelOf(
 }
 
 /** The samples of an archive, each with what it has. @throws SdqError (exit 3) for two images or a broken class in one */
-async function* samplesOf(
+function* samplesOf(
   file: string,
   tar: TarFile,
   labelOption: string,
   classes: readonly string[] | undefined,
-): AsyncGenerator<Sample> {
+): Generator<Sample> {
   const [labelExtension, field] = labelOption.split(/\.(.*)/s);
   let sample: Sample | undefined;
-  for await (const member of tar.members()) {
+  for (const member of tar.members()) {
     const parts = nameParts(member.name);
     if (parts === undefined) continue;
     const {key, extension} = parts;
@@ -91,15 +91,15 @@ async function* samplesOf(
 const sampleError = (file: string, key: string, message: string): SdqError =>
   invalidInput('shard-invalid', `${file}, sample ${JSON.stringify(key.slice(0, 200))}: ${message}`);
 
-async function scan(
+function scan(
   file: string,
   {label: labelOption = 'cls'}: ShardOptions,
   classes: readonly string[] | undefined,
-): Promise<TarGroup[]> {
+): TarGroup[] {
   const [labels, offsets, sizes]: [number[], number[], number[]] = [[], [], []];
   const tar = openTar(file);
   try {
-    for await (const {key, image, label} of samplesOf(file, tar, labelOption, classes)) {
+    for (const {key, image, label} of samplesOf(file, tar, labelOption, classes)) {
       if (image === undefined) throw sampleError(file, key, `it has no .${imageExtensions.join(', .')} file.`);
       if (label === undefined) {
         const extension = labelOption.replace(/\..*/s, '');

@@ -184,6 +184,52 @@ describe('tar files', () => {
     expect(classes).toEqual(['0', '1', '2']);
   });
 
+  test('long names of GNU tar, global headers, folders and links are read as tar has them', async () => {
+    const header = (
+      name: string,
+      size: number,
+      type: 'Directory' | 'SymbolicLink' | 'NextFileHasLongPath' | 'File',
+    ) => {
+      const block = Buffer.alloc(512);
+      new Header({path: name, size, mode: 0o644, type}).encode(block, 0);
+      return block;
+    };
+    const block = (content: string): Buffer => Buffer.concat([Buffer.from(content)], 512);
+    const long = (name: string): Buffer[] => [
+      header('././@LongLink', name.length + 1, 'NextFileHasLongPath'),
+      block(`${name}\0`),
+      header(name.slice(0, 90), 1, 'File'),
+      block('1'),
+    ];
+    const key = `${'folder/'.repeat(30)}name`;
+    const large = header('large.png', 1, 'File');
+    large.writeUInt8(0x80, 124); // a size in binary
+    large.fill(0, 125, 135);
+    large.writeUInt8(1, 135);
+    large.fill(' ', 148, 156);
+    large.write(
+      `${large
+        .reduce((sum, byte) => sum + byte, 0)
+        .toString(8)
+        .padStart(6, '0')}\0 `,
+      148,
+    );
+    const {train} = await openTar(
+      Buffer.concat([
+        new Pax({comment: 'of all files'}, true).encode(),
+        header('folder/', 0, 'Directory'),
+        ...long(`${key}.png`),
+        ...long(`${key}.cls`),
+        header('0.png', 0, 'SymbolicLink'),
+        large,
+        block('x'),
+        tarOf([['large.cls', '2']]),
+      ]),
+    );
+    if (train.kind !== 'shards' || train.images.format !== 'tar') throw new Error('no tar');
+    expect([...train.labels, ...train.images.sizes]).toEqual([1, 2, 1, 1]);
+  });
+
   test('classes may be in a field of JSON, and their names in classnames.txt', async () => {
     const shard = tarOf([['0.json', '{"label": 1, "text": "x"}'], ['0.png', png]]); // prettier-ignore
     const {train, classes} = await openTar(shard, {label: 'json.label'}, {'classnames.txt': 'ant\nbee\n'});
