@@ -53,8 +53,14 @@ async function photograph(index: number): Promise<Buffer> {
   return sharp({create: background}).composite(layers).jpeg({quality: 90}).toBuffer();
 }
 
-/** Images a second of `openBatches`. */
-async function imagesPerSecond(directory: string, workers: number): Promise<number> {
+interface Speed {
+  readonly perSecond: number;
+  /** Processor milliseconds an image, of all threads or processes: what a busy machine disturbs less. */
+  readonly cpuMs: number;
+}
+
+/** `openBatches`, nobody else using its threads. */
+async function sdqLoader(directory: string, workers: number): Promise<Speed> {
   const source = openBatches(await imageFolder.open(directory, {size: 224}), {
     ...{part: 'train', mode: 'training', validation: 0, batchSize, augment: true, seed: 0, workers},
     normalization: imagenetNormalization,
@@ -62,21 +68,23 @@ async function imagesPerSecond(directory: string, workers: number): Promise<numb
   let index = 0;
   const next = () => source.batch(Math.floor(index / source.batchesPerEpoch), index++ % source.batchesPerEpoch);
   for (let ahead = 0; ahead < 4; ahead++) await next();
-  const start = performance.now();
+  const [start, cpu] = [performance.now(), process.cpuUsage()];
   const seconds = (): number => (performance.now() - start) / 1000;
   let images = 0;
   while (seconds() < Number(values.seconds)) images += (await next()).size;
-  const found = images / seconds();
+  const perSecond = images / seconds();
+  const {user, system} = process.cpuUsage(cpu);
   await source.close();
-  return found;
+  return {perSecond, cpuMs: (user + system) / 1000 / images};
 }
 
-function torchvision(python: string, directory: string, workers: number): number {
+function torchvision(python: string, directory: string, workers: number): Speed {
   const script = path.join(import.meta.dirname, 'torchvision_loader.py');
   const args = [script, path.join(directory, 'train'), `${workers}`, `${batchSize}`, values.seconds];
   const {stdout, stderr, status} = spawnSync(python, args, {encoding: 'utf8'});
   if (status !== 0) throw new Error(stderr);
-  return Number(stdout);
+  const [perSecond = Number.NaN, cpuMs = Number.NaN] = stdout.split(' ').map(Number);
+  return {perSecond, cpuMs};
 }
 
 const median = (numbers: readonly number[]): number =>
@@ -89,17 +97,17 @@ async function compareLoaders(directory: string): Promise<void> {
   }
   writeFileSync(path.join(directory, 'test', 'a', '0.jpg'), await photograph(0));
   for (const workers of values.workers.split(',').map(Number)) {
-    const turns: {readonly sdq: number; readonly peer: number}[] = [];
+    const turns: {readonly sdq: Speed; readonly peer: Speed}[] = [];
     for (let turn = 0; turn < Number(values.turns); turn++) {
-      const sdq = await imagesPerSecond(directory, workers);
-      const peer = values.python === undefined ? Number.NaN : torchvision(values.python, directory, workers);
-      turns.push({sdq, peer});
+      const sdq = await sdqLoader(directory, workers);
+      const none = {perSecond: Number.NaN, cpuMs: Number.NaN};
+      turns.push({sdq, peer: values.python === undefined ? none : torchvision(values.python, directory, workers)});
     }
-    const [sdq, peer] = [median(turns.map((turn) => turn.sdq)), median(turns.map((turn) => turn.peer))];
-    const ratio = median(turns.map((turn) => turn.sdq / turn.peer));
+    const of = (number: (turn: (typeof turns)[number]) => number): string => median(turns.map(number)).toFixed(2);
     process.stdout.write(
-      `${workers} worker(s): ${sdq.toFixed(0)} images/s` +
-        `${values.python === undefined ? '' : `, torchvision ${peer.toFixed(0)}; median ratio ${ratio.toFixed(2)}`}\n`,
+      `${workers} worker(s), images/s: ${of(({sdq}) => sdq.perSecond)}, torchvision ${of(({peer}) => peer.perSecond)}, ` +
+        `median ratio ${of(({sdq, peer}) => sdq.perSecond / peer.perSecond)}; processor ms an image: ` +
+        `${of(({sdq}) => sdq.cpuMs)}, torchvision ${of(({peer}) => peer.cpuMs)}\n`,
     );
   }
 }
