@@ -1,7 +1,7 @@
 """The eager PyTorch side of step.ts: times steps of the same networks and prints one JSON object.
 
   python3 pytorch_peer.py [--model resnet20|resnet18|mobilenet-v2|vit] [--kind train|evaluate] [--batch 128] [--threads 2]
-    [--weight-bits 4] [--activation-bits 4] [--steps 14]
+    [--weight-bits 4] [--activation-bits 4] [--steps 14] [--device cpu|cuda]
 
 Bits of 32 mean full precision; the stem and the classifier always are. Weights are quantized as in DoReFa (Zhou et al.,
 2016), activations as in PACT (Choi et al., 2018). channels_last, as PyTorch recommends for convolutions on a CPU.
@@ -23,6 +23,7 @@ parser.add_argument('--threads', type=int, default=2)
 parser.add_argument('--weight-bits', type=int, default=4)
 parser.add_argument('--activation-bits', type=int, default=4)
 parser.add_argument('--steps', type=int, default=14)
+parser.add_argument('--device', default='cpu')
 a = parser.parse_args()
 torch.set_num_threads(a.threads)
 torch.manual_seed(0)
@@ -197,10 +198,10 @@ elif a.model == 'vit':
 else:
     raise SystemExit(f'no model "{a.model}"')
 
-model = model.to(memory_format=torch.channels_last)
+model = model.to(a.device, memory_format=torch.channels_last)
 optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, weight_decay=1e-4)
-x = torch.randn(a.batch, 3, size, size).to(memory_format=torch.channels_last)
-y = torch.randint(0, classes, (a.batch,))
+x = torch.randn(a.batch, 3, size, size).to(a.device, memory_format=torch.channels_last)
+y = torch.randint(0, classes, (a.batch,), device=a.device)
 
 
 def step():
@@ -218,6 +219,8 @@ times = []
 for _ in range(a.steps + 2):
     start = time.perf_counter()
     step()
+    if a.device == 'cuda':
+        torch.cuda.synchronize()
     times.append(1e3 * (time.perf_counter() - start))
 times = sorted(times[2:])
 median = times[len(times) // 2]

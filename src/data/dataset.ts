@@ -96,7 +96,7 @@ export interface Shards {
   readonly shuffle: number;
 }
 
-export interface ShardGroups {
+interface ShardGroups {
   /** [groups]: the place of its file in `files`. */
   readonly files: Uint32Array<SharedArrayBuffer>;
   /** [groups]: the first image after the group; they rise. */

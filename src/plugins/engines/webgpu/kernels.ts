@@ -11,6 +11,7 @@ import {
   type Grid,
   type SgdAttributes,
 } from '../../../tensor/kernels.ts';
+import {item} from '../../../lookup.ts';
 import {registerFilterGradient} from './filter-gradient.ts';
 import type {Backend} from './gpu.ts';
 import {addParts, backendName, float, int, partialSums, runProgram, sizeOf} from './program.ts';
@@ -292,6 +293,125 @@ const adamUpdate: Run<AdamAttributes> = (backend, inputs, attributes) => {
   return [moved, m, v];
 };
 
+// --------------------------------------------------------------------------------------------------- bin regularizer
+
+/** Of weight e: its bin, its distance to the bin's level in steps, and its weight in sums over bins. */
+const binOf = (scale: tf.TensorInfo): string => `
+          let s = ${stepAt(scale, 'e')};
+          let q = clamp(round(w[e] / s - uniforms.offset + uniforms.shift), uniforms.qmin, uniforms.qmax);
+          let b = i32(q - uniforms.qmin);
+          let d = w[e] / s - (q + uniforms.offset);
+          let weight = s * s;`;
+
+/** WGSL: n_b / n / (n_b − 1) of a bin with at least two weights, else 0; and the mean distance in it. */
+const binStatistics = `
+      fn share_of(count : f32) -> f32 {
+        return select(0.0, count / uniforms.weights / max(count - 1.0, 1.0), count >= 2.0);
+      }
+      fn mean_of(sum : f32, total : f32) -> f32 { return sum / select(1.0, total, total > 0.0); }`;
+
+/** `composedBinRegularizer` with a thread for every bin and part of the weights, so that sums have a fixed order. */
+const binRegularizer: Run<Grid> = (backend, inputs, attributes) => {
+  const tensors = named(inputs, 'w', 'scale');
+  const [w, scale] = [input(inputs, 'w'), input(inputs, 'scale')];
+  const bins = attributes.qmax - attributes.qmin + 1;
+  const steps = perChannel(scale) ? {stepChannels: int(lastAxis(w))} : {};
+  const values = {...gridValues(attributes), ...steps, weights: float(sizeOf(w))};
+  const bin = binOf(scale).replace('uniforms.channels', 'uniforms.stepChannels');
+  const sumsByBin = (key: string, more: Inputs, before: string, sums: readonly string[]): tf.TensorInfo[] => {
+    const partial = partialSums(backend, {
+      key: `${key} ${perChannel(scale)}`,
+      inputs: {...tensors, ...more},
+      values,
+      declarations: binStatistics,
+      rows: sizeOf(w),
+      channels: bins,
+      before: `let e = row; ${bin} ${before}`,
+      sums: sums.map((summand) => `select(0.0, ${summand}, b == c)`),
+    });
+    const added = sums.map((_, n) => addParts(backend, partial, n));
+    backend.disposeData(partial.dataId);
+    return added;
+  };
+  const sums = sumsByBin('bin sums', {}, '', ['1.0', 'weight', 'weight * d', 'weight * d * d']);
+  const [count, squares] = [item(sums, 0), item(sums, 3)];
+  const means = {total: item(sums, 1), distance: item(sums, 2)};
+  const deviation = 'let deviation = d - mean_of(distance[c], total[c]);';
+  const variances = sumsByBin('bin variances', means, deviation, ['weight * deviation * deviation']);
+  const loss = runProgram(backend, {
+    key: 'bin loss',
+    inputs: {count, squares, variance: item(variances, 0)},
+    shape: [],
+    values: {bins: int(bins), weights: float(sizeOf(w))},
+    declarations: binStatistics,
+    body: `
+        if (index >= size) { return; }
+        var sum = 0.0;
+        for (var b = 0; b < uniforms.bins; b = b + 1) {
+          sum = sum + squares[b] / uniforms.weights + share_of(count[b]) * variance[b];
+        }
+        result[index] = sum;`,
+  });
+  const dw = runProgram(backend, {
+    key: `bin gradient ${perChannel(scale)}`,
+    inputs: {...tensors, ...means, count},
+    shape: w.shape,
+    values,
+    declarations: binStatistics,
+    body: `
+        if (index >= size) { return; }
+        let e = index; ${bin}
+        let pull = (d - mean_of(distance[b], total[b])) * share_of(count[b]);
+        result[index] = 2.0 * (pull + d / uniforms.weights) * s;`,
+  });
+  for (const {dataId} of [...sums, ...variances]) backend.disposeData(dataId);
+  return [loss, dw];
+};
+
+// ------------------------------------------------------------------------------------------------------ cross-entropy
+
+const softmaxCrossEntropy: Run<object> = (backend, inputs) => {
+  const logits = input(inputs, 'logits');
+  const [rows = 0, classes = 1] = logits.shape;
+  const tensors = named(inputs, 'logits', 'targets');
+  const values = {rows: int(rows), classes: int(classes)};
+  // [loss and log Σ exp, row, 1]
+  const ofRows = runProgram(backend, {
+    key: 'cross-entropy of rows',
+    inputs: tensors,
+    shape: [2, rows, 1],
+    groups: Math.ceil(rows / 64),
+    values,
+    body: `
+        if (index >= uniforms.rows) { return; }
+        let first = index * uniforms.classes;
+        var largest = logits[first];
+        for (var c = 1; c < uniforms.classes; c = c + 1) { largest = max(largest, logits[first + c]); }
+        var sum = 0.0;
+        for (var c = 0; c < uniforms.classes; c = c + 1) { sum = sum + exp(logits[first + c] - largest); }
+        let normalizer = log(sum);
+        var loss = 0.0;
+        for (var c = 0; c < uniforms.classes; c = c + 1) {
+          loss = loss + targets[first + c] * (normalizer - (logits[first + c] - largest));
+        }
+        result[index] = loss;
+        result[uniforms.rows + index] = normalizer + largest;`,
+  });
+  const loss = addParts(backend, ofRows, 0, {whole: true, factor: 1 / rows});
+  const dlogits = runProgram(backend, {
+    key: 'cross-entropy gradient',
+    inputs: {...tensors, ofRows},
+    shape: logits.shape,
+    values: {...values, count: float(rows)},
+    body: `
+        if (index >= size) { return; }
+        let normalizer = ofRows[uniforms.rows + index / uniforms.classes];
+        result[index] = (exp(logits[index] - normalizer) - targets[index]) / uniforms.count;`,
+  });
+  backend.disposeData(ofRows.dataId);
+  return [loss, dlogits];
+};
+
 const fused: Partial<Record<FusedKernel, Run<never>>> = {
   SdqFakeQuantize: fakeQuantize,
   SdqFakeQuantizeGrad: fakeQuantizeGrad,
@@ -301,6 +421,8 @@ const fused: Partial<Record<FusedKernel, Run<never>>> = {
   SdqBatchNormActGrad: batchNormActGrad,
   SdqSgdUpdate: sgdUpdate,
   SdqAdamUpdate: adamUpdate,
+  SdqBinRegularizer: binRegularizer,
+  SdqSoftmaxCrossEntropy: softmaxCrossEntropy,
 };
 
 /** Registers them; a second call changes nothing. */
