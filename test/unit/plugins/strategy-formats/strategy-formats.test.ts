@@ -367,7 +367,7 @@ describe('torchao, modelopt, brevitas, coremltools, quark and neural-compressor'
     [quark, 4, 3, [expect.stringContaining('(3 → 4)')]],
     [coremltools, 5, 32, [expect.stringContaining('(5 → 6)')]],
     [coremltools, 6, 32, []],
-    [torchao, 7, 32, [expect.stringContaining('torchao gives a convolution')]],
+    [torchao, 7, 32, [expect.stringContaining('torchao chooses the steps of a convolution')]],
   ] as const)('%#: says what the file does not hold', (format, weightBits, activationBits, notes) => {
     // Weights of 3 bits are a type of Quark; its unsigned inputs have none.
     const expected = format === quark && weightBits === 3 ? [] : notes;
