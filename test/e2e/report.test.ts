@@ -16,7 +16,7 @@ let result: {fullPrecision: {accuracy: number}; quantized: {accuracy: {test: num
 beforeAll(async () => {
   writeSmallJob(cwd);
   const {exitCode, stdout} = await sdq(
-    ['run', '--json', '--set', 'search.target.meanWeightBits=5.5', '--set', 'search.pareto=2'],
+    ['run', '--json', '--set', 'search.target.meanWeightBits=6', '--set', 'search.pareto=2'],
     {cwd},
   );
   expect(exitCode).toBe(0);
@@ -47,7 +47,7 @@ test('a run writes it at its end: results, every layer, every phase, the setting
   ])
     expect(shown).toContain(`<h2>${heading}</h2>`);
   expect(shown).toContain('strategy on the way');
-  expect(shown).toContain('meanWeightBits: 5.5');
+  expect(shown).toContain('meanWeightBits: 6');
 });
 
 test('what the network gets wrong: mistakes.json counts every test image, and the page shows them', () => {
@@ -131,7 +131,7 @@ test('the run itself: command, duration, commit, and what goes on from a failure
 });
 
 test('two runs side by side: their figures, the settings that differ, curves over each other', async () => {
-  const other = await sdq(['search', '--json', '--from', folder, '--bits', '6', '--epochs', '3'], {cwd});
+  const other = await sdq(['search', '--json', '--from', folder, '--bits', '6.5', '--epochs', '3'], {cwd});
   expect(other.exitCode).toBe(0);
   const {runId} = JSON.parse(other.stdout) as {runId: string};
   const {exitCode, stdout} = await sdq(['report', folder, runId, '--json'], {cwd});
@@ -140,7 +140,7 @@ test('two runs side by side: their figures, the settings that differ, curves ove
   const {path: file, runIds} = JSON.parse(stdout) as {path: string; runIds: string[]};
   expect(runIds).toEqual([path.basename(folder), runId]);
   const shown = readFileSync(file, 'utf8');
-  expect(shown).toContain('<td>search.target.meanWeightBits</td><td>5.5</td><td>6</td>');
+  expect(shown).toContain('<td>search.target.meanWeightBits</td><td>6</td><td>6.5</td>');
   expect(shown).toContain('<td>search.epochs</td><td>2</td><td>3</td>');
   expect(shown).not.toContain('<td>model.name</td>');
   expect(shown).toMatch(/<figcaption>Loss of the search<\/figcaption><svg[^]*?class="line c0"[^]*?class="line c1"/);

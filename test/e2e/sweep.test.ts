@@ -40,7 +40,7 @@ async function logged(cwd: string, name: string, count = 1): Promise<void> {
   const journals = (): string[] =>
     existsSync(runsOf(cwd)) ? listRuns(runsOf(cwd)).map(({id}) => path.join(runsOf(cwd), id, 'events.jsonl')) : [];
   const has = (file: string): boolean => existsSync(file) && readFileSync(file, 'utf8').includes(name);
-  const end = Date.now() + 20_000;
+  const end = Date.now() + 120_000;
   while (journals().filter(has).length < count) {
     if (Date.now() > end) throw new Error(`no run has logged ${name}`);
     await setTimeout(20);
@@ -83,7 +83,7 @@ describe('sdq sweep', () => {
     expect(again.exitCode).toBe(0);
     expect(again.stdout).toMatch(/trial +status +seed +train\/accuracy\/best +run/);
     expect(listRuns(runsOf(cwd))).toEqual(after);
-  }, 120_000);
+  }, 240_000);
 
   test.each([
     ['SIGINT', 130],

@@ -68,7 +68,7 @@ function job(name: string): string {
   writeSmallJob(cwd);
   const config = {
     ...smallJob,
-    search: {...smallJob.search, target: {meanWeightBits: 5.5}},
+    search: {...smallJob.search, target: {meanWeightBits: 6}},
     tracking: [{name: 'wandb'}],
   };
   writeFileSync(path.join(cwd, 'sdq.config.json'), JSON.stringify(config));
