@@ -60,7 +60,11 @@ test('a lower-is-better task through all phases: results, journal, report and su
 test.each([
   [{task: {name: 'regression'}}, madeImages, /regression needs numbers, and the data set made has none/],
   [{}, madeNumbers, /classification needs classes, and the data set made has none/],
-  [{task: {name: 'regresion'}}, madeNumbers, /There is no task "regresion"\. Known: classification, regression, detection\./],
+  [
+    {task: {name: 'regresion'}},
+    madeNumbers,
+    /There is no task "regresion"\. Known: classification, regression, detection\./,
+  ],
   [{task: {name: 'regression', options: {x: 1}}}, madeNumbers, /\/task\/options\/x/],
   [{search: {options: {x: 1}}}, madeImages, /\/search\/options\/x/],
 ])('%j is refused before anything is trained', async (settings, dataset, message) => {
