@@ -82,7 +82,7 @@ table { border-collapse: collapse; font-size: 13px; } th { text-align: left; } t
 .number { text-align: right; font-variant-numeric: tabular-nums; } pre { overflow-x: auto; font-size: 13px; }
 h1, p { overflow-wrap: anywhere; }
 @media (max-width: 560px) { body { padding: 12px; } .tiles { gap: 8px; } .tile { flex: 1 1 120px; min-width: 0; padding: 8px 10px; }
-  .tile b { font-size: 19px; } .parts > * { flex-basis: 100%; max-width: 100%; } }
+  .tile b { font-size: 19px; } table { font-size: 12px; } th, td { padding-right: 5px; } td:first-child { overflow-wrap: anywhere; } .parts > table { display: block; } .parts > * { flex-basis: 100%; max-width: 100%; } }
 @media print { :root { --text: #000; --soft: #444; --line: #bbb; --back: #fff; --tile: #f4f6f9; --c0: #1f5f99; --c1: #d9822b; --c2: #2e8b57;
   --c3: #b03a5b; --c4: #7a5fb0; --c5: #6b6b6b; } body { max-width: none; padding: 0; } .parts > * { overflow: visible; }
   figure.wide svg { min-width: 0; } figure, tr, .tile { break-inside: avoid; } h2 { break-after: avoid; } .tile { border: 1px solid var(--line); } }

@@ -33,6 +33,8 @@ const cut = [...document.querySelectorAll('svg text')].filter((text) => {
   const [box, frame] = [shown(text), shown(text.closest('svg'))];
   return box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1;
 }).map((text) => text.textContent);
+const scrolled = [...document.querySelectorAll('.parts > table')]
+  .filter((table) => table.rows[0].cells.length === 7 && table.scrollWidth > table.clientWidth + 1).length;
 const empty = [...document.querySelectorAll('svg')]
   .filter((svg) => ![...svg.querySelectorAll('path.line, rect')].some((drawn) => {
     const {width, height} = shown(drawn);
@@ -40,7 +42,7 @@ const empty = [...document.querySelectorAll('svg')]
   }))
   .map((svg) => svg.getAttribute('aria-label'));
 document.title = JSON.stringify({
-  excess: Math.max(0, document.documentElement.scrollWidth - innerWidth), overlaps, cut, empty, width: innerWidth,
+  excess: Math.max(0, document.documentElement.scrollWidth - innerWidth), overlaps, cut, empty, scrolled, width: innerWidth,
 });
 parent.document.title = document.title;
 </script>`;
@@ -70,6 +72,10 @@ function writePage(): string {
         heading: 'Charts',
         parts: [
           bitsOfLayers(layers.map((layer, i) => ({name: layer, weightBits: 1 + (i % 8), activationBits: 8}))),
+          table(
+            ['layer', 'operator', 'weights', 'MACs', 'W', 'A', ''],
+            [['layer3.2.conv2', 'Conv', 2_359_296, 115_605_504, 8, 32, 'pinned']],
+          ),
           table(
             ['layer', '20261130-113229-run-00da', '20261130-113251-run-1f82'],
             layers.map((layer) => [layer, 'W 8', 'wasm: 1 thread, SIMD, relaxed SIMD, memory limit 4096 MiB']),
@@ -130,7 +136,7 @@ function writePage(): string {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     const found = JSON.parse(/<title>(\{.*?\})<\/title>/.exec(dom)![1]!.replaceAll('&amp;', '&')) as unknown;
-    expect(found).toEqual({excess: 0, overlaps: [], cut: [], empty: [], width});
+    expect(found).toEqual({excess: 0, overlaps: [], cut: [], empty: [], scrolled: 0, width});
   },
   60_000,
 );
