@@ -33,12 +33,14 @@ export default defineConfig({
           ['ResNet20 on CIFAR-10', 'examples/cifar10-resnet20/'],
           ['A sweep', 'docs/first-sweep'],
           ['Your own table', 'examples/own-table/'],
+          ['A plugin', 'examples/plugin-example/'],
         ),
       },
       {
         text: 'How to',
         items: pages(
           ['Use data', 'docs/data'],
+          ['Detect objects', 'docs/detection'],
           ['Import ONNX', 'docs/import'],
           ['Work with PyTorch', 'docs/pytorch'],
           ['Export and verify', 'docs/export'],
@@ -47,6 +49,7 @@ export default defineConfig({
           ['Track runs', 'docs/tracking'],
           ['Draw dashboards', 'examples/dashboards/'],
           ['Sweep', 'docs/sweeps'],
+          ['Use the sweep files', 'examples/sweep/'],
           ['Run in CI', 'examples/ci/'],
           ['Write a plugin', 'docs/plugins'],
         ),
@@ -100,7 +103,14 @@ export default defineConfig({
     },
   },
   // Files beside the pages of examples, which those link to.
-  buildEnd({outDir}) {
+  buildEnd({outDir, pages: built, site}) {
+    const listed = site.themeConfig.sidebar
+      .flatMap(({items}) => items)
+      .map(({link}) => link.slice(1).replace(/\/$/, '/README'));
+    const missing = built
+      .map((page) => page.replace(/\.md$/, ''))
+      .filter((page) => page !== 'README' && !listed.includes(page));
+    if (missing.length > 0) throw new Error(`The sidebar of docs/.vitepress/config.js lacks ${missing.join(', ')}.`);
     const isExample = (file) => !file.endsWith('.md');
     cpSync(path.join(root, 'examples'), path.join(outDir, 'examples'), {recursive: true, filter: isExample});
   },
