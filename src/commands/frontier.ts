@@ -7,9 +7,11 @@ import {Flags} from '@oclif/core';
 import {SweepCommand, trialFlags} from '../cli/sweep-command.ts';
 import {table} from '../cli/table.ts';
 import type {Config} from '../config/config-types.ts';
+import {settingsOfFlags} from '../config/overrides.ts';
 import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import {readJsonFile} from '../json-file.ts';
+import {leaves} from '../mapping.ts';
 import {budgetNames, budgetUnit, digits, metricCell, metricHead} from '../phases/results.ts';
 import type {SearcherDefinition} from '../plugin-api/registry.ts';
 import type {RunMetric} from '../runs/run-directory.ts';
@@ -69,6 +71,7 @@ gets frontier.json and frontier.svg, where a point that another one dominates is
     const targets = numbers('targets', flags.targets, (value) => value > 0, 'numbers above 0');
     const isSeed = (value: number): boolean => Number.isInteger(value) && value >= 0 && value < 2 ** 32;
     const seeds = numbers('seeds', flags.seeds, isSeed, 'whole numbers from 0 to 4294967295');
+    refuseVaried(flags.set ?? [], flags.budget);
     const {config, plan} = await this.#plan(flags.budget, list(flags.methods), targets, seeds);
     const {runs} = config;
     const digest = settingsDigest(config, plan);
@@ -140,6 +143,25 @@ gets frontier.json and frontier.svg, where a point that another one dominates is
       );
     }
     return {config, plan: {budget, methods: plans, seeds}};
+  }
+}
+
+/** Refuses a `--set` of what differs between the runs. @throws SdqError (exit 2) naming the flag in its place */
+function refuseVaried(set: readonly string[], budget: string): void {
+  const varied = [
+    {flag: '--methods', key: 'search.method'},
+    {flag: '--targets', key: `search.target.${budget}`},
+    {flag: '--seeds', key: 'seed'},
+  ];
+  for (const {name, values} of settingsOfFlags(set, process.cwd())) {
+    const keys = leaves(values, '.');
+    const taken = varied.find(({key}) => keys.has(key));
+    if (taken === undefined) continue;
+    throw new SdqError(`${name}: sdq frontier sets ${taken.key} itself in every run.`, {
+      code: 'invalid-set',
+      exit: ExitCode.usage,
+      suggestions: [`Use ${taken.flag}.`],
+    });
   }
 }
 

@@ -4,20 +4,26 @@
  */
 import {openBatches, type BatchSource} from '../data/batches.ts';
 import {partRange} from '../data/splits.ts';
+import type {Graph} from '../graph/graph.ts';
 import {inputTensor} from '../graph/input-tensor.ts';
 import type {Network} from '../graph/network.ts';
+import {elements} from '../graph/ops/operator.ts';
+import {inferShapes} from '../graph/shape.ts';
 import {entry} from '../lookup.ts';
 import {sampleInputs, type InputSample} from '../training/calibration.ts';
 import type {Session} from './session.ts';
 
-/** The sample's images in a fixed random order, without augmentation; the caller closes the source. */
-export function openSample({config, dataset, normalization}: Session): BatchSource {
+/**
+ * The sample's images in a fixed random order, without augmentation; the caller closes the source.
+ * @param atOnce the most images in a batch
+ */
+export function openSample({config, dataset, normalization}: Session, atOnce = imagesAtOnce): BatchSource {
   const {batchSize, validation} = config.data;
   return openBatches(dataset, {
     part: 'train',
     mode: 'sample',
     validation,
-    batchSize: Math.min(batchSize, imagesAtOnce),
+    batchSize: Math.min(batchSize, atOnce),
     augment: false,
     normalization,
     seed: 0,
@@ -28,6 +34,16 @@ export function openSample({config, dataset, normalization}: Session): BatchSour
 const calibrationImages = 256;
 /** The most images in one forward pass. */
 const imagesAtOnce = 32;
+/** Bytes for the values that a backward pass of a batch keeps: a quarter of what the wasm engine can address. [ours] */
+const keptBytes = 2 ** 30;
+
+/** The most images in one backward pass: as in a forward pass, fewer where all values of the network take more than 1 GiB. */
+export function imagesInBackwardPass(graph: Graph): number {
+  const shapes = inferShapes(graph);
+  const values = graph.nodes.flatMap(({outputs}) => outputs.map((name) => entry(shapes, name).shape));
+  const bytes = values.reduce((total, shape) => total + 4 * elements(shape), 0);
+  return Math.max(1, Math.min(imagesAtOnce, Math.floor(keptBytes / bytes)));
+}
 
 /**
  * Values of layer inputs for the fixed sample of a session's training images, in a fixed random order and without augmentation.

@@ -19,7 +19,7 @@ import {evaluate} from '../training/evaluate.ts';
 import {targetTensors} from '../training/task.ts';
 import {descend} from '../training/gradient-descent.ts';
 import {createTrainStep} from '../training/train-step.ts';
-import {openSample, sampleTrainingInputs} from './calibration.ts';
+import {imagesInBackwardPass, openSample, sampleTrainingInputs} from './calibration.ts';
 import {evaluateOn} from './evaluate.ts';
 import {loadQuantizers} from './load-quantizers.ts';
 import {writeModelFile} from './model-file.ts';
@@ -85,6 +85,8 @@ class SearchHost implements SearchContext {
   readonly metric: SearchContext['metric'];
   readonly #phase: PhaseContext;
   #sample: BatchSource | undefined;
+  /** The same images in batches that a backward pass has memory for. */
+  #gradientSample: BatchSource | undefined;
 
   constructor(phase: PhaseContext, network: Network, {problem, settings}: Search, quantizers: Quantizers) {
     this.#phase = phase;
@@ -127,8 +129,8 @@ class SearchHost implements SearchContext {
   readonly sampleGradients: SearchContext['sampleGradients'] = async (images, forward, visit) => {
     const {session, stop} = this.#phase;
     const {network} = this;
-    this.#sample ??= openSample(session);
-    const source = this.#sample;
+    this.#gradientSample ??= openSample(session, imagesInBackwardPass(network.graph));
+    const source = this.#gradientSample;
     const variables = networkParameters(network);
     for (let index = 0, done = 0; index < source.batchesPerEpoch && done < images; index++) {
       const batch = await source.batch(0, index);
@@ -156,7 +158,7 @@ class SearchHost implements SearchContext {
 
   /** Ends what the searcher asked for. */
   async close(): Promise<void> {
-    await this.#sample?.close();
+    await Promise.all([this.#sample?.close(), this.#gradientSample?.close()]);
   }
 
   readonly log: SearchContext['log'] = (metrics) => {

@@ -38,6 +38,9 @@ test('two methods at two targets; more seeds add to it; what is wrong is said be
     [['--targets', '2', '--methods', 'sensitiviti'], 3, 'sensitivity'],
     [['--targets', '2', '--seeds', '-1'], 2, '--seeds'],
     [['--targets', '2', '--methods', 'uniform', '--set', 'search.pareto=3'], 3, '/search/pareto'],
+    [['--targets', '2', '--set', 'search.method=uniform'], 2, 'Use --methods.'],
+    [['--targets', '2', '--set', 'search={target: {meanWeightBits: 3}}'], 2, 'Use --targets.'],
+    [['--targets', '2', '--set', 'seed=3'], 2, 'Use --seeds.'],
   ] as const) {
     expect(await failure(['frontier', ...flags], cwd, code)).toContain(message);
   }

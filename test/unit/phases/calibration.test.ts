@@ -11,7 +11,7 @@ import {initialWeights} from '../../../src/graph/initialize.ts';
 import {layerTable} from '../../../src/graph/layer-table.ts';
 import {createNetwork} from '../../../src/graph/network.ts';
 import {writeFileAtomic} from '../../../src/files.ts';
-import {sampleTrainingInputs} from '../../../src/phases/calibration.ts';
+import {imagesInBackwardPass, sampleTrainingInputs} from '../../../src/phases/calibration.ts';
 import {loadQuantizers} from '../../../src/phases/load-quantizers.ts';
 import {writeModelFile} from '../../../src/phases/model-file.ts';
 import {openCheckpoint} from '../../../src/phases/open-checkpoint.ts';
@@ -20,6 +20,7 @@ import {quantizationRecord} from '../../../src/training/quantization-record.ts';
 import {learnedValues, quantize} from '../../../src/training/quantized-network.ts';
 import type {Session} from '../../../src/phases/session.ts';
 import {activationQuantizers, weightQuantizers} from '../../../src/plugins/quantizers/index.ts';
+import {models} from '../../../src/plugins/models/index.ts';
 import {Registry} from '../../../src/plugin-api/registry.ts';
 import {classification} from '../../../src/plugins/tasks/classification.ts';
 import {buildStrategy, type Strategy} from '../../../src/sdq/strategy.ts';
@@ -28,6 +29,17 @@ import {madeDataset, memorySplit} from '../../helpers/made-dataset.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 
 useCpuBackend();
+
+test('a backward pass takes 32 images, fewer where their values need more than 1 GiB', () => {
+  const images = (name: string): number => {
+    const model = models.find((one) => one.name === name)!;
+    return imagesInBackwardPass(model.build(model.defaults, {}));
+  };
+  expect(images('resnet20')).toBe(32);
+  // ResNet50's convolutions alone have 11.1 million outputs an image (Radosavovic et al., 2020, table 4): 44 MB, the rest as much again and more.
+  expect(images('resnet50')).toBeGreaterThan(4);
+  expect(images('resnet50')).toBeLessThan(12);
+});
 
 /** 4 × 4 RGB images whose blue alone says anything: red and green are black. */
 function blueDataset(): Dataset {
