@@ -2,7 +2,7 @@
  * One contender of step.ts: times steps on one engine and prints a JSON object.
  *
  *   node --import tsx bench/engine.ts --engine wasm|cpu|tfjs-wasm [--threads 2]
- *     [--model resnet20|resnet18|mobilenet-v2|vit] [--batch 128] [--kind train|search|evaluate] [--weight-bits 4] [--activation-bits 4] [--steps 14]
+ *     [--model resnet20|resnet18|mobilenet-v2|vit|yolov4-tiny] [--batch 128] [--kind train|search|evaluate] [--weight-bits 4] [--activation-bits 4] [--steps 14]
  */
 import {parseArgs} from 'node:util';
 
@@ -12,12 +12,10 @@ import {cpuEngine} from '../src/plugins/engines/cpu/index.ts';
 import {wasmEngine} from '../src/plugins/engines/wasm/index.ts';
 import {models} from '../src/plugins/models/index.ts';
 import {activationQuantizers, weightQuantizers} from '../src/plugins/quantizers/index.ts';
-import {classification} from '../src/plugins/tasks/classification.ts';
+import {tasks} from '../src/plugins/tasks/index.ts';
 import {Registry} from '../src/plugin-api/registry.ts';
 import {timeSteps, type StepBenchmark} from '../src/phases/step-benchmark.ts';
 import {registerGradients} from '../src/tensor/gradients.ts';
-
-const classificationTask = await classification.load({}, {classes: 10, inputShape: [3, 32, 32]});
 
 const {values} = parseArgs({
   options: {
@@ -88,13 +86,14 @@ const cifar = {classes: 10, inputShape: [3, 32, 32]} as const;
 const options: Readonly<Record<string, object>> = {'mobilenet-v2': {stem: 'cifar'}, vit: {patch: 4}};
 const chosen = options[values.model];
 const graph = chosen === undefined ? model.build(model.defaults, {}) : model.build(cifar, {...chosen});
+const task = tasks.find(({name}) => name === (model.task ?? 'classification'))!;
 const registry = new Registry([]);
 for (const quantizer of [...weightQuantizers, ...activationQuantizers]) registry.add(quantizer);
 const batch = Number(values.batch);
 const times = await timeSteps({
   graph,
   registry,
-  task: classificationTask,
+  task: await task.load({}, model.defaults),
   kind: values.kind as StepBenchmark['kind'],
   batch,
   weightBits: Number(values['weight-bits']),

@@ -1,6 +1,6 @@
 """The eager PyTorch side of step.ts: times steps of the same networks and prints one JSON object.
 
-  python3 pytorch_peer.py [--model resnet20|resnet18|mobilenet-v2|vit] [--kind train|evaluate] [--batch 128] [--threads 2]
+  python3 pytorch_peer.py [--model resnet20|resnet18|mobilenet-v2|vit|yolov4-tiny] [--kind train|evaluate] [--batch 128] [--threads 2]
     [--weight-bits 4] [--activation-bits 4] [--steps 14] [--device cpu|cuda]
 
 Bits of 32 mean full precision; the stem and the classifier always are. Weights are quantized as in DoReFa (Zhou et al.,
@@ -27,6 +27,7 @@ parser.add_argument('--device', default='cpu')
 a = parser.parse_args()
 torch.set_num_threads(a.threads)
 torch.manual_seed(0)
+torch.set_default_device(a.device)
 
 
 class Round(torch.autograd.Function):
@@ -162,6 +163,105 @@ class Network(nn.Module):
         return self.classifier(self.features(x).mean((2, 3)))
 
 
+class Cell(nn.Module):
+    """Convolution, batch-norm and LeakyReLU, whose signed output is rounded as QuantizedLinear's input is."""
+
+    def __init__(self, i, o, k, s=1):
+        super().__init__()
+        self.conv, self.norm, self.alpha = conv(i, o, k, s), nn.BatchNorm2d(o), nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, x):
+        y = F.leaky_relu(self.norm(self.conv(x)), 0.1)
+        if a.activation_bits == 32:
+            return y
+        clipped = torch.maximum(torch.minimum(y, self.alpha), -self.alpha)
+        return Round.apply(clipped / self.alpha, 2 ** (a.activation_bits - 1) - 1) * self.alpha
+
+
+class CrossStage(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.start, self.first = Cell(c, c, 3), Cell(c // 2, c // 2, 3)
+        self.second, self.last = Cell(c // 2, c // 2, 3), Cell(c, c, 1)
+
+    def forward(self, x):
+        x = self.start(x)
+        first = self.first(x[:, x.shape[1] // 2 :])
+        last = self.last(torch.cat((self.second(first), first), 1))
+        return F.max_pool2d(torch.cat((x, last), 1), 2), last
+
+
+class YoloTiny(nn.Module):
+    """YOLOv4-tiny: its two grids."""
+
+    def __init__(self, classes):
+        super().__init__()
+        outputs = 3 * (5 + classes)
+        self.stem = nn.Sequential(Cell(3, 32, 3, 2), Cell(32, 64, 3, 2))
+        self.stages = nn.ModuleList(CrossStage(c) for c in (64, 128, 256))
+        self.neck = nn.Sequential(Cell(512, 512, 3), Cell(512, 256, 1))
+        self.coarse = nn.Sequential(Cell(256, 512, 3), nn.Conv2d(512, outputs, 1))
+        self.reduce = Cell(256, 128, 1)
+        self.fine = nn.Sequential(Cell(384, 256, 3), nn.Conv2d(256, outputs, 1))
+
+    def forward(self, x):
+        x = self.stem(x)
+        for stage in self.stages:
+            x, last = stage(x)
+        x = self.neck(x)
+        joined = torch.cat((F.interpolate(self.reduce(x), scale_factor=2), last), 1)
+        return self.coarse(x), self.fine(joined)
+
+
+ANCHORS = torch.tensor([[10, 14], [23, 27], [37, 58], [81, 82], [135, 169], [344, 319]]) / 416
+MASKS = ((3, 4, 5), (1, 2, 3))
+
+
+def corners(b):
+    return torch.cat((b[..., :2] - b[..., 2:4] / 2, b[..., :2] + b[..., 2:4] / 2), -1)
+
+
+def ious(p, t):
+    p, t = corners(p), corners(t)
+    common = (torch.minimum(p[..., 2:], t[..., 2:]) - torch.maximum(p[..., :2], t[..., :2])).clamp(min=0).prod(-1)
+    return common / ((p[..., 2:] - p[..., :2]).prod(-1) + (t[..., 2:] - t[..., :2]).prod(-1) - common + 1e-9), p, t
+
+
+def detection_loss(outputs, truth):
+    """The loss of darknet's heads, as people write it in PyTorch: objects indexed, the rest whole."""
+    total = 0
+    n, m, _ = truth.shape
+    size = torch.minimum(truth[:, :, None, 3:5], ANCHORS).prod(-1)
+    anchor = (size / (truth[:, :, None, 3:5].prod(-1) + ANCHORS.prod(-1) - size)).argmax(-1)
+    image = torch.arange(n)[:, None].expand(n, m)
+    for output, mask in zip(outputs, MASKS):
+        _, _, rows, columns = output.shape
+        raw = output.view(n, 3, -1, rows, columns).permute(0, 1, 3, 4, 2)
+        place = torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing='ij')[::-1], -1)
+        scale, sides = torch.tensor([columns, rows]), ANCHORS[list(mask)].view(3, 1, 1, 2)
+        xy = (torch.sigmoid(raw[..., :2]) * 1.05 - 0.025 + place) / scale
+        boxes = torch.cat((xy, raw[..., 2:4].exp() * sides), -1)
+        with torch.no_grad():
+            best = ious(boxes.view(n, -1, 1, 4), truth[:, None, :, 1:5])[0].amax(-1).view(n, 3, rows, columns)
+        positive, weight = torch.zeros_like(best), (best <= 0.7).float()
+        slot = (anchor[..., None] == torch.tensor(mask)).float()
+        own = slot.amax(-1) > 0
+        cell = (truth[..., 1:3] * scale).long()
+        at = image[own], slot.argmax(-1)[own], cell[..., 1][own], cell[..., 0][own]
+        positive[at], weight[at] = 1, 1
+        iou, p, t = ious(boxes[at], truth[own][:, 1:5])
+        hull = torch.maximum(p[:, 2:], t[:, 2:]) - torch.minimum(p[:, :2], t[:, :2])
+        rho = (boxes[at][:, :2] - truth[own][:, 1:3]).square().sum(-1)
+        angle = [torch.atan(b[:, 2] / b[:, 3]) for b in (boxes[at], truth[own][:, 1:5])]
+        v = 4 / 9.8696 * (angle[1] - angle[0]).square()
+        alpha = (v / (1 - iou + v + 1e-9)).detach()
+        total = total + 0.07 * (1 - iou + rho / hull.square().sum(-1) + alpha * v).sum()
+        total = total + F.binary_cross_entropy_with_logits(raw[..., 4], positive, weight, reduction='sum')
+        kinds = F.one_hot(truth[own][:, 0].long(), classes).float()
+        total = total + F.binary_cross_entropy_with_logits(raw[at][:, 5:], kinds, reduction='sum')
+    return total / n
+
+
 def residual(stem, widths, blocks, option_a):
     features, i = stem, widths[0]
     for stage, o in enumerate(widths):
@@ -192,6 +292,9 @@ elif a.model == 'mobilenet-v2':
             i = o
     features += [conv(320, 1280, 1), nn.BatchNorm2d(1280), Activation(F.relu6)]
     model = Network(features, 1280, classes)
+elif a.model == 'yolov4-tiny':
+    size, classes = 416, 80
+    model = YoloTiny(classes)
 elif a.model == 'vit':
     size, classes = 32, 10
     model = Vit(4, 192, 12, 3, 64, classes)
@@ -202,6 +305,10 @@ model = model.to(a.device, memory_format=torch.channels_last)
 optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, weight_decay=1e-4)
 x = torch.randn(a.batch, 3, size, size).to(a.device, memory_format=torch.channels_last)
 y = torch.randint(0, classes, (a.batch,), device=a.device)
+if a.model == 'yolov4-tiny':
+    # Eight objects an image, as in src/phases/step-benchmark.ts.
+    boxes = torch.rand(a.batch, 8, 4) * torch.tensor([1, 1, 0.4, 0.4]) + torch.tensor([0, 0, 0.02, 0.02])
+    y = torch.cat((torch.randint(0, classes, (a.batch, 8, 1)).float(), boxes), -1)
 
 
 def step():
@@ -210,7 +317,8 @@ def step():
             model(x)
         return
     optimizer.zero_grad()
-    F.cross_entropy(model(x), y).backward()
+    loss = detection_loss if a.model == 'yolov4-tiny' else F.cross_entropy
+    loss(model(x), y).backward()
     optimizer.step()
 
 

@@ -37,6 +37,7 @@ const pytorch = (...args: string[]): Contender => {
 const full = ['--weight-bits', '32', '--activation-bits', '32'];
 const resnet18 = ['--model', 'resnet18', '--batch', '16', '--steps', '5'];
 const mobilenet = ['--model', 'mobilenet-v2', '--batch', '64', '--steps', '5'];
+const yolo = ['--model', 'yolov4-tiny', '--batch', '8', '--steps', '4'];
 const vit = ['--model', 'vit', '--batch', '64', '--steps', '4', '--activation-bits', '8'];
 
 /** The first contender is the one that the ratios are of. */
@@ -49,6 +50,8 @@ const comparisons: Readonly<Record<string, readonly Contender[]>> = {
   resnet18: [ours('wasm', ...resnet18), pytorch(...resnet18)],
   'mobilenet-v2': [ours('wasm', ...mobilenet), pytorch(...mobilenet)],
   vit: [ours('wasm', ...vit), pytorch(...vit)],
+  'yolov4-tiny-fp': [ours('wasm', ...yolo, ...full), pytorch(...yolo, ...full)],
+  'yolov4-tiny-w4a8': [ours('wasm', ...yolo, '--activation-bits', '8'), pytorch(...yolo, '--activation-bits', '8')],
   'stock-tfjs': [
     ours('wasm', '--batch', '32'),
     ours('stock tfjs wasm', '--engine', 'tfjs-wasm', '--batch', '32', '--steps', '2'),

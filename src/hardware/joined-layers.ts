@@ -4,11 +4,15 @@ import type {QuantizedLayer} from '../graph/layer-table.ts';
 import {entry, item} from '../lookup.ts';
 
 /** Operators whose output has the grid of their first input. */
-const passing = new Set(['Relu', 'Clip', 'MaxPool', 'Identity', 'Flatten', 'Reshape', 'Dropout', 'Pad']);
+const passing = new Set(['Relu', 'Clip', 'MaxPool', 'Identity', 'Flatten', 'Reshape', 'Dropout', 'Pad', 'Slice']);
+
+/** Of Resize where it repeats pixels. */
+const passes = ({op, attributes}: Node): boolean =>
+  passing.has(op) || (op === 'Resize' && (attributes['mode'] ?? 'nearest') === 'nearest');
 
 /**
  * Groups of at least two layers that need the same activation bits: they read inputs of one of `operators`, or the output of a
- * Concat; Relu, pooling and reshaping in between keep a value's grid.
+ * Concat; Relu, pooling, slices, repeated pixels and reshaping in between keep a value's grid.
  * @returns names of layers
  */
 export function joinedLayers(
@@ -19,7 +23,7 @@ export function joinedLayers(
   const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node])));
   const origin = (value: string): string => {
     let current = value;
-    for (let node = producers.get(current); node !== undefined && passing.has(node.op); node = producers.get(current)) {
+    for (let node = producers.get(current); node !== undefined && passes(node); node = producers.get(current)) {
       current = item(node.inputs, 0);
     }
     return current;

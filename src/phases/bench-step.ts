@@ -10,6 +10,7 @@ import type {Registry} from '../plugin-api/registry.ts';
 import {selectDataset} from './inspect-dataset.ts';
 import {registerGradients} from '../tensor/gradients.ts';
 import {buildModel} from './build-model.ts';
+import {taskOf} from './model-graph.ts';
 import {startEngine} from './session.ts';
 import {timeSteps} from './step-benchmark.ts';
 import {taskGraph} from './task-graph.ts';
@@ -67,12 +68,13 @@ export async function benchmarkSteps(config: Config, registry: Registry, options
   const definition = registry.get('model', model);
   const selected = data === undefined ? undefined : selectDataset(registry, data, config.data);
   const dataset = await selected?.definition.open(selected.directory, selected.options);
-  const task = registry.get('task', config.task.name);
-  const classes = dataset === undefined ? undefined : task.outputs(dataset, config.task.options);
+  const settings = taskOf(config, definition);
+  const task = registry.get('task', settings.name);
+  const classes = dataset === undefined ? undefined : task.outputs(dataset, settings.options);
   const context =
     dataset === undefined || classes === undefined ? definition.defaults : {classes, inputShape: sampleShape(dataset)};
   const whole = buildModel(definition, context, config.model?.name === model ? config.model.options : {});
-  const graph = taskGraph({graph: whole, task: config.task, classes}, registry, notice);
+  const graph = taskGraph({graph: whole, task: settings, classes}, registry, notice);
   const engine = await startEngine(registry, {...config.engine, name: options.engine ?? config.engine.name});
   defer(() => engine.dispose());
   registerGradients();
@@ -87,7 +89,7 @@ export async function benchmarkSteps(config: Config, registry: Registry, options
   const all = await timeSteps({
     graph,
     registry,
-    task: await task.load(config.task.options, {...context, dataset}),
+    task: await task.load(settings.options, {...context, dataset}),
     kind: isFullPrecision ? 'train' : phase,
     batch,
     weightBits,

@@ -4,7 +4,7 @@ import {sampleShape} from '../data/dataset.ts';
 import {SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
 import {selectDataset} from './inspect-dataset.ts';
-import type {ModelContext, Registry} from '../plugin-api/registry.ts';
+import type {ModelContext, ModelDefinition, Registry} from '../plugin-api/registry.ts';
 import {buildModel} from './build-model.ts';
 import {taskGraph} from './task-graph.ts';
 
@@ -21,9 +21,16 @@ export async function modelGraph(
 ): Promise<Graph> {
   const definition = registry.get('model', name);
   const options = config.model?.name === name ? config.model.options : {};
-  const context = await contextOf(config, registry, notice);
+  const task = taskOf(config, definition);
+  const context = await contextOf({...config, task}, registry, notice);
   const graph = buildModel(definition, context ?? definition.defaults, options);
-  return taskGraph({graph, task: config.task, classes: context?.classes}, registry, notice);
+  return taskGraph({graph, task, classes: context?.classes}, registry, notice);
+}
+
+/** That of the config, unless the network is made for another one. */
+export function taskOf({task}: Pick<Config, 'task'>, definition: ModelDefinition): Config['task'] {
+  if (definition.task === undefined || definition.task === task.name) return task;
+  return {name: definition.task, options: {}};
 }
 
 async function contextOf(

@@ -142,6 +142,8 @@ export interface ModelDefinition<Options = Readonly<Record<string, unknown>>> ex
   readonly kind: 'model';
   /** What `model show` builds when no data set says otherwise. */
   readonly defaults: ModelContext;
+  /** The one task that the network is made for. Default: any that its outputs fit. */
+  readonly task?: string;
   /** Whether `build` also takes rows of numbers. Default: images only. */
   readonly takesRows?: boolean;
   build(context: ModelContext, options: Options): Graph;

@@ -49,6 +49,7 @@ export const yolov4Tiny: ModelDefinition<Options> = {
   kind: 'model',
   name: 'yolov4-tiny',
   summary: 'YOLOv4-tiny: a detector with two heads, for images whose sides are multiples of 32.',
+  task: 'detection',
   optionsSchema: {
     type: 'object',
     additionalProperties: false,

@@ -27,11 +27,10 @@ export function oneOutput(outputs: readonly NetworkOutput[], {output: wanted}: O
   const chosen = wanted === undefined ? fitting[0] : fitting.find(({name}) => name === wanted);
   if (chosen === undefined) {
     const what = wanted === undefined ? 'an output [N, values]' : `"${wanted}" as an output [N, values]`;
-    throw invalidInput(
-      'output-unknown',
-      `The task learns ${what}. The network has ${outputs.map(shown).join(', ')}.`,
-      fitting.map(({name}) => `--set task.options.output=${name}`),
-    );
+    throw invalidInput('output-unknown', `The task learns ${what}. The network has ${outputs.map(shown).join(', ')}.`, [
+      ...fitting.map(({name}) => `--set task.options.output=${name}`),
+      ...(outputs.some(({shape}) => shape?.length === 3) ? ['A detector: --set task.name=detection'] : []),
+    ]);
   }
   const others = outputs.filter((each) => each !== chosen);
   return {
