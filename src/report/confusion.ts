@@ -35,7 +35,8 @@ export function confusionChart(
     const label = `${from} taken for ${to}: ${images} images (${(100 * share).toFixed(1)} %)`;
     const color = actual === predicted ? 'f0' : 'f1';
     const box = `<rect class="${color}" x="${x}" y="${y}" width="${size - 1}" height="${size - 1}" fill-opacity="${shade}"><title>${escaped(label)}</title></rect>`;
-    const number = classes.length > numbered ? '' : text(x + size / 2, y + size / 2 + 4, String(images), 'middle');
+    const shown = text(x + size / 2, y + size / 2 + 4, String(images), 'middle');
+    const number = classes.length > numbered ? '' : share > 0.4 ? shown.replace('<text', '<text class="on"') : shown;
     return box + number;
   });
   const legend = [text(8, 14, 'row: actual', 'start'), text(8, 28, 'column: predicted', 'start')];

@@ -70,7 +70,7 @@ h1 { font-size: 24px; margin: 0; } h2 { font-size: 18px; margin: 32px 0 4px; } p
 .parts { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; }
 .parts > * { flex: 1 1 500px; min-width: 0; margin: 0; overflow-x: auto; } figcaption { font-weight: 600; font-size: 14px; }
 figure.wide { flex-basis: 100%; } figure.wide svg { min-width: 760px; } figure:not(.wide) svg, .parts > svg { max-width: 600px; }
-svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; } svg text { fill: var(--text); } svg tspan.f0 { fill: var(--c0); } svg tspan.f1 { fill: var(--c1); }
+svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; } svg text { fill: var(--text); } svg text.on { fill: var(--back); } svg tspan.f0 { fill: var(--c0); } svg tspan.f1 { fill: var(--c1); }
 .hit { fill: transparent; } .hit:hover { fill: var(--text); fill-opacity: 0.5; }
 .images { display: flex; flex-wrap: wrap; gap: 12px; } .images figure { margin: 0; width: 120px; font-size: 12px; overflow-wrap: anywhere; }
 .images img { width: 96px; height: 96px; object-fit: contain; image-rendering: pixelated; display: block; }
