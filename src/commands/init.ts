@@ -69,13 +69,16 @@ image-folder and table, for your own data.`;
   }
 }
 
+/** What to type for sdq: it is not in the path where npx started it. */
+const program = (): string => (process.env['npm_command'] === 'exec' ? 'npx sdq' : 'sdq');
+
 /** How the config is used: from the folder that has it, or by its name. */
 function runSteps(file: string): string[] {
   const folder = path.relative('', path.dirname(file));
   const isFound = path.basename(file) === fileName;
   return [
     ...(folder === '' || !isFound ? [] : [`cd ${folder}`]),
-    `sdq run${isFound ? '' : ` --config ${path.relative('', file)}`}`,
+    `${program()} run${isFound ? '' : ` --config ${path.relative('', file)}`}`,
   ];
 }
 
@@ -96,4 +99,4 @@ const dataSteps: Readonly<Record<string, readonly string[]>> = {
 const dataOf: Readonly<Record<string, string>> = {mnist: 'mnist', 'cifar10-resnet20': 'cifar10'};
 
 const missingData = (name: string | undefined): string[] =>
-  name === undefined || existsSync(path.join(dataCache(), name)) ? [] : [`sdq data fetch ${name}`];
+  name === undefined || existsSync(path.join(dataCache(), name)) ? [] : [`${program()} data fetch ${name}`];

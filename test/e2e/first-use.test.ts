@@ -248,9 +248,14 @@ describe('a search that ends above its target', () => {
 test('init names the commands that come next', async () => {
   const folder = path.join(base, 'init');
   mkdirSync(folder);
-  const env = {SDQ_DATA_DIR: path.join(folder, 'cache')};
+  const env = {SDQ_DATA_DIR: path.join(folder, 'cache'), npm_command: 'run-script'};
   const {stdout} = await sdq(['init', '--output', 'my-job/sdq.config.yaml'], {cwd: folder, env});
   expect(stdout).toMatch(/Next: cd my-job\n +sdq data fetch mnist\n +sdq run\n$/);
+  const npx = await sdq(['init', '--output', 'third/sdq.config.yaml'], {
+    cwd: folder,
+    env: {...env, npm_command: 'exec'},
+  });
+  expect(npx.stdout).toMatch(/Next: cd third\n +npx sdq data fetch mnist\n +npx sdq run\n$/);
   const other = await sdq(['init', '--template', 'image-folder', '--output', 'own.yaml'], {cwd: folder, env});
   expect(other.stdout).toMatch(/images\/train\/CLASS.*\n +sdq run --config own.yaml\n$/);
 });
