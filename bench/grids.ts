@@ -123,9 +123,13 @@ for (const layer of layers) {
   writeFileAtomic(values.to, `${JSON.stringify(result)}\n`);
 }
 
-/** Bits at which the loss is above that of the bits before, by more than a thousandth of a nat. */
+/** Loss above that of full precision: rounding may lower the loss by chance, which later bits lose again. */
+const excess = (judged: readonly [number, number][], i: number): number =>
+  Math.max(0, item(judged, i)[0] - result.base[0]);
+
+/** Bits at which the excess is above that of the bits before, by more than two thousandths of a nat. */
 const rises = (judged: readonly [number, number][]): number[] =>
-  result.bits.filter((_, i) => i > 0 && item(judged, i)[0] > item(judged, i - 1)[0] + 1e-3);
+  result.bits.filter((_, i) => i > 0 && excess(judged, i) > excess(judged, i - 1) + 2e-3);
 
 for (const grid of values.grid) {
   const rows = result.rows.map(({layer, signed, grids}) => {
