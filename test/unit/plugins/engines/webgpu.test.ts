@@ -13,6 +13,7 @@ import {trainingMs} from '../../../../src/plugins/engines/webgpu/trial.ts';
 import {hasWebgpu, webgpuEnvironment, withoutWebgpu} from '../../../helpers/installed-engines.ts';
 import {temporaryFolder} from '../../../helpers/temporary-folder.ts';
 import type {Failures} from '../../../helpers/webgpu-failures.ts';
+import type {WebgpuRuns} from '../../../helpers/webgpu-runs.ts';
 
 const root = path.resolve(import.meta.dirname, '../../../..');
 const folder = temporaryFolder();
@@ -80,6 +81,25 @@ describe('on a GPU in software', () => {
         afterwards: {code: 'device-lost', exit: 6, message: expect.stringContaining('The GPU was lost')},
         restarted: [6],
       });
+    },
+  );
+
+  onGpu(
+    `a run that is stopped, then loses its GPU in the middle, ends with the weights of one in one go${hasWebgpu ? '' : `: ${withoutWebgpu}`}`,
+    async () => {
+      const script = path.join(root, 'test/helpers/webgpu-runs.ts');
+      const {stdout} = await promisify(execFile)(process.execPath, ['--import', 'tsx', script, folder], {
+        cwd: root,
+        env: {...process.env, ...webgpuEnvironment},
+      });
+      const runs = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as WebgpuRuns;
+      const continued = {
+        stopped: {code: 'interrupted', exit: 143},
+        lost: {code: 'device-lost', exit: 6},
+        sameWeights: true,
+        sameLosses: true,
+      };
+      expect(runs).toEqual({pretrain: continued, train: continued});
     },
   );
 });
