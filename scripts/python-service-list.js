@@ -31,6 +31,8 @@ export const pythonServices = {
   /** Schedulers of examples/scale-out. */
   ray: {requirements: ['ray[default,tune]==2.60.0']},
   optuna: {requirements: ['optuna==5.0.0']},
+  /** The schemas of Kubernetes' API. */
+  'kubernetes-models': {requirements: ['kubernetes-models==5.1.0'], npm: true},
   torch: {
     requirements: [
       'torch==2.15.0',

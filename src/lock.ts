@@ -8,6 +8,9 @@
  * A dead owner is succeeded in two steps. `lock.next-<digest of its lock>` is created by link(2), which one process at most can do,
  * and stays until the successor releases the folder. Then the successor checks that `lock` is still the dead owner's and renames its
  * own over it. A process with an outdated view fails in one of the two. A successor that dies in between is succeeded the same way.
+ *
+ * On a file system without hard links the files are created exclusively (O_EXCL) in place of linked. Such a file is empty for a
+ * moment, so an empty lock is that of a living process while it is fresh.
  */
 import {createHash, randomUUID} from 'node:crypto';
 import {
@@ -65,6 +68,10 @@ export interface Lock {
 const usualHeartbeatMs = 10_000;
 /** After this long without a heartbeat the owner is dead; NFS clients may see a heartbeat a minute late [ours]. */
 const staleMs = 180_000;
+/** A lock that the server has and that this client still does not see, e.g. because NFS caches names for up to 60 s [ours]. */
+const visibleMs = 120_000;
+/** What link(2) says where there are no hard links. */
+const noLinks = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'];
 
 /** Runs in a thread of its own, so that a long training step does not stop the heartbeat. Writing lets the file server set the time. */
 const heartbeat = `
@@ -111,9 +118,9 @@ function isLocal(owner: Owner): boolean {
 }
 
 /** @param now by the clock of the file server */
-function isAlive({owner, mtimeMs}: LockFile, now: number): boolean {
-  if (owner === undefined) return false;
+function isAlive({content, owner, mtimeMs}: LockFile, now: number): boolean {
   const isBeating = now - mtimeMs < staleMs;
+  if (owner === undefined) return content === '' && isBeating;
   if (!isLocal(owner)) return isBeating;
   try {
     process.kill(owner.pid, 0);
@@ -247,10 +254,16 @@ function claimLock(directory: string): {readonly content: string; readonly tookO
 function claimWith(directory: string, draft: string, content: string): boolean {
   const file = path.join(directory, 'lock');
   const now = statSync(draft).mtimeMs;
-  for (;;) {
+  const start = performance.now();
+  for (let attempt = 0; ; attempt++) {
+    if (attempt > 1) pause(Math.min(1000, 2 ** attempt));
     if (linkNew(draft, file, content)) return false;
     const current = readLock(file);
-    if (current === undefined) continue; // Released meanwhile.
+    if (current === undefined) {
+      // Released meanwhile, or not visible here yet.
+      if (performance.now() - start > visibleMs) throw lockedError(directory, undefined, now);
+      continue;
+    }
     const succession = linkSuccession(directory, draft, {content, current, now});
     if (succession === undefined) continue;
     if (readLock(file)?.content !== current.content) {
@@ -283,10 +296,25 @@ function linkNew(from: string, to: string, content: string): boolean {
     linkSync(from, to);
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const {code = ''} = error as NodeJS.ErrnoException;
+    if (noLinks.includes(code)) return createNew(to, content);
+    if (code !== 'EEXIST') throw error;
     return readLock(to)?.content === content;
   }
 }
+
+/** Whether this process made the file. */
+function createNew(file: string, content: string): boolean {
+  try {
+    writeFileSync(file, content, {flag: 'wx', flush: true});
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    return readLock(file)?.content === content;
+  }
+}
+
+const pause = (ms: number): unknown => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
 const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
 
@@ -302,9 +330,18 @@ function removeSuccessions(directory: string): void {
   }
 }
 
-function lockedError(directory: string, {owner, mtimeMs}: LockFile, now: number): SdqError {
-  const {pid, host} = owner ?? thisProcess();
-  if (owner === undefined || isLocal(owner)) {
+/** @param lock undefined where it cannot be seen */
+function lockedError(directory: string, lock: LockFile | undefined, now: number): SdqError {
+  if (lock?.owner === undefined) {
+    return new SdqError(`${directory} is in use by a process whose lock cannot be read yet.`, {
+      code: 'directory-locked',
+      exit: ExitCode.notAvailable,
+      suggestions: ['Try again in some minutes.'],
+    });
+  }
+  const {owner, mtimeMs} = lock;
+  const {pid, host} = owner;
+  if (isLocal(owner)) {
     return new SdqError(`${directory} is in use by process ${pid}.`, {
       code: 'directory-locked',
       exit: ExitCode.notAvailable,

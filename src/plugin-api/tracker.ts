@@ -27,7 +27,13 @@ export interface TrackedRun {
   /** The resolved config. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly versions: Readonly<Record<string, string>>;
-  readonly git: {readonly commit: string; readonly dirty: boolean} | null;
+  readonly git: {
+    readonly commit: string;
+    readonly dirty: boolean;
+    readonly branch?: string;
+    /** Without user name and password. */
+    readonly remote?: string;
+  } | null;
 }
 
 /** The run at the server. */

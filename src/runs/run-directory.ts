@@ -41,11 +41,20 @@ export interface RunRecord {
   readonly engine: {readonly name: string; readonly device: string; readonly threads: number} | null;
   /** The primary metric of the task; left out: accuracy. */
   readonly metric?: RunMetric;
-  readonly git: {readonly commit: string; readonly dirty: boolean} | null;
+  readonly git: GitState | null;
   /** Results of completed phases, by phase. */
   readonly results: Readonly<Record<string, unknown>>;
   /** `seq` of the journal when the newest of them completed: where a resumed run starts to repeat itself. */
   readonly journal: number;
+}
+
+export interface GitState {
+  readonly commit: string;
+  readonly dirty: boolean;
+  /** Left out: none is checked out. */
+  readonly branch?: string;
+  /** Address of `origin`, without user name and password; left out: there is none. */
+  readonly remote?: string;
 }
 
 /** The figure that says how good a run is, under its name in the results. */
@@ -498,13 +507,38 @@ export function findRun(root: string, which: string): FoundRun {
   throw invalidInput(candidates.length === 0 ? 'unknown-run' : 'ambiguous-run', message, ['sdq runs list']);
 }
 
-/** Commit of the working directory, when it is a git checkout and git is installed. */
-function gitState(): RunRecord['git'] {
+/** State of the working directory, when it is a git checkout and git is installed. */
+function gitState(): GitState | null {
   const git = (...args: string[]): string =>
     execFileSync('git', args, {encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 5000}).trim();
   try {
-    return {commit: git('rev-parse', 'HEAD'), dirty: git('status', '--porcelain') !== ''};
+    const optional = (...args: string[]): string => {
+      try {
+        return git(...args);
+      } catch {
+        return '';
+      }
+    };
+    const branch = optional('symbolic-ref', '--short', '-q', 'HEAD');
+    const remote = withoutCredentials(optional('config', '--get', 'remote.origin.url'));
+    return {
+      commit: git('rev-parse', 'HEAD'),
+      dirty: git('status', '--porcelain') !== '',
+      ...(branch === '' ? {} : {branch}),
+      ...(remote === '' ? {} : {remote}),
+    };
   } catch {
     return null;
   }
+}
+
+/** An address of git without what may be secret; `git@host:path` has nothing that is. */
+function withoutCredentials(address: string): string {
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(address)) return address;
+  if (!URL.canParse(address)) return '';
+  const url = new URL(address);
+  url.username = '';
+  url.password = '';
+  url.search = '';
+  return url.href;
 }

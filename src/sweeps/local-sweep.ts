@@ -22,12 +22,19 @@ export function localSweep(
   sweep: Sweep,
   {runs, seed, settings}: {readonly runs: string; readonly seed: number; readonly settings: readonly string[]},
 ): {readonly total: number; readonly directory: string} {
-  const total = boundedTrialCount(sweep);
+  return {total: boundedTrialCount(sweep), directory: sweepFolder(sweep, {runs, seed, settings})};
+}
+
+/** The folder of a sweep's state and trials; parameters as for `localSweep`. */
+export function sweepFolder(
+  sweep: Sweep,
+  {runs, seed, settings}: {readonly runs: string; readonly seed: number; readonly settings: readonly string[]},
+): string {
   const digest = createHash('sha256')
     .update(JSON.stringify([sweep.digest, seed, settings]))
     .digest('hex');
   const name = path.basename(sweep.file).replace(/\.(ya?ml|json)$/, '');
-  return {total, directory: path.join(path.dirname(runs), 'sweeps', `${name}-${digest.slice(0, 8)}`)};
+  return path.join(path.dirname(runs), 'sweeps', `${name}-${digest.slice(0, 8)}`);
 }
 
 /** Trials at the same time share the threads, unless the config says how many each has. */

@@ -24,6 +24,18 @@ test.each(readdirSync(sweeps).filter((name) => name.endsWith('.yaml') && !name.s
   },
 );
 
+test.each([
+  ['slurm', 'random.yaml', 'slurm.sh'],
+  ['kubernetes', 'random.yaml', 'kubernetes.yaml'],
+  ['ray', 'bayes-hyperband.yaml', 'ray_tune.py'],
+  ['optuna', 'bayes-hyperband.yaml', 'optuna_worker.py'],
+])('examples/scale-out has what `sweep export --to %s` writes', async (to, sweep, name) => {
+  const output = path.join(base, name);
+  const flags = ['--to', to, '--folder', '/shared/trials', '--job', '/shared/job', '--output', output];
+  expect(await sdq(['sweep', 'export', sweep, ...flags], {cwd: sweeps})).toMatchObject({exitCode: 0, stderr: ''});
+  expect(readFileSync(path.join(root, 'examples/scale-out', name), 'utf8')).toBe(readFileSync(output, 'utf8'));
+});
+
 /** All texts of a workflow, wherever they stand. */
 function texts(node: unknown): string[] {
   if (typeof node === 'string') return [node];

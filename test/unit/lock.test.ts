@@ -217,6 +217,48 @@ describe('lock', () => {
     expect(readdirSync(directory)).toEqual([]);
   });
 
+  test('without hard links exactly one process gets a folder, and exactly one succeeds a dead owner', () => {
+    const withoutLinks = (body: () => void): void =>
+      fs.during((name, _, call) => {
+        if (name === 'linkSync') throw Object.assign(new Error('not supported'), {code: 'ENOTSUP', syscall: 'link'});
+        return call();
+      }, body);
+    const directory = newFolder();
+    for (const hasDeadOwner of [false, true]) {
+      if (hasDeadOwner) leaveLock(directory, {}, 190);
+      withoutLinks(() => {
+        const lock = acquireLock(directory);
+        expect(lock.tookOver).toBe(hasDeadOwner);
+        expect(() => acquireLock(directory)).toThrow(`in use by process ${process.pid}`);
+        lock.check();
+        lock.release();
+      });
+      expect(readdirSync(directory)).toEqual([]);
+    }
+    // Created and not yet written by another process.
+    writeFileSync(lockOf(directory), '');
+    withoutLinks(() => expect(() => acquireLock(directory)).toThrow('whose lock cannot be read yet'));
+    utimesSync(lockOf(directory), 1, 1);
+    withoutLinks(() => acquireLock(directory).release());
+  });
+
+  test('a lock that the server has and this client does not see yet is waited for, and respected', () => {
+    const directory = newFolder();
+    leaveLock(directory, {host: 'node18'});
+    let hidden = 5;
+    fs.during(
+      (name, args, call) => {
+        if (name === 'openSync' && args[0] === lockOf(directory) && hidden-- > 0) {
+          throw Object.assign(new Error('no such file'), {code: 'ENOENT'});
+        }
+        return call();
+      },
+      () => expect(() => acquireLock(directory)).toThrow('in use by process 1 on host node18'),
+    );
+    expect(hidden).toBeLessThan(0);
+    expect(readdirSync(directory)).toEqual(['lock']);
+  });
+
   test('a process that stood still while another took over finds out before it writes, and leaves that lock alone', () => {
     const directory = newFolder();
     const lock = acquireLock(directory);

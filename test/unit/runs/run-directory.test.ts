@@ -1,5 +1,15 @@
-import {spawnSync} from 'node:child_process';
-import {cpSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync} from 'node:fs';
+import {execFileSync, spawnSync} from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 
 import {describe, expect, test} from '@jest/globals';
@@ -23,6 +33,28 @@ const silent = (): void => undefined;
 function deadPid(): number {
   return spawnSync(process.execPath, ['-e', '0']).pid;
 }
+
+test('the record names commit, branch and remote of the working folder, without the password of the remote', () => {
+  const repository = mkdtempSync(path.join(folder, 'git-'));
+  const git = (...args: string[]): void =>
+    void execFileSync('git', ['-c', 'user.name=a', '-c', 'user.email=a@b', ...args], {
+      cwd: repository,
+      stdio: 'ignore',
+    });
+  git('init', '-b', 'topic');
+  git('commit', '--allow-empty', '-m', 'x');
+  git('remote', 'add', 'origin', 'https://ada:hunter2@example.org/a.git?token=hunter2');
+  const before = process.cwd();
+  process.chdir(repository);
+  try {
+    const run = createRun(path.join(folder, 'git-runs'), spec, new Date(), () => undefined);
+    run.end('finished', 0);
+    const remote = 'https://example.org/a.git';
+    expect(run.record().git).toEqual({commit: expect.any(String), dirty: false, branch: 'topic', remote});
+  } finally {
+    process.chdir(before);
+  }
+});
 
 describe('run directory', () => {
   test('a run can be created, ended, listed and found by the beginning of its id', () => {
@@ -77,7 +109,11 @@ describe('run directory', () => {
   test('an unreadable lock is stale, not an obstacle for ever', () => {
     const directory = path.join(folder, 'd');
     mkdirSync(directory);
+    writeFileSync(path.join(directory, 'lock'), 'not JSON');
+    acquireLock(directory).release();
+    // An empty one may be of a process that is about to write it, unless it is old.
     writeFileSync(path.join(directory, 'lock'), '');
+    utimesSync(path.join(directory, 'lock'), 1, 1);
     const lock = acquireLock(directory);
     expect(JSON.parse(readFileSync(path.join(directory, 'lock'), 'utf8'))).toMatchObject({pid: process.pid});
     lock.release();

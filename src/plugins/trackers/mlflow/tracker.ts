@@ -1,4 +1,6 @@
 /** One run at an MLflow server: finding or making it, and ending it; push.ts sends what is logged between. */
+import {userInfo} from 'node:os';
+
 import {item, present} from '../../../lookup.ts';
 import type {
   Cursor,
@@ -120,7 +122,7 @@ async function parentRun(
   const attached = given === undefined || given === '' ? undefined : await getRun(connection, given, signal);
   const experiment = attached?.experiment ?? (await experimentId(connection, experimentName(options, env), signal));
   const runs = await findRuns(connection, experiment, run.uid, signal);
-  const created = {experiment, name: options.runName ?? run.id, tags: sourceTags(run), startedAt: run.startedAt};
+  const created = {experiment, name: options.runName ?? run.id, tags: sourceTags(run, env), startedAt: run.startedAt};
   return {
     parent: attached ?? runs.find(({phase}) => phase === undefined) ?? (await createRun(connection, created, signal)),
     children: runs.filter(({phase}) => phase !== undefined),
@@ -132,13 +134,28 @@ function experimentName({experiment}: MlflowOptions, env: TrackerContext['env'])
   return name === undefined || name === '' ? (experiment ?? 'Default') : name;
 }
 
+/** As Python's `getpass.getuser`, which MLflow's own client asks. */
+function userName(env: TrackerContext['env']): string | undefined {
+  const name = ['LOGNAME', 'USER', 'LNAME', 'USERNAME'].map((variable) => env[variable]).find(Boolean);
+  try {
+    return name ?? userInfo().username;
+  } catch {
+    // A container may run as a number that has no name.
+    return undefined;
+  }
+}
+
 /** The names that MLflow's pages show. */
-function sourceTags({command, git, uid}: TrackedRun): Readonly<Record<string, string>> {
+function sourceTags({command, git, uid}: TrackedRun, env: TrackerContext['env']): Readonly<Record<string, string>> {
+  const user = userName(env);
   return {
     'sdq.run_uid': uid,
+    ...(user === undefined ? {} : {'mlflow.user': user}),
     'mlflow.source.type': 'LOCAL',
     'mlflow.source.name': `sdq ${command}`,
     ...(git === null ? {} : {'mlflow.source.git.commit': git.commit}),
+    ...(git?.branch === undefined ? {} : {'mlflow.source.git.branch': git.branch}),
+    ...(git?.remote === undefined ? {} : {'mlflow.source.git.repoURL': git.remote}),
   };
 }
 

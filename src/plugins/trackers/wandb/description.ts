@@ -24,7 +24,7 @@ export function description(
     tags: settings.tags,
     config: {
       ...run.config,
-      sdq: {uid: run.uid, run: run.id, command: run.command, seed: run.seed, versions: run.versions, git: run.git},
+      sdq: {uid: run.uid, run: run.id, command: run.command, seed: run.seed, versions: run.versions, git: gitOf(run)},
     },
     commit: run.git?.commit,
     startedAt: run.startedAt,
@@ -38,6 +38,9 @@ export function description(
   }
   return {...before, config, tags};
 }
+
+/** Without the remote. */
+const gitOf = ({git}: TrackedRun): object | null => git && {commit: git.commit, dirty: git.dirty};
 
 /** The tags of events that W&B does not take whole. */
 export function longTags(events: Iterable<Event>): readonly string[] {
