@@ -1,4 +1,7 @@
-"""Training steps of a vision transformer in PyTorch: `vit_steps.py JOB.json DATA.safetensors` prints the losses as JSON.
+"""Training steps of a vision transformer in PyTorch: `vit_steps.py JOB.json DATA.safetensors` prints two runs as JSON.
+
+`free` are the losses of steps from the first state. `same` begins each step at sdq's state: its losses, and for every step how far
+its changes of all parameters are from sdq's, as a share of their length.
 
 Written from the papers (ViT, LSQ, PACT) with PyTorch's own operators; gradients of rounding come from detached terms. Nothing is shared
 with sdq. DATA has the weights by timm's names, the learned steps and ranges by sdq's, and the batches `images` and `labels`.
@@ -15,7 +18,11 @@ from safetensors.torch import load_file
 torch.set_num_threads(1)
 job = json.loads(Path(sys.argv[1]).read_text())
 data = load_file(sys.argv[2])
-P = {name: torch.nn.Parameter(tensor.clone()) for name, tensor in data.items() if name not in ("images", "labels")}
+states = [{} for _ in range(job["steps"] + 1)]
+for key in [key for key in data if key.startswith("state:")]:
+    _, step, name = key.split(":", 2)
+    states[int(step)][name] = data[key]
+P = {name: torch.nn.Parameter(tensor.clone()) for name, tensor in states[0].items()}
 grids = job["grids"]
 
 
@@ -88,16 +95,32 @@ def logits(images):
 
 decayed = set(job["decayed"])
 fixed = set(job["fixed"])
-groups = [
-    {"params": [p for name, p in P.items() if name in decayed], "weight_decay": job["weightDecay"]},
-    {"params": [p for name, p in P.items() if name not in decayed and name not in fixed], "weight_decay": 0.0},
-]
-optimizer = torch.optim.SGD(groups, lr=job["learningRate"], momentum=job["momentum"])
-losses = []
-for images, labels in zip(data["images"].split(job["batch"]), data["labels"].long().split(job["batch"])):
-    loss = F.cross_entropy(logits(images), labels)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    losses.append(loss.item())
-print(json.dumps(losses))
+
+
+def run(from_states):
+    for name, parameter in P.items():
+        parameter.data.copy_(states[0][name])
+    trained = [name for name in P if name not in fixed]
+    groups = [
+        {"params": [P[name] for name in trained if name in decayed], "weight_decay": job["weightDecay"]},
+        {"params": [P[name] for name in trained if name not in decayed], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=job["learningRate"], momentum=job["momentum"])
+    losses, off = [], []
+    batches = zip(data["images"].split(job["batch"]), data["labels"].long().split(job["batch"]))
+    for step, (images, labels) in enumerate(batches):
+        if from_states:
+            for name, parameter in P.items():
+                parameter.data.copy_(states[step][name])
+        loss = F.cross_entropy(logits(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        flat = lambda values: torch.cat([values[name].detach().double().flatten() for name in trained])
+        before, after, ours = flat(states[step]), flat(states[step + 1]), flat(P)
+        off.append(((ours - after).norm() / (after - before).norm()).item())
+    return {"losses": losses, "off": off}
+
+
+print(json.dumps({"free": run(False)["losses"], "same": run(True)}))
