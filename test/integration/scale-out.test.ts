@@ -7,7 +7,7 @@ import {mkdtempSync, readFileSync, writeFileSync} from 'node:fs';
 import {createRequire} from 'node:module';
 import path from 'node:path';
 
-import {expect, test} from '@jest/globals';
+import {describe, expect, test} from '@jest/globals';
 import {parseAllDocuments} from 'yaml';
 
 import {readJournal} from '../../src/runs/journal.ts';
@@ -15,6 +15,7 @@ import {smallJob, writeSmallJob} from '../helpers/failures.ts';
 import {describeWith, nodeModules, pythonProgram} from '../helpers/python-service.ts';
 import {bin, sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
+import {thorough} from '../helpers/thorough.ts';
 
 const base = temporaryFolder();
 
@@ -61,12 +62,12 @@ async function expectTrials(cwd: string): Promise<void> {
 }
 
 const python = (service: string, file: string, cwd: string): void => {
-  const env = {...process.env, NODE_ENV: 'production', RAY_AUTH_MODE: 'disabled'};
+  const env = {...process.env, NODE_ENV: 'production', RAY_AUTH_MODE: 'disabled', RAY_raylet_start_wait_time_s: '200'};
   const {status, stdout, stderr} = spawnSync(pythonProgram(service), [file], {cwd, encoding: 'utf8', env});
   expect({status, output: status === 0 ? '' : stdout + stderr}).toEqual({status: 0, output: ''});
 };
 
-describeWith('optuna')('Optuna', () => {
+(thorough ? describeWith('optuna') : describe.skip)('Optuna (in the slow suite)', () => {
   test('runs the worker: four trials, those that are pruned keep their state', async () => {
     const cwd = await exported('optuna', 'worker.py');
     python('optuna', 'worker.py', cwd);
@@ -74,7 +75,7 @@ describeWith('optuna')('Optuna', () => {
   }, 300_000);
 });
 
-describeWith('ray')('Ray Tune', () => {
+(thorough ? describeWith('ray') : describe.skip)('Ray Tune (in the slow suite)', () => {
   test('runs the trainable under ASHA', async () => {
     const cwd = await exported('ray', 'trials.py');
     python('ray', 'trials.py', cwd);
