@@ -34,6 +34,7 @@ export default defineConfig({
           ['A sweep', 'docs/first-sweep'],
           ['Your own table', 'examples/own-table/'],
           ['A plugin', 'examples/plugin-example/'],
+          ['Objects in photographs', 'examples/detection/'],
         ),
       },
       {

@@ -10,7 +10,7 @@ import {lookAround, schemaLine} from '../phases/found-files.ts';
 import type {InitialConfig} from '../phases/init-config.ts';
 
 const fileName = 'sdq.config.yaml';
-const templates = ['mnist', 'cifar10-resnet20', 'image-folder', 'table'];
+const templates = ['mnist', 'cifar10-resnet20', 'image-folder', 'boxes', 'table'];
 
 interface Result {
   readonly path: string;
@@ -21,9 +21,9 @@ interface Result {
 
 export default class Init extends SdqCommand {
   static override summary = 'Write a config for what is in this folder, or from a template.';
-  static override description = `Takes images in train/CLASS and test/CLASS, a .csv with a column label, an ONNX network, and safetensors weights of a \
+  static override description = `Takes images with boxes (YOLO, Pascal VOC, COCO), images in train/CLASS and test/CLASS, a .csv with a column label, an ONNX network, and safetensors weights of a \
 built-in model. Without any of them, or with --template: mnist, a small network on digits, minutes; cifar10-resnet20, the network of the paper, hours; \
-image-folder and table, for your own data.`;
+image-folder, boxes and table, for your own data.`;
 
   static override examples = ['<%= config.bin %> init', '<%= config.bin %> init --template cifar10-resnet20'];
   static override flags = {
@@ -54,7 +54,8 @@ image-folder and table, for your own data.`;
     folder: string,
   ): Promise<{readonly initial?: InitialConfig; readonly text?: string; readonly lines: readonly string[]}> {
     const found = lookAround(folder);
-    if (found.images === undefined && found.table === undefined) return {lines: found.notes};
+    if (found.boxes === undefined && found.images === undefined && found.table === undefined)
+      return {lines: found.notes};
     const {configText, initialConfig, withEnoughEpochs} = await import('../phases/init-config.ts');
     const {registry} = await this.settings({kinds: ['model'], origin: {name: 'init', base: folder, values: {}}});
     const initial = initialConfig(found, folder, registry);
@@ -92,6 +93,9 @@ function nextSteps(template: string, file: string): string[] {
 /** What the user brings. */
 const dataSteps: Readonly<Record<string, readonly string[]>> = {
   'image-folder': ['put your images into images/train/CLASS and images/test/CLASS'],
+  boxes: [
+    'put your images and their boxes into photos: data.yaml of YOLO, Annotations of Pascal VOC, or annotations of COCO',
+  ],
   table: ['put your rows into data/train.csv, with the class in a column label'],
 };
 

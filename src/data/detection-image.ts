@@ -18,7 +18,7 @@ const leastVisible = 0.25;
 const leastPixels = 2;
 
 /** Where a photograph lies on the canvas, in pixels; parts of it may be outside. */
-export interface Placement {
+interface Placement {
   readonly left: number;
   readonly top: number;
   readonly width: number;
@@ -32,7 +32,7 @@ interface Size {
 }
 
 /** Factors of saturation and brightness, and the turn of hues in parts of a circle. */
-export interface ColourShift {
+interface ColourShift {
   readonly hue: number;
   readonly saturation: number;
   readonly exposure: number;
@@ -183,9 +183,37 @@ interface View {
   readonly mirrored: boolean;
 }
 
+/** A photograph letterboxed for a network, and back. */
+interface Letterboxed {
+  /** [height, width, 3] bytes of the canvas */
+  readonly pixels: Uint8Array;
+  /** Of the photograph. */
+  readonly image: Size;
+  /** Corners in fractions of the canvas to corners in pixels of the photograph, clipped to it. */
+  readonly toPhotograph: (corners: readonly [number, number, number, number]) => [number, number, number, number];
+}
+
+/** @throws SdqError (exit 3) for a file that cannot be decoded */
+export async function letterboxedImage(file: string, canvas: Size): Promise<Letterboxed> {
+  const pixels = new Uint8Array(3 * canvas.width * canvas.height).fill(letterboxGrey);
+  const place = (image: Size): Placement => letterbox(image, canvas);
+  const {image, visible} = await drawPart(
+    file,
+    canvas,
+    {place, window: {left: 0, top: 0, ...canvas}, colours: undefined},
+    pixels,
+  );
+  const x = (fraction: number): number =>
+    clip(((fraction * canvas.width - visible.left) * image.width) / visible.width, 0, image.width);
+  const y = (fraction: number): number =>
+    clip(((fraction * canvas.height - visible.top) * image.height) / visible.height, 0, image.height);
+  return {pixels, image, toPhotograph: ([x1, y1, x2, y2]) => [x(x1), y(y1), x(x2), y(y2)]};
+}
+
+const clip = (value: number, low: number, high: number): number => Math.min(high, Math.max(low, value));
+
 /** The view of a placed photograph through a window, in whole pixels of both. */
-export function viewOf(image: Size, {left, top, width, height, mirrored}: Placement, window: Region): View {
-  const clip = (value: number, low: number, high: number): number => Math.min(high, Math.max(low, value));
+function viewOf(image: Size, {left, top, width, height, mirrored}: Placement, window: Region): View {
   const across = axis(left, width, window.left, window.width, image.width, mirrored);
   const down = axis(top, height, window.top, window.height, image.height, false);
   const isEmpty = across === undefined || down === undefined;

@@ -1,7 +1,11 @@
-/** What `sdq init` finds in a folder: images by class, tables, networks, weights. */
+/** What `sdq init` finds in a folder: images by class or with boxes, tables, networks, weights. */
 import {existsSync, readdirSync, readFileSync, statSync} from 'node:fs';
 import path from 'node:path';
 
+import {ImageFinder} from '../data/annotations/annotated-image.ts';
+import {isCoco} from '../data/annotations/coco.ts';
+import {isVoc} from '../data/annotations/voc.ts';
+import {isYolo} from '../data/annotations/yolo.ts';
 import {item} from '../lookup.ts';
 
 interface FoundImages {
@@ -19,7 +23,16 @@ interface FoundTable {
   readonly label: string;
 }
 
+interface FoundBoxes {
+  /** Absolute. */
+  readonly directory: string;
+  /** Of the annotations, for people. */
+  readonly format: string;
+}
+
 export interface FoundFiles {
+  /** Images with boxes; they come before images by class. */
+  readonly boxes: FoundBoxes | undefined;
   readonly images: FoundImages | undefined;
   readonly table: FoundTable | undefined;
   /** Absolute paths, by name. */
@@ -44,6 +57,7 @@ export function lookAround(folder: string): FoundFiles {
   const table = tables.find((found) => found !== undefined);
   const loose = images === undefined ? folders.find(hasClassFolders) : undefined;
   return {
+    boxes: folders.map(boxesOf).find((found) => found !== undefined),
     images,
     table,
     networks: ending(/\.onnx$/i),
@@ -96,6 +110,13 @@ function imagesOf(directory: string): FoundImages | undefined {
   const isWhole = counts.length > 0 && counts.every((count) => count > 0);
   if (!isWhole || !foldersIn(path.join(directory, 'test')).some((name) => countOf(name) > 0)) return undefined;
   return {directory, classes: counts.length, count: counts.reduce((sum, count) => sum + count, 0)};
+}
+
+function boxesOf(directory: string): FoundBoxes | undefined {
+  const finder = new ImageFinder(directory);
+  if (isYolo(finder, directory)) return {directory, format: 'YOLO'};
+  if (isVoc(finder, directory)) return {directory, format: 'Pascal VOC'};
+  return isCoco(finder, directory) ? {directory, format: 'COCO'} : undefined;
 }
 
 function tableOf(file: string): FoundTable | undefined {

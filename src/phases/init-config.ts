@@ -18,8 +18,7 @@ import type {JobConfig} from './session.ts';
 import {readTensorFile} from './tensor-file.ts';
 
 export interface InitialConfig {
-  /** `image-folder` or `table`. */
-  readonly data: 'image-folder' | 'table';
+  readonly data: 'boxes' | 'image-folder' | 'table';
   /** Nested settings; paths are relative to the folder. */
   readonly settings: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** What was found and what was made of it, a line each. */
@@ -35,11 +34,37 @@ interface ChosenModel {
 
 /** Side of the images for a network that begins from nothing [ours]. */
 const smallSize = 64;
+/** The same for a detector: a multiple of 32 [ours]. */
+const detectorSize = 256;
 
 /** @returns undefined where nothing was found to train on */
 export function initialConfig(found: FoundFiles, folder: string, registry: Registry): InitialConfig | undefined {
-  const {images, table} = found;
+  const {boxes, images, table} = found;
   const relative = (file: string): string => `./${path.relative(folder, file).split(path.sep).join('/')}`;
+  if (boxes !== undefined) {
+    return {
+      data: 'boxes',
+      settings: {
+        model: {name: 'yolov4-tiny'},
+        task: {name: 'detection', options: {anchors: 'kmeans'}},
+        data: {
+          name: 'boxes',
+          directory: relative(boxes.directory),
+          batchSize: 8,
+          validation: 0.15,
+          options: {size: detectorSize},
+        },
+        pretrain: {epochs: 60, optimizer: {name: 'adam', learningRate: 0.001}},
+        search: {target: {meanWeightBits: 4}, epochs: 10, activationBits: 8, pin: {head0: 8, head1: 8}},
+        train: {epochs: 20, optimizer: {name: 'adam', learningRate: 0.0002}},
+      },
+      lines: [
+        `Images with boxes: ${relative(boxes.directory)}, ${boxes.format}`,
+        `Network: yolov4-tiny from nothing, for images of ${detectorSize} × ${detectorSize}, anchors fitted to the boxes`,
+        ...found.notes,
+      ],
+    };
+  }
   if (images !== undefined) {
     const chosen = modelFor(found, images.classes, folder, relative, registry);
     const batchSize = fittingBatch(images.count);

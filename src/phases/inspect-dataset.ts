@@ -2,7 +2,9 @@
 import path from 'node:path';
 
 import {dataCache} from '../data/cache.ts';
+import {writeFileAtomic} from '../files.ts';
 import type {DatasetDefinition, Registry} from '../plugin-api/registry.ts';
+import {contactSheet} from './contact-sheet.ts';
 
 /** The part of the config that is about the data. */
 interface DataConfig {
@@ -40,11 +42,20 @@ export function selectDataset(registry: Registry, name: string, data: DataConfig
   };
 }
 
-/** Checks every file. @throws SdqError when files that pass the check cannot be opened all the same */
-export async function inspectDataset({definition, directory, options}: SelectedDataset): Promise<Inspection> {
+/**
+ * Checks every file.
+ * @param sheet PNG file that is written with some training images, where all is well
+ * @throws SdqError when files that pass the check cannot be opened all the same
+ */
+export async function inspectDataset(
+  {definition, directory, options}: SelectedDataset,
+  sheet?: string,
+): Promise<Inspection> {
   const problems = await definition.verify(directory, options);
   const about = {name: definition.name, path: directory, problems};
   if (problems.length > 0) return {...about, splits: null, verified: false, notices: []};
-  const {notices = [], train, test} = await definition.open(directory, options);
+  const dataset = await definition.open(directory, options);
+  if (sheet !== undefined) writeFileAtomic(sheet, await contactSheet(dataset));
+  const {notices = [], test, train} = dataset;
   return {...about, splits: {train: train.labels.length, test: test.labels.length}, verified: true, notices};
 }

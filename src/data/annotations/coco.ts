@@ -51,10 +51,12 @@ function onlyOne(files: readonly string[], option: 'train' | 'test'): string | u
   ]);
 }
 
-/** The only JSON file of a folder that has no splits. */
+/** The only JSON file of annotations, by its name, in a folder that has no splits. */
 function singleFile(directory: string, finder: ImageFinder): string | undefined {
   const files = [directory, path.join(directory, 'annotations')].flatMap((folder) =>
-    [...finder.namesIn(folder)].filter((name) => /\.json$/i.test(name)).map((name) => path.join(folder, name)),
+    [...finder.namesIn(folder)]
+      .filter((name) => /(?:annotations?|coco|instances).*\.json$/i.test(name))
+      .map((name) => path.join(folder, name)),
   );
   return files.length === 1 ? files[0] : undefined;
 }

@@ -52,7 +52,7 @@ const defaultAugmentation: DetectionAugmentation = {
   exposure: 1.5,
 };
 
-/** Options that must not decide what is in a data set are left out: `size` and `augmentation`. */
+/** What the folder has. */
 interface Contents {
   readonly classes: readonly string[];
   readonly train: readonly SizedImage[];

