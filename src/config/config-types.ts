@@ -84,7 +84,7 @@ export interface Config {
    */
   task: {
     /**
-     * Name of a task: `classification`, `regression` (data sets with numbers beside the images), or a plugin's.
+     * Name of a task: `classification`, `regression` (data sets with numbers beside the images), `detection` (with boxes), or a plugin's.
      */
     name: string;
     /**
