@@ -64,7 +64,7 @@ test('from photographs to a quantized, exported and priced detector', async () =
   expect(JSON.parse(outputs.get('verify')!)).toMatchObject({passed: true});
   expect(JSON.parse(outputs.get('predict')!)).toMatchObject({predictions: [{width: 96, height: 64}]});
   for (const file of ['sheet.png', 'found/1.boxes.png']) expect(existsSync(path.join(cwd, file))).toBe(true);
-}, 180_000);
+}, 600_000);
 
 test.each(['voc', 'coco', 'yolo'] as const)(
   'init finds photographs with boxes as %s',
