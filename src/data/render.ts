@@ -37,7 +37,7 @@ export interface RenderPlan {
 }
 
 /** The arrays of one batch. */
-export interface BatchArrays {
+interface BatchArrays {
   /** [batchSize, height, width, channels] */
   readonly images: Float32Array;
   /** [batchSize] */

@@ -8,7 +8,7 @@ import {uniform} from '../../src/random.ts';
 
 const width = 96;
 const height = 64;
-export const boxClasses = ['blue', 'red'] as const;
+const boxClasses = ['blue', 'red'] as const;
 const colours = {blue: [30, 60, 220], red: [220, 40, 30]} as const;
 
 interface DrawnImage {
