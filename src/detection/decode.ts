@@ -42,7 +42,7 @@ function gridOf({height, width}: Pick<YoloHeads, 'height' | 'width'>, cells: num
   return [Math.round(height / stride), Math.round(width / stride)];
 }
 
-export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
 /** An output of the heads for one image, read box by box: box `index` belongs to anchor ⌊index / cells⌋ and cell index mod cells. */
 export interface HeadReader {

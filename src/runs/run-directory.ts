@@ -48,7 +48,7 @@ export interface RunRecord {
   readonly journal: number;
 }
 
-export interface GitState {
+interface GitState {
   readonly commit: string;
   readonly dirty: boolean;
   /** Left out: none is checked out. */

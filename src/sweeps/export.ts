@@ -30,7 +30,7 @@ export interface ExportOptions {
 }
 
 /** Exit code of a preempted trial: none that `sdq` has otherwise. */
-export const preemptedExit = 85;
+const preemptedExit = 85;
 /** Of wrong input: the same would happen again. */
 const hopelessExits = [2, 3];
 
