@@ -51,6 +51,7 @@ export default defineConfig({
           ['Draw dashboards', 'examples/dashboards/'],
           ['Sweep', 'docs/sweeps'],
           ['Use the sweep files', 'examples/sweep/'],
+          ['Run on a cluster', 'examples/scale-out/'],
           ['Run in CI', 'examples/ci/'],
           ['Write a plugin', 'docs/plugins'],
         ),
