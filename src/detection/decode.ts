@@ -44,6 +44,14 @@ function gridOf({height, width}: Pick<YoloHeads, 'height' | 'width'>, cells: num
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
+/**
+ * [ours] Outputs of width and height count up to this size, either sign: sides of e^−10 to e^10 anchors. Beyond it single precision
+ * loses areas and squared lengths, and the loss would not be a number.
+ */
+export const mostExponent = 10;
+
+const boundedExponential = (x: number): number => Math.exp(Math.min(mostExponent, Math.max(-mostExponent, x)));
+
 /** An output of the heads for one image, read box by box: box `index` belongs to anchor ⌊index / cells⌋ and cell index mod cells. */
 export interface HeadReader {
   readonly rows: number;
@@ -76,8 +84,8 @@ export function headReader(output: Float32Array, heads: YoloHeads, mask: readonl
       return cornersOf(
         ((cell % columns) + offset(index, 0)) / columns,
         (Math.floor(cell / columns) + offset(index, 1)) / rows,
-        (Math.exp(value(index, 2)) * anchorWidth) / width,
-        (Math.exp(value(index, 3)) * anchorHeight) / height,
+        (boundedExponential(value(index, 2)) * anchorWidth) / width,
+        (boundedExponential(value(index, 3)) * anchorHeight) / height,
       );
     },
   };

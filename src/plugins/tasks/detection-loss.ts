@@ -4,11 +4,12 @@
  * classes; a box that overlaps an object without being its own does not count as empty. Sums over boxes, mean over images.
  *
  * [ours] Gradients are the exact ones, those of the sigmoid of x and y included, and with α of the CIoU held constant as its authors
- * do; overlaps count for any class; regions to ignore (crowds) excuse boxes that lie in them.
+ * do; overlaps count for any class; regions to ignore (crowds) excuse boxes that lie in them. Widths and heights beyond
+ * `mostExponent` have the size at that bound and no gradient: value and gradient are finite for outputs of any size.
  */
 import * as tf from '@tensorflow/tfjs-core';
 
-import type {YoloHeads} from '../../detection/decode.ts';
+import {mostExponent, type YoloHeads} from '../../detection/decode.ts';
 import type {LossOptions} from '../../detection/head-loss.ts';
 import {item} from '../../lookup.ts';
 import type {DistillationOptions} from '../../sdq/distillation.ts';
@@ -34,6 +35,8 @@ interface Boxes {
 
 /** Keeps divisions by areas and lengths from 0. */
 const epsilon = 1e-9;
+/** Less than the area of any box that is decoded. */
+const tiny = 1e-24;
 
 const headsOf = (outputs: readonly tf.Tensor[], {masks, classes}: YoloHeads): Head[] =>
   outputs.map((output, index) => {
@@ -70,11 +73,13 @@ function places({rows, columns, mask}: Head, {anchors, width, height}: YoloHeads
 function decoded(raw: tf.Tensor, at: Boxes, {rows, columns}: Head, scaleXY: number): Boxes {
   const centre = (k: number, cell: tf.Tensor, cells: number): tf.Tensor =>
     tf.div(tf.add(tf.sub(tf.mul(tf.sigmoid(column(raw, k)), scaleXY), (scaleXY - 1) / 2), cell), cells);
+  const side = (k: number, anchor: tf.Tensor): tf.Tensor =>
+    tf.mul(tf.exp(tf.clipByValue(column(raw, k), -mostExponent, mostExponent)), anchor);
   return {
     x: centre(0, at.x, columns),
     y: centre(1, at.y, rows),
-    width: tf.mul(tf.exp(column(raw, 2)), at.width),
-    height: tf.mul(tf.exp(column(raw, 3)), at.height),
+    width: side(2, at.width),
+    height: side(3, at.height),
   };
 }
 
@@ -90,7 +95,7 @@ function overlaps(a: Boxes, b: Boxes): {readonly iou: tf.Tensor; readonly covere
   const common = tf.mul(overlap(a.x, a.width, b.x, b.width), overlap(a.y, a.height, b.y, b.height));
   const own = tf.mul(a.width, a.height);
   const union = tf.sub(tf.add(own, tf.mul(b.width, b.height)), common);
-  return {iou: tf.div(common, tf.add(union, epsilon)), covered: tf.div(common, tf.add(own, epsilon))};
+  return {iou: tf.div(common, tf.add(union, epsilon)), covered: tf.div(common, tf.maximum(own, tiny))};
 }
 
 /** Length of the smallest interval around two. */
@@ -107,7 +112,7 @@ function completeIou(a: Boxes, b: Boxes): tf.Tensor {
   const distance = tf.add(tf.square(tf.sub(a.x, b.x)), tf.square(tf.sub(a.y, b.y)));
   const angle = ({width, height}: Boxes): tf.Tensor => tf.atan(tf.div(width, tf.add(height, epsilon)));
   const v = tf.mul(tf.square(tf.sub(angle(b), angle(a))), 4 / Math.PI ** 2);
-  const alpha = constant(() => tf.div(v, tf.add(tf.sub(tf.add(v, 1), iou), epsilon)));
+  const alpha = constant(() => tf.div(v, tf.add(tf.add(v, tf.relu(tf.sub(1, iou))), epsilon)));
   return tf.sub(tf.sub(iou, tf.div(distance, tf.add(diagonal, epsilon))), tf.mul(alpha, v));
 }
 

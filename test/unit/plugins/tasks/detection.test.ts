@@ -70,6 +70,41 @@ test('the loss of a split is that of its images, of PyTorch too', () => {
   expect(meter.result().loss / fixture.loss.value).toBeCloseTo(1, 6);
 });
 
+describe('outputs of any size give a finite loss and finite gradients', () => {
+  // Signs in a pattern that is another one for each of the numbers of a box.
+  const far = (size: number): tf.Tensor[] =>
+    shapes.map((shape) =>
+      tf.tensor4d(
+        Array.from({length: shape.reduce((a, b) => a * b)}, (_, i) => (((i * 2654435761) >>> 13) % 2 === 0 ? -size : size)),
+        shape,
+      ),
+    );
+  const truth = tf.tensor3d(fixture.truth);
+  const isFinite = (x: tf.Tensor): boolean => x.dataSync().every(Number.isFinite);
+
+  test.each([12, 100, 1e4])('±%d', (size) => {
+    const loss = tf.valueAndGrads(
+      (...outputs: tf.Tensor[]) => detectionLoss(outputs, truth, heads, options) as tf.Scalar,
+    )(far(size));
+    expect([loss.value, ...loss.grads].map(isFinite)).toEqual([true, true, true]);
+    const meter = detectionTask(heads, {...options, minScore: 0.1, nmsIou: 0.5}).meter();
+    const values = Float32Array.from(fixture.truth.flat(2));
+    meter.add(
+      far(size).map((output) => output.dataSync<'float32'>()),
+      {labels: new Int32Array(2), boxes: {most: fixture.truth[0]!.length, values}},
+    );
+    expect(loss.value.dataSync()[0]! / meter.result().loss).toBeCloseTo(1, 4);
+    const distilled = tf.valueAndGrads(
+      (...outputs: tf.Tensor[]) =>
+        detectionDistillation(outputs, far(-size), truth, heads, {
+          ...options,
+          ...fixture.distillationOptions,
+        }) as tf.Scalar,
+    )(far(size));
+    expect([distilled.value, ...distilled.grads].map(isFinite)).toEqual([true, true, true]);
+  });
+});
+
 test('images without an object, and more padding, change nothing but the mean over images', () => {
   const [first] = fixture.truth as [number[][], number[][]];
   const one = tensors(fixture.outputs).map((output) => tf.slice(output, 0, 1));
