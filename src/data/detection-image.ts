@@ -193,9 +193,12 @@ interface Letterboxed {
   readonly toPhotograph: (corners: readonly [number, number, number, number]) => [number, number, number, number];
 }
 
-/** @throws SdqError (exit 3) for a file that cannot be decoded */
-export async function letterboxedImage(file: string, canvas: Size): Promise<Letterboxed> {
-  const pixels = new Uint8Array(3 * canvas.width * canvas.height).fill(letterboxGrey);
+/**
+ * @param grey beside the photograph, 0 … 255
+ * @throws SdqError (exit 3) for a file that cannot be decoded
+ */
+export async function letterboxedImage(file: string, canvas: Size, grey = letterboxGrey): Promise<Letterboxed> {
+  const pixels = new Uint8Array(3 * canvas.width * canvas.height).fill(grey);
   const place = (image: Size): Placement => letterbox(image, canvas);
   const {image, visible} = await drawPart(
     file,

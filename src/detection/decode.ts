@@ -19,6 +19,12 @@ export interface YoloHeads {
   readonly scaleXY: number;
 }
 
+/** What a detector says of itself: how its outputs are read, and what is done about boxes that overlap. */
+export interface Detector extends YoloHeads {
+  /** `nmsIou` of `DecodeOptions`. */
+  readonly nmsIou: number;
+}
+
 export interface DecodeOptions {
   /** Boxes of a lower score are left out. */
   readonly minScore: number;

@@ -7,6 +7,7 @@ import {integerNetwork} from '../sdq/integer-network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 import {exportDeployed} from '../plugins/exporters/deployed.ts';
 import {deployCheckpoint, readTarget} from './deployment.ts';
+import {exportedDetector} from './exported-detector.ts';
 import {writeModelFile} from './model-file.ts';
 import {openCheckpoint} from './open-checkpoint.ts';
 import {quantizationRecord, quantizationValues} from '../training/quantization-record.ts';
@@ -47,7 +48,7 @@ export const metadataKeys = {
   normalization: 'sdq.normalization',
   /** JSON: the names of the outputs. */
   classes: 'sdq.classes',
-  /** JSON `YoloHeads`, of a detector: how its outputs become boxes of the letterboxed image. */
+  /** JSON `ExportedDetector`: how a photograph becomes the input, and the outputs become boxes of it. */
   heads: 'sdq.heads',
 } as const;
 
@@ -84,7 +85,9 @@ export async function exportNetwork(session: Session, request: ExportRequest): P
         [metadataKeys.checkpoint]: digestOf(checkpoint),
         [metadataKeys.normalization]: JSON.stringify(session.normalization),
         [metadataKeys.classes]: JSON.stringify(session.dataset.classes),
-        ...(session.task.heads === undefined ? {} : {[metadataKeys.heads]: JSON.stringify(session.task.heads)}),
+        ...(session.task.heads === undefined
+          ? {}
+          : {[metadataKeys.heads]: JSON.stringify(exportedDetector(session.task.heads))}),
         ...(target === undefined && exporter.roundsInputs === false ? {[metadataKeys.inputs]: 'float'} : {}),
         ...(target === undefined
           ? {}

@@ -8,13 +8,15 @@ import {letterboxedImage} from '../data/detection-image.ts';
 import {drawBoxes, readPicture} from '../data/draw-boxes.ts';
 import type {Normalization} from '../data/normalization.ts';
 import {predictionImage} from '../data/prediction-image.ts';
-import {decode, type YoloHeads} from '../detection/decode.ts';
+import {mostDetections} from '../detection/average-precision.ts';
+import {decode} from '../detection/decode.ts';
 import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {readFileBounded, writeFileAtomic} from '../files.ts';
 import {inputTensor} from '../graph/input-tensor.ts';
 import {decodeOnnx, metadataOf} from '../graph/onnx/proto.ts';
 import {item} from '../lookup.ts';
 import {metadataKeys} from './export.ts';
+import {exportedDetector, readDetector, type ExportedDetector} from './exported-detector.ts';
 import {loadOnnxRuntime} from './onnx-runtime.ts';
 import {openCheckpoint} from './open-checkpoint.ts';
 import type {Session} from './session.ts';
@@ -50,8 +52,8 @@ interface Predictor {
   readonly classes: readonly string[];
   /** Whether an image is taken as a whole, not its centre. */
   readonly isWhole: boolean;
-  /** Of a detector: how its outputs become boxes. */
-  readonly heads: YoloHeads | undefined;
+  /** Of a detector: how a photograph becomes its input, and its outputs become boxes. */
+  readonly heads: ExportedDetector | undefined;
   /** @param image [height, width, channels], normalised @returns the outputs that the task uses, flat */
   readonly run: (image: Float32Array) => Promise<readonly Float32Array[]>;
   readonly close: () => Promise<void> | void;
@@ -77,7 +79,7 @@ export async function checkpointPredictor(
     normalization,
     classes: dataset.classes,
     isWhole: !isEncoded(dataset.train),
-    heads: session.task.heads,
+    heads: session.task.heads && exportedDetector(session.task.heads),
     async run(image) {
       const outputs = tf.tidy(() =>
         network.outputs(inputTensor(image, 1, shape), {...quantization?.forward, training: false}),
@@ -108,6 +110,7 @@ export async function onnxPredictor(file: string): Promise<Predictor> {
       throw invalidInput('metadata-broken', `${file}: the metadata ${key} is not JSON: ${(error as Error).message}.`);
     }
   };
+  const heads = parsed<Partial<ExportedDetector> | undefined>(metadataKeys.heads, undefined);
   const channels = item(shape, 0);
   const plain = {mean: Array<number>(channels).fill(0), std: Array<number>(channels).fill(1)};
   const runtime = await loadOnnxRuntime();
@@ -117,7 +120,7 @@ export async function onnxPredictor(file: string): Promise<Predictor> {
     normalization: parsed(metadataKeys.normalization, plain),
     classes: parsed(metadataKeys.classes, []),
     isWhole: item(shape, 1) < 64,
-    heads: parsed<YoloHeads | undefined>(metadataKeys.heads, undefined),
+    heads: heads && readDetector(heads, file),
     run: (image) => network.run(planar(image, channels), [1, ...shape]),
     close: () => network.release(),
   };
@@ -185,17 +188,20 @@ async function classify(
   return {file, classes: ranked.slice(0, top)};
 }
 
-/** Darknet's `nms_thresh`, and as many boxes of a class as COCO counts. */
-const suppression = {nmsIou: 0.45, maxPerClass: 100};
-
 async function detect(
   {classes, normalization, run}: Predictor,
-  heads: YoloHeads,
+  heads: ExportedDetector,
   file: string,
   {minScore, pictures}: PredictOptions,
 ): Promise<Detected> {
-  const {image, pixels, toPhotograph} = await letterboxedImage(file, {width: heads.width, height: heads.height});
-  const found = decode(await run(normalized(pixels, normalization)), heads, {...suppression, minScore});
+  const {image, pixels, toPhotograph} = await letterboxedImage(
+    file,
+    {width: heads.width, height: heads.height},
+    heads.letterbox.grey,
+  );
+  const found = decode(await run(normalized(pixels, normalization)), heads, {
+    ...{minScore, nmsIou: heads.nmsIou, maxPerClass: mostDetections},
+  });
   const named = found.map(({box, class: index, score}) => ({
     ...{index, name: classes[index] ?? String(index), score, box: toPhotograph(box)},
   }));

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import {boxNumbers, type TargetBoxes} from '../detection/boxes.ts';
-import type {YoloHeads} from '../detection/decode.ts';
+import type {Detector} from '../detection/decode.ts';
 import type {DistillationOptions} from '../sdq/distillation.ts';
 
 /** A figure of merit, under the name that results, journal and tables give it. */
@@ -69,8 +69,8 @@ export interface Task {
    * 1 % of the largest output.
    */
   readonly agreement?: Agreement;
-  /** Of a detector: how its outputs are read. */
-  readonly heads?: YoloHeads;
+  /** Of a detector: how its outputs become boxes. */
+  readonly heads?: Detector;
 }
 
 export interface Agreement {

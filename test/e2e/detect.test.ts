@@ -1,11 +1,12 @@
 /** `sdq predict` and `sdq data verify --sheet` for detectors: by a checkpoint and by its exported file, on photographs with drawn rectangles. */
-import {existsSync, mkdirSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {beforeAll, expect, test} from '@jest/globals';
 import sharp from 'sharp';
 
 import {initialWeights} from '../../src/graph/initialize.ts';
+import {decodeOnnx, metadataOf} from '../../src/graph/onnx/proto.ts';
 import {serializeSafetensors} from '../../src/graph/safetensors.ts';
 import {yolov4Tiny} from '../../src/plugins/models/yolov4-tiny.ts';
 import {writeBoxImages} from '../helpers/box-images.ts';
@@ -22,7 +23,7 @@ beforeAll(async () => {
   writeFileSync(
     path.join(cwd, 'sdq.config.yaml'),
     `model: {name: yolov4-tiny}
-task: {name: detection}
+task: {name: detection, options: {nmsIou: 0.3}}
 data: {name: boxes, directory: ./photos, batchSize: 2, validation: 1, options: {size: 64}}
 engine: {name: wasm, threads: 1}
 `,
@@ -70,6 +71,40 @@ test('a checkpoint and its exported file find the same boxes, and draw them', as
     expect(drawnWidth).toBe(96);
   }
   expect(theirs.every(({picture}) => picture === undefined)).toBe(true);
+}, 60_000);
+
+/** The exported file with a part of its metadata replaced by a text of the same length. */
+function changed(part: string, by: string): string {
+  const bytes = readFileSync(path.join(cwd, 'fresh.onnx'), 'latin1');
+  expect([bytes.split(part).length, by.length]).toEqual([2, part.length]);
+  const name = 'changed.onnx';
+  writeFileSync(path.join(cwd, name), bytes.replace(part, by), 'latin1');
+  return name;
+}
+
+test('the exported file holds the letterbox and the IoU of boxes that overlap, and predict keeps to them', async () => {
+  const metadata = metadataOf(decodeOnnx(readFileSync(path.join(cwd, 'fresh.onnx')))!);
+  expect(JSON.parse(metadata.get('sdq.heads')!)).toMatchObject({
+    nmsIou: 0.3,
+    letterbox: {mode: 'centred', grey: 114},
+  });
+  const boxes = async (file: string): Promise<Detected['boxes']> =>
+    (await predicted('--checkpoint', file, '--min-score', '0.0045'))[0]!.boxes;
+  const few = await boxes('fresh.onnx');
+  // A file of an earlier version does not name it: 0.45.
+  const more = await boxes(changed('nmsIou', 'unused'));
+  const all = await boxes(changed('"nmsIou":0.3', '"nmsIou":1.0'));
+  expect([few.length < more.length, more.length < all.length]).toEqual([true, true]);
+  expect(await boxes(changed('"grey":114', '"grey":  0'))).not.toEqual(few);
+  for (const [part, by, message] of [
+    ['"nmsIou":0.3', '"nmsIou":2.0', 'nmsIou of the metadata sdq.heads is 2; allowed: 0 … 1'],
+    ['centred', 'topleft', 'letterbox.mode of the metadata sdq.heads is "topleft"'],
+    ['"grey":114', '"grey":"x"', 'letterbox.grey of the metadata sdq.heads is "x"'],
+  ] as const) {
+    const file = changed(part, by);
+    const {exitCode, stderr} = await sdq(['predict', photographs[0]!, '--checkpoint', file], {cwd});
+    expect({exitCode, stderr}).toEqual({exitCode: 3, stderr: expect.stringContaining(`${file}: ${message}`)});
+  }
 }, 60_000);
 
 test('a table of the boxes, nothing where no score is high enough, and flags that are refused', async () => {

@@ -18,7 +18,7 @@ export interface DetectionOptions extends LossOptions {
 export function detectionTask(heads: YoloHeads, {nmsIou, minScore, ...loss}: DetectionOptions): Task {
   const decoding: DecodeOptions = {minScore, nmsIou, maxPerClass: mostDetections};
   return {
-    heads,
+    heads: {...heads, nmsIou},
     loss: (outputs, targets) => detectionLoss(outputs, boxesOf(targets), heads, loss),
     distillationLoss: (outputs, teacher, targets, options) =>
       detectionDistillation(outputs, teacher, boxesOf(targets), heads, {...loss, ...options}),

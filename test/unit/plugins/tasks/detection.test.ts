@@ -75,7 +75,9 @@ describe('outputs of any size give a finite loss and finite gradients', () => {
   const far = (size: number): tf.Tensor[] =>
     shapes.map((shape) =>
       tf.tensor4d(
-        Array.from({length: shape.reduce((a, b) => a * b)}, (_, i) => (((i * 2654435761) >>> 13) % 2 === 0 ? -size : size)),
+        Array.from({length: shape.reduce((a, b) => a * b)}, (_, i) =>
+          ((i * 2654435761) >>> 13) % 2 === 0 ? -size : size,
+        ),
         shape,
       ),
     );
