@@ -19,15 +19,18 @@ const epochs = (keys: string): TextFlag =>
 const learningRate = (key: string): TextFlag =>
   Flags.string({summary: `Learning rate; stands for ${key}.`, helpValue: 'RATE', relationships});
 
+/** A try is a run from the beginning. As `relationships` and not as `exclusive`, which usage lines show as an empty alternative. */
+const beginsAnew = [{type: 'none' as const, flags: ['resume']}];
+
 const tries = {
   'dry-run': Flags.boolean({
     summary: 'Check the settings, data, weights and memory, say what would be done, and write nothing.',
-    relationships,
+    relationships: beginsAnew,
     default: false,
   }),
   'fast-dev-run': Flags.boolean({
     summary: 'Run every phase for one epoch on 80 images, to see that it works; the figures say nothing.',
-    relationships,
+    relationships: beginsAnew,
     default: false,
   }),
 };
