@@ -39,11 +39,7 @@ image-folder, boxes and table, for your own data.`;
     const looked = flags.template === undefined ? await this.#fromFolder(folder) : {lines: []};
     const template = looked.initial?.data ?? flags.template ?? 'mnist';
     const schema = schemaLine(folder, this.config.root);
-    const text =
-      looked.text === undefined
-        ? schema + readFileSync(path.join(this.config.root, 'templates', `${template}.yaml`), 'utf8')
-        : schema + looked.text;
-    writeFileAtomic(file, text);
+    writeFileAtomic(file, schema + (looked.text ?? (await this.#fromTemplate(template, folder))));
     const steps = looked.initial === undefined ? nextSteps(template, file) : runSteps(file);
     this.log([...looked.lines, file, `Next: ${steps.join('\n      ')}`].join('\n'));
     return {path: file, template, found: looked.lines};
@@ -60,13 +56,24 @@ image-folder, boxes and table, for your own data.`;
     const {registry} = await this.settings({kinds: ['model'], origin: {name: 'init', base: folder, values: {}}});
     const initial = initialConfig(found, folder, registry);
     if (initial === undefined) return {lines: found.notes};
-    const resolved = await this.settings({
+    const settings = await withEnoughEpochs(initial.settings, await this.#resolved(folder, initial.settings));
+    return {initial, text: configText(settings, initial.lines), lines: initial.lines};
+  }
+
+  /** The template; where the user's data are there, with a search as long as its target needs. */
+  async #fromTemplate(template: string, folder: string): Promise<string> {
+    const text = readFileSync(path.join(this.config.root, 'templates', `${template}.yaml`), 'utf8');
+    if (dataSteps[template] === undefined) return text;
+    const {fittedTemplate} = await import('../phases/init-config.ts');
+    return fittedTemplate(text, (settings) => this.#resolved(folder, settings));
+  }
+
+  #resolved(folder: string, values: InitialConfig['settings']) {
+    return this.settings({
       require: ['model', 'data'],
       kinds: ['model', 'dataset', 'task', 'weight-quantizer', 'activation-quantizer', 'searcher', 'cost-model'],
-      origin: {name: 'init', base: folder, values: initial.settings},
+      origin: {name: 'init', base: folder, values},
     });
-    const settings = await withEnoughEpochs(initial.settings, resolved);
-    return {initial, text: configText(settings, initial.lines), lines: initial.lines};
   }
 }
 

@@ -10,7 +10,7 @@ import type {Registry} from '../plugin-api/registry.ts';
 import {selectDataset} from './inspect-dataset.ts';
 import {registerGradients} from '../tensor/gradients.ts';
 import {buildModel} from './build-model.ts';
-import {taskOf} from './model-graph.ts';
+import {dataContext, taskOf} from './model-graph.ts';
 import {startEngine} from './session.ts';
 import {timeSteps} from './step-benchmark.ts';
 import {taskGraph} from './task-graph.ts';
@@ -42,7 +42,7 @@ interface BenchOptions {
   readonly model: string | undefined;
   /** Default: the config's. */
   readonly engine: string | undefined;
-  /** Name of a data set; without one the images are random. */
+  /** Name of a data set; without one the images are random, in the shape of the config's data set. */
   readonly data: string | undefined;
   readonly phase: 'full-precision' | 'search' | 'train' | 'evaluate';
   readonly batch: number;
@@ -70,11 +70,13 @@ export async function benchmarkSteps(config: Config, registry: Registry, options
   const dataset = await selected?.definition.open(selected.directory, selected.options);
   const settings = taskOf(config, definition);
   const task = registry.get('task', settings.name);
-  const classes = dataset === undefined ? undefined : task.outputs(dataset, settings.options);
-  const context =
-    dataset === undefined || classes === undefined ? definition.defaults : {classes, inputShape: sampleShape(dataset)};
+  const asked =
+    dataset === undefined
+      ? await dataContext({...config, task: settings}, registry, notice)
+      : {classes: task.outputs(dataset, settings.options), inputShape: sampleShape(dataset)};
+  const context = asked ?? definition.defaults;
   const whole = buildModel(definition, context, config.model?.name === model ? config.model.options : {});
-  const graph = taskGraph({graph: whole, task: settings, classes}, registry, notice);
+  const graph = taskGraph({graph: whole, task: settings, classes: asked?.classes}, registry, notice);
   const engine = await startEngine(registry, {...config.engine, name: options.engine ?? config.engine.name});
   defer(() => engine.dispose());
   registerGradients();

@@ -1,7 +1,7 @@
 /** The config that `sdq init` writes for what is in the folder: settings that run, with a search that is long enough. */
 import path from 'node:path';
 
-import {Document, visit} from 'yaml';
+import {Document, parseDocument, visit} from 'yaml';
 
 import {headParameters, matchWeights} from '../graph/weights.ts';
 import {inferShapes} from '../graph/shape.ts';
@@ -207,15 +207,41 @@ function attempt<T>(read: () => T): T | undefined {
  */
 export async function withEnoughEpochs(
   settings: InitialConfig['settings'],
-  resolved: {readonly config: JobConfig; readonly registry: Registry},
+  resolved: Resolved,
 ): Promise<InitialConfig['settings']> {
+  return {...settings, search: {...settings['search'], epochs: await enoughEpochs(resolved)}};
+}
+
+/** The template's text with epochs enough for the search on the user's data, where these can be opened; comments stay. */
+export async function fittedTemplate(
+  text: string,
+  resolve: (settings: InitialConfig['settings']) => Promise<Resolved>,
+): Promise<string> {
+  const document = parseDocument(text);
+  const resolved = await resolve(document.toJS() as InitialConfig['settings']);
+  try {
+    document.setIn(['search', 'epochs'], await enoughEpochs(resolved));
+  } catch (error) {
+    if (error instanceof SdqError) return text;
+    throw error;
+  }
+  return document.toString(yamlStyle);
+}
+
+interface Resolved {
+  readonly config: JobConfig;
+  readonly registry: Registry;
+}
+
+async function enoughEpochs(resolved: Resolved): Promise<number> {
   const {config, registry} = resolved;
   const {data, model} = config;
   const dataset = await registry.get('dataset', data.name).open(data.directory ?? '', data.options);
   const graph = await modelGraph(config, registry, model.name, () => undefined);
-  const needed = epochsToReach(resolved, graph, epochBatches(dataset, data)) ?? 0;
-  return {...settings, search: {...settings['search'], epochs: Math.max(config.search.epochs, needed)}};
+  return Math.max(config.search.epochs, epochsToReach(resolved, graph, epochBatches(dataset, data)) ?? 0);
 }
+
+const yamlStyle = {lineWidth: 0, flowCollectionPadding: false};
 
 /** The config as YAML. @param comment lines above it, without `#` */
 export function configText(settings: InitialConfig['settings'], comment: readonly string[]): string {
@@ -226,7 +252,5 @@ export function configText(settings: InitialConfig['settings'], comment: readonl
       node.flow = path.length > 2;
     },
   });
-  return (
-    comment.map((line) => `# ${line}\n`).join('') + document.toString({lineWidth: 0, flowCollectionPadding: false})
-  );
+  return comment.map((line) => `# ${line}\n`).join('') + document.toString(yamlStyle);
 }

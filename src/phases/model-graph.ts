@@ -22,7 +22,7 @@ export async function modelGraph(
   const definition = registry.get('model', name);
   const options = config.model?.name === name ? config.model.options : {};
   const task = taskOf(config, definition);
-  const context = await contextOf({...config, task}, registry, notice);
+  const context = await dataContext({...config, task}, registry, notice);
   const graph = buildModel(definition, context ?? definition.defaults, options);
   return taskGraph({graph, task, classes: context?.classes}, registry, notice);
 }
@@ -33,8 +33,9 @@ export function taskOf({task}: Pick<Config, 'task'>, definition: ModelDefinition
   return {name: definition.task, options: {}};
 }
 
-async function contextOf(
-  {data, task}: Config,
+/** Input and outputs that the config's data set asks for; undefined where there is none, and with a notice where it cannot be opened. */
+export async function dataContext(
+  {data, task}: Pick<Config, 'data' | 'task'>,
   registry: Registry,
   notice: (message: string) => void,
 ): Promise<ModelContext | undefined> {

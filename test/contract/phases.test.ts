@@ -58,6 +58,15 @@ test("bench step times the config's model where none is named", async () => {
   expect(JSON.parse(stdout)).toMatchObject({model: 'cnn-small', batch: 8, steps: 1});
 });
 
+test("bench step takes images of the shape of the config's data set", async () => {
+  // At the model's own 224 × 224 the patches of 16 × 16 would fit.
+  const {exitCode, stderr} = await sdq(['bench', 'step', '--model', 'vit', '--batch', '1', '--steps', '1'], {cwd});
+  expect({exitCode, stderr}).toEqual({
+    exitCode: 3,
+    stderr: expect.stringContaining('it must divide the image, 28 × 28.'),
+  });
+});
+
 test('each prints one object that fits its schema, and nothing on stderr', async () => {
   for (const [name, ...args] of jobs) {
     const {exitCode, stderr, stdout} = await sdq([...args, '--json'], {cwd});

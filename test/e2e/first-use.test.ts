@@ -280,4 +280,13 @@ test('init on a folder of images: the search that it sets is long enough for pre
     stderr: expect.not.stringContaining('too few'),
     stdout: expect.stringContaining('All checks passed'),
   });
+
+  // From the template too, whose comments stay.
+  const fromTemplate = ['init', '--template', 'image-folder', '--output', 'template.yaml'];
+  expect(await sdq(fromTemplate, {cwd: folder})).toMatchObject({exitCode: 0});
+  expect(readFileSync(path.join(folder, 'template.yaml'), 'utf8')).toContain('# The share of the training images');
+  expect(await sdq(['run', '--dry-run', '--config', 'template.yaml'], {cwd: folder})).toMatchObject({
+    exitCode: 0,
+    stdout: expect.stringContaining('All checks passed'),
+  });
 });

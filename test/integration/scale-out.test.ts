@@ -4,8 +4,8 @@
  */
 import {spawnSync} from 'node:child_process';
 import {mkdtempSync, readFileSync, writeFileSync} from 'node:fs';
-import {createRequire} from 'node:module';
 import path from 'node:path';
+import {pathToFileURL} from 'node:url';
 
 import {describe, expect, test} from '@jest/globals';
 import {parseAllDocuments} from 'yaml';
@@ -92,8 +92,8 @@ describeWith('kubernetes-models')('Kubernetes', () => {
   test('the manifest fits the schemas of its API, which refuse another type', async () => {
     const cwd = await exported('kubernetes', 'job.yaml');
     const folder = path.join(nodeModules('kubernetes-models'), 'kubernetes-models');
-    const load = createRequire(path.join(folder, 'package.json'));
-    const models = {...(load('./batch/v1') as Models), ...(load('./v1') as Models)};
+    const load = (group: string): Promise<unknown> => import(pathToFileURL(path.join(folder, group, 'index.js')).href);
+    const models = {...((await load('batch/v1')) as Models), ...((await load('v1')) as Models)};
     const documents = parseAllDocuments(readFileSync(path.join(cwd, 'job.yaml'), 'utf8')).map(
       (document) => document.toJS() as {kind: string; spec?: object},
     );
