@@ -10,6 +10,7 @@ import {runPump, type PumpOutcome} from '../tracking/pump.ts';
 import {redactor} from '../redact.ts';
 import {journalOf} from '../runs/journal.ts';
 import {createTracker, type TrackerSettings} from '../tracking/sync.ts';
+import {systemMetrics} from '../tracking/system-metrics.ts';
 import type {End, TrackedRun} from '../plugin-api/tracker.ts';
 import {fillRegistry, namedPlugin} from './plugin-hooks.ts';
 
@@ -50,6 +51,7 @@ async function follow(settings: TrackerSettings): Promise<PumpOutcome> {
       attempts: Infinity,
       notice,
       redact,
+      systemMetrics,
       onStopRequest: () => tell({type: 'stop', tracker: name}),
     });
   } catch (error) {

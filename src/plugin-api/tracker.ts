@@ -64,6 +64,14 @@ export interface Pushed extends Cursor {
   readonly refused?: readonly Refusal[];
 }
 
+/** Load of the machine and the process at one moment, while the run is on. */
+export interface SystemSample {
+  /** Milliseconds since 1970-01-01 UTC. */
+  readonly ts: number;
+  /** Names and figures as `systemMetrics` of src/tracking/system-metrics.ts gives them. */
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
 export type FinalStatus = 'finished' | 'failed' | 'killed';
 
 export interface End {
@@ -92,6 +100,11 @@ export interface Tracker {
   close(end: End, signal: AbortSignal): Promise<void>;
   /** Writes local files only: what it takes does not count as sent, and the next process starts again without a cursor. */
   readonly offline?: boolean;
+  /**
+   * Sends the load of the machine: every 15 s while the run is on, never when an earlier run is synced. Samples are not in
+   * the journal. The same sample may come twice. @throws TrackerError
+   */
+  logSystem?(sample: SystemSample, signal: AbortSignal): Promise<void>;
   /** Called when there was nothing to send for `heartbeatMs`. @throws TrackerError */
   heartbeat?(signal: AbortSignal): Promise<void>;
   readonly heartbeatMs?: number;

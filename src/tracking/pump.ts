@@ -25,6 +25,8 @@ export interface PumpOptions {
   readonly notice: (message: string) => void;
   /** Takes secrets out of a message. */
   readonly redact: (message: string) => string;
+  /** Measures the load of the machine; left out where this process does not train the run. */
+  readonly systemMetrics?: () => Readonly<Record<string, number>>;
   /** The server asked the run to stop; called once. */
   readonly onStopRequest?: () => void;
   readonly clock?: Clock;
@@ -41,6 +43,8 @@ export interface PumpOutcome {
 const batchLimit = {events: 500, bytes: 1 << 19};
 /** Between two looks at the journal. */
 const pollMs = 2000;
+/** Between two samples of the machine's load, as wandb 0.30 takes them. */
+const systemIntervalMs = 15_000;
 
 /** Sends until the run has ended and all is sent, or until it is hopeless. Never throws. */
 export async function runPump(options: PumpOptions): Promise<PumpOutcome> {
@@ -176,11 +180,13 @@ class Pump {
   readonly #cursor: CursorStore;
   #hasStopRequest = false;
   #hasRegression = false;
+  #lastSample: number;
 
   constructor(options: PumpOptions) {
     const {clock = systemClock} = options;
     this.#options = options;
     this.#clock = clock;
+    this.#lastSample = clock.now();
     this.#end = new RunEnd(options);
     this.#retrier = new Retrier(options, clock, this.#end);
     this.#cursor = new CursorStore(options);
@@ -226,6 +232,7 @@ class Pump {
     for (;;) {
       // Before reading: what is written until the end is read once more after it.
       const end = this.#end.value;
+      if (end === undefined) await this.#logSystem();
       const lines = reader.read(batchLimit);
       if (lines.length > 0) {
         await this.#push(
@@ -242,6 +249,16 @@ class Pump {
       }
       await this.#clock.wait(pollMs, this.#end.ended);
     }
+  }
+
+  /** Sends a sample of the machine's load when one is due: one at a time, however long the server does not answer. */
+  async #logSystem(): Promise<void> {
+    const {systemMetrics, tracker} = this.#options;
+    if (systemMetrics === undefined || tracker.logSystem === undefined) return;
+    if (this.#clock.now() - this.#lastSample < systemIntervalMs) return;
+    const sample = {ts: Date.now(), metrics: systemMetrics()};
+    await this.#call(async (signal) => tracker.logSystem?.(sample, signal));
+    this.#lastSample = this.#clock.now();
   }
 
   async #push(events: readonly Event[], reader: JournalReader): Promise<void> {

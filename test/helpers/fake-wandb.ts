@@ -10,6 +10,8 @@ export interface StoredRun {
   config: Readonly<Record<string, {readonly value: unknown}>>;
   /** Lines by offset. */
   readonly history: string[];
+  /** System metrics: lines by offset. */
+  readonly events: string[];
   summary: string;
   complete: boolean;
   exitCode: number | undefined;
@@ -54,6 +56,7 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
       variables: {},
       config: {},
       history: [],
+      events: [],
       summary: '{}',
       complete: false,
       exitCode: undefined,
@@ -82,7 +85,7 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
           name: variables['name'],
           displayName: variables['name'],
           historyLineCount: run.history.length,
-          eventsLineCount: 0,
+          eventsLineCount: run.events.length,
           logLineCount: 0,
           historyTail: JSON.stringify(run.history.slice(-1)),
           eventsTail: '[]',
@@ -197,6 +200,8 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
       if (history !== undefined && !service.losesRows) {
         for (const [i, line] of history.content.entries()) run.history[history.offset + i] = line;
       }
+      const events = request.files?.['wandb-events.jsonl'];
+      for (const [i, line] of events?.content.entries() ?? []) run.events[(events?.offset ?? 0) + i] = line;
       run.summary = request.files?.['wandb-summary.json']?.content.at(-1) ?? run.summary;
       if (request.complete === true) {
         run.complete = true;

@@ -61,7 +61,9 @@ export interface TestRun {
   readonly journal: Journal;
   readonly notices: string[];
   /** Sends while the run is on, until `end` is called. */
-  readonly start: () => {readonly end: (end: Pick<End, 'status' | 'exitCode'>) => Promise<PumpOutcome>};
+  readonly start: (systemMetrics?: () => Readonly<Record<string, number>>) => {
+    readonly end: (end: Pick<End, 'status' | 'exitCode'>) => Promise<PumpOutcome>;
+  };
   /** Sends the rest, as `sdq track sync` does. */
   readonly sync: () => Promise<PumpOutcome>;
 }
@@ -102,6 +104,7 @@ export function testRun(
   const pump = (
     ended: Promise<End>,
     limits: {readonly attempts: number; readonly graceMs: number; readonly timeoutMs: number},
+    systemMetrics?: () => Readonly<Record<string, number>>,
   ): Promise<PumpOutcome> => {
     const definition = define(limits.timeoutMs);
     const notice = (message: string): void => void notices.push(message);
@@ -118,6 +121,7 @@ export function testRun(
       notice,
       redact,
       clock,
+      ...(systemMetrics === undefined ? {} : {systemMetrics}),
     });
   };
   const journal = openJournal(file);
@@ -125,10 +129,10 @@ export function testRun(
     run,
     journal,
     notices,
-    start() {
+    start(systemMetrics) {
       let tell: (end: End) => void = () => undefined;
       const ended = new Promise<End>((resolve) => (tell = resolve));
-      const done = pump(ended, {attempts: Infinity, graceMs, timeoutMs});
+      const done = pump(ended, {attempts: Infinity, graceMs, timeoutMs}, systemMetrics);
       return {
         end(end) {
           journal.log('end', {...end, status: end.status === 'killed' ? 'interrupted' : end.status});

@@ -1,8 +1,9 @@
 /** The real Python package reads what we write: its own reader, and `wandb sync` against a recording server. */
 import {spawn, spawnSync} from 'node:child_process';
 import {createHash} from 'node:crypto';
-import {readdirSync, readFileSync, truncateSync, writeFileSync} from 'node:fs';
+import {existsSync, readdirSync, readFileSync, truncateSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
 
 import {afterAll, beforeAll, expect, test} from '@jest/globals';
 
@@ -39,6 +40,7 @@ function offlineRun(env: Readonly<Record<string, string>>): TestRun {
 
 function logsOf({run}: TestRun): readonly string[] {
   const parent = path.join(run.directory, 'wandb');
+  if (!existsSync(parent)) return [];
   return readdirSync(parent)
     .sort()
     .flatMap((name) =>
@@ -123,8 +125,11 @@ describeWith('wandb')('the Python package wandb', () => {
     });
     const {journal, run} = testing;
     writeFileSync(path.join(run.directory, 'strategy.json'), '{"bits": 4}');
-    const pump = testing.start();
+    const pump = testing.start(() => ({processCpuPercent: 25}));
     logRows(journal, 1, 50);
+    // 15 s by the suite's clock, which is 100 times as fast.
+    const hasSample = (): boolean => logsOf(testing).some((log) => readFileSync(log).includes('cpu'));
+    for (let tries = 0; tries < 500 && !hasSample(); tries++) await sleep(20);
     journal.log('metric', {'search/loss': NaN, 'dbp/conv1/beta': Infinity}, 51);
     journal.log('artifact', {type: 'strategy', name: 'strategy.json', path: 'strategy.json'});
     journal.log('artifact', {type: 'table', name: 'bits-per-layer', columns: ['layer', 'bits'], rows: [['conv1', 4]]});
@@ -159,6 +164,7 @@ describeWith('wandb')('the Python package wandb', () => {
       search: {value: {target: {meanWeightBits: 4}}},
       schlüssel: {value: '🚀'},
     });
+    expect(parseLine(stored.events[0]!)).toMatchObject({'system.cpu': 25, _wandb: true});
     expect(stored.variables).toMatchObject({sweep: 'sweep7', groupName: 'gruppe', notes: 'ü', tags: ['mnist', 'fast']});
     expect(stored).toMatchObject({complete: true, exitCode: 5});
     expect(service.artifacts.at(-1)).toMatchObject({state: 'COMMITTED', input: {artifactTypeName: 'strategy'}});

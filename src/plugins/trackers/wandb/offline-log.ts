@@ -97,6 +97,13 @@ export class OfflineLog {
     }
   }
 
+  /** @param ts milliseconds since 1970-01-01 UTC @throws SdqError (exit 6) when the disk refuses it */
+  logSystem(values: Readonly<Record<string, number>>, ts: number): void {
+    const item = Object.entries(values).map(([key, value]) => ({key, valueJson: JSON.stringify(value)}));
+    const record = {stats: {timestamp: timestampOf(ts), item}};
+    this.#write([{record, num: this.#state.logged}], this.#state);
+  }
+
   /** Says how the run ended, should the journal not. @throws SdqError (exit 6) when the disk refuses it */
   end(end: End): void {
     if (this.#state.isEnded) return;
@@ -230,6 +237,11 @@ export class OfflineLog {
   }
 }
 
+/** @param ts milliseconds since 1970-01-01 UTC */
+function timestampOf(ts: number): {readonly seconds: number; readonly nanos: number} {
+  return {seconds: Math.floor(ts / 1000), nanos: (ts % 1000) * 1_000_000};
+}
+
 /** The run's files so far, oldest first. */
 function earlierFiles(parent: string, name: string): readonly string[] {
   const runId = name.slice('run-'.length, -'.wandb'.length);
@@ -361,7 +373,7 @@ function runRecord(
     sweepId: sweepId ?? '',
     host: hostname(),
     startingStep: resumed ? startingStep : 0,
-    startTime: {seconds: Math.floor(startedAt / 1000), nanos: (startedAt % 1000) * 1_000_000},
+    startTime: timestampOf(startedAt),
     resumed,
     ...(commit === undefined ? {} : {git: {commit}}),
   };

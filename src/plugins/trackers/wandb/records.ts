@@ -63,6 +63,7 @@ export interface LogRecord {
   readonly summary?: {readonly update: readonly Item[]};
   readonly config?: {readonly update: readonly Item[]};
   readonly files?: {readonly files: readonly {readonly path: string; readonly type: number}[]};
+  readonly stats?: {readonly timestamp: Timestamp; readonly item: readonly Item[]};
   readonly artifact?: ArtifactRecord;
   readonly run?: RunRecord;
   readonly exit?: {readonly exitCode: number; readonly runtime: number};
@@ -86,6 +87,7 @@ const {Record: recordType} = protobuf.Root.fromJSON({
         summary: one('ItemsRecord', 3),
         config: one('ItemsRecord', 5),
         files: one('FilesRecord', 6),
+        stats: one('StatsRecord', 7),
         artifact: one('ArtifactRecord', 8),
         run: one('RunRecord', 17),
         exit: one('RunExitRecord', 18),
@@ -93,11 +95,12 @@ const {Record: recordType} = protobuf.Root.fromJSON({
         header: one('HeaderRecord', 21),
       },
     },
-    // HistoryItem, SummaryItem and ConfigItem are alike, and so are SummaryRecord and ConfigRecord.
+    // HistoryItem, SummaryItem, ConfigItem and StatsItem are alike, and so are SummaryRecord and ConfigRecord.
     Item: {fields: {key: one('string', 1), valueJson: one('string', 16)}},
     ItemsRecord: items,
     HistoryStep: {fields: {num: one('int64', 1)}},
     HistoryRecord: {fields: {item: many('Item', 1), step: one('HistoryStep', 2)}},
+    StatsRecord: {fields: {timestamp: one('Timestamp', 2), item: many('Item', 3)}},
     FilesItem: {fields: {path: one('string', 1), type: one('int32', 3)}},
     FilesRecord: {fields: {files: many('FilesItem', 1)}},
     Timestamp: {fields: {seconds: one('int64', 1), nanos: one('int32', 2)}},

@@ -26,6 +26,8 @@ export interface RunPath {
 export interface RemoteState {
   /** Lines of its history. */
   readonly lines: number;
+  /** Lines of its system metrics. */
+  readonly systemLines: number;
   /** `_step` of the last line; -1 where there is none. */
   readonly lastStep: number;
   readonly config: Readonly<Record<string, {readonly value?: unknown} | undefined>>;
@@ -79,6 +81,7 @@ export class WandbServer {
     const config = parsed(bucket['config']);
     return {
       lines: Number(bucket['historyLineCount'] ?? 0),
+      systemLines: Number(bucket['eventsLineCount'] ?? 0),
       lastStep,
       config: isMapping(config) ? (config as RemoteState['config']) : {},
     };
@@ -276,7 +279,7 @@ const viewerQuery = 'query Viewer { viewer { id entity username } }';
 
 const resumeQuery = `query RunResumeStatus($project: String, $entity: String, $name: String!) {
   model(name: $project, entityName: $entity) {
-    bucket(name: $name, missingOk: true) { id name historyLineCount historyTail config }
+    bucket(name: $name, missingOk: true) { id name historyLineCount eventsLineCount historyTail config }
   }
 }`;
 

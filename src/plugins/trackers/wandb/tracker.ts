@@ -18,6 +18,7 @@ import {
   type Pushed,
   type Refusal,
   type RemoteRun,
+  type SystemSample,
   type TrackedRun,
   type Tracker,
 } from '../../../plugin-api/tracker.ts';
@@ -28,6 +29,7 @@ import type {OfflineLog} from './offline-log.ts';
 import type {Media} from './media.ts';
 import {addEvents, emptyState, objectOf, type Row, type RowState} from './rows.ts';
 import {startSdk, type SdkRun} from './sdk.ts';
+import {systemLine, systemValues} from './system.ts';
 import {WandbServer, type RemoteState, type RunPath, type StreamRequest} from './server.ts';
 import {idOf, limits, type WandbSettings} from './settings.ts';
 
@@ -53,6 +55,7 @@ export interface TrackerParts {
 }
 
 const historyFile = 'wandb-history.jsonl';
+const systemFile = 'wandb-events.jsonl';
 const summaryFile = 'wandb-summary.json';
 /** Of one request; W&B takes 10 MB. */
 const requestLimitBytes = 8 << 20;
@@ -66,6 +69,8 @@ interface Remote {
   description: RunDescription;
   /** Of the rows that are sent. */
   rows: RowState;
+  /** System metrics that the server has. */
+  systemLines: number;
 }
 
 export class WandbTracker implements Tracker {
@@ -79,6 +84,7 @@ export class WandbTracker implements Tracker {
   #remote: Remote | undefined;
   #sdk: SdkRun | undefined;
   #lastSeq = 0;
+  #lastSample = 0;
   #isStopRequested = false;
 
   constructor(parts: TrackerParts) {
@@ -108,13 +114,14 @@ export class WandbTracker implements Tracker {
     if (this.offline) {
       const state: State = {runId, entity: settings.entity ?? null, project, firstLine: 0, firstStep: 0};
       const where = {entity: settings.entity ?? '', project, runId};
-      this.#remote = {run, where, state, description: description(run, settings, []), rows: emptyState};
+      this.#remote = {run, where, state, description: description(run, settings, []), rows: emptyState, systemLines: 0};
       return {id: runId, state: asJson(state)};
     }
     const entity = earlier?.entity ?? settings.entity ?? (await this.#server.defaultEntity(signal));
     const before = await this.#server.find({entity, project, runId}, signal);
     const begin = beginning(run, runId, {earlier, remote: before, resume: settings.resume});
     const remote = await this.#upsert(run, {entity, project, runId}, begin, signal);
+    remote.systemLines = before?.systemLines ?? 0;
     this.#remote = remote;
     const lines = before?.lines ?? 0;
     if (this.#sendsRows && remote.rows.count > 0 && lines < begin.firstLine + remote.rows.count) {
@@ -171,6 +178,17 @@ export class WandbTracker implements Tracker {
     if (this.#sendsRows) await this.#stream(this.#opened(), {}, signal);
   }
 
+  async logSystem({metrics, ts}: SystemSample, signal: AbortSignal): Promise<void> {
+    const remote = this.#opened();
+    const values = systemValues(metrics);
+    if (ts !== this.#lastSample) this.#tryLog((log) => log.logSystem(values, ts));
+    this.#lastSample = ts;
+    if (!this.#sendsRows) return;
+    const line = systemLine(values, ts, remote.run.startedAt);
+    await this.#stream(remote, {files: {[systemFile]: {offset: remote.systemLines, content: [line]}}}, signal);
+    remote.systemLines += 1;
+  }
+
   stopRequested(): boolean {
     return this.#isStopRequested;
   }
@@ -192,9 +210,16 @@ export class WandbTracker implements Tracker {
 
   /** What the disk refuses now is written at the next call. */
   #writeLog(end?: End): void {
+    this.#tryLog((log) => {
+      log.catchUp();
+      if (end !== undefined) log.end(end);
+    });
+  }
+
+  /** Tells of a disk that refuses it once. */
+  #tryLog(write: (log: OfflineLog) => void): void {
     try {
-      this.#log?.catchUp();
-      if (end !== undefined) this.#log?.end(end);
+      if (this.#log !== undefined) write(this.#log);
       this.#isLogInTrouble = false;
     } catch (error) {
       if (!this.#isLogInTrouble)
@@ -220,7 +245,14 @@ export class WandbTracker implements Tracker {
     shown = {...shown, config: {...shown.config, sdq: {...(shown.config['sdq'] as object), ...begin}}};
     const where = await this.#server.upsert(wanted, shown, signal);
     const {entity, project} = where;
-    return {run, where, state: {runId: wanted.runId, entity, project, ...begin}, description: shown, rows};
+    return {
+      run,
+      where,
+      state: {runId: wanted.runId, entity, project, ...begin},
+      description: shown,
+      rows,
+      systemLines: 0,
+    };
   }
 
   async #startSdk({description: shown, rows, where}: Remote): Promise<void> {

@@ -60,6 +60,17 @@ describe('records have the bytes of the Python package', () => {
     );
   });
 
+  test('stats', () => {
+    const item = [
+      {key: 'cpu', valueJson: '12.5'},
+      {key: 'proc.memory.rssMB', valueJson: '300'},
+    ];
+    const record = {stats: {timestamp: {seconds: 1795468219, nanos: 641000000}, item}};
+    expect(hex(encodeRecord(record, 7))).toBe(
+      '08073a37120c08bbd792d80610c0c4d3b1021a0c0a0363707582010431322e351a190a1170726f632e6d656d6f72792e7273734d42820103333030',
+    );
+  });
+
   test('artifact', () => {
     const artifact = {
       runId: 'r1',

@@ -1,5 +1,6 @@
 import {chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
 
 import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals';
 
@@ -318,6 +319,49 @@ describe('the W&B tracker', () => {
     await run.sync();
     expect(ownId()).toBe(id);
     expect(stored(id).history).toHaveLength(2);
+  });
+
+  test('system metrics: a line each 15 s while the run is on, none from a sync', async () => {
+    const run = runWith({WANDB_RUN_ID: 'system'});
+    log(run, 1, 2);
+    // Of the process: a quarter of all cores, 300 MiB.
+    const pump = run.start(() => ({processCpuPercent: 25, processMemoryBytes: 300 * 2 ** 20}));
+    const samples = (): number => service.runs.get('me/p/system')?.events.length ?? 0;
+    for (let tries = 0; tries < 500 && samples() < 2; tries++) await sleep(20);
+    expect(samples()).toBeGreaterThanOrEqual(2);
+    await pump.end(finished);
+    const {events, history} = stored('system');
+    expect(history).toHaveLength(2);
+    for (const line of events.map(parseLine)) {
+      expect(line).toMatchObject({_wandb: true, 'system.cpu': 25, 'system.proc.memory.rssMB': 300});
+      expect(line['_timestamp']).toBeGreaterThan(1.79e9);
+    }
+    const count = events.length;
+    writeFileSync(path.join(run.run.directory, 'tracking', 'wandb.json'), 'torn');
+    await run.sync();
+    expect(stored('system').events).toHaveLength(count);
+    const parent = path.join(run.run.directory, 'wandb');
+    const [frames] = readdirSync(parent).map((name) => [...readFrames(path.join(parent, name, 'run-system.wandb'))]);
+    expect(frames!.filter((frame) => Buffer.from(frame).includes('proc.memory.rssMB'))).toHaveLength(count);
+  });
+
+  test('a sample of the system whose answer is lost is there once; the next process adds after it', async () => {
+    const {run} = runWith({WANDB_RUN_ID: 'samples'});
+    const {signal} = new AbortController();
+    const first = trackerIn(environment)!;
+    await first.open(run, undefined, signal);
+    server.setFault((_, n) => (n === 0 ? 'lost' : undefined));
+    const sample = {ts: run.startedAt + 15_000, metrics: {cpuPercent: 1}};
+    await expect(first.logSystem!(sample, signal)).rejects.toThrow();
+    await first.logSystem!(sample, signal);
+    server.setFault(undefined);
+    await first.dispose!();
+    const second = trackerIn(environment)!;
+    await second.open(run, undefined, signal);
+    await second.logSystem!({ts: run.startedAt + 30_000, metrics: {cpuPercent: 2}}, signal);
+    await second.dispose!();
+    expect(stored('samples').events.map((line) => parseLine(line)['_runtime'])).toEqual([15, 30]);
+    expect(stored('samples').events.map((line) => parseLine(line)['system.cpu.all.cpu_percent'])).toEqual([1, 2]);
   });
 
   test('the server asks the run to stop', async () => {
