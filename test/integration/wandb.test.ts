@@ -164,6 +164,12 @@ describeWith('wandb')('the Python package wandb', () => {
       search: {value: {target: {meanWeightBits: 4}}},
       schlüssel: {value: '🚀'},
     });
+    const {m: metrics} = stored.config['_wandb']!.value as {m: readonly Record<string, unknown>[]};
+    expect(metrics[0]).toMatchObject({1: 'step', 6: [3]});
+    expect(metrics.slice(1).map((metric) => [metric['1'], metric['5']])).toEqual([
+      ['search/loss', 1],
+      ['dbp/conv1/beta', 1],
+    ]);
     expect(parseLine(stored.events[0]!)).toMatchObject({'system.cpu': 25, _wandb: true});
     expect(stored.variables).toMatchObject({sweep: 'sweep7', groupName: 'gruppe', notes: 'ü', tags: ['mnist', 'fast']});
     expect(stored).toMatchObject({complete: true, exitCode: 5});

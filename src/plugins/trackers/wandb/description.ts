@@ -1,4 +1,4 @@
-/** What W&B shows of a run beside its rows: name, tags, config. */
+/** What W&B shows of a run beside its rows: name, tags, config, and the x axis of its metrics. */
 import type {Event, TrackedRun} from '../../../plugin-api/tracker.ts';
 import {limits, type WandbSettings} from './settings.ts';
 
@@ -6,13 +6,16 @@ export interface RunDescription {
   readonly name: string;
   readonly tags: readonly string[];
   readonly config: Readonly<Record<string, unknown>>;
+  /** Names of the metrics so far, in the order of their first rows. */
+  readonly metrics: readonly string[];
   readonly commit: string | undefined;
   /** Milliseconds since 1970-01-01 UTC. */
   readonly startedAt: number;
 }
 
 /**
- * The description after some events: `param` adds to the config, `tag` to the tags (`name`, or `name:value`, cut at 64 characters).
+ * The description after some events: `param` adds to the config, `tag` to the tags (`name`, or `name:value`, cut at 64
+ * characters), `metric` to the metrics.
  * @param before of the events before these; the run's own when left out
  */
 export function description(
@@ -26,17 +29,33 @@ export function description(
       ...run.config,
       sdq: {uid: run.uid, run: run.id, command: run.command, seed: run.seed, versions: run.versions, git: gitOf(run)},
     },
+    metrics: [],
     commit: run.git?.commit,
     startedAt: run.startedAt,
   },
 ): RunDescription {
   let {config, tags} = before;
+  const metrics = new Set(before.metrics);
   for (const {data, kind} of events) {
     if (kind === 'param') config = {...config, ...data};
+    if (kind === 'metric') for (const name of Object.keys(data)) metrics.add(name);
     if (kind !== 'tag') continue;
     tags = [...new Set([...tags, ...tagsOf(data).map((tag) => tag.slice(0, limits.tag))])];
   }
-  return {...before, config, tags};
+  return {...before, config, tags, metrics: metrics.size === before.metrics.length ? before.metrics : [...metrics]};
+}
+
+/** The column with the exact optimizer step: the x axis of every metric. */
+export const stepMetric = 'step';
+
+/**
+ * `_wandb.m` of the config: W&B's `define_metric(name, step_metric="step")` of every metric, as wandb 0.30 writes it. The
+ * keys are the field numbers of its MetricRecord: 1 name, 5 place of the step metric in this list from 1, 6 options
+ * (1 step_sync, 3 defined), 7 summary.
+ */
+export function metricDefinitions(names: readonly string[]): readonly Readonly<Record<number, unknown>>[] {
+  if (names.length === 0) return [];
+  return [{1: stepMetric, 6: [3], 7: []}, ...names.map((name) => ({1: name, 5: 1, 6: [1, 3], 7: []}))];
 }
 
 /** Without the remote. */

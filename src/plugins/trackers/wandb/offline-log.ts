@@ -30,7 +30,7 @@ import type {Media} from './media.ts';
 import {encodeRecord, fileTypeMedia, readRecordHead, type LogRecord} from './records.ts';
 import {addEvents, emptyState, type Row, type RowState} from './rows.ts';
 import type {WandbSettings} from './settings.ts';
-import {description, type RunDescription} from './description.ts';
+import {description, stepMetric, type RunDescription} from './description.ts';
 
 /** Versions of the format's writer and of the oldest server that can read it, as wandb 0.30 writes them. */
 const versionInfo = {producer: '0.30.0', minConsumer: '0.40.0'};
@@ -145,7 +145,9 @@ export class OfflineLog {
     if (last !== undefined) {
       const rows = new Map(added.rows.map((row) => [row.seq, row]));
       const chunks = fresh.flatMap((event) => this.#chunksOf(event, rows.get(event.seq), after));
-      this.#write([...chunks, ...this.#changes(before, after)], after);
+      const newMetrics = this.#hasRunRecord ? after.description.metrics.slice(before.metrics.length) : [];
+      const definitions = newMetrics.map((name) => ({record: metricRecord(name), num: logged}));
+      this.#write([...definitions, ...chunks, ...this.#changes(before, after)], after);
     }
     this.#state = after;
   }
@@ -209,7 +211,8 @@ export class OfflineLog {
     };
     if (target.size === 0) put(fileHeader);
     if (!this.#hasRunRecord) {
-      for (const record of [{header: {versionInfo}}, {run: this.#runRecord(state)}]) {
+      const metrics = [stepMetric, ...state.description.metrics].map(metricRecord);
+      for (const record of [{header: {versionInfo}}, {run: this.#runRecord(state)}, ...metrics]) {
         put(frameRecord(encodeRecord(record), size));
       }
     }
@@ -240,6 +243,12 @@ export class OfflineLog {
 /** @param ts milliseconds since 1970-01-01 UTC */
 function timestampOf(ts: number): {readonly seconds: number; readonly nanos: number} {
   return {seconds: Math.floor(ts / 1000), nanos: (ts % 1000) * 1_000_000};
+}
+
+/** The optimizer step is the x axis of every metric but itself. */
+function metricRecord(name: string): LogRecord {
+  if (name === stepMetric) return {metric: {name, options: {defined: true}}};
+  return {metric: {name, stepMetric, options: {stepSync: true, defined: true}}};
 }
 
 /** The run's files so far, oldest first. */

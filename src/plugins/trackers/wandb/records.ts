@@ -57,6 +57,13 @@ interface ArtifactRecord {
   readonly sequenceClientId: string;
 }
 
+/** `define_metric`: what the x axis of a metric is. */
+interface MetricRecord {
+  readonly name: string;
+  readonly stepMetric?: string;
+  readonly options: {readonly stepSync?: boolean; readonly defined: boolean};
+}
+
 /** One record; exactly one field is set. */
 export interface LogRecord {
   readonly history?: {readonly item: readonly Item[]; readonly step: {readonly num: number}};
@@ -65,6 +72,7 @@ export interface LogRecord {
   readonly files?: {readonly files: readonly {readonly path: string; readonly type: number}[]};
   readonly stats?: {readonly timestamp: Timestamp; readonly item: readonly Item[]};
   readonly artifact?: ArtifactRecord;
+  readonly metric?: MetricRecord;
   readonly run?: RunRecord;
   readonly exit?: {readonly exitCode: number; readonly runtime: number};
   readonly final?: Readonly<Record<string, never>>;
@@ -89,6 +97,7 @@ const {Record: recordType} = protobuf.Root.fromJSON({
         files: one('FilesRecord', 6),
         stats: one('StatsRecord', 7),
         artifact: one('ArtifactRecord', 8),
+        metric: one('MetricRecord', 12),
         run: one('RunRecord', 17),
         exit: one('RunExitRecord', 18),
         final: one('FinalRecord', 20),
@@ -100,6 +109,10 @@ const {Record: recordType} = protobuf.Root.fromJSON({
     ItemsRecord: items,
     HistoryStep: {fields: {num: one('int64', 1)}},
     HistoryRecord: {fields: {item: many('Item', 1), step: one('HistoryStep', 2)}},
+    MetricOptions: {fields: {stepSync: one('bool', 1), defined: one('bool', 3)}},
+    MetricRecord: {
+      fields: {name: one('string', 1), stepMetric: one('string', 4), options: one('MetricOptions', 6)},
+    },
     StatsRecord: {fields: {timestamp: one('Timestamp', 2), item: many('Item', 3)}},
     FilesItem: {fields: {path: one('string', 1), type: one('int32', 3)}},
     FilesRecord: {fields: {files: many('FilesItem', 1)}},

@@ -12,7 +12,7 @@ import {isMapping} from '../../../mapping.ts';
 import {jsonOf, sendRequest} from '../../../tracking/http.ts';
 import {TrackerError} from '../../../plugin-api/tracker.ts';
 import {clientIdOf, digestOf, manifestDigest, type ArtifactFile} from './artifacts.ts';
-import type {RunDescription} from './description.ts';
+import {metricDefinitions, type RunDescription} from './description.ts';
 import type {WandbSettings} from './settings.ts';
 
 /** Where a run is at the server. */
@@ -91,7 +91,8 @@ export class WandbServer {
   async upsert({entity, project, runId}: RunPath, shown: RunDescription, signal: AbortSignal): Promise<RunPath> {
     const {group, jobType, notes, sweepId} = this.#settings;
     const orNull = (text: string): string | null => (text === '' ? null : text);
-    const config = Object.fromEntries(Object.entries(shown.config).map(([name, value]) => [name, {value}]));
+    const values = {...shown.config, _wandb: {m: metricDefinitions(shown.metrics)}};
+    const config = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, {value}]));
     const variables = {
       name: runId,
       project,

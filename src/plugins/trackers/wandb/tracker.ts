@@ -270,7 +270,8 @@ export class WandbTracker implements Tracker {
     const {notice, settings} = this.#parts;
     const added = addEvents(remote.rows, events, remote.run.startedAt, settings.artifacts);
     const next = description(remote.run, settings, events, remote.description);
-    if (next.config !== remote.description.config || next.tags !== remote.description.tags) {
+    const {config, metrics, tags} = remote.description;
+    if (next.config !== config || next.metrics !== metrics || next.tags !== tags) {
       await this.#server.upsert(remote.where, next, signal);
       remote.description = next;
       for (const tag of longTags(events)) notice(`wandb: the tag ${tag} is cut: W&B takes ${limits.tag} characters.`);

@@ -71,6 +71,13 @@ describe('records have the bytes of the Python package', () => {
     );
   });
 
+  test('metric', () => {
+    const step = {metric: {name: 'step', options: {defined: true}}};
+    expect(hex(encodeRecord(step, 3))).toBe('0803620a0a047374657032021801');
+    const loss = {metric: {name: 'search/loss', stepMetric: 'step', options: {stepSync: true, defined: true}}};
+    expect(hex(encodeRecord(loss, 3))).toBe('080362190a0b7365617263682f6c6f7373220473746570320408011801');
+  });
+
   test('artifact', () => {
     const artifact = {
       runId: 'r1',

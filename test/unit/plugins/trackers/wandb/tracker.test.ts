@@ -106,6 +106,16 @@ describe('the W&B tracker', () => {
       entity: 'me',
       tags: ['t', 'dataset:mnist', 'quick'],
     });
+    // As recorded from wandb 0.30.0 after `define_metric("*", step_metric="step")`.
+    expect(config['_wandb']).toEqual({
+      value: {
+        m: [
+          {1: 'step', 6: [3], 7: []},
+          {1: 'search/loss', 5: 1, 6: [1, 3], 7: []},
+          {1: 'dbp/conv1/beta', 5: 1, 6: [1, 3], 7: []},
+        ],
+      },
+    });
     expect(config).toMatchObject({search: {value: {epochs: 4}}, engine: {value: {name: 'wasm', threads: 2}}});
     expect(parseLine(summary)).toMatchObject({
       'search/meanWeightBits': 4,
