@@ -52,11 +52,11 @@ image-folder, boxes and table, for your own data.`;
     const found = lookAround(folder);
     if (found.boxes === undefined && found.images === undefined && found.table === undefined)
       return {lines: found.notes};
-    const {configText, initialConfig, withEnoughEpochs} = await import('../phases/init-config.ts');
+    const {configText, initialConfig, fittedToData} = await import('../phases/init-config.ts');
     const {registry} = await this.settings({kinds: ['model'], origin: {name: 'init', base: folder, values: {}}});
     const initial = initialConfig(found, folder, registry);
     if (initial === undefined) return {lines: found.notes};
-    const settings = await withEnoughEpochs(initial.settings, await this.#resolved(folder, initial.settings));
+    const settings = await fittedToData(initial.settings, await this.#resolved(folder, initial.settings));
     return {initial, text: configText(settings, initial.lines), lines: initial.lines};
   }
 

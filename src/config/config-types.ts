@@ -249,7 +249,7 @@ export interface Config {
      */
     pareto: number;
     /**
-     * Fixed weight bits by layer name, `*` standing for any text; 32 is full precision. Without it the first and the last layer have 8.
+     * Fixed weight bits by layer name, `*` standing for any text; 32 is full precision. Without it the first layer and the last one of each output have 8.
      */
     pin?: {
       [k: string]: number;

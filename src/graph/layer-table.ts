@@ -5,6 +5,7 @@
 import {entry, item} from '../lookup.ts';
 import {isTrained, type Graph, type Node, type Shape} from './graph.ts';
 import {argumentsOf, elements, type Operand} from './ops/operator.ts';
+import {leadingTo} from './reachable.ts';
 import {inferShapes, operatorOf} from './shape.ts';
 
 type QuantizedOperator = 'Conv' | 'Gemm' | 'MatMul';
@@ -64,6 +65,17 @@ export interface ActivationSite {
 }
 
 export const hasWeights = (layer: QuantizedLayer): layer is WeightLayer => layer.weight !== null;
+
+/**
+ * The last layer of each output: of the layers that lead to it, the last in the graph's order.
+ * @param names of layers
+ * @returns those of `names`, each once
+ */
+export function lastLayers({nodes, outputs}: Graph, names: readonly string[]): readonly string[] {
+  const known = new Set(names);
+  const last = new Set(outputs.map((output) => leadingTo(nodes, [output]).findLast(({name}) => known.has(name))?.name));
+  return names.filter((name) => last.has(name));
+}
 
 /** The axis of the output channels in a layer's weights as ONNX stores them. */
 export function outputAxis({nodes}: Graph, {name, op}: WeightLayer): number {

@@ -10,6 +10,7 @@ import type {Registry} from '../plugin-api/registry.ts';
 import {readNetwork} from '../network-file.ts';
 import {SdqError} from '../errors.ts';
 import {epochBatches} from '../data/batches.ts';
+import {partRange} from '../data/splits.ts';
 import {buildModel} from './build-model.ts';
 import {firstOf, type FoundFiles} from './found-files.ts';
 import {modelGraph} from './model-graph.ts';
@@ -55,7 +56,7 @@ export function initialConfig(found: FoundFiles, folder: string, registry: Regis
           options: {size: detectorSize},
         },
         pretrain: {epochs: 60, optimizer: {name: 'adam', learningRate: 0.001}},
-        search: {target: {meanWeightBits: 4}, epochs: 10, activationBits: 8, pin: {head0: 8, head1: 8}},
+        search: {target: {meanWeightBits: 4}, epochs: 10, activationBits: 8},
         train: {epochs: 20, optimizer: {name: 'adam', learningRate: 0.0002}},
       },
       lines: [
@@ -201,18 +202,23 @@ function attempt<T>(read: () => T): T | undefined {
 }
 
 /**
- * The settings with epochs enough for the search to reach its target.
+ * The settings with a batch that the training samples fill, and epochs enough for the search to reach its target.
  * @param resolved the same settings with their defaults
  * @throws SdqError (exit 3) for data that cannot be opened
  */
-export async function withEnoughEpochs(
+export async function fittedToData(
   settings: InitialConfig['settings'],
   resolved: Resolved,
 ): Promise<InitialConfig['settings']> {
-  return {...settings, search: {...settings['search'], epochs: await enoughEpochs(resolved)}};
+  const {batchSize, epochs} = await fit(resolved);
+  return {
+    ...settings,
+    data: {...settings['data'], batchSize},
+    search: {...settings['search'], epochs},
+  };
 }
 
-/** The template's text with epochs enough for the search on the user's data, where these can be opened; comments stay. */
+/** The template's text with a batch and epochs that fit the user's data, where these can be opened; comments stay. */
 export async function fittedTemplate(
   text: string,
   resolve: (settings: InitialConfig['settings']) => Promise<Resolved>,
@@ -220,7 +226,9 @@ export async function fittedTemplate(
   const document = parseDocument(text);
   const resolved = await resolve(document.toJS() as InitialConfig['settings']);
   try {
-    document.setIn(['search', 'epochs'], await enoughEpochs(resolved));
+    const {batchSize, epochs} = await fit(resolved);
+    document.setIn(['data', 'batchSize'], batchSize);
+    document.setIn(['search', 'epochs'], epochs);
   } catch (error) {
     if (error instanceof SdqError) return text;
     throw error;
@@ -233,12 +241,17 @@ interface Resolved {
   readonly registry: Registry;
 }
 
-async function enoughEpochs(resolved: Resolved): Promise<number> {
+/** A batch that the training samples fill, at most the config's; and epochs enough for the search to reach its target. */
+async function fit(resolved: Resolved): Promise<{readonly batchSize: number; readonly epochs: number}> {
   const {config, registry} = resolved;
   const {data, model} = config;
   const dataset = await registry.get('dataset', data.name).open(data.directory ?? '', data.options);
   const graph = await modelGraph(config, registry, model.name, () => undefined);
-  return Math.max(config.search.epochs, epochsToReach(resolved, graph, epochBatches(dataset, data)) ?? 0);
+  const {start, end} = partRange(dataset, 'train', data.validation);
+  const most = 2 ** Math.floor(Math.log2(Math.max(1, end - start)));
+  const batchSize = end - start < data.batchSize ? most : data.batchSize;
+  const needed = epochsToReach(resolved, graph, epochBatches(dataset, {...data, batchSize})) ?? 0;
+  return {batchSize, epochs: Math.max(config.search.epochs, needed)};
 }
 
 const yamlStyle = {lineWidth: 0, flowCollectionPadding: false};

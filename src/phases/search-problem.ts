@@ -3,7 +3,7 @@ import type {Config} from '../config/config-types.ts';
 import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph} from '../graph/graph.ts';
-import {hasWeights, layerTable, sharedWeights} from '../graph/layer-table.ts';
+import {hasWeights, lastLayers, layerTable, sharedWeights} from '../graph/layer-table.ts';
 import {prepareCosts, type PreparedCosts} from '../hardware/cost-model.ts';
 import {layerGeometries} from '../hardware/geometry.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
@@ -73,7 +73,7 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
   if (Array.isArray(search.attentionBits)) checkCandidates(search.attentionBits, '/search/attentionBits');
   const shared = sharedWeights(layers);
   const withWeights = layers.filter(hasWeights).map(({name}) => name);
-  const pinned = pinnedBits(withWeights, search.pin, shared);
+  const pinned = pinnedBits(withWeights, lastLayers(graph, withWeights), search.pin, shared);
   const products = {
     names: new Set(names.filter((name) => !withWeights.includes(name))),
     bits: productBits(search),

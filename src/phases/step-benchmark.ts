@@ -10,7 +10,7 @@ import type {TargetBoxes} from '../detection/boxes.ts';
 import type {Graph} from '../graph/graph.ts';
 import {initialWeights} from '../graph/initialize.ts';
 import {inputTensor} from '../graph/input-tensor.ts';
-import {hasWeights, type QuantizedLayer, type WeightLayer} from '../graph/layer-table.ts';
+import {hasWeights, lastLayers, type QuantizedLayer, type WeightLayer} from '../graph/layer-table.ts';
 import {createNetwork} from '../graph/network.ts';
 import {item, last} from '../lookup.ts';
 import type {Registry} from '../plugin-api/registry.ts';
@@ -43,12 +43,19 @@ export interface StepBenchmark {
   readonly onWait?: (milliseconds: number) => void;
 }
 
+/** All layers but the first and the last of each output. */
+function quantizedLayers(graph: Graph, layers: readonly QuantizedLayer[]): (layer: QuantizedLayer) => boolean {
+  const names = layers.map(({name}) => name);
+  const full = new Set([...names.slice(0, 1), ...lastLayers(graph, names)]);
+  return ({name}) => !full.has(name);
+}
+
 /** Milliseconds of each step on the current backend, the slow first ones included. */
 export async function timeSteps(benchmark: StepBenchmark): Promise<number[]> {
   const {graph, registry, task, kind, batch, weightBits, activationBits, steps, source} = benchmark;
   const network = createNetwork(graph, initialWeights(graph, 0));
   const {layers} = network;
-  const quantized = (layer: QuantizedLayer): boolean => layer !== layers[0] && layer !== layers.at(-1);
+  const quantized = quantizedLayers(graph, layers);
   const quantization = quantize(
     network,
     await loadQuantizers(registry, {weights: 'narrow', activations: 'pact'}),

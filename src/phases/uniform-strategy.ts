@@ -1,7 +1,7 @@
 /** The uniform baseline: a strategy without a search. */
 import type {Config} from '../config/config-types.ts';
 import {graphDigest} from '../graph/digest.ts';
-import {hasWeights, layerTable, sharedWeights} from '../graph/layer-table.ts';
+import {hasWeights, lastLayers, layerTable, sharedWeights} from '../graph/layer-table.ts';
 import type {Registry} from '../plugin-api/registry.ts';
 import {pinnedBits} from '../sdq/pins.ts';
 import {
@@ -40,7 +40,7 @@ export async function uniformStrategy(
   const profiles = readProfiles(hardware);
   const names = layers.map(({name}) => name);
   const withWeights = layers.filter(hasWeights).map(({name}) => name);
-  const pinned = pinnedBits(withWeights, config.search.pin, sharedWeights(layers));
+  const pinned = pinnedBits(withWeights, lastLayers(graph, withWeights), config.search.pin, sharedWeights(layers));
   const ofProducts = productBits(config.search);
   const activationBits = Math.max(...[config.search.activationBits].flat());
   const strategy = buildStrategy({

@@ -3,22 +3,24 @@ import {invalidInput} from '../errors.ts';
 import {entry} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
 
-/** Bits of the first and the last layer where the user pins nothing [ours; the authors' code keeps them in full precision]. */
+/** Bits of the first layer and of each output's last layer where the user pins nothing [ours; the authors' code keeps them in full precision]. */
 const defaultBits = 8;
 
 /**
  * Bitwidths of the pinned layers by name; where two patterns fit a layer the later one counts.
  * @param names of the quantized layers, in network order
- * @param pin pattern → bits, `*` standing for any text; without it the first and the last layer have 8
+ * @param last of these, the last layer of each output: `lastLayers`
+ * @param pin pattern → bits, `*` standing for any text; without it the first layer and the last ones have 8
  * @param shared layer → the first layer with the same weights: a pin of one holds for all of them
  * @throws SdqError (exit 3) for a pattern that fits no layer, or pins of one tensor that differ
  */
 export function pinnedBits(
   names: readonly string[],
+  last: readonly string[],
   pin?: Readonly<Record<string, number>>,
   shared: ReadonlyMap<string, string> = new Map(),
 ): Map<string, number> {
-  const pins = ownPins(names, pin);
+  const pins = ownPins(names, last, pin);
   const first = (name: string): string => shared.get(name) ?? name;
   const ofWeights = new Map<string, {readonly name: string; readonly bits: number}>();
   for (const [name, bits] of pins) {
@@ -36,12 +38,13 @@ export function pinnedBits(
 }
 
 /** The pins by name alone. */
-function ownPins(names: readonly string[], pin?: Readonly<Record<string, number>>): Map<string, number> {
+function ownPins(
+  names: readonly string[],
+  last: readonly string[],
+  pin?: Readonly<Record<string, number>>,
+): Map<string, number> {
+  if (pin === undefined) return new Map([...names.slice(0, 1), ...last].map((name) => [name, defaultBits]));
   const pinned = new Map<string, number>();
-  if (pin === undefined) {
-    for (const name of [names[0], names.at(-1)]) if (name !== undefined) pinned.set(name, defaultBits);
-    return pinned;
-  }
   for (const [pattern, bits] of Object.entries(pin)) {
     const fits = matcher(pattern);
     const matches = names.filter(fits);

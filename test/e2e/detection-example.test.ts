@@ -9,6 +9,7 @@ import {writeBoxImages} from '../helpers/box-images.ts';
 import {root} from '../helpers/result-schemas.ts';
 import {sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
+import {thorough} from '../helpers/thorough.ts';
 
 const base = temporaryFolder();
 const example = path.join(root, 'examples/detection');
@@ -26,23 +27,8 @@ function commands(): string[][] {
     .map((line) => line.trim().split(/\s+/).slice(2));
 }
 
-/** What makes the job small. */
-const small = {
-  'data.batchSize': '4',
-  'data.options.size': '64',
-  'pretrain.epochs': '1',
-  'search.method': 'uniform',
-  'train.epochs': '1',
-  'engine.threads': '1',
-};
-
-test('from photographs to a quantized, exported and priced detector', async () => {
-  const cwd = path.join(base, 'job');
-  await writeBoxImages(path.join(cwd, 'photos'), 'voc', {train: 10, test: 3});
-  copyFileSync(path.join(example, 'sdq.config.yaml'), path.join(cwd, 'sdq.config.yaml'));
-  copyFileSync(path.join(cwd, 'photos/JPEGImages/test0.png'), path.join(cwd, 'photos/JPEGImages/1.jpg'));
-  const all = commands();
-  expect(all.map(([name]) => name)).toEqual([
+test('its commands are those of the whole way', () => {
+  expect(commands().map(([name]) => name)).toEqual([
     'data',
     'pretrain',
     'search',
@@ -53,18 +39,41 @@ test('from photographs to a quantized, exported and priced detector', async () =
     'predict',
     'hardware',
   ]);
-  const outputs = new Map<string, string>();
-  for (const command of all) {
-    const settings = Object.entries(small).flatMap(([key, to]) => ['--set', `${key}=${to}`]);
-    const {exitCode, stdout, stderr} = await sdq([...command, ...settings, '--json'], {cwd});
-    expect({command, exitCode, stderr: exitCode === 0 ? '' : stderr}).toEqual({command, exitCode: 0, stderr: ''});
-    outputs.set(command[0]!, stdout);
-  }
-  expect(JSON.parse(outputs.get('evaluate')!)).toMatchObject({task: 'detection', samples: 3});
-  expect(JSON.parse(outputs.get('verify')!)).toMatchObject({passed: true});
-  expect(JSON.parse(outputs.get('predict')!)).toMatchObject({predictions: [{width: 96, height: 64}]});
-  for (const file of ['sheet.png', 'found/1.boxes.png']) expect(existsSync(path.join(cwd, file))).toBe(true);
-}, 600_000);
+});
+
+/** What makes the job small. */
+const small = {
+  'data.batchSize': '4',
+  'data.options.size': '64',
+  'pretrain.epochs': '1',
+  'search.method': 'uniform',
+  'train.epochs': '1',
+  'engine.threads': '1',
+};
+
+// A minute of training: the slow suite.
+(thorough ? test : test.skip)(
+  'from photographs to a quantized, exported and priced detector',
+  async () => {
+    const cwd = path.join(base, 'job');
+    await writeBoxImages(path.join(cwd, 'photos'), 'voc', {train: 10, test: 3});
+    copyFileSync(path.join(example, 'sdq.config.yaml'), path.join(cwd, 'sdq.config.yaml'));
+    copyFileSync(path.join(cwd, 'photos/JPEGImages/test0.png'), path.join(cwd, 'photos/JPEGImages/1.jpg'));
+    const all = commands();
+    const outputs = new Map<string, string>();
+    for (const command of all) {
+      const settings = Object.entries(small).flatMap(([key, to]) => ['--set', `${key}=${to}`]);
+      const {exitCode, stdout, stderr} = await sdq([...command, ...settings, '--json'], {cwd});
+      expect({command, exitCode, stderr: exitCode === 0 ? '' : stderr}).toEqual({command, exitCode: 0, stderr: ''});
+      outputs.set(command[0]!, stdout);
+    }
+    expect(JSON.parse(outputs.get('evaluate')!)).toMatchObject({task: 'detection', samples: 3});
+    expect(JSON.parse(outputs.get('verify')!)).toMatchObject({passed: true});
+    expect(JSON.parse(outputs.get('predict')!)).toMatchObject({predictions: [{width: 96, height: 64}]});
+    for (const file of ['sheet.png', 'found/1.boxes.png']) expect(existsSync(path.join(cwd, file))).toBe(true);
+  },
+  600_000,
+);
 
 test.each(['voc', 'coco', 'yolo'] as const)(
   'init finds photographs with boxes as %s',
@@ -84,3 +93,14 @@ test.each(['voc', 'coco', 'yolo'] as const)(
   },
   60_000,
 );
+
+test.each([
+  {train: 5, batchSize: 4},
+  {train: 2, batchSize: 1},
+])('init takes a batch that $train photographs fill', async ({train, batchSize}) => {
+  const cwd = path.join(base, `few${train}`);
+  await writeBoxImages(path.join(cwd, 'photos'), 'voc', {train, test: 1});
+  const {exitCode, stderr} = await sdq(['init', '--json'], {cwd});
+  expect({exitCode, stderr}).toEqual({exitCode: 0, stderr: ''});
+  expect(parse(readFileSync(path.join(cwd, 'sdq.config.yaml'), 'utf8'))).toMatchObject({data: {batchSize}});
+});

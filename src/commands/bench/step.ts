@@ -10,7 +10,7 @@ const phases = ['full-precision', 'search', 'train', 'evaluate'] as const;
 export default class BenchStep extends SdqCommand {
   static override summary = 'Time single steps of a phase.';
   static override description =
-    "On random images of the size that the config's data set has, or with --data on those of a data set through the real input pipeline, which also tells how long a step waits for its batch. The first and the last layer stay in full precision. Threads: --set engine.threads=N.";
+    "On random images of the size that the config's data set has, or with --data on those of a data set through the real input pipeline, which also tells how long a step waits for its batch. The first and the last layers stay in full precision. Threads: --set engine.threads=N.";
   static override examples = [
     '<%= config.bin %> bench step',
     '<%= config.bin %> bench step --model resnet20 --batch 128 --weight-bits 4 --activation-bits 4 --steps 20 --json',

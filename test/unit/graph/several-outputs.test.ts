@@ -9,7 +9,7 @@ import {graphBuilder} from '../../../src/graph/builder.ts';
 import {graphDigest} from '../../../src/graph/digest.ts';
 import type {Graph, Weights} from '../../../src/graph/graph.ts';
 import {initialWeights} from '../../../src/graph/initialize.ts';
-import {layerTable} from '../../../src/graph/layer-table.ts';
+import {lastLayers, layerTable} from '../../../src/graph/layer-table.ts';
 import {createNetwork} from '../../../src/graph/network.ts';
 import {fromOnnx} from '../../../src/graph/onnx/from-onnx.ts';
 import {encodeOnnx, type OnnxNode} from '../../../src/graph/onnx/proto.ts';
@@ -51,6 +51,15 @@ const noise = (shape: readonly number[]): Float32Array => {
 };
 
 describe('a built graph', () => {
+  test('has a last layer for each output', () => {
+    const names = (graph: Graph): string[] => layerTable(graph).layers.map(({name}) => name);
+    const graph = manyOutputs();
+    expect(lastLayers(graph, names(graph))).toEqual(['conv', 'boxes', 'logits']);
+    expect(lastLayers(graph, ['conv'])).toEqual(['conv']);
+    const single = tinyGraph();
+    expect(lastLayers(single, names(single))).toEqual(names(single).slice(-1));
+  });
+
   test('has what leads to any of its outputs', () => {
     const graph = manyOutputs();
     expect(graph.outputs).toEqual(['logits', 'boxes', 'conv', 'bn', 'relu', 'same']);
@@ -331,19 +340,19 @@ describe('the outputs that a task uses', () => {
       {output: 'score'},
       undefined,
       'The task learns "score" as an output [N, values]. The network has "map" [N, 3, 4, 3], "boxes" [N, 4], "scores" [N, 5], "label" (',
-      ['--set task.options.output=boxes', '--set task.options.output=scores'],
+      ['--set task.options.output=boxes', '--set task.options.output=scores', 'A detector: --set task.name=detection'],
     ],
     [
       {output: 'map'},
       undefined,
       'The task learns "map" as an output [N, values].',
-      ['--set task.options.output=boxes', '--set task.options.output=scores'],
+      ['--set task.options.output=boxes', '--set task.options.output=scores', 'A detector: --set task.name=detection'],
     ],
     [
       {output: 'label'},
       undefined,
       '(ArgMax): the operator is not supported',
-      ['--set task.options.output=boxes', '--set task.options.output=scores'],
+      ['--set task.options.output=boxes', '--set task.options.output=scores', 'A detector: --set task.name=detection'],
     ],
     [
       {},

@@ -133,13 +133,15 @@ describe('a strategy file', () => {
 });
 
 test('a pin of one reader holds for all; two that differ are refused', () => {
-  expect([...pinnedBits(names, {s_2: 6}, shared)]).toEqual([
+  expect([...pinnedBits(names, ['fc'], {s_2: 6}, shared)]).toEqual([
     ['s', 6],
     ['s_2', 6],
     ['s_3', 6],
   ]);
-  expect(() => pinnedBits(names, {s: 6, s_3: 4}, shared)).toThrow(/"s" \(6 bits\) and "s_3" \(4 bits\) read the same/);
-  expect([...pinnedBits(names, undefined, shared).keys()]).toEqual(['stem', 'fc']);
+  expect(() => pinnedBits(names, ['fc'], {s: 6, s_3: 4}, shared)).toThrow(
+    /"s" \(6 bits\) and "s_3" \(4 bits\) read the same/,
+  );
+  expect([...pinnedBits(names, ['fc'], undefined, shared).keys()]).toEqual(['stem', 'fc']);
 });
 
 describe('a search', () => {
