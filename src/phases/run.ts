@@ -3,12 +3,15 @@ import path from 'node:path';
 
 import type {Config} from '../config/config-types.ts';
 import {epochBatches} from '../data/batches.ts';
+import {sampleShape} from '../data/dataset.ts';
+import {splitDigest} from '../data/split-digest.ts';
+import {partRange} from '../data/splits.ts';
 import {ExitCode, SdqError} from '../errors.ts';
 import {checkWritable, shownPath, writeFileAtomic} from '../files.ts';
 import {item, present} from '../lookup.ts';
 import {leaves} from '../mapping.ts';
 import type {Registry} from '../plugin-api/registry.ts';
-import {logArtifact, logImage, logTable} from '../runs/artifacts.ts';
+import {logArtifact, logDataset, logImage, logTable} from '../runs/artifacts.ts';
 import {createRun, fromCommand, resumeCommand, resumeRun, type Run} from '../runs/run-directory.ts';
 import {listenForStop, type StopSignal} from '../runs/signals.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
@@ -17,6 +20,7 @@ import {trackedRun, trackersOf, type TrackerSettings} from '../tracking/sync.ts'
 import type {End, TrackedRun} from '../plugin-api/tracker.ts';
 import {bitsChart} from './bits-chart.ts';
 import {evaluateOn} from './evaluate.ts';
+import {selectDataset} from './inspect-dataset.ts';
 import {keepWeights, keptFiles} from './kept-weights.ts';
 import {interrupted, type PhaseContext} from './phase.ts';
 import {pretrain} from './pretrain.ts';
@@ -159,7 +163,10 @@ export async function withRun<T>(
     try {
       const {name, device, threads} = session.engine;
       // A resumed run has it: its engine is the one that it began with. `engine` is the config's, e.g. `auto`.
-      if (run.record().engine === null) run.journal.log('param', {runtime: {engine: name, device, threads}});
+      if (run.record().engine === null) {
+        run.journal.log('param', {runtime: {engine: name, device, threads}});
+        logDatasets(run, session);
+      }
       run.update({engine: {name, device, threads}, metric: session.task.metric});
       notice(`Engine ${name}: ${device}`);
       const outcome = await body({
@@ -261,6 +268,24 @@ const phaseCheckpoints: Readonly<Partial<Record<keyof Results, string>>> = {
   search: 'searched.safetensors',
   train: 'quantized.safetensors',
 };
+
+/** What data the run works on, for its trackers. */
+function logDatasets(run: Run, {config, dataset, registry}: Session): void {
+  const {directory} = selectDataset(registry, config.data.name, config.data);
+  for (const split of ['train', 'test'] as const) {
+    const samples = dataset[split].labels.length;
+    logDataset(run, {
+      name: dataset.name,
+      split,
+      digest: splitDigest(dataset, split, directory),
+      directory,
+      samples,
+      validation: split === 'test' ? 0 : samples - partRange(dataset, 'train', config.data.validation).end,
+      shape: sampleShape(dataset),
+      classes: dataset.classes.length,
+    });
+  }
+}
 
 /** What a phase leaves for the trackers: its weights, and the strategy, as table and chart too, where it is made or brought along. */
 async function logArtifacts(run: Run, phase: keyof Results, notice: (message: string) => void): Promise<void> {

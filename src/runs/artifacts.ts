@@ -28,6 +28,26 @@ export function logTable(
   run.journal.log('artifact', {type: 'table', name, columns, rows});
 }
 
+/** A split of the data set that the run works on. */
+export interface DatasetInput {
+  readonly name: string;
+  readonly split: 'train' | 'test';
+  /** Of its content, in hexadecimal. */
+  readonly digest: string;
+  /** Of its files. */
+  readonly directory: string;
+  readonly samples: number;
+  /** How many of them are kept for validation. */
+  readonly validation: number;
+  /** Of one sample: [channels, height, width] of images, [features] of rows. */
+  readonly shape: readonly number[];
+  readonly classes: number;
+}
+
+export function logDataset(run: Run, input: DatasetInput): void {
+  run.journal.log('artifact', {type: 'dataset', ...input});
+}
+
 function described(run: Run, file: string): Readonly<Record<string, unknown>> {
   const content = readFileBounded(file);
   return {

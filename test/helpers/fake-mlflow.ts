@@ -19,6 +19,13 @@ interface StoredRun {
   readonly seen: Set<string>;
   readonly params: Map<string, string>;
   readonly tags: Map<string, string>;
+  /** As `runs/log-inputs` gets them, without doubles. */
+  readonly inputs: Map<string, DatasetInput>;
+}
+
+interface DatasetInput {
+  readonly tags: readonly {key: string; value: string}[];
+  readonly dataset: Readonly<Record<string, string>>;
 }
 
 export interface FakeMlflow extends Service {
@@ -38,6 +45,7 @@ interface Body {
   readonly tags?: readonly {key: string; value: string}[];
   readonly params?: readonly {key: string; value: string}[];
   readonly metrics?: readonly Metric[];
+  readonly datasets?: readonly DatasetInput[];
 }
 
 const name = /^[/\w.\- ]*$/;
@@ -111,6 +119,7 @@ export function fakeMlflow(): FakeMlflow {
           seen: new Set(),
           params: new Map(),
           tags: new Map(content.tags!.map(({key, value}) => [key, value])),
+          inputs: new Map(),
         };
         runs.push(created);
         return ok({run: shown(created)});
@@ -121,6 +130,14 @@ export function fakeMlflow(): FakeMlflow {
     if (what === 'runs/get') return ok({run: shown(run)});
     if (what === 'runs/set-tag') {
       run.tags.set(content.key!, content.value!);
+      return ok();
+    }
+    if (what === 'runs/log-inputs') {
+      for (const input of content.datasets!) {
+        const {digest, name: dataset, source, source_type: type} = input.dataset;
+        if (!dataset || !digest || digest.length > 36 || !source || !type) return bad(400, 'bad dataset');
+        run.inputs.set(`${dataset} ${digest}`, input);
+      }
       return ok();
     }
     if (what === 'runs/log-batch') return logBatch(run, content, body.length);

@@ -4,6 +4,8 @@ import json
 import sys
 import tempfile
 
+from mlflow.data import get_source
+from mlflow.data.schema import TensorDatasetSchema
 from mlflow.tracking import MlflowClient
 
 client = MlflowClient(sys.argv[1])
@@ -20,6 +22,20 @@ def files(run_id, path=None):
                     yield item.path, hashlib.sha256(file.read()).hexdigest()
 
 
+def inputs(run):
+    for entry in run.inputs.dataset_inputs:
+        dataset = entry.dataset
+        schema = TensorDatasetSchema.from_dict(json.loads(dataset.schema))
+        yield {
+            'name': dataset.name,
+            'digest': dataset.digest,
+            'context': {tag.key: tag.value for tag in entry.tags}['mlflow.data.context'],
+            'uri': get_source(dataset).uri,
+            'shape': list(schema.features.inputs[0].shape),
+            'profile': json.loads(dataset.profile),
+        }
+
+
 def read(run):
     history = {
         key: [[m.step, m.timestamp, m.value if abs(m.value) < 1e308 else str(m.value)] for m in client.get_metric_history(run.info.run_id, key)]
@@ -34,6 +50,7 @@ def read(run):
         'params': run.data.params,
         'tags': run.data.tags,
         'artifacts': dict(files(run.info.run_id)),
+        'inputs': sorted(inputs(run), key=lambda each: each['context']),
     }
 
 

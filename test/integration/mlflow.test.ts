@@ -28,6 +28,14 @@ interface RemoteRun {
   readonly params: Readonly<Record<string, string>>;
   readonly tags: Readonly<Record<string, string>>;
   readonly artifacts: Readonly<Record<string, string>>;
+  readonly inputs: readonly {
+    readonly name: string;
+    readonly digest: string;
+    readonly context: string;
+    readonly uri: string;
+    readonly shape: readonly number[];
+    readonly profile: Readonly<Record<string, unknown>>;
+  }[];
 }
 
 async function freePort(): Promise<number> {
@@ -151,6 +159,20 @@ function remoteRows(runs: readonly RemoteRun[]): readonly string[] {
 
 const sha256 = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
 
+/** What MLflow must show of the journal's data sets, by context. */
+function datasetInputs(events: readonly Event[]): RemoteRun['inputs'] {
+  const inputs = events.flatMap(({data}) => (data['type'] === 'dataset' ? [data as Record<string, never>] : []));
+  expect(inputs).toHaveLength(2);
+  return inputs.toReversed().map(({classes, digest, directory, name, samples, shape, split, validation}) => ({
+    name: name!,
+    digest: digest!,
+    context: split!,
+    uri: directory!,
+    shape: [-1, ...(shape as unknown as number[])],
+    profile: {samples, validation, shape, classes},
+  }));
+}
+
 function expectEverything(runs: readonly RemoteRun[], cwd: string, status: string): void {
   const {directory, events, record} = onlyRun(cwd);
   expect(remoteRows(runs)).toEqual(journalRows(events));
@@ -162,7 +184,8 @@ function expectEverything(runs: readonly RemoteRun[], cwd: string, status: strin
   }
   expect(parent.params).toMatchObject({'runtime.engine': record.engine!.name});
   expect(parent.tags).toMatchObject({'sdq.run_uid': record.uid, 'sdq.run_id': record.id, 'sdq.command': 'run'});
-  for (const {data} of events.filter(({data: {type}, kind}) => kind === 'artifact' && type !== 'table')) {
+  expect(parent.inputs).toEqual(datasetInputs(events));
+  for (const {data} of events.filter(({data: {sha256: digest}}) => digest !== undefined)) {
     const name = String(data['name']);
     expect([name, parent.artifacts[`${String(data['type'])}/${name}`]]).toEqual([
       name,

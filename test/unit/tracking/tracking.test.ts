@@ -299,6 +299,38 @@ describe('the address of MLflow', () => {
     expect(trackerStatus(run.directory, 'mlflow')).toMatchObject({failed: 1, pending: 0, complete: true});
   });
 
+  test('data sets are inputs of the run, with digest, source, schema and sizes', async () => {
+    const {journal, run, start} = testRun(subject, folder, server.url());
+    const pump = start();
+    const input = {name: 'digits', directory: '/data/digits', shape: [1, 28, 28], classes: 10};
+    const train = {...input, split: 'train', digest: '0123456789abcdef', samples: 60, validation: 6};
+    journal.log('artifact', {type: 'dataset', ...train});
+    journal.log('artifact', {type: 'dataset', ...train, split: 'test', digest: 'fedcba9876543210', validation: 0});
+    expect(await pump.end({status: 'finished', exitCode: 0})).toMatchObject({complete: true});
+    const [first, second] = service.runs.find(({tags}) => tags.get('sdq.run_uid') === run.uid)!.inputs.values();
+    expect([first!.tags, second!.tags]).toEqual([
+      [{key: 'mlflow.data.context', value: 'train'}],
+      [{key: 'mlflow.data.context', value: 'test'}],
+    ]);
+    const {profile, schema, source, ...others} = first!.dataset;
+    expect(others).toEqual({name: 'digits', digest: '0123456789abcdef', source_type: 'local'});
+    expect(JSON.parse(source!)).toEqual({uri: '/data/digits'});
+    expect(JSON.parse(profile!)).toEqual({samples: 60, validation: 6, shape: [1, 28, 28], classes: 10});
+    expect(schema).toContain('[-1,1,28,28]');
+  });
+
+  test('a server that knows no data sets gets all else', async () => {
+    const {journal, notices, run, start} = testRun(subject, folder, server.url());
+    server.setFault(({path: asked}) => (asked.endsWith('log-inputs') ? {status: 404} : undefined));
+    const pump = start();
+    journal.log('artifact', {type: 'dataset', name: 'd', digest: 'f', directory: '/', shape: [2], split: 'train'});
+    logRows(journal, 1, 1);
+    expect(await pump.end({status: 'finished', exitCode: 0})).toMatchObject({complete: true});
+    server.setFault(undefined);
+    expect(notices.join()).toMatch(/event 1 is not sent: the server does not take dataset inputs/);
+    expect(service.rows(run.uid)).toHaveLength(2);
+  });
+
   test('children whose parent was deleted are shown below the new one', async () => {
     const {journal, run, sync} = testRun(subject, folder, server.url());
     journal.log('metric', {'search/loss': 2}, 1);

@@ -1,12 +1,10 @@
 /** What of the journal goes to which run of an MLflow server, in one call. */
-import {statSync} from 'node:fs';
-import path from 'node:path';
-
 import {last, present} from '../../../lookup.ts';
 import type {Cursor, Event, Json, Pushed, Refusal, TrackedRun} from '../../../plugin-api/tracker.ts';
+import {sendArtifact} from './artifacts.ts';
 import type {Connection} from './connection.ts';
 import {entriesOf} from './entries.ts';
-import {adopt, createRun, findRuns, logBatch, sendEntries, updateRun, type Sent} from './runs.ts';
+import {adopt, createRun, findRuns, sendEntries, updateRun, type Sent} from './runs.ts';
 
 const phases = ['pretrain', 'search', 'train'];
 
@@ -145,36 +143,6 @@ export async function closeChild(
   if (child?.open !== true) return;
   await updateRun(connection, child.run, end, signal);
   remote.state = {...state, children: {...state.children, [phase]: {...child, open: false}}};
-}
-
-/** @returns why it cannot be sent, or undefined when it was sent or is not wanted */
-async function sendArtifact(
-  {connection, run: {directory}, state}: Remote,
-  types: readonly string[],
-  {data}: Event,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const type = String(data['type']);
-  if (!types.includes(type)) return undefined;
-  const prefix = /^mlflow-artifacts:(?:\/\/[^/]*)?\/(.*)$/.exec(state.artifacts)?.[1];
-  if (prefix === undefined) {
-    return `the server keeps artifacts at ${state.artifacts}, not behind itself; start it with --serve-artifacts.`;
-  }
-  if (type === 'table') {
-    const place = `tables/${String(data['name'])}.json`;
-    const table = JSON.stringify({columns: data['columns'], data: data['rows']});
-    await connection.putArtifact(`${prefix}/${place}`, table, signal);
-    // What `mlflow.log_table` sets, so that the server's pages show it as a table.
-    const value = JSON.stringify([{path: place, type: 'table'}]);
-    const tag = {list: 'tags', item: {key: 'mlflow.loggedArtifacts', value}} as const;
-    await logBatch(connection, state.run, [tag], signal);
-    return undefined;
-  }
-  const file = path.resolve(directory, String(data['path']));
-  const stat = statSync(file, {throwIfNoEntry: false});
-  if (stat?.isFile() !== true) return `${file} is not there any more.`;
-  await connection.putArtifact(`${prefix}/${type}/${path.basename(file)}`, {file, size: stat.size}, signal);
-  return undefined;
 }
 
 /** A phase's row has a name like `search/loss`. */

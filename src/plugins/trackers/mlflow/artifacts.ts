@@ -1,0 +1,70 @@
+/** Files, tables and data sets of a run at an MLflow server. */
+import {statSync} from 'node:fs';
+import path from 'node:path';
+
+import {TrackerError, type Event} from '../../../plugin-api/tracker.ts';
+import type {Connection} from './connection.ts';
+import type {Remote} from './push.ts';
+import {logBatch} from './runs.ts';
+
+/**
+ * Sends what an event of kind `artifact` tells of.
+ * @param types of artifacts that are wanted; a data set always is
+ * @returns why it cannot be sent, or undefined when it was sent or is not wanted
+ */
+export async function sendArtifact(
+  {connection, run: {directory}, state}: Remote,
+  types: readonly string[],
+  {data}: Event,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const type = String(data['type']);
+  if (type === 'dataset') return logDataset(connection, state.run, data, signal);
+  if (!types.includes(type)) return undefined;
+  const prefix = /^mlflow-artifacts:(?:\/\/[^/]*)?\/(.*)$/.exec(state.artifacts)?.[1];
+  if (prefix === undefined) {
+    return `the server keeps artifacts at ${state.artifacts}, not behind itself; start it with --serve-artifacts.`;
+  }
+  if (type === 'table') {
+    const place = `tables/${String(data['name'])}.json`;
+    const table = JSON.stringify({columns: data['columns'], data: data['rows']});
+    await connection.putArtifact(`${prefix}/${place}`, table, signal);
+    // What `mlflow.log_table` sets, so that the server's pages show it as a table.
+    const value = JSON.stringify([{path: place, type: 'table'}]);
+    const tag = {list: 'tags', item: {key: 'mlflow.loggedArtifacts', value}} as const;
+    await logBatch(connection, state.run, [tag], signal);
+    return undefined;
+  }
+  const file = path.resolve(directory, String(data['path']));
+  const stat = statSync(file, {throwIfNoEntry: false});
+  if (stat?.isFile() !== true) return `${file} is not there any more.`;
+  await connection.putArtifact(`${prefix}/${type}/${path.basename(file)}`, {file, size: stat.size}, signal);
+  return undefined;
+}
+
+/** A dataset input, as `mlflow.log_input` sends it. @returns why the server does not take it: before MLflow 2.4 it knows none */
+async function logDataset(
+  connection: Connection,
+  runId: string,
+  {classes, digest, directory, name, samples, shape, split, validation}: Event['data'],
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const features = [{type: 'tensor', 'tensor-spec': {dtype: 'float32', shape: [-1, ...(shape as readonly number[])]}}];
+  const dataset = {
+    name,
+    digest,
+    source_type: 'local',
+    source: JSON.stringify({uri: directory}),
+    schema: JSON.stringify({mlflow_tensorspec: {features: JSON.stringify(features)}}),
+    profile: JSON.stringify({samples, validation, shape, classes}),
+  };
+  const tags = [{key: 'mlflow.data.context', value: split}];
+  try {
+    await connection.post('runs/log-inputs', {run_id: runId, datasets: [{tags, dataset}]}, signal);
+  } catch (error) {
+    const isRefused = error instanceof TrackerError && [400, 404].includes(error.status ?? 0);
+    if (!isRefused) throw error;
+    return `the server does not take dataset inputs: ${error.message}`;
+  }
+  return undefined;
+}
