@@ -27,7 +27,8 @@ const dataset = (split: Split, change: Partial<Dataset> = {}): Dataset => ({
   ...change,
 });
 const memory: Split = {kind: 'memory', labels: labels(0, 1), images: bytes(1, 2, 3, 4)};
-const digest = (split: Split, change?: Partial<Dataset>): string => splitDigest(dataset(split, change), 'train', '/data');
+const digest = (split: Split, change?: Partial<Dataset>): string =>
+  splitDigest(dataset(split, change), 'train', '/data');
 
 test('equal content has an equal digest, which no change of content leaves', () => {
   const first = digest(memory);
