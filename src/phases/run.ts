@@ -278,7 +278,6 @@ function logDatasets(run: Run, {config, dataset, registry}: Session): void {
       name: dataset.name,
       split,
       digest: splitDigest(dataset, split, directory),
-      directory,
       samples,
       validation: split === 'test' ? 0 : samples - partRange(dataset, 'train', config.data.validation).end,
       shape: sampleShape(dataset),

@@ -34,8 +34,6 @@ export interface DatasetInput {
   readonly split: 'train' | 'test';
   /** Of its content, in hexadecimal. */
   readonly digest: string;
-  /** Of its files. */
-  readonly directory: string;
   readonly samples: number;
   /** How many of them are kept for validation. */
   readonly validation: number;

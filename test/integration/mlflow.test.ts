@@ -11,6 +11,7 @@ import {setTimeout as sleep} from 'node:timers/promises';
 
 import {afterAll, beforeAll, expect, test} from '@jest/globals';
 
+import type {Config} from '../../src/config/config-types.ts';
 import {flatten} from '../../src/tracking/flatten.ts';
 import {readJournal, type Event} from '../../src/runs/journal.ts';
 import {listRuns, type RunRecord} from '../../src/runs/run-directory.ts';
@@ -160,14 +161,14 @@ function remoteRows(runs: readonly RemoteRun[]): readonly string[] {
 const sha256 = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
 
 /** What MLflow must show of the journal's data sets, by context. */
-function datasetInputs(events: readonly Event[]): RemoteRun['inputs'] {
+function datasetInputs(events: readonly Event[], uri: string): RemoteRun['inputs'] {
   const inputs = events.flatMap(({data}) => (data['type'] === 'dataset' ? [data as Record<string, never>] : []));
   expect(inputs).toHaveLength(2);
-  return inputs.toReversed().map(({classes, digest, directory, name, samples, shape, split, validation}) => ({
+  return inputs.toReversed().map(({classes, digest, name, samples, shape, split, validation}) => ({
     name: name!,
     digest: digest!,
     context: split!,
-    uri: directory!,
+    uri,
     shape: [-1, ...(shape as unknown as number[])],
     profile: {samples, validation, shape, classes},
   }));
@@ -184,7 +185,7 @@ function expectEverything(runs: readonly RemoteRun[], cwd: string, status: strin
   }
   expect(parent.params).toMatchObject({'runtime.engine': record.engine!.name});
   expect(parent.tags).toMatchObject({'sdq.run_uid': record.uid, 'sdq.run_id': record.id, 'sdq.command': 'run'});
-  expect(parent.inputs).toEqual(datasetInputs(events));
+  expect(parent.inputs).toEqual(datasetInputs(events, (record.config as Config).data!.directory!));
   for (const {data} of events.filter(({data: {sha256: digest}}) => digest !== undefined)) {
     const name = String(data['name']);
     expect([name, parent.artifacts[`${String(data['type'])}/${name}`]]).toEqual([

@@ -299,10 +299,12 @@ describe('the address of MLflow', () => {
     expect(trackerStatus(run.directory, 'mlflow')).toMatchObject({failed: 1, pending: 0, complete: true});
   });
 
+  const config = {data: {name: 'digits', directory: '/data/digits'}};
+
   test('data sets are inputs of the run, with digest, source, schema and sizes', async () => {
-    const {journal, run, start} = testRun(subject, folder, server.url());
+    const {journal, run, start} = testRun(subject, folder, server.url(), {config});
     const pump = start();
-    const input = {name: 'digits', directory: '/data/digits', shape: [1, 28, 28], classes: 10};
+    const input = {name: 'digits', shape: [1, 28, 28], classes: 10};
     const train = {...input, split: 'train', digest: '0123456789abcdef', samples: 60, validation: 6};
     journal.log('artifact', {type: 'dataset', ...train});
     journal.log('artifact', {type: 'dataset', ...train, split: 'test', digest: 'fedcba9876543210', validation: 0});
@@ -320,10 +322,10 @@ describe('the address of MLflow', () => {
   });
 
   test('a server that knows no data sets gets all else', async () => {
-    const {journal, notices, run, start} = testRun(subject, folder, server.url());
+    const {journal, notices, run, start} = testRun(subject, folder, server.url(), {config});
     server.setFault(({path: asked}) => (asked.endsWith('log-inputs') ? {status: 404} : undefined));
     const pump = start();
-    journal.log('artifact', {type: 'dataset', name: 'd', digest: 'f', directory: '/', shape: [2], split: 'train'});
+    journal.log('artifact', {type: 'dataset', name: 'd', digest: 'f', shape: [2], split: 'train'});
     logRows(journal, 1, 1);
     expect(await pump.end({status: 'finished', exitCode: 0})).toMatchObject({complete: true});
     server.setFault(undefined);

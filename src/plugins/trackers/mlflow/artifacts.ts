@@ -2,7 +2,8 @@
 import {statSync} from 'node:fs';
 import path from 'node:path';
 
-import {TrackerError, type Event} from '../../../plugin-api/tracker.ts';
+import {dataCache} from '../../../data/cache.ts';
+import {TrackerError, type Event, type TrackedRun} from '../../../plugin-api/tracker.ts';
 import type {Connection} from './connection.ts';
 import type {Remote} from './push.ts';
 import {logBatch} from './runs.ts';
@@ -13,13 +14,13 @@ import {logBatch} from './runs.ts';
  * @returns why it cannot be sent, or undefined when it was sent or is not wanted
  */
 export async function sendArtifact(
-  {connection, run: {directory}, state}: Remote,
+  {connection, run: {config, directory}, state}: Remote,
   types: readonly string[],
   {data}: Event,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const type = String(data['type']);
-  if (type === 'dataset') return logDataset(connection, state.run, data, signal);
+  if (type === 'dataset') return logDataset(connection, {runId: state.run, folder: dataFolder(config)}, data, signal);
   if (!types.includes(type)) return undefined;
   const prefix = /^mlflow-artifacts:(?:\/\/[^/]*)?\/(.*)$/.exec(state.artifacts)?.[1];
   if (prefix === undefined) {
@@ -42,11 +43,17 @@ export async function sendArtifact(
   return undefined;
 }
 
+/** Of the data set's files, as `selectDataset` finds it. The journal does not have it: it is the same on every machine. */
+function dataFolder(config: TrackedRun['config']): string {
+  const {directory, name} = config['data'] as {readonly directory?: string; readonly name: string};
+  return path.resolve(directory ?? path.join(dataCache(), name));
+}
+
 /** A dataset input, as `mlflow.log_input` sends it. @returns why the server does not take it: before MLflow 2.4 it knows none */
 async function logDataset(
   connection: Connection,
-  runId: string,
-  {classes, digest, directory, name, samples, shape, split, validation}: Event['data'],
+  {folder, runId}: {readonly folder: string; readonly runId: string},
+  {classes, digest, name, samples, shape, split, validation}: Event['data'],
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const features = [{type: 'tensor', 'tensor-spec': {dtype: 'float32', shape: [-1, ...(shape as readonly number[])]}}];
@@ -54,7 +61,7 @@ async function logDataset(
     name,
     digest,
     source_type: 'local',
-    source: JSON.stringify({uri: directory}),
+    source: JSON.stringify({uri: folder}),
     schema: JSON.stringify({mlflow_tensorspec: {features: JSON.stringify(features)}}),
     profile: JSON.stringify({samples, validation, shape, classes}),
   };
