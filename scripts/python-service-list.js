@@ -225,6 +225,8 @@ export const pythonServices = {
     ],
     exact: true,
   },
+  /** The mAP of detections, as COCO's authors compute it. */
+  pycocotools: {requirements: ['pycocotools==2.0.11', 'numpy==2.4.6'], exact: true},
   /** What runs exported files: docs/export.md. */
   runtimes: {requirements: ['onnxruntime==1.32.0', 'openvino==2026.4.1', 'numpy==2.4.6']},
   'onnxruntime-node': {requirements: ['onnxruntime-node==1.30.0'], npm: true},
