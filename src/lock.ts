@@ -160,10 +160,12 @@ function parseOwner(content: string): Owner | undefined {
 }
 
 /** Whether a living process holds the folder; needs no right to write there. */
-export function isLocked(directory: string): boolean {
+export const isLocked = (directory: string): boolean => isLockedAt(directory, Date.now());
+
+function isLockedAt(directory: string, now: number): boolean {
   try {
     const lock = readLock(path.join(directory, 'lock'));
-    return lock !== undefined && isAlive(lock, Date.now());
+    return lock !== undefined && isAlive(lock, now);
   } catch {
     return false;
   }
@@ -180,12 +182,14 @@ export async function waitForSilentOwner(
 ): Promise<void> {
   const file = path.join(directory, 'lock');
   const first = readLock(file);
-  if (first?.owner === undefined || isLocal(first.owner) || !isLocked(directory)) return;
+  // `acquireLock` goes by the times of files, which lag behind the clock by some milliseconds.
+  const isHeld = (): boolean => isLockedAt(directory, Date.now() - pollMs);
+  if (first?.owner === undefined || isLocal(first.owner) || !isHeld()) return;
   onWait(
     `${directory} was in use on host ${first.owner.host}; waiting for a sign of life from there, or the lack of it.`,
   );
   // The clock of the file server may differ from ours: by then the heartbeat is stale by any clock.
-  for (const end = performance.now() + staleMs + pollMs; performance.now() < end && isLocked(directory);) {
+  for (const end = performance.now() + staleMs + 2 * pollMs; performance.now() < end && isHeld();) {
     await setTimeout(pollMs);
     const current = readLock(file);
     if (current?.content !== first.content || current.mtimeMs !== first.mtimeMs) return;

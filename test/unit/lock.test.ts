@@ -59,13 +59,13 @@ describe('lock', () => {
     const directory = newFolder();
     const waits: string[] = [];
     const wait = (): Promise<void> =>
-      waitForSilentOwner(directory, {pollMs: 5, onWait: (message) => waits.push(message)});
+      waitForSilentOwner(directory, {pollMs: 20, onWait: (message) => waits.push(message)});
     await wait();
     expect(waits).toEqual([]);
     leaveLock(directory, {}, 100);
     let isOver = false;
     const alive = wait().then(() => (isOver = true));
-    await setTimeout(20);
+    await setTimeout(50);
     expect({isOver, waits}).toEqual({isOver: false, waits: [expect.stringContaining('in use on host node17')]});
     leaveLock(directory, {}, 0);
     await alive;
