@@ -5,6 +5,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  fstatSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -223,12 +224,17 @@ const largestFileBytes = 2 ** 32;
  * @throws SdqError (exit 3) when it is missing, unreadable, not a regular file, or larger.
  */
 export function readFileBounded(file: string, limit = largestFileBytes): Uint8Array {
-  const {size} = checkFile(file);
-  if (size > limit) {
-    throw invalidInput('file-too-large', `${file} has ${size} bytes; at most ${limit} are read.`);
-  }
+  checkFile(file);
   try {
-    return readWhole(file, size);
+    const fd = openSync(file, 'r');
+    try {
+      // Of what was opened: another process may have replaced the file since it was checked.
+      const {size} = fstatSync(fd);
+      if (size <= limit) return readWhole(fd, size);
+      throw invalidInput('file-too-large', `${file} has ${size} bytes; at most ${limit} are read.`);
+    } finally {
+      closeSync(fd);
+    }
   } catch (error) {
     throw fileError(error, 'read', file);
   }
@@ -245,20 +251,15 @@ export function filesBeside(file: string): (name: string, limit: number) => Uint
 }
 
 /** `readFileSync` stops at 2 GiB. */
-function readWhole(file: string, size: number): Uint8Array {
-  const fd = openSync(file, 'r');
-  try {
-    const bytes = Buffer.allocUnsafeSlow(size);
-    let filled = 0;
-    while (filled < size) {
-      const count = readSync(fd, bytes, filled, Math.min(transferBytes, size - filled), null);
-      if (count === 0) break;
-      filled += count;
-    }
-    return bytes.subarray(0, filled);
-  } finally {
-    closeSync(fd);
+function readWhole(fd: number, size: number): Uint8Array {
+  const bytes = Buffer.allocUnsafeSlow(size);
+  let filled = 0;
+  while (filled < size) {
+    const count = readSync(fd, bytes, filled, Math.min(transferBytes, size - filled), null);
+    if (count === 0) break;
+    filled += count;
   }
+  return bytes.subarray(0, filled);
 }
 
 /** Hexadecimal SHA-256 of bytes of any number; one update takes at most 2 GiB. */
