@@ -1,5 +1,4 @@
 /** A run's folder `.sdq/runs/<id>/`: `run.json`, `events.jsonl`, `checkpoints/`, `strategy.json`, `lock`. */
-import {execFileSync} from 'node:child_process';
 import {randomBytes, randomUUID} from 'node:crypto';
 import {existsSync, mkdirSync, readdirSync} from 'node:fs';
 import path from 'node:path';
@@ -9,6 +8,7 @@ import {fileError, readTextBounded, writeFileAtomic} from '../files.ts';
 import {item} from '../lookup.ts';
 import {isMapping} from '../mapping.ts';
 import {openCheckpoints, type Checkpoints} from './checkpoints.ts';
+import {gitState, type GitState} from './git-state.ts';
 import {journalOf, openJournal, type Journal} from './journal.ts';
 import {acquireLock, isLocked} from '../lock.ts';
 import {tagsOf} from './tags.ts';
@@ -46,15 +46,6 @@ export interface RunRecord {
   readonly results: Readonly<Record<string, unknown>>;
   /** `seq` of the journal when the newest of them completed: where a resumed run starts to repeat itself. */
   readonly journal: number;
-}
-
-interface GitState {
-  readonly commit: string;
-  readonly dirty: boolean;
-  /** Left out: none is checked out. */
-  readonly branch?: string;
-  /** Address of `origin`, without user name and password; left out: there is none. */
-  readonly remote?: string;
 }
 
 /** The figure that says how good a run is, under its name in the results. */
@@ -505,40 +496,4 @@ export function findRun(root: string, which: string): FoundRun {
       ? `There is no run "${which}" in ${root}.`
       : `"${which}" names ${candidates.length} runs in ${root}.`;
   throw invalidInput(candidates.length === 0 ? 'unknown-run' : 'ambiguous-run', message, ['sdq runs list']);
-}
-
-/** State of the working directory, when it is a git checkout and git is installed. */
-function gitState(): GitState | null {
-  const git = (...args: string[]): string =>
-    execFileSync('git', args, {encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 5000}).trim();
-  try {
-    const optional = (...args: string[]): string => {
-      try {
-        return git(...args);
-      } catch {
-        return '';
-      }
-    };
-    const branch = optional('symbolic-ref', '--short', '-q', 'HEAD');
-    const remote = withoutCredentials(optional('config', '--get', 'remote.origin.url'));
-    return {
-      commit: git('rev-parse', 'HEAD'),
-      dirty: git('status', '--porcelain') !== '',
-      ...(branch === '' ? {} : {branch}),
-      ...(remote === '' ? {} : {remote}),
-    };
-  } catch {
-    return null;
-  }
-}
-
-/** An address of git without what may be secret; `git@host:path` has nothing that is. */
-function withoutCredentials(address: string): string {
-  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(address)) return address;
-  if (!URL.canParse(address)) return '';
-  const url = new URL(address);
-  url.username = '';
-  url.password = '';
-  url.search = '';
-  return url.href;
 }
