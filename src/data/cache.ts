@@ -15,6 +15,10 @@ export function dataCache(environment: NodeJS.ProcessEnv = process.env): string 
   return configured !== undefined && configured !== '' ? path.resolve(configured) : userCache(environment);
 }
 
+/** The folder of a data set's files: as configured, else that of the cache. */
+export const datasetFolder = ({name, directory}: {readonly name: string; readonly directory?: string}): string =>
+  path.resolve(directory ?? path.join(dataCache(), name));
+
 /** The folder that holds one folder an installed engine: `$SDQ_ENGINE_DIR`, else `engines` of the user's cache. */
 export function engineCache(environment: NodeJS.ProcessEnv = process.env): string {
   const {SDQ_ENGINE_DIR: own} = environment;

@@ -1,7 +1,6 @@
 /** A data set by its name: its folder and options, and what the `data` commands say about it. */
-import path from 'node:path';
 
-import {dataCache} from '../data/cache.ts';
+import {datasetFolder} from '../data/cache.ts';
 import {writeFileAtomic} from '../files.ts';
 import type {DatasetDefinition, Registry} from '../plugin-api/registry.ts';
 import {contactSheet} from './contact-sheet.ts';
@@ -37,7 +36,7 @@ export function selectDataset(registry: Registry, name: string, data: DataConfig
   const configured = data?.name === name ? data : undefined;
   return {
     definition: registry.get('dataset', name),
-    directory: path.resolve(configured?.directory ?? path.join(dataCache(), name)),
+    directory: datasetFolder(configured ?? {name}),
     options: configured?.options ?? {},
   };
 }

@@ -2,8 +2,8 @@
 import {statSync} from 'node:fs';
 import path from 'node:path';
 
-import {dataCache} from '../../../data/cache.ts';
-import {TrackerError, type Event, type TrackedRun} from '../../../plugin-api/tracker.ts';
+import {datasetFolder} from '../../../data/cache.ts';
+import {TrackerError, type Event} from '../../../plugin-api/tracker.ts';
 import type {Connection} from './connection.ts';
 import type {Remote} from './push.ts';
 import {logBatch} from './runs.ts';
@@ -20,7 +20,11 @@ export async function sendArtifact(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const type = String(data['type']);
-  if (type === 'dataset') return logDataset(connection, {runId: state.run, folder: dataFolder(config)}, data, signal);
+  if (type === 'dataset') {
+    // The journal does not name the folder: it is the same on every machine.
+    const folder = datasetFolder(config['data'] as {readonly directory?: string; readonly name: string});
+    return logDataset(connection, {runId: state.run, folder}, data, signal);
+  }
   if (!types.includes(type)) return undefined;
   const prefix = /^mlflow-artifacts:(?:\/\/[^/]*)?\/(.*)$/.exec(state.artifacts)?.[1];
   if (prefix === undefined) {
@@ -41,12 +45,6 @@ export async function sendArtifact(
   if (stat?.isFile() !== true) return `${file} is not there any more.`;
   await connection.putArtifact(`${prefix}/${type}/${path.basename(file)}`, {file, size: stat.size}, signal);
   return undefined;
-}
-
-/** Of the data set's files, as `selectDataset` finds it. The journal does not have it: it is the same on every machine. */
-function dataFolder(config: TrackedRun['config']): string {
-  const {directory, name} = config['data'] as {readonly directory?: string; readonly name: string};
-  return path.resolve(directory ?? path.join(dataCache(), name));
 }
 
 /** A dataset input, as `mlflow.log_input` sends it. @returns why the server does not take it: before MLflow 2.4 it knows none */
