@@ -1,13 +1,12 @@
 /** The input pipeline as the training loop sees it: batches made ahead by worker threads, in shared memory. */
 import type {Worker} from 'node:worker_threads';
 
-import {boxNumbers} from '../detection/boxes.ts';
+import {boxNumbers, type TargetBoxes} from '../detection/boxes.ts';
 import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {item, last, present} from '../lookup.ts';
 import {startThread} from '../start-thread.ts';
 import type {BatchReply, BatchRequest, BatchSlot, WorkerSettings} from './batch-worker.ts';
 import {isEncoded, sampleNoun, type Dataset} from './dataset.ts';
-import type {TargetBoxes} from '../detection/boxes.ts';
 import type {Normalization} from './normalization.ts';
 import {packPaths, type PathList} from './path-list.ts';
 import type {RenderPlan} from './render.ts';

@@ -3,7 +3,7 @@
  * Training also mirrors, moves the edges, changes the colours and puts parts of four photographs together (mosaic: Bochkovskiy et al. 2020,
  * section 3.4). Boxes follow the pixels exactly: both use the transform of the region that was decoded.
  */
-import {boxNumbers} from '../detection/boxes.ts';
+import {boxNumbers, type Box} from '../detection/boxes.ts';
 import {item} from '../lookup.ts';
 import type {Uniform} from '../random.ts';
 import type {DetectionAugmentation, SplitBoxes} from './dataset.ts';
@@ -18,11 +18,7 @@ const leastVisible = 0.25;
 const leastPixels = 2;
 
 /** Where a photograph lies on the canvas, in pixels; parts of it may be outside. */
-interface Placement {
-  readonly left: number;
-  readonly top: number;
-  readonly width: number;
-  readonly height: number;
+interface Placement extends Region {
   readonly mirrored: boolean;
 }
 
@@ -49,7 +45,7 @@ interface Drawn {
 /** Class, corners on the canvas in pixels, and whether it is ignored. */
 interface CanvasBox {
   readonly index: number;
-  readonly corners: readonly [number, number, number, number];
+  readonly corners: Box;
   readonly ignore: boolean;
 }
 
@@ -190,7 +186,7 @@ interface Letterboxed {
   /** Of the photograph. */
   readonly image: Size;
   /** Corners in fractions of the canvas to corners in pixels of the photograph, clipped to it. */
-  readonly toPhotograph: (corners: readonly [number, number, number, number]) => [number, number, number, number];
+  readonly toPhotograph: (box: Box) => Box;
 }
 
 /**
@@ -290,12 +286,7 @@ function copyInto(part: Uint8Array, {mirrored, visible}: View, canvasWidth: numb
 /** Box `i` on the canvas, clipped to what is visible; undefined where nearly nothing of it is. */
 function boxInView(boxes: SplitBoxes, i: number, {image, mirrored, source, visible}: View): CanvasBox | undefined {
   if (source === undefined) return undefined;
-  const [left, top, right, bottom] = boxes.corners.subarray(4 * i, 4 * i + 4) as unknown as [
-    number,
-    number,
-    number,
-    number,
-  ];
+  const [left, top, right, bottom] = boxes.corners.subarray(4 * i, 4 * i + 4) as unknown as Box;
   const [from, to] = mirrored ? [1 - right, 1 - left] : [left, right];
   const first = mirrored ? image.width - source.left - source.width : source.left;
   const x = (fraction: number): number =>

@@ -1,11 +1,16 @@
 /** Mean and standard deviation per channel, on pixels scaled to 0 … 1. */
 import {invalidInput} from '../errors.ts';
+import {item} from '../lookup.ts';
 import type {Dataset} from './dataset.ts';
 
 export interface Normalization {
   readonly mean: readonly number[];
   readonly std: readonly number[];
 }
+
+/** What a network sees of a byte of an image. */
+export const normalizedByte = (byte: number, channel: number, {mean, std}: Normalization): number =>
+  (byte / 255 - item(mean, channel)) / item(std, channel);
 
 /** Of the ImageNet train split; the constants every published ImageNet network was trained with. */
 export const imagenetNormalization: Normalization = {mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]};

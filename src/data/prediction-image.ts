@@ -2,7 +2,7 @@
 import {ExitCode, SdqError} from '../errors.ts';
 import {item} from '../lookup.ts';
 import {decodeImage} from './decode-image.ts';
-import type {Normalization} from './normalization.ts';
+import {normalizedByte, type Normalization} from './normalization.ts';
 
 /** Luma of ITU-R BT.601, as Pillow's `convert('L')` has it. */
 const luma = [0.299, 0.587, 0.114] as const;
@@ -16,7 +16,7 @@ const luma = [0.299, 0.587, 0.114] as const;
 export async function predictionImage(
   file: string,
   shape: readonly number[],
-  {mean, std}: Normalization,
+  normalization: Normalization,
   isWhole: boolean,
 ): Promise<Float32Array> {
   const [channels, size, width] = shape;
@@ -34,6 +34,6 @@ export async function predictionImage(
       : Math.round(luma.reduce((sum, weight, i) => sum + weight * item(pixels, 3 * pixel + i), 0));
   return Float32Array.from({length: size * size * channels}, (_, i) => {
     const channel = i % channels;
-    return (value(Math.floor(i / channels), channel) / 255 - item(mean, channel)) / item(std, channel);
+    return normalizedByte(value(Math.floor(i / channels), channel), channel, normalization);
   });
 }

@@ -13,7 +13,7 @@ import {permutation, uniform, type Uniform} from '../random.ts';
 import type {Augmentation, Split, SplitBoxes} from './dataset.ts';
 import {decodeImage, type Crop, type EncodedImage} from './decode-image.ts';
 import {drawDetectionImage} from './detection-image.ts';
-import type {Normalization} from './normalization.ts';
+import {normalizedByte, type Normalization} from './normalization.ts';
 import {pathAt} from './path-list.ts';
 import {blockAt, groupOf, shardOrder, type ShardOrder} from './shard-order.ts';
 import {shardReader} from './shard-reader.ts';
@@ -76,6 +76,7 @@ export function createRenderer(plan: RenderPlan): Render {
   const {split, start, batchSize, seed, augmentation} = plan;
   const count = plan.end - start;
   const imageSize = plan.height * plan.width * plan.channels;
+  const boxSize = boxNumbers * plan.mostBoxes;
   const orderOf = ordersOf(plan, count);
   const write = writerOf(plan, split);
   const shareOf = shares(plan);
@@ -89,7 +90,6 @@ export function createRenderer(plan: RenderPlan): Render {
       if (shareOf(place, size, of, image) !== part) continue;
       const draw = augmentation && uniform(seed, 'augment', epoch, image);
       const block = order?.blocks && blockAt(order.blocks, first + place);
-      const boxSize = boxNumbers * plan.mostBoxes;
       await write(
         image,
         draw,
@@ -203,12 +203,11 @@ function boxWriter(plan: RenderPlan, split: Extract<Split, {kind: 'files'}>, box
 }
 
 /** (byte / 255 − mean) / std of every byte and channel: [256, channels]. */
-function normalizationTable({mean, std}: Normalization): Float32Array {
-  const channels = mean.length;
-  return Float32Array.from({length: 256 * channels}, (_, i) => {
-    const channel = i % channels;
-    return (Math.floor(i / channels) / 255 - item(mean, channel)) / item(std, channel);
-  });
+function normalizationTable(normalization: Normalization): Float32Array {
+  const channels = normalization.mean.length;
+  return Float32Array.from({length: 256 * channels}, (_, i) =>
+    normalizedByte(Math.floor(i / channels), i % channels, normalization),
+  );
 }
 
 /* eslint-disable @typescript-eslint/no-non-null-assertion -- a loop over every pixel, within the image */

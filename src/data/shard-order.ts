@@ -47,14 +47,16 @@ export function shardOrder(
     const group = first + (sequence?.[i] ?? i);
     const groupBytes = item(groups.bytes, group);
     if (draw === undefined || place - blockStart >= shuffle || bytes + groupBytes > maxBlockBytes) endBlock();
-    const groupStart = group === 0 ? 0 : item(groups.ends, group - 1);
     const groupEnd = Math.min(end, item(groups.ends, group));
-    for (let image = Math.max(start, groupStart); image < groupEnd; image++) order[place++] = image - start;
+    for (let image = Math.max(start, startOf(groups, group)); image < groupEnd; image++) order[place++] = image - start;
     bytes += groupBytes;
   }
   endBlock();
   return {order, blocks};
 }
+
+/** The first image of a group. */
+export const startOf = ({ends}: Shards['groups'], group: number): number => (group === 0 ? 0 : item(ends, group - 1));
 
 /** The group that an image is in. */
 export const groupOf = ({groups}: Pick<Shards, 'groups'>, image: number): number => indexByEnd(groups.ends, image);

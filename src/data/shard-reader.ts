@@ -7,7 +7,7 @@ import {item} from '../lookup.ts';
 import type {Shards} from './dataset.ts';
 import type {EncodedImage} from './decode-image.ts';
 import {pathAt} from './path-list.ts';
-import {groupOf} from './shard-order.ts';
+import {groupOf, startOf} from './shard-order.ts';
 import {readAt} from './tar-shard.ts';
 
 /** Files that a thread has open at the same time. */
@@ -44,22 +44,23 @@ function parquetReader(shards: Shards, {column, rows}: Extract<Shards['images'],
   });
   const groups = new Map<number, Promise<readonly unknown[]>>();
   let current: unknown;
-  const readGroup = async (group: number, first: number): Promise<readonly unknown[]> => {
+  const readGroup = async (group: number): Promise<readonly unknown[]> => {
     const file = await files.get(pathAt(shards.files, item(shards.groups.files, group)));
     const readColumn = await file.scan([column], {binary: true});
     const start = item(rows, group);
-    return (await readColumn(column, start, start + item(shards.groups.ends, group) - first)) as readonly unknown[];
+    const count = item(shards.groups.ends, group) - startOf(shards.groups, group);
+    return (await readColumn(column, start, start + count)) as readonly unknown[];
   };
   return async (image, block) => {
     if (block !== current) groups.clear();
     current = block;
     const group = groupOf(shards, image);
-    const first = group === 0 ? 0 : item(shards.groups.ends, group - 1);
-    const values = groups.get(group) ?? readGroup(group, first);
+    const place = image - startOf(shards.groups, group);
+    const values = groups.get(group) ?? readGroup(group);
     groups.set(group, values);
     const file = pathAt(shards.files, item(shards.groups.files, group));
-    const name = `${file}, row ${item(rows, group) + image - first + 1}`;
-    return {bytes: bytesOf((await values)[image - first], name), name};
+    const name = `${file}, row ${item(rows, group) + place + 1}`;
+    return {bytes: bytesOf((await values)[place], name), name};
   };
 }
 

@@ -14,7 +14,8 @@ function sizeIou(a: Size, b: Size): number {
   return common / (a[0] * a[1] + b[0] * b[1] - common);
 }
 
-function nearest(size: Size, centres: readonly Size[]): {readonly index: number; readonly iou: number} {
+/** Which of the sizes is most similar; of equal ones the first. */
+export function nearest(size: Size, centres: readonly Size[]): {readonly index: number; readonly iou: number} {
   let best = {index: 0, iou: -1};
   centres.forEach((centre, index) => {
     const iou = sizeIou(size, centre);

@@ -3,15 +3,8 @@
  * objects; precision, made monotone, is averaged over 101 recalls; then over the classes that have objects.
  */
 import {item} from '../lookup.ts';
-import {coveredBy, iou, type Box} from './boxes.ts';
+import {coveredBy, iou, type TrueBox} from './boxes.ts';
 import type {Detection} from './decode.ts';
-
-export interface TrueBox {
-  readonly class: number;
-  readonly box: Box;
-  /** Neither a hit nor a miss; COCO's crowd, of which any number of detections may be parts. */
-  readonly ignore: boolean;
-}
 
 /** 0.5, 0.55, … 0.95 */
 const thresholds = Array.from({length: 10}, (_, i) => 0.5 + 0.05 * i);

@@ -44,3 +44,20 @@ export const cornersOf = (x: number, y: number, width: number, height: number): 
   x + width / 2,
   y + height / 2,
 ];
+
+/** An object of an image. */
+export interface TrueBox {
+  readonly class: number;
+  readonly box: Box;
+  /** Neither a hit nor a miss; COCO's crowd, of which any number of detections may be parts. */
+  readonly ignore: boolean;
+}
+
+/** The objects of one image of a batch. */
+export function trueBoxes({most, values}: TargetBoxes, image: number): TrueBox[] {
+  return Array.from({length: most}, (_, i) => {
+    const start = (image * most + i) * boxNumbers;
+    const [kind = -1, x = 0, y = 0, width = 0, height = 0, flag = 0] = values.subarray(start, start + boxNumbers);
+    return {class: kind, box: cornersOf(x, y, width, height), ignore: flag === 1};
+  }).filter((object) => object.class >= 0);
+}

@@ -3,8 +3,8 @@
  * (src/plugins/tasks/detection-loss.ts), whose words on its terms hold here too.
  */
 import {item} from '../lookup.ts';
-import type {TrueBox} from './average-precision.ts';
-import {coveredBy, iou, type Box} from './boxes.ts';
+import {nearest} from './anchors.ts';
+import {coveredBy, iou, type Box, type TrueBox} from './boxes.ts';
 import {headReader, type HeadReader, type YoloHeads} from './decode.ts';
 
 export interface LossOptions {
@@ -32,9 +32,8 @@ function completeIou(a: Box, b: Box): number {
 
 /** Index of the anchor of the most similar shape. */
 function anchorOf(box: Box, {anchors, width, height}: YoloHeads): number {
-  const [w, h] = sizeOf(box);
-  const overlaps = anchors.map(([aw, ah]) => iou([0, 0, w, h], [0, 0, aw / width, ah / height]));
-  return overlaps.indexOf(Math.max(...overlaps));
+  const sizes = anchors.map(([w, h]) => [w / width, h / height] as const);
+  return nearest(sizeOf(box), sizes).index;
 }
 
 /** @param outputs [anchors × (5 + classes), rows, columns] each, flat */

@@ -1,9 +1,10 @@
 /** Training images of a data set on one picture, with their boxes or classes: whether they are what they should be is seen at a glance. */
 import {openBatches} from '../data/batches.ts';
 import {sampleNoun, type Dataset} from '../data/dataset.ts';
+import type {Region} from '../data/decode-image.ts';
 import {drawBoxes, type LabelledBox} from '../data/draw-boxes.ts';
 import {loadSharp} from '../data/sharp.ts';
-import {boxNumbers, cornersOf} from '../detection/boxes.ts';
+import {trueBoxes, type TrueBox} from '../detection/boxes.ts';
 import {invalidInput} from '../errors.ts';
 import {item} from '../lookup.ts';
 
@@ -49,10 +50,8 @@ export async function contactSheet(dataset: Dataset): Promise<Buffer> {
         const index = item(batch.labels, i);
         shapes.push(framed(place, dataset.classes[index] ?? '', index));
       } else {
-        const {most, values} = batch.boxes;
-        shapes.push(
-          ...boxesOn(place, values.subarray(i * most * boxNumbers, (i + 1) * most * boxNumbers), dataset.classes),
-        );
+        const objects = trueBoxes(batch.boxes, i);
+        shapes.push(...objects.map((object) => onSheet(place, object, dataset.classes[object.class] ?? '')));
       }
     }
     return await drawBoxes({pixels, ...sheet}, shapes, textSize);
@@ -61,37 +60,23 @@ export async function contactSheet(dataset: Dataset): Promise<Buffer> {
   }
 }
 
-interface Place {
-  readonly left: number;
-  readonly top: number;
-  readonly width: number;
-  readonly height: number;
-}
-
-const framed = ({height, left, top, width}: Place, label: string, index: number): LabelledBox => ({
+const framed = ({height, left, top, width}: Region, label: string, index: number): LabelledBox => ({
   ...{left, top, right: left + width, bottom: top + height, label, index},
 });
 
-/** @param values [most, 6] */
-function boxesOn({height, left, top, width}: Place, values: Float32Array, classes: readonly string[]): LabelledBox[] {
-  const shapes: LabelledBox[] = [];
-  for (let i = 0; i < values.length; i += boxNumbers) {
-    const [index = -1, x = 0, y = 0, w = 0, h = 0, ignore = 0] = values.subarray(i, i + boxNumbers);
-    if (index < 0) continue;
-    const [x1, y1, x2, y2] = cornersOf(x, y, w, h);
-    shapes.push({
-      ...{left: left + x1 * width, top: top + y1 * height, right: left + x2 * width, bottom: top + y2 * height},
-      ...{label: classes[index] ?? '', index, isDashed: ignore === 1},
-    });
-  }
-  return shapes;
+function onSheet({height, left, top, width}: Region, {box, class: index, ignore}: TrueBox, label: string): LabelledBox {
+  const [x1, y1, x2, y2] = box;
+  return {
+    ...{left: left + x1 * width, top: top + y1 * height, right: left + x2 * width, bottom: top + y2 * height},
+    ...{label, index, isDashed: ignore},
+  };
 }
 
 /** @param image [height, width, channels], 0 … 1; grey becomes RGB @returns [tile.height, tile.width, 3] bytes */
 async function resized(
   image: Float32Array,
   {channels, height, width}: Pick<Dataset, 'channels' | 'height' | 'width'>,
-  tile: Pick<Place, 'width' | 'height'>,
+  tile: Pick<Region, 'width' | 'height'>,
 ): Promise<Uint8Array> {
   const bytes = Uint8Array.from({length: 3 * height * width}, (_, i) =>
     Math.round(255 * item(image, Math.floor(i / 3) * channels + (channels < 3 ? 0 : i % 3))),
@@ -105,7 +90,7 @@ async function resized(
 }
 
 /** @param part [height, width, 3] of the place */
-function paste(part: Uint8Array, {height, left, top, width}: Place, sheetWidth: number, pixels: Uint8Array): void {
+function paste(part: Uint8Array, {height, left, top, width}: Region, sheetWidth: number, pixels: Uint8Array): void {
   for (let y = 0; y < height; y++) {
     pixels.set(part.subarray(3 * y * width, 3 * (y + 1) * width), 3 * ((top + y) * sheetWidth + left));
   }

@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {isEncoded} from '../data/dataset.ts';
 import {letterboxedImage} from '../data/detection-image.ts';
 import {drawBoxes, readPicture} from '../data/draw-boxes.ts';
-import type {Normalization} from '../data/normalization.ts';
+import {normalizedByte, type Normalization} from '../data/normalization.ts';
 import {predictionImage} from '../data/prediction-image.ts';
 import {mostDetections} from '../detection/average-precision.ts';
 import {decode} from '../detection/decode.ts';
@@ -154,7 +154,12 @@ export async function predict(
       exit: ExitCode.usage,
     });
   }
-  const twice = files.find((file, i) => files.findIndex((other) => pictureName(other) === pictureName(file)) < i);
+  const drawn = new Set<string>();
+  const twice = files.find((file) => {
+    const isTaken = drawn.has(pictureName(file));
+    drawn.add(pictureName(file));
+    return isTaken;
+  });
   if (options.pictures !== undefined && twice !== undefined) {
     throw new SdqError(`Two images would be drawn in ${pictureName(twice)}: ${twice} has the name of another one.`, {
       code: 'invalid-flag',
@@ -217,5 +222,5 @@ async function detect(
 }
 
 /** @param pixels [height, width, 3] bytes */
-const normalized = (pixels: Uint8Array, {mean, std}: Normalization): Float32Array =>
-  Float32Array.from(pixels, (value, i) => (value / 255 - item(mean, i % 3)) / item(std, i % 3));
+const normalized = (pixels: Uint8Array, normalization: Normalization): Float32Array =>
+  Float32Array.from(pixels, (byte, i) => normalizedByte(byte, i % 3, normalization));

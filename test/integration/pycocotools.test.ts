@@ -5,7 +5,8 @@ import path from 'node:path';
 
 import {describe, expect, test} from '@jest/globals';
 
-import {detectionRecord, type TrueBox} from '../../src/detection/average-precision.ts';
+import {detectionRecord} from '../../src/detection/average-precision.ts';
+import type {TrueBox} from '../../src/detection/boxes.ts';
 import type {Box} from '../../src/detection/boxes.ts';
 import type {Detection} from '../../src/detection/decode.ts';
 import {normal, uniform} from '../../src/random.ts';

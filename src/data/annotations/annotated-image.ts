@@ -2,15 +2,13 @@
 import {readdirSync} from 'node:fs';
 import path from 'node:path';
 
+import type {Box} from '../../detection/boxes.ts';
 import {invalidInput, type SdqError} from '../../errors.ts';
-
-/** Left, top, right and bottom edge as fractions of the image. */
-export type Corners = readonly [left: number, top: number, right: number, bottom: number];
 
 export interface AnnotatedBox {
   readonly className: string;
   /** As they are written: maybe outside the image, or without area. */
-  readonly corners: Corners;
+  readonly corners: Box;
   /** A crowd, or an object marked as difficult: neither a hit nor a miss for a detector. */
   readonly ignore: boolean;
   /** Where it is in the annotation file, e.g. `line 3`. */

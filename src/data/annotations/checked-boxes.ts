@@ -1,13 +1,8 @@
 /** Annotated boxes as a data set has them: inside the image, with an area, of known classes, in arrays that threads share. */
+import type {Box} from '../../detection/boxes.ts';
 import {item} from '../../lookup.ts';
 import type {SplitBoxes} from '../dataset.ts';
-import {
-  annotationFault,
-  type AnnotatedBox,
-  type Corners,
-  type ReportFault,
-  type SizedImage,
-} from './annotated-image.ts';
+import {annotationFault, type AnnotatedBox, type ReportFault, type SizedImage} from './annotated-image.ts';
 
 /** What is done with boxes that cannot be used as they are written. */
 export interface BoxRules {
@@ -52,7 +47,7 @@ export function checkedBoxes(
   {notices, report}: {readonly notices: BoxNotices; readonly report: ReportFault},
 ): SplitBoxes {
   const indices = new Map(classes.map((name, index) => [name, index]));
-  const kept: {readonly index: number; readonly corners: Corners; readonly ignore: boolean}[] = [];
+  const kept: {readonly index: number; readonly corners: Box; readonly ignore: boolean}[] = [];
   const offsets = new Uint32Array(new SharedArrayBuffer(4 * (images.length + 1)));
   const sizes = new Uint32Array(new SharedArrayBuffer(8 * images.length));
   for (const [place, image] of images.entries()) {
@@ -85,7 +80,7 @@ export function checkedBoxes(
 
 type Verdict =
   | {readonly refused: string; readonly suggestions: readonly string[]}
-  | {readonly index: number; readonly corners?: Corners; readonly notice?: string};
+  | {readonly index: number; readonly corners?: Box; readonly notice?: string};
 
 function judge(
   {className, corners}: AnnotatedBox,
@@ -110,7 +105,7 @@ function judge(
       ? {index, notice: 'without area left out'}
       : {refused: `the box ${shown} has no area.`, suggestions: [option('withoutArea', 'drop')]};
   }
-  const clipped = corners.map((edge) => Math.min(1, Math.max(0, edge))) as unknown as Corners;
+  const clipped = corners.map((edge) => Math.min(1, Math.max(0, edge))) as unknown as Box;
   const slack = 1e-9; // of the division by the size
   const tolerance = [tolerancePixels / size.width + slack, tolerancePixels / size.height + slack];
   const isWithin = corners.every((edge, i) => Math.abs(edge - item(clipped, i)) <= item(tolerance, i % 2));
@@ -128,7 +123,7 @@ function judge(
 }
 
 /** left, top, right, bottom in pixels */
-function pixels(corners: Corners, size: SizedImage['size']): string {
+function pixels(corners: Box, size: SizedImage['size']): string {
   const scaled = corners.map((edge, i) => edge * (i % 2 === 0 ? size.width : size.height));
   return scaled.map((edge) => Number(edge.toPrecision(6))).join(', ');
 }

@@ -7,6 +7,7 @@ import path from 'node:path';
 
 import {parse, YAMLParseError} from 'yaml';
 
+import {cornersOf, type Box} from '../../detection/boxes.ts';
 import {SdqError} from '../../errors.ts';
 import {readTextBounded} from '../../files.ts';
 import {
@@ -226,19 +227,12 @@ function boxOf(
     );
     return undefined;
   }
-  const corners = isPolygon ? aroundPolygon(rest) : aroundCentre(rest as [number, number, number, number]);
+  const corners = isPolygon ? aroundPolygon(rest) : cornersOf(...(rest as [number, number, number, number]));
   // A class that data.yaml lacks goes by its number; whoever checks the boxes says what is done with it.
   return {className: classes[index] ?? `class ${index}`, corners, ignore: false, place};
 }
 
-const aroundCentre = ([x, y, width, height]: readonly [number, number, number, number]): AnnotatedBox['corners'] => [
-  x - width / 2,
-  y - height / 2,
-  x + width / 2,
-  y + height / 2,
-];
-
-function aroundPolygon(points: readonly number[]): AnnotatedBox['corners'] {
+function aroundPolygon(points: readonly number[]): Box {
   const corners: [number, number, number, number] = [Infinity, Infinity, -Infinity, -Infinity];
   for (const [index, value] of points.entries()) {
     const axis = index % 2 === 0 ? 0 : 1;

@@ -1,5 +1,5 @@
-import {detectionRecord, mostDetections, type TrueBox} from '../../detection/average-precision.ts';
-import {boxNumbers, cornersOf, iou, type TargetBoxes} from '../../detection/boxes.ts';
+import {detectionRecord, mostDetections} from '../../detection/average-precision.ts';
+import {iou, trueBoxes} from '../../detection/boxes.ts';
 import {decode, type DecodeOptions, type Detection, type YoloHeads} from '../../detection/decode.ts';
 import {headLoss, type LossOptions} from '../../detection/head-loss.ts';
 import type {Meter, Task, Targets} from '../../training/task.ts';
@@ -68,14 +68,6 @@ function detectionMeter(heads: YoloHeads, decoding: DecodeOptions, options: Loss
       return {map50: orZero(map50), map: orZero(map), loss: sum / samples};
     },
   };
-}
-
-function trueBoxes({most, values}: TargetBoxes, image: number): TrueBox[] {
-  return Array.from({length: most}, (_, i) => {
-    const at = (image * most + i) * boxNumbers;
-    const [kind = -1, x = 0, y = 0, width = 0, height = 0, flag = 0] = values.subarray(at, at + boxNumbers);
-    return {class: kind, box: cornersOf(x, y, width, height), ignore: flag === 1};
-  }).filter((object) => object.class >= 0);
 }
 
 const orZero = (value: number): number => (Number.isNaN(value) ? 0 : value);

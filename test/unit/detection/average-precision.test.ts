@@ -2,7 +2,8 @@ import {readFileSync} from 'node:fs';
 
 import {expect, test} from '@jest/globals';
 
-import {detectionRecord, type TrueBox} from '../../../src/detection/average-precision.ts';
+import {detectionRecord} from '../../../src/detection/average-precision.ts';
+import type {TrueBox} from '../../../src/detection/boxes.ts';
 import type {Detection} from '../../../src/detection/decode.ts';
 
 function judged(truth: readonly (readonly TrueBox[])[], found: readonly (readonly Detection[])[]) {
