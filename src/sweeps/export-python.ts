@@ -1,9 +1,10 @@
 /** A sweep as a Python file for Ray Tune or Optuna, which choose the values themselves. */
 import {invalidInput, type SdqError} from '../errors.ts';
 import {present} from '../lookup.ts';
-import type {Distribution} from './distributions.ts';
+import {gridOf, type Distribution} from './distributions.ts';
 import type {ExportOptions} from './export.ts';
 import type {Sweep} from './sweep-file.ts';
+import {trialCount} from './trials.ts';
 
 /** JSON as Python writes it. */
 function python(value: unknown): string {
@@ -106,13 +107,25 @@ function entries(
     .join('\n');
 }
 
+/** With the values of a grid as lists, which both libraries take. */
+function withLists(sweep: Sweep): Sweep {
+  if (sweep.method !== 'grid') return sweep;
+  const parameters = sweep.parameters.map((parameter) => {
+    if (parameter.spec.distribution === 'constant') return parameter;
+    const {at, count} = present(gridOf(parameter.spec), 'grid');
+    const values = Array.from({length: count}, (_, index) => at(index));
+    return {...parameter, spec: {distribution: 'categorical', values}};
+  });
+  return {...sweep, parameters};
+}
+
 function needsMetric(sweep: Sweep): NonNullable<Sweep['metric']> {
   if (sweep.metric !== null) return sweep.metric;
   throw invalidInput('sweep-not-exportable', `${sweep.file}: "metric" is missing: it says which trial is the best.`);
 }
 
 export function optunaWorker(options: ExportOptions): string {
-  const {sweep} = options;
+  const sweep = withLists(options.sweep);
   const {goal} = needsMetric(sweep);
   const isGrid = sweep.method === 'grid';
   const space = entries(sweep, 'Optuna', (name, spec) => {
@@ -194,22 +207,16 @@ if __name__ == '__main__':
         study_name='sdq', load_if_exists=True, direction=${python(goal)}, pruner=${pruner},
         storage=JournalStorage(JournalFileBackend(os.path.join(SWEEP, 'study.log'))),
         sampler=${isGrid ? `optuna.samplers.GridSampler(${python(grid)})` : 'optuna.samplers.TPESampler()'})
-    limit = optuna.study.MaxTrialsCallback(${isGrid ? gridSize(sweep) : (sweep.runCap ?? 20)}, states=None)
+    limit = optuna.study.MaxTrialsCallback(${isGrid ? trialCount(sweep) : (sweep.runCap ?? 20)}, states=None)
     study.optimize(objective, callbacks=[limit], catch=(RuntimeError,))
     for trial in study.trials:
         print(trial.number + 1, trial.state.name, trial.params, trial.value)
 `;
 }
 
-function gridSize(sweep: Sweep): number {
-  return sweep.parameters.reduce(
-    (size, {spec}) => size * (Array.isArray(spec['values']) ? spec['values'].length : 1),
-    1,
-  );
-}
-
 export function rayTrainable(options: ExportOptions): string {
-  const {sweep, parallel} = options;
+  const {parallel} = options;
+  const sweep = withLists(options.sweep);
   const {goal} = needsMetric(sweep);
   const isGrid = sweep.method === 'grid';
   const space = entries(sweep, 'Ray Tune', (_, spec) => {

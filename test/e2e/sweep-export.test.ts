@@ -113,3 +113,21 @@ test('what a scheduler does not have is refused by name', async () => {
   const aimless = await sdq(['sweep', 'export', 'aimless.yaml', '--to', 'ray'], {cwd});
   expect(aimless).toMatchObject({exitCode: 3});
 });
+
+test('a grid is a list of values for Ray and Optuna, ranges too, and ends after all of them', async () => {
+  const text = readFileSync(path.join(cwd, 'sweep.yaml'), 'utf8');
+  writeFileSync(
+    path.join(cwd, 'ranges.yaml'),
+    text.replace('seed: {values: [1, 2]}', 'seed: {min: 1, max: 3}').replace('{value: 0.02}', '{values: [0.1, 0.2]}'),
+  );
+  for (const scheduler of ['optuna', 'ray']) {
+    const output = path.join(cwd, `ranges.${scheduler}.py`);
+    const exported = await sdq(['sweep', 'export', 'ranges.yaml', '--to', scheduler, '--output', output], {cwd});
+    expect(exported).toMatchObject({exitCode: 0});
+  }
+  const optuna = readFileSync(path.join(cwd, 'ranges.optuna.py'), 'utf8');
+  expect(optuna).toContain('GridSampler({"pretrain.optimizer.learningRate": [0.1, 0.2], "seed": [1, 2, 3]})');
+  expect(optuna).toContain('MaxTrialsCallback(6, ');
+  const ray = readFileSync(path.join(cwd, 'ranges.ray.py'), 'utf8');
+  expect(ray).toContain('"seed": tune.grid_search([1, 2, 3]),');
+});
