@@ -54,7 +54,7 @@ image-folder, boxes and table, for your own data.`;
       return {lines: found.notes};
     const {configText, initialConfig, fittedToData} = await import('../phases/init-config.ts');
     const {registry} = await this.settings({kinds: ['model'], origin: {name: 'init', base: folder, values: {}}});
-    const initial = initialConfig(found, folder, registry);
+    const initial = await initialConfig(found, folder, registry);
     if (initial === undefined) return {lines: found.notes};
     const settings = await fittedToData(initial.settings, await this.#resolved(folder, initial.settings));
     return {initial, text: configText(settings, initial.lines), lines: initial.lines};

@@ -14,6 +14,8 @@ interface FoundImages {
   readonly classes: number;
   /** Images to train on. */
   readonly count: number;
+  /** Absolute paths of at most 20 of them, spread over the classes. */
+  readonly samples: readonly string[];
 }
 
 interface FoundTable {
@@ -101,15 +103,29 @@ function namesIn(folder: string): string[] {
   }
 }
 
-const countOf = (folder: string): number => namesIn(folder).filter((name) => imageName.test(name)).length;
+const imagesIn = (folder: string): string[] =>
+  namesIn(folder)
+    .filter((name) => imageName.test(name))
+    .map((name) => path.join(folder, name));
 
-const hasClassFolders = (folder: string): boolean => foldersIn(folder).filter((name) => countOf(name) > 0).length > 1;
+const hasImages = (folder: string): boolean => imagesIn(folder).length > 0;
+
+const hasClassFolders = (folder: string): boolean => foldersIn(folder).filter(hasImages).length > 1;
+
+const sampleCount = 20;
 
 function imagesOf(directory: string): FoundImages | undefined {
-  const counts = foldersIn(path.join(directory, 'train')).map(countOf);
-  const isWhole = counts.length > 0 && counts.every((count) => count > 0);
-  if (!isWhole || !foldersIn(path.join(directory, 'test')).some((name) => countOf(name) > 0)) return undefined;
-  return {directory, classes: counts.length, count: counts.reduce((sum, count) => sum + count, 0)};
+  const classes = foldersIn(path.join(directory, 'train')).map(imagesIn);
+  const isWhole = classes.length > 0 && classes.every((images) => images.length > 0);
+  if (!isWhole || !foldersIn(path.join(directory, 'test')).some(hasImages)) return undefined;
+  const images = classes.flat();
+  const stride = Math.ceil(images.length / sampleCount);
+  return {
+    directory,
+    classes: classes.length,
+    count: images.length,
+    samples: images.filter((_, index) => index % stride === 0),
+  };
 }
 
 function boxesOf(directory: string): FoundBoxes | undefined {

@@ -10,6 +10,7 @@ import type {Registry} from '../plugin-api/registry.ts';
 import {readNetwork} from '../network-file.ts';
 import {SdqError} from '../errors.ts';
 import {epochBatches} from '../data/batches.ts';
+import {imageSize} from '../data/decode-image.ts';
 import {partRange} from '../data/splits.ts';
 import {buildModel} from './build-model.ts';
 import {firstOf, type FoundFiles} from './found-files.ts';
@@ -33,13 +34,21 @@ interface ChosenModel {
   readonly line: string;
 }
 
-/** Side of the images for a network that begins from nothing [ours]. */
-const smallSize = 64;
+/** Side of the images for a network with random weights: that of the files, within these limits [ours]. */
+const smallestSize = 16;
+const largestSize = 64;
 /** The same for a detector: a multiple of 32 [ours]. */
 const detectorSize = 256;
 
-/** @returns undefined where nothing was found to train on */
-export function initialConfig(found: FoundFiles, folder: string, registry: Registry): InitialConfig | undefined {
+/**
+ * @returns undefined where nothing was found to train on
+ * @throws SdqError (exit 3) for an image that cannot be read; (exit 6) without the package that reads it
+ */
+export async function initialConfig(
+  found: FoundFiles,
+  folder: string,
+  registry: Registry,
+): Promise<InitialConfig | undefined> {
   const {boxes, images, table} = found;
   const relative = (file: string): string => `./${path.relative(folder, file).split(path.sep).join('/')}`;
   if (boxes !== undefined) {
@@ -61,13 +70,15 @@ export function initialConfig(found: FoundFiles, folder: string, registry: Regis
       },
       lines: [
         `Images with boxes: ${relative(boxes.directory)}, ${boxes.format}`,
-        `Network: yolov4-tiny from nothing, for images of ${detectorSize} × ${detectorSize}, anchors fitted to the boxes`,
+        `Network: yolov4-tiny with random weights, for images of ${detectorSize} × ${detectorSize}, anchors fitted to the boxes`,
         ...found.notes,
       ],
     };
   }
   if (images !== undefined) {
-    const chosen = modelFor(found, images.classes, folder, relative, registry);
+    const chosen =
+      fittingModel(found, images.classes, relative, registry) ??
+      freshModel(found, images, folder, await usualSide(images.samples));
     const batchSize = fittingBatch(images.count);
     return {
       data: 'image-folder',
@@ -117,13 +128,13 @@ function fittingBatch(count: number): number {
   return 2 ** Math.min(6, Math.max(3, Math.floor(Math.log2(Math.max(1, wanted)))));
 }
 
-function modelFor(
+/** A network or weights in the folder that fit the classes. */
+function fittingModel(
   {networks, weights}: FoundFiles,
   classes: number,
-  folder: string,
   relative: (file: string) => string,
   registry: Registry,
-): ChosenModel {
+): ChosenModel | undefined {
   for (const file of networks) {
     const size = squareInput(file, classes);
     if (size === undefined) continue;
@@ -142,6 +153,15 @@ function modelFor(
       line: `Weights: ${relative(file)}, a ${name}${fresh}`,
     };
   }
+  return undefined;
+}
+
+function freshModel(
+  {networks, weights}: FoundFiles,
+  {classes}: {readonly classes: number},
+  folder: string,
+  size: number,
+): ChosenModel {
   const unused = [...networks, ...weights];
   const why =
     unused.length === 0
@@ -149,9 +169,20 @@ function modelFor(
       : ` (${firstOf(unused, folder)} does not fit ${classes} classes, or is no network of \`sdq model list\`)`;
   return {
     model: {name: 'resnet20'},
-    size: smallSize,
-    line: `Network: resnet20 from nothing, for images of ${smallSize} × ${smallSize}${why}`,
+    size,
+    line: `Network: resnet20 with random weights, for images of ${size} × ${size}${why}`,
   };
+}
+
+/** The median of the shorter sides, within the limits for a network with random weights. */
+async function usualSide(files: readonly string[]): Promise<number> {
+  const sides: number[] = [];
+  for (const file of files) {
+    const {width, height} = await imageSize(file);
+    sides.push(Math.min(width, height));
+  }
+  const median = sides.sort((a, b) => a - b)[sides.length >> 1] ?? largestSize;
+  return Math.min(largestSize, Math.max(smallestSize, median));
 }
 
 /** Side of the square colour images that an ONNX network maps to so many classes; undefined for any other file. */

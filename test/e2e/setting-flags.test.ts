@@ -4,6 +4,7 @@ import path from 'node:path';
 
 import {beforeAll, expect, test} from '@jest/globals';
 
+import {encodePng} from '../../src/data/png.ts';
 import {failure, writeSmallJob} from '../helpers/failures.ts';
 import {resultProblems} from '../helpers/result-schemas.ts';
 import {sdq} from '../helpers/sdq.ts';
@@ -63,10 +64,7 @@ test('--fast-dev-run goes through every phase, whatever the target', async () =>
 test('init takes the images of the folder; the config passes a dry run', async () => {
   const folder = path.join(cwd, 'own');
   const names = ['cat', 'dog', 'fox'];
-  const pixel = Buffer.from(
-    'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
-    'base64',
-  );
+  const image = encodePng(new Uint8Array(3 * 28 * 40), 28, 40, 3);
   for (const [split, count] of [
     ['train', 30],
     ['test', 4],
@@ -74,7 +72,7 @@ test('init takes the images of the folder; the config passes a dry run', async (
     for (const name of names) {
       const directory = path.join(folder, 'pictures', split, name);
       mkdirSync(directory, {recursive: true});
-      for (let i = 0; i < count; i++) writeFileSync(path.join(directory, `${i}.png`), pixel);
+      for (let i = 0; i < count; i++) writeFileSync(path.join(directory, `${i}.png`), image);
     }
   }
   const {stdout} = await sdq(['init', '--json'], {cwd: folder});
@@ -83,7 +81,7 @@ test('init takes the images of the folder; the config passes a dry run', async (
   expect(template).toBe('image-folder');
   expect(found).toEqual([
     'Images: ./pictures, 90 of 3 classes to train on',
-    'Network: resnet20 from nothing, for images of 64 × 64',
+    'Network: resnet20 with random weights, for images of 28 × 28',
   ]);
   const text = readFileSync(file, 'utf8');
   const [schema] = /(?<=^# yaml-language-server: \$schema=).*$/m.exec(text)!;
