@@ -53,7 +53,7 @@ const optionsSchema: OptionsSchema = {
   properties: {
     anchors: {
       description:
-        "Widths and heights of the anchors in pixels of the network's input; darknet: those for COCO at 416 × 416; kmeans: as many as the masks use, that fit the training boxes.",
+        "Widths and heights of the anchors in pixels of the network's input; darknet: those for COCO at 416 × 416; kmeans: as many as the masks name, that fit the training boxes.",
       default: 'darknet',
       anyOf: [
         {enum: ['darknet', 'kmeans']},
@@ -66,7 +66,8 @@ const optionsSchema: OptionsSchema = {
       ],
     },
     masks: {
-      description: 'For each output, that of the coarsest grid first, the indices of its anchors.',
+      description:
+        'For each output, that of the coarsest grid first, the indices of its anchors. Anchors that no output has are left out.',
       default: darknetMasks,
       type: 'array',
       minItems: 1,
@@ -141,21 +142,30 @@ function chooseOutputs(
   );
 }
 
+/**
+ * Anchors that no mask names are left out, and the masks count the others: an object of the shape of an unused anchor, e.g. anchor 0 of
+ * darknet's yolov4-tiny.cfg, belongs to the most similar anchor that is used [ours]. Darknet does not train such objects.
+ */
 function headsOf(
   {anchors = 'darknet', masks = darknetMasks}: Options,
   {classes, inputShape, dataset}: TaskContext,
 ): Omit<YoloHeads, 'scaleXY'> {
   const [, height = 0, width = 0] = inputShape;
-  const most = 1 + Math.max(...masks.flat());
-  const sizes =
-    anchors === 'kmeans' ? fitted(dataset, most, height, width) : anchors === 'darknet' ? darknetAnchors : anchors;
-  if (most > sizes.length) {
+  const used = [...new Set(masks.flat())].sort((a, b) => a - b);
+  const renumbered = masks.map((mask) => mask.map((anchor) => used.indexOf(anchor)));
+  if (anchors === 'kmeans') {
+    return {height, width, classes, anchors: fitted(dataset, used.length, height, width), masks: renumbered};
+  }
+  const sizes = anchors === 'darknet' ? darknetAnchors : anchors;
+  const chosen = used.map((index) => {
+    const size = sizes[index];
+    if (size !== undefined) return size;
     throw invalidInput(
       'anchor-unknown',
-      `task.options.masks names anchor ${most - 1}; there are ${sizes.length} anchors, 0 … ${sizes.length - 1}.`,
+      `task.options.masks names anchor ${index}; there are ${sizes.length} anchors, 0 … ${sizes.length - 1}.`,
     );
-  }
-  return {height, width, classes, anchors: sizes, masks};
+  });
+  return {height, width, classes, anchors: chosen, masks: renumbered};
 }
 
 /** Of the training boxes, as they lie in the network's input. */
