@@ -143,16 +143,16 @@ describe('the definition', () => {
   });
 
   test('an object of the shape of an anchor that no mask names belongs to the most similar one that is used', async () => {
-    const {heads: used, loss} = await detection.load({}, {classes: 1, inputShape: [3, 64, 64]});
+    const task = await detection.load({}, {classes: 1, inputShape: [3, 64, 64]});
     // Darknet's anchor 0, 10 × 14, is in no mask.
-    expect(used?.anchors.map(([width]) => width)).toEqual([23, 37, 81, 135, 344]);
-    expect(used?.masks).toEqual([
+    expect(task.heads?.anchors.map(([width]) => width)).toEqual([23, 37, 81, 135, 344]);
+    expect(task.heads?.masks).toEqual([
       [2, 3, 4],
       [0, 1, 2],
     ]);
     const boxes = tf.tensor3d([[[0, 0.5, 0.5, 10 / 64, 14 / 64, 0]]]);
     const gradient = tf.grad((fine: tf.Tensor) =>
-      loss([tf.zeros([1, 18, 2, 2]), fine], {labels: tf.zeros([1]), boxes} as Parameters<typeof loss>[1]),
+      task.loss([tf.zeros([1, 18, 2, 2]), fine], {labels: tf.zeros([1]), boxes}),
     )(tf.zeros([1, 18, 4, 4]));
     const objectness = tf.slice(gradient, [0, 4, 0, 0], [1, 1, 4, 4]).dataSync<'float32'>();
     expect(objectness.filter((value) => value < 0)).toEqual(Float32Array.of(-0.5));
