@@ -96,7 +96,8 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
       fc.property(rows, widths, fc.nat(), (n, c, seed) => {
         expectSameOnBothBackends(
           () => {
-            const x = tf.add(randomTensor([n, c], seed), 2);
+            // Neighbouring columns differ: 1 / deviation of a narrow row that is almost constant would magnify the rounding of both sides.
+            const x = tf.add(tf.mul(randomTensor([n, c], seed), 0.2), tf.mod(tf.range(0, c), 3));
             const [gamma, beta] = [randomTensor([c], seed + 1), randomTensor([c], seed + 2)];
             const dy = randomTensor([n, c], seed + 3);
             return [
