@@ -76,6 +76,7 @@ export default defineConfig({
           ['Budgets', 'docs/budgets'],
           ['Cost models', 'docs/cost-models'],
           ['Engines and speed', 'docs/engine'],
+          ['Search methods side by side', 'docs/frontier'],
           ['Reproduction', 'docs/reproduction'],
           ['Tuning', 'docs/tuning'],
           ['Architecture', 'docs/architecture'],
