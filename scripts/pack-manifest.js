@@ -10,7 +10,10 @@ const root = path.resolve(import.meta.dirname, '..');
 const bundleDependencies = ['@tensorflow/tfjs-backend-cpu', '@tensorflow/tfjs-core'];
 const files = ['dist/*.node.js', 'dist/**/*.d.ts', '!dist/**/*_test*.d.ts'];
 
-rewrite(root, ({scripts, devDependencies, overrides, allowScripts, ...published}) => ({...published, bundleDependencies}));
+rewrite(root, ({scripts, devDependencies, overrides, allowScripts, ...published}) => ({
+  ...published,
+  bundleDependencies,
+}));
 for (const name of bundleDependencies) {
   rewrite(path.join(root, 'node_modules', name), (manifest) => ({...manifest, files}));
 }
