@@ -34,7 +34,7 @@ const {values} = parseArgs({
   },
 });
 const batchSize = 64;
-const photographs = 256;
+const photographs = 64;
 
 async function photograph(index: number): Promise<Buffer> {
   const draw = uniform(0, 'bench', index);

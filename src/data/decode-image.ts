@@ -4,6 +4,7 @@ import {isNativeError} from 'node:util/types';
 import type {Metadata, Sharp} from 'sharp';
 
 import {ExitCode, SdqError} from '../errors.ts';
+import {readFileBounded} from '../files.ts';
 import {loadSharp} from './sharp.ts';
 
 /** The region of an image of this width and height to take, in pixels. */
@@ -17,6 +18,8 @@ export interface EncodedImage {
 
 /** Far above any photograph, far below what would exhaust the memory: 100 megapixels. */
 const maxPixels = 100e6;
+/** The pixels of the largest PNG without compression: 64 bits each. */
+const maxBytes = 8 * maxPixels;
 
 /** In pixels. */
 export interface Region {
@@ -90,9 +93,10 @@ async function decoded(
   shape: (image: Sharp, width: number, height: number) => Sharp,
 ): Promise<Uint8Array> {
   const sharp = await loadSharp();
-  const [input, name] = typeof source === 'string' ? [source, source] : [source.bytes, source.name];
+  // Sharp would open a file twice, for its header and for its pixels.
+  const {bytes, name} = typeof source === 'string' ? {bytes: readFileBounded(source, maxBytes), name: source} : source;
   try {
-    const stored = sharp(input, {limitInputPixels: maxPixels, failOn: 'warning'}).autoOrient();
+    const stored = sharp(bytes, {limitInputPixels: maxPixels, failOn: 'warning'}).autoOrient();
     const {autoOrient, hasAlpha} = await checkedHeader(stored);
     const image = hasAlpha ? await withoutAlpha(stored) : stored;
     return await shape(image, autoOrient.width, autoOrient.height).toColourspace('srgb').raw().toBuffer();

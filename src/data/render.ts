@@ -180,7 +180,7 @@ function encodedWriter(
     const crop = draw && randomResizedCrop(draw);
     const mirrored = draw !== undefined && flip && draw() < 0.5;
     const pixels = await decodeImage(await source(image, block), plan.width, crop);
-    writeNormalized(pixels, target, plan, table, {top: 0, left: 0, mirrored});
+    writePhotograph(pixels, target, plan.width, table, mirrored);
   };
 }
 
@@ -198,7 +198,7 @@ function boxWriter(plan: RenderPlan, split: Extract<Split, {kind: 'files'}>, box
   };
   return async (image, draw, target, _, boxTarget = new Float32Array(boxNumbers * plan.mostBoxes)) => {
     await drawDetectionImage(source, image, draw, pixels, boxTarget);
-    writeNormalized(pixels, target, plan, table, {top: 0, left: 0, mirrored: false});
+    writePhotograph(pixels, target, plan.width, table, false);
   };
 }
 
@@ -235,6 +235,29 @@ function writeNormalized(
       } else {
         for (let c = 0; c < channels; c++) target[out++] = table[c]!;
       }
+    }
+  }
+}
+
+/** `writeNormalized` of three channels and the whole image, in half the time. @param pixels [height, width, 3] bytes */
+function writePhotograph(
+  pixels: Uint8Array,
+  target: Float32Array,
+  width: number,
+  table: Float32Array,
+  mirrored: boolean,
+): void {
+  // From the end of a pixel read to the start of the next one.
+  const skip = mirrored ? -6 : 0;
+  const first = mirrored ? 3 * (width - 1) : 0;
+  let out = 0;
+  for (let row = 0; row < pixels.length; row += 3 * width) {
+    let source = row + first;
+    for (let x = 0; x < width; x++) {
+      target[out++] = table[3 * pixels[source++]!]!;
+      target[out++] = table[3 * pixels[source++]! + 1]!;
+      target[out++] = table[3 * pixels[source++]! + 2]!;
+      source += skip;
     }
   }
 }
