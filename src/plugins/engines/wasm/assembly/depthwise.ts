@@ -56,69 +56,109 @@ function sumTaps(
   }
 }
 
-/** Pixels of a tile of `sumTile`. */
-const tilePixels: i32 = 4;
-
 /**
- * Four neighbouring pixels under a filter of width 3 and step 1, all taps of it inside the image: the 6 columns that they
- * share are read once. A row of the filter is a loop iteration of its own, for V8's registers (tiles.ts).
- * @param rows pairs of addresses (the leftmost column, the filter row), up to `rowsEnd`
+ * Neighbouring pixels of a row under a filter of width 3 and step 1. The weights of four channels stay in registers, each column
+ * of the image is read once. Its products with a column of the filter are a sum of their own, which is then added: chains of 3
+ * multiply-adds are short enough that those of several pixels run at the same time, chains of 9 are not. The loop's values,
+ * 9 weights, 3 pixels, 2 sums and one more, fill V8's 15 registers (tiles.ts).
+ * @param rows pairs of addresses (the leftmost column, the filter row)
+ * @param down how many: 1, 2 or 3; a constant, so that each has code of its own
+ * @param target of the first pixel that has all columns in the image
+ * @param count such pixels; the image has `count` + 2 columns for them
+ * @param before whether to write the pixel before them too, whose first column is outside
+ * @param after the same of the pixel behind them and its last column
  * @param turned the filter's columns from right to left (0, 1)
  */
-function sumTile(
+// @ts-ignore: decorator
+@inline
+function slide(
   rows: usize,
-  rowsEnd: usize,
-  shift: usize,
-  bias: usize,
+  down: i32,
   target: usize,
+  count: i32,
+  before: bool,
+  after: bool,
   bytes: usize,
   turned: bool,
-  low: v128,
-  high: v128,
 ): void {
   const firstTap: usize = turned ? 2 * bytes : 0;
   const lastTap: usize = turned ? 0 : 2 * bytes;
+  const second = down > 1 ? load<usize>(rows, 8) - load<usize>(rows) : 0;
+  const third = down > 2 ? load<usize>(rows, 16) - load<usize>(rows) : 0;
   for (let c: usize = 0; c < bytes; c += 16) {
-    let a0 = bias == 0 ? f32x4.splat(0) : v128.load(bias + c);
-    let a1 = a0;
-    let a2 = a0;
-    let a3 = a0;
-    for (let row = rows; row < rowsEnd; row += 8) {
-      let x = load<usize>(row) + shift + c;
-      const w = load<usize>(row, 4) + c;
-      const w0 = v128.load(w + firstTap);
-      const w1 = v128.load(w + bytes);
-      const w2 = v128.load(w + lastTap);
-      a0 = madd(v128.load(x), w0, a0);
+    let w = load<usize>(rows, 4) + c;
+    const w00 = v128.load(w + firstTap);
+    const w01 = v128.load(w + bytes);
+    const w02 = v128.load(w + lastTap);
+    if (down > 1) w = load<usize>(rows, 12) + c;
+    const w10 = v128.load(w + firstTap);
+    const w11 = v128.load(w + bytes);
+    const w12 = v128.load(w + lastTap);
+    if (down > 2) w = load<usize>(rows, 20) + c;
+    const w20 = v128.load(w + firstTap);
+    const w21 = v128.load(w + bytes);
+    const w22 = v128.load(w + lastTap);
+    const left = bytes - c;
+    let to = target + c;
+    let x = load<usize>(rows) + c;
+    // One column: the sum of a pixel whose first column it was, and of one whose second.
+    let one = column(x, second, third, down, w00, w10, w20);
+    let two = column(x, second, third, down, w01, w11, w21);
+    x += bytes;
+    if (before) storeUpTo(to - bytes, f32x4.add(two, column(x, second, third, down, w02, w12, w22)), left);
+    two = f32x4.add(one, column(x, second, third, down, w01, w11, w21));
+    one = column(x, second, third, down, w00, w10, w20);
+    for (let i = 0; i < count; i++) {
       x += bytes;
-      const x1 = v128.load(x);
-      a0 = madd(x1, w1, a0);
-      a1 = madd(x1, w0, a1);
-      x += bytes;
-      const x2 = v128.load(x);
-      a0 = madd(x2, w2, a0);
-      a1 = madd(x2, w1, a1);
-      a2 = madd(x2, w0, a2);
-      x += bytes;
-      const x3 = v128.load(x);
-      a1 = madd(x3, w2, a1);
-      a2 = madd(x3, w1, a2);
-      a3 = madd(x3, w0, a3);
-      x += bytes;
-      const x4 = v128.load(x);
-      a2 = madd(x4, w2, a2);
-      a3 = madd(x4, w1, a3);
-      a3 = madd(v128.load(x + bytes), w2, a3);
+      storeUpTo(to, f32x4.add(two, column(x, second, third, down, w02, w12, w22)), left);
+      two = f32x4.add(one, column(x, second, third, down, w01, w11, w21));
+      one = column(x, second, third, down, w00, w10, w20);
+      to += bytes;
     }
-    const to = target + c;
-    storeUpTo(to, clip(a0, low, high), bytes - c);
-    storeUpTo(to + bytes, clip(a1, low, high), bytes - c);
-    storeUpTo(to + 2 * bytes, clip(a2, low, high), bytes - c);
-    storeUpTo(to + 3 * bytes, clip(a3, low, high), bytes - c);
+    if (after) storeUpTo(to, two, left);
   }
 }
 
-/** Writes the rows of the filter that lie in the image under a target row, for `sumTile` at `left`; returns their end. */
+/** Σ over the `down` rows of x · w. */
+// @ts-ignore: decorator
+@inline
+function column(x: usize, second: usize, third: usize, down: i32, w0: v128, w1: v128, w2: v128): v128 {
+  let sum = f32x4.mul(v128.load(x), w0);
+  if (down > 1) sum = madd(v128.load(x + second), w1, sum);
+  if (down > 2) sum = madd(v128.load(x + third), w2, sum);
+  return sum;
+}
+
+/** `slide` for as many rows of the filter as are in the image. */
+function slideRows(
+  rows: usize,
+  rowsEnd: usize,
+  target: usize,
+  count: i32,
+  before: bool,
+  after: bool,
+  bytes: usize,
+  turned: bool,
+): void {
+  const down = rowsEnd - rows;
+  if (down == 24) slide(rows, 3, target, count, before, after, bytes, turned);
+  else if (down == 16) slide(rows, 2, target, count, before, after, bytes, turned);
+  else slide(rows, 1, target, count, before, after, bytes, turned);
+}
+
+/** clip(x + bias, low, high) of `count` pixels, in place. @param bias address or 0 */
+function finishRow(target: usize, count: i32, bias: usize, bytes: usize, low: v128, high: v128): void {
+  const zero = f32x4.splat(0);
+  for (let i = 0; i < count; i++) {
+    for (let c: usize = 0; c < bytes; c += 16) {
+      const sum = f32x4.add(v128.load(target + c), bias == 0 ? zero : v128.load(bias + c));
+      storeUpTo(target + c, clip(sum, low, high), bytes - c);
+    }
+    target += bytes;
+  }
+}
+
+/** Writes the rows of the filter that lie in the image under a target row, for `slide` at `left`; returns their end. */
 function writeRows(task: usize, rows: usize, source: usize, y: i32, left: i32): usize {
   const bytes = <usize>int(task, 8) << 2;
   for (let ky = 0; ky < int(task, 11); ky++) {
@@ -153,8 +193,10 @@ export function depthwise(task: usize, thread: i32, threads: i32): void {
   const divisorX = int(task, 20);
   const bytes = <usize>channels << 2;
   const taps = pointer(task, 4) + <usize>(thread * down * across) * 8;
+  const bias = pointer(task, 3);
   const low = f32x4.splat(float(task, 0));
   const high = f32x4.splat(float(task, 1));
+  const finishes = bias != 0 || float(task, 0) != -Infinity || float(task, 1) != Infinity;
   const rows = batch * targetHeight;
   for (let row = shareStart(rows, thread, threads); row < shareStart(rows, thread + 1, threads); row++) {
     const source = pointer(task, 0) + <usize>((row / targetHeight) * sourceHeight * sourceWidth) * bytes;
@@ -162,24 +204,29 @@ export function depthwise(task: usize, thread: i32, threads: i32): void {
     let tapsEnd = taps;
     let shift: usize = 0;
     let wasInside = false;
-    // The pixels from `firstTile` up to `tilesEnd` have all their columns in the image.
+    // The pixels from `firstInner` up to `innerEnd` have all their columns in the image.
     const tapStep = int(task, 16);
     const left = int(task, 18) + min(0, 2 * tapStep);
-    const firstTile = max(0, -left);
-    const tilesEnd = min(targetWidth, sourceWidth - 2 - left);
-    const tiles = across == 3 && abs(tapStep) == 1 && int(task, 14) == 1 && divisorX == 1 && tilesEnd - firstTile >= tilePixels;
-    if (tiles) {
-      const rowsEnd = writeRows(task, taps, source, row % targetHeight, left);
-      for (let x = firstTile; x < tilesEnd; x += tilePixels) {
-        // The last tile reaches back into the one before.
-        const first = <usize>min(x, tilesEnd - tilePixels) * bytes;
-        sumTile(taps, rowsEnd, first, pointer(task, 3), target + first, bytes, tapStep < 0, low, high);
+    const firstInner = max(0, -left);
+    const innerEnd = min(targetWidth, sourceWidth - 2 - left);
+    const count = innerEnd - firstInner;
+    let slides = across == 3 && down <= 3 && abs(tapStep) == 1 && int(task, 14) == 1 && divisorX == 1 && count >= 0 && sourceWidth >= 2;
+    // `slide` also takes the pixels beside them that miss one column.
+    const firstSlid = firstInner > 0 ? firstInner - 1 : 0;
+    const slidEnd = innerEnd < targetWidth ? innerEnd + 1 : innerEnd;
+    if (slides) {
+      const rowsEnd = writeRows(task, taps, source, row % targetHeight, firstInner + left);
+      slides = rowsEnd > taps && slidEnd > firstSlid;
+      if (slides) {
+        const inner = target + <usize>firstInner * bytes;
+        slideRows(taps, rowsEnd, inner, count, firstSlid < firstInner, slidEnd > innerEnd, bytes, tapStep < 0);
+        if (finishes) finishRow(target + <usize>firstSlid * bytes, slidEnd - firstSlid, bias, bytes, low, high);
       }
     }
     for (let x = 0; x < targetWidth; x++) {
-      if (tiles && x == firstTile) {
-        target += <usize>(tilesEnd - firstTile) * bytes;
-        x = tilesEnd - 1;
+      if (slides && x == firstSlid) {
+        target += <usize>(slidEnd - firstSlid) * bytes;
+        x = slidEnd - 1;
         wasInside = false;
         continue;
       }
@@ -213,7 +260,7 @@ export function depthwise(task: usize, thread: i32, threads: i32): void {
         }
       }
       wasInside = inside;
-      sumTaps(taps, tapsEnd, shift, pointer(task, 3), target, bytes, low, high);
+      sumTaps(taps, tapsEnd, shift, bias, target, bytes, low, high);
       target += bytes;
     }
   }
