@@ -317,6 +317,10 @@ export interface Config {
      */
     dualRate: number;
     /**
+     * Where `sdq` and `interpolation` begin: `highest` at the highest candidate of every layer, `sensitivity` one candidate above what that method would choose for the same targets, by `search.options.score`.
+     */
+    start: 'highest' | 'sensitivity';
+    /**
      * Part of the search in which the allowed cost falls to the target.
      */
     rampFraction: number;

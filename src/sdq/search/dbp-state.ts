@@ -37,6 +37,8 @@ export interface DbpProblem extends SearchProblem, DbpOptions {
 /** All that the next step depends on. */
 export interface SearchState {
   readonly step: number;
+  /** Where the search began. */
+  readonly start: Selection;
   /** Prices, in the order of `problem.budgets`: of one `unit` each, the dual variable of "expected cost ≤ schedule". */
   readonly lambdas: readonly number[];
   /** In the order of `problem.decisions`. `candidate` is the index of the present one. */
@@ -51,12 +53,13 @@ interface Descent {
   readonly to: number;
 }
 
-/** The state before the first step: every decision at its highest candidate. */
-export function initSearch(problem: DbpProblem): SearchState {
+/** The state before the first step. @param start the highest candidates (the paper) unless given */
+export function initSearch(problem: DbpProblem, start: Selection = highestSelection(problem)): SearchState {
   return {
     step: 0,
+    start,
     lambdas: problem.budgets.map(() => 0),
-    decisions: highestSelection(problem).map((candidate) => ({candidate, dbp: initDbp(problem.dbp.thetaInit)})),
+    decisions: start.map((candidate) => ({candidate, dbp: initDbp(problem.dbp.thetaInit)})),
     descents: [],
   };
 }
@@ -86,11 +89,11 @@ export function expectedCost(problem: DbpProblem, state: SearchState, budget: Bu
   return expectedCostOf(problem, budget, oddsOf(problem, state));
 }
 
-/** The cost allowed at a step: falls linearly from the highest candidates' cost to the target, then stays there. */
-export function scheduledCost(problem: DbpProblem, step: number, budget: Budget): number {
-  const highest = costOf(problem, budget, highestSelection(problem));
+/** The cost allowed at the state's step: falls linearly from the cost of the start to the target, then stays there. */
+export function scheduledCost(problem: DbpProblem, {start, step}: SearchState, budget: Budget): number {
+  const first = costOf(problem, budget, start);
   const progress = Math.min(1, step / Math.max(1, problem.rampFraction * problem.steps));
-  return highest + (Math.min(budget.target, highest) - highest) * progress;
+  return first + (Math.min(budget.target, first) - first) * progress;
 }
 
 /** Whether every target is reached or the steps are used up. */
@@ -129,7 +132,7 @@ export function parseSearchState(value: unknown, problem: DbpProblem, file: stri
     }
     return entry as number;
   };
-  const {step, lambdas, decisions, descents} = mapping(value, '/');
+  const {step, start, lambdas, decisions, descents} = mapping(value, '/');
   const prices = list(lambdas, '/lambdas', 'numbers', problem.budgets.length);
   const entries = list(decisions, '/decisions', 'decisions', problem.decisions.length);
   return {
@@ -149,6 +152,9 @@ export function parseSearchState(value: unknown, problem: DbpProblem, file: stri
         },
       };
     }),
+    start: list(start, '/start', 'candidates', problem.decisions.length).map((candidate, d) =>
+      index(candidate, `/start/${d}`, item(problem.decisions, d).candidates.length),
+    ),
     descents: list(descents, '/descents', 'transitions').map((descent, k) => {
       const place = `/descents/${k}`;
       const {decision, from, to} = mapping(descent, place);

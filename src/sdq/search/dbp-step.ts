@@ -7,9 +7,9 @@
  */
 import {item, present} from '../../lookup.ts';
 import {drawIndicator, initDbp, sigmoid, temperature, updateDbp} from '../dbp.ts';
-import {expectedCostOf, expectedSaving, nextLower, unmetBudgets, type Odds} from './costs.ts';
+import {costOf, expectedCostOf, expectedSaving, highestSelection, nextLower, unmetBudgets, type Odds} from './costs.ts';
 import {committed, committedCost, oddsOf, scheduledCost, type DbpProblem, type SearchState} from './dbp-state.ts';
-import {sum, type Candidate} from './problem.ts';
+import {sum, type Budget, type Candidate} from './problem.ts';
 
 /** What the forward pass of one step does with one decision. */
 export interface Choice {
@@ -55,6 +55,16 @@ export function planStep(problem: DbpProblem, state: SearchState): Choice[] {
 }
 
 /**
+ * η of a budget. A search that begins near its target has small gaps all the way, so its prices rise by as much on the whole way as
+ * from the highest candidates.
+ */
+function dualRateOf(problem: DbpProblem, {start}: SearchState, budget: Budget): number {
+  const way = costOf(problem, budget, start) - budget.target;
+  if (way <= 0) return problem.dualRate;
+  return problem.dualRate * ((costOf(problem, budget, highestSelection(problem)) - budget.target) / way);
+}
+
+/**
  * Dual ascent: λ ← max(0, λ + η (R − schedule) / unit) for each budget. After the ramp, where the schedule stands at the
  * target, the committed cost takes the place of the expected one, else probabilities that meet the target on average could
  * rest there and no layer would commit; and λ above 1 grows in proportion to itself, so that the steps left suffice for a
@@ -63,11 +73,12 @@ export function planStep(problem: DbpProblem, state: SearchState): Choice[] {
 function ascend(problem: DbpProblem, state: SearchState, odds: readonly Odds[]): number[] {
   return problem.budgets.map((budget, k) => {
     const lambda = item(state.lambdas, k);
-    const allowed = scheduledCost(problem, state.step, budget);
+    const allowed = scheduledCost(problem, state, budget);
+    const dualRate = dualRateOf(problem, state, budget);
     if (state.step < problem.rampFraction * problem.steps) {
-      return Math.max(0, lambda + problem.dualRate * ((expectedCostOf(problem, budget, odds) - allowed) / budget.unit));
+      return Math.max(0, lambda + dualRate * ((expectedCostOf(problem, budget, odds) - allowed) / budget.unit));
     }
-    const rate = problem.dualRate * Math.max(1, lambda);
+    const rate = dualRate * Math.max(1, lambda);
     return Math.max(0, lambda + rate * ((committedCost(problem, state, budget) - allowed) / budget.unit));
   });
 }

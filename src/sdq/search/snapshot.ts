@@ -1,6 +1,6 @@
 /** What a search by differentiable bitwidth parameters has reached: for the journal and for the strategies kept on the way. Pure. */
 import {item} from '../../lookup.ts';
-import {costOf, expectedCostOf, highestSelection, layerCostsOf} from './costs.ts';
+import {costOf, expectedCostOf, layerCostsOf} from './costs.ts';
 import {committed, committedCost, oddsOf, scheduledCost, type DbpProblem, type SearchState} from './dbp-state.ts';
 import type {Candidate, Decision} from './problem.ts';
 
@@ -29,7 +29,7 @@ export function searchSnapshot(problem: DbpProblem, state: SearchState): SearchS
       lambda: item(state.lambdas, k) / budget.unit,
       expected: expectedCostOf(problem, budget, odds),
       committed: committedCost(problem, state, budget),
-      scheduled: scheduledCost(problem, state.step, budget),
+      scheduled: scheduledCost(problem, state, budget),
       layers: layerCostsOf(problem, budget, committed(state)),
     })),
     decisions: problem.decisions.map((decision, d) => ({
@@ -40,12 +40,12 @@ export function searchSnapshot(problem: DbpProblem, state: SearchState): SearchS
   };
 }
 
-/** The part of the way to the targets that is left: 1 at the highest candidates, 0 when every target is reached. */
+/** The part of the way to the targets that is left: 1 at the start, 0 when every target is reached. */
 export function remainingWay(problem: DbpProblem, state: SearchState): number {
   return Math.max(
     ...problem.budgets.map((budget) => {
       const gap = committedCost(problem, state, budget) - budget.target;
-      return gap <= 0 ? 0 : gap / (costOf(problem, budget, highestSelection(problem)) - budget.target);
+      return gap <= 0 ? 0 : gap / (costOf(problem, budget, state.start) - budget.target);
     }),
   );
 }

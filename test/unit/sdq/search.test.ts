@@ -99,7 +99,8 @@ const committed = (problem: DbpProblem, state: SearchState): number =>
   committedCost(problem, state, problem.budgets[0]!);
 const expectation = (problem: DbpProblem, state: SearchState): number =>
   expectedCost(problem, state, problem.budgets[0]!);
-const scheduled = (problem: DbpProblem, step: number): number => scheduledCost(problem, step, problem.budgets[0]!);
+const scheduled = (problem: DbpProblem, step: number): number =>
+  scheduledCost(problem, {...initSearch(problem), step}, problem.budgets[0]!);
 const weightBits = (problem: DbpProblem, state: SearchState): number[] =>
   searchResult(problem, state).bits.map((bits) => bits.weightBits);
 
@@ -160,7 +161,7 @@ describe('cost', () => {
   });
 
   test('expected cost is linear in β', () => {
-    const state = {step: 0, lambdas: [0], decisions: [layerAt(0.3, 1), layerAt(2, 0)], descents: []};
+    const state = {start: [1, 0], step: 0, lambdas: [0], decisions: [layerAt(0.3, 1), layerAt(2, 0)], descents: []};
     const beta = 1 / (1 + Math.exp(-0.3));
     expect(expectation(tiny, state)).toBeCloseTo(beta * 2 + (1 - beta) * 1 + 0.5, 12);
     expect(committed(tiny, state)).toBe(2.5);
@@ -168,6 +169,9 @@ describe('cost', () => {
 
   test('the schedule falls linearly to the target over the ramp and stays there', () => {
     expect([0, 42.5, 85, 99].map((step) => scheduled(tiny, step))).toEqual([2.5, 2, 1.5, 1.5]);
+    const lower = {...initSearch(tiny, [0, 0]), step: 42.5};
+    const low = {...tiny, budgets: [{...tiny.budgets[0]!, target: 1}]};
+    expect(scheduledCost(low, lower, low.budgets[0]!)).toBe(1.25);
     // A target above the highest cost is no way up.
     const [budget] = tiny.budgets;
     const loose = {...tiny, budgets: [{...budget!, target: 9}]};
@@ -181,7 +185,7 @@ function layerAt(theta: number, candidate: number): SearchState['decisions'][num
 
 describe('one step, by hand', () => {
   test('λ rises by η times the gap, θ follows the task and the price, moments start afresh', () => {
-    const state = {step: 85, lambdas: [0.2], decisions: [layerAt(1, 1), layerAt(2, 0)], descents: []};
+    const state = {start: [1, 0], step: 85, lambdas: [0.2], decisions: [layerAt(1, 1), layerAt(2, 0)], descents: []};
     const plan: Choice[] = [
       {high: {weightBits: 4}, low: {weightBits: 2}, share: 1, slope: 0.125},
       {high: {weightBits: 8}, low: null, share: 1, slope: 0},
@@ -198,13 +202,21 @@ describe('one step, by hand', () => {
   });
 
   test('after the ramp λ above 1 grows in proportion to itself, during the ramp it does not', () => {
-    const state = {step: 85, lambdas: [3], decisions: [layerAt(1, 1), layerAt(2, 0)], descents: []};
+    const state = {start: [1, 0], step: 85, lambdas: [3], decisions: [layerAt(1, 1), layerAt(2, 0)], descents: []};
     const lambdaAfter = (at: typeof state): number =>
       advanceSearch(tiny, at, planStep(tiny, at), {shares: [0, 0]}).state.lambdas[0]!;
     // The gap is 1, as above.
     expect(lambdaAfter(state)).toBeCloseTo(3 + 0.5 * 3 * 1, 12);
     const gap = 1 + sigmoid(1) + 0.5 - (2.5 - 40 / 85);
     expect(lambdaAfter({...state, step: 40})).toBeCloseTo(3 + 0.5 * gap, 12);
+  });
+
+  test('λ rises as much on a short way to the target as on the way from the highest candidates', () => {
+    const low = {...tiny, budgets: [{...tiny.budgets[0]!, target: 1}]};
+    // Half a bit in place of one and a half.
+    const state = {...initSearch(low, [0, 0]), step: 85, lambdas: [0.2]};
+    const {lambdas} = advanceSearch(low, state, planStep(low, state), {shares: [0, 0]}).state;
+    expect(lambdas[0]).toBeCloseTo(0.2 + 0.5 * 3 * 0.5, 12);
   });
 
   test('the next lower candidate saves at least half of what the best one saves a bit; exactly half is enough', () => {
@@ -218,7 +230,7 @@ describe('one step, by hand', () => {
   });
 
   test('during the ramp λ follows the expected cost, and never falls below 0', () => {
-    const state = {step: 40, lambdas: [0.2], decisions: [layerAt(1, 1), layerAt(2, 0)], descents: []};
+    const state = {start: [1, 0], step: 40, lambdas: [0.2], decisions: [layerAt(1, 1), layerAt(2, 0)], descents: []};
     const gap = 1 + sigmoid(1) + 0.5 - (2.5 - 40 / 85);
     const plan = planStep(tiny, state);
     expect(advanceSearch(tiny, state, plan, {shares: [0, 0]}).state.lambdas[0]).toBeCloseTo(0.2 + 0.5 * gap, 12);
@@ -228,7 +240,7 @@ describe('one step, by hand', () => {
 
   test('the quantization error adds λ_Q (e_high − e_low) β(1 − β)', () => {
     const problem = {...tiny, quantizationErrorWeight: 2, dualRate: 0.5};
-    const state = {step: 0, lambdas: [0], decisions: [layerAt(1, 1), layerAt(2, 0)], descents: []};
+    const state = {start: [1, 0], step: 0, lambdas: [0], decisions: [layerAt(1, 1), layerAt(2, 0)], descents: []};
     const plan: Choice[] = [
       {high: {weightBits: 4}, low: {weightBits: 2}, share: 0, slope: 0.125},
       {high: {weightBits: 8}, low: null, share: 1, slope: 0},
@@ -243,7 +255,7 @@ describe('one step, by hand', () => {
   });
 
   test('below the threshold a layer commits: lower bits, θ and its optimizer start again', () => {
-    const state = {step: 7, lambdas: [5], decisions: [layerAt(0.05, 1), layerAt(2, 0)], descents: []};
+    const state = {start: [1, 0], step: 7, lambdas: [5], decisions: [layerAt(0.05, 1), layerAt(2, 0)], descents: []};
     const plan = planStep(tiny, state);
     const {state: next, transitions} = advanceSearch(tiny, state, plan, {shares: [100, 0]});
     expect(next.decisions[0]).toEqual({candidate: 0, dbp: {theta: 2, m: 0, v: 0, updates: 0}});
@@ -257,7 +269,13 @@ describe('one step, by hand', () => {
   test('of several that are equally sure the first layer goes first', () => {
     const layers = [0, 1, 2].map((i) => ({name: `l${i}`, candidates: [1, 2], costs: [1, 2], pinned: false}));
     const problem = problemOf({layers, target: 4, steps: 100});
-    const state = {step: 7, lambdas: [0], decisions: [-1, -1, -1].map((theta) => layerAt(theta, 1)), descents: []};
+    const state = {
+      start: [1, 1, 1],
+      step: 7,
+      lambdas: [0],
+      decisions: [-1, -1, -1].map((theta) => layerAt(theta, 1)),
+      descents: [],
+    };
     const {transitions} = advanceSearch(problem, state, planStep(problem, state), {shares: [0, 0, 0]});
     expect(transitions.map(({layer}) => layer)).toEqual(['l0', 'l1']);
   });
@@ -271,7 +289,13 @@ describe('one step, by hand', () => {
   test('when several fall at once the surest goes first and the target is not overshot', () => {
     const layers = [0, 1, 2].map((i) => ({name: `l${i}`, candidates: [1, 2], costs: [1, 2], pinned: false}));
     const problem = problemOf({layers, target: 4, steps: 100});
-    const state = {step: 7, lambdas: [0], decisions: [-0.5, -3, -1].map((theta) => layerAt(theta, 1)), descents: []};
+    const state = {
+      start: [1, 1, 1],
+      step: 7,
+      lambdas: [0],
+      decisions: [-0.5, -3, -1].map((theta) => layerAt(theta, 1)),
+      descents: [],
+    };
     const {state: next, transitions} = advanceSearch(problem, state, planStep(problem, state), {shares: [0, 0, 0]});
     expect(transitions.map(({layer}) => layer)).toEqual(['l1', 'l2']);
     expect(committed(problem, next)).toBe(4);
@@ -289,7 +313,7 @@ describe('one step, by hand', () => {
       }));
       const problem = problemOf({layers, target, steps: 100});
       const decisions = candidates.map((candidate, d) => layerAt(d === 0 ? -1 : 2, candidate));
-      const state = {step: 7, lambdas: [0], decisions, descents};
+      const state = {start: decisions.map(() => 1), step: 7, lambdas: [0], decisions, descents};
       const {state: next, transitions} = advanceSearch(problem, state, planStep(problem, state), {shares: [0, 0, 0]});
       return {
         candidates: next.decisions.map(({candidate}) => candidate),
@@ -470,6 +494,7 @@ describe('outcome', () => {
   test('a snapshot has β, bits and cost of every layer', () => {
     const snapshot = searchSnapshot(tiny, {
       step: 3,
+      start: [1, 0],
       lambdas: [0.5],
       decisions: [layerAt(0, 1), layerAt(2, 0)],
       descents: [],
@@ -509,6 +534,8 @@ describe('bad input', () => {
     ],
     [{step: 1, lambdas: [0], decisions: [{candidate: 1}, {}]}, '/decisions/0/dbp is null'],
     [{step: 1, lambdas: [0], decisions: [{candidate: 1, dbp: {theta: 'x'}}, {}]}, '/decisions/0/dbp/theta is "x"'],
+    [{...initSearch(tiny), start: [0]}, '/start is 1; allowed: 2 candidates'],
+    [{...initSearch(tiny), start: [2, 0]}, '/start/0 is 2; allowed: a whole number below 2'],
     [{...initSearch(tiny), descents: undefined}, '/descents is null; allowed: a list of transitions'],
     [{...initSearch(tiny), descents: [3]}, '/descents/0 is 3'],
     [

@@ -32,6 +32,8 @@ import {
   type Quantization,
 } from '../../../training/quantized-network.ts';
 import {snapshotMetrics} from '../metrics.ts';
+import {leastScore} from '../sensitivity/program.ts';
+import {scoreMetrics, scoresOf} from '../sensitivity/scores.ts';
 import {createSearchInputs, type SearchInputs} from './inputs.ts';
 
 /** @param forward how a layer between two bitwidths is seen: one of the two at random (the paper), or their mix */
@@ -86,6 +88,18 @@ class DbpSearch implements SearchTraining {
     for (const note of [calibrateInputs(this.#quantization.inputs, sample), this.#inputs.calibrate(sample)]) {
       if (note !== undefined) this.#context.line(note);
     }
+    if (this.#context.settings.start === 'sensitivity') await this.#startAboveProgram();
+  }
+
+  /** Begins one candidate above what the method `sensitivity` would choose for the same targets. [ours] */
+  async #startAboveProgram(): Promise<void> {
+    const scores = await scoresOf(this.#context);
+    this.#context.log(scoreMetrics(this.#context, scores));
+    const solution = await leastScore(this.#problem, scores);
+    const start = solution.map((candidate, d) =>
+      Math.min(candidate + 1, item(this.#problem.decisions, d).candidates.length - 1),
+    );
+    this.#state = initSearch(this.#problem, start);
   }
 
   async forward(): Promise<Pick<ForwardOptions, 'weight' | 'activation' | 'input'>> {

@@ -34,18 +34,22 @@ const hessianImages = 128;
 /** The step of the difference quotient, in parts of the root mean square of a layer's weights. [ours] */
 const hessianStep = 0.01;
 
-/** Sums by any key, on the engine until they are read. */
+/** Sums by any key, on the engine until they are freed. */
 class Sums {
   readonly #sums = new Map<string, tf.Tensor>();
 
-  /** @param value scalar, of the caller's scope */
+  /** @param value of the caller's scope; of one shape for a key */
   add(key: string, value: tf.Tensor): void {
     const before = this.#sums.get(key);
     this.#sums.set(key, tf.keep(before === undefined ? tf.clone(value) : tf.add(before, value)));
     before?.dispose();
   }
 
-  /** Reads all of them in one transfer, and frees them. */
+  get(key: string): tf.Tensor | undefined {
+    return this.#sums.get(key);
+  }
+
+  /** Reads all of them, which are scalars, in one transfer, and frees them. */
   async read(): Promise<ReadonlyMap<string, number>> {
     const keys = [...this.#sums.keys()];
     if (keys.length === 0) return new Map();
@@ -139,6 +143,8 @@ export async function taylorScores(context: SearchContext, sample: InputSample):
   const roundedWeights = distinct(weights);
   const quantizers = inputQuantizers(context, distinct(inputs), sample);
   const sums = new Sums();
+  /** Of the squared gradients of weights, by parameter. Their roundings come once, after the last batch. */
+  const squares = new Sums();
   /** Of the inputs in the present batch. */
   let batch: {readonly key: string; readonly value: tf.Tensor}[] = [];
   let batches = 0;
@@ -169,15 +175,18 @@ export async function taylorScores(context: SearchContext, sample: InputSample):
         for (const {key, value} of batch) sums.add(key, tf.mul(value, images));
         tf.dispose(batch.map(({value}) => value));
         batch = [];
-        for (const {bits, key, layer} of roundedWeights) {
-          const gradient = gradients.get(layer.weight);
-          if (gradient !== undefined) {
-            sums.add(key, tf.mul(squared(gradient, rounding(context, layer, bits)), images));
-          }
+        for (const name of new Set(roundedWeights.map(({layer}) => layer.weight))) {
+          const gradient = gradients.get(name);
+          if (gradient !== undefined) squares.add(name, tf.mul(tf.square(gradient), images));
         }
         batches += 1;
       }),
     );
+    for (const {bits, key, layer} of roundedWeights) {
+      const square = squares.get(layer.weight);
+      if (square === undefined) continue;
+      tf.tidy(() => sums.add(key, tf.sum(tf.mul(square, tf.square(rounding(context, layer, bits))))));
+    }
     const read = await sums.read();
     return weights.map((candidates, d) =>
       candidates.map((ofWeights, c) => {
@@ -187,6 +196,7 @@ export async function taylorScores(context: SearchContext, sample: InputSample):
     );
   } finally {
     tf.dispose(batch.map(({value}) => value));
+    squares.dispose();
     sums.dispose();
     for (const choices of quantizers.values()) tf.dispose(choices.map(({quantizer}) => quantizer.parameter));
   }

@@ -5,9 +5,10 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import {graphBuilder} from '../../../../src/graph/builder.ts';
 import {createNetwork, type Network} from '../../../../src/graph/network.ts';
-import type {SearchContext} from '../../../../src/plugin-api/searcher.ts';
+import type {SearchContext, SearchSettings} from '../../../../src/plugin-api/searcher.ts';
 import {lsq} from '../../../../src/plugins/quantizers/lsq.ts';
 import {narrow} from '../../../../src/plugins/quantizers/narrow.ts';
+import {sdq} from '../../../../src/plugins/searchers/sdq.ts';
 import {hessianScores, taylorScores} from '../../../../src/plugins/searchers/sensitivity/gradient-scores.ts';
 import {sensitivity} from '../../../../src/plugins/searchers/sensitivity/index.ts';
 import {uniform} from '../../../../src/random.ts';
@@ -160,9 +161,10 @@ test('hessian: the trace of the last layer is outputs times the sum of the squar
   net.dispose();
 });
 
-test('hessian of decisions about inputs is refused', () => {
-  const settings = {activationBits: [4, 8], options: {score: 'hessian'}};
-  expect(() =>
-    sensitivity.prepare!(settings as unknown as Parameters<NonNullable<typeof sensitivity.prepare>>[0]),
-  ).toThrow(expect.objectContaining({code: 'score-of-weights-only', oclif: {exit: 3}}));
+test('hessian of decisions about inputs is refused, where scores are used', () => {
+  const settings = {activationBits: [4, 8], options: {score: 'hessian'}, start: 'highest'} as unknown as SearchSettings;
+  const refused = expect.objectContaining({code: 'score-of-weights-only', oclif: {exit: 3}});
+  expect(() => sensitivity.prepare!(settings)).toThrow(refused);
+  expect(() => sdq.prepare!({...settings, start: 'sensitivity'})).toThrow(refused);
+  expect(sdq.prepare!(settings)).toBe(settings);
 });

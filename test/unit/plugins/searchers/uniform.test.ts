@@ -9,6 +9,7 @@ const settings: SearchSettings = {
   candidates: [1, 2, 3, 4, 5, 6, 7, 8],
   activationBits: 32,
   targets: {meanWeightBits: 2.9},
+  start: 'highest',
   pareto: 0,
   dbp: {learningRate: 0.1, thetaInit: 2, betaThreshold: 0.5, tauStart: 1, tauEnd: 0.3},
   dualRate: 0.5,
