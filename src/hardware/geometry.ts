@@ -1,6 +1,6 @@
 /** What a cost model has to know of a layer: sizes alone, no tensors. */
 import type {Graph} from '../graph/graph.ts';
-import {hasWeights, layerTable, type ProductLayer} from '../graph/layer-table.ts';
+import {hasWeights, lastLayers, layerTable, type ProductLayer} from '../graph/layer-table.ts';
 import {elements, integer} from '../graph/ops/operator.ts';
 import {asImages} from '../graph/ops/rows.ts';
 import {slidingWindow} from '../graph/ops/window.ts';
@@ -34,8 +34,9 @@ export interface LayerGeometry {
   readonly macs: number;
   /** Whether a value of the input can be negative. */
   readonly inputSigned: boolean;
-  /** The network's first and last quantized layer. */
+  /** The network's first quantized layer. */
   readonly first: boolean;
+  /** The last one of an output. */
   readonly last: boolean;
 }
 
@@ -57,6 +58,12 @@ export const outputValues = ({outputChannels, outputSize}: LayerGeometry): numbe
  */
 export function layerGeometries(graph: Graph): LayerGeometry[] {
   const {layers} = layerTable(graph);
+  const lastOnes = new Set(
+    lastLayers(
+      graph,
+      layers.map(({name}) => name),
+    ),
+  );
   const nodes = new Map(graph.nodes.map((node) => [node.name, node]));
   const shapes = new Map(graph.parameters.map(({name, shape}) => [name, shape]));
   return layers.map((layer, l): LayerGeometry => {
@@ -69,7 +76,7 @@ export function layerGeometries(graph: Graph): LayerGeometry[] {
       macs: layer.macs,
       inputSigned: layer.inputSigned,
       first: l === 0,
-      last: l === layers.length - 1,
+      last: lastOnes.has(layer.name),
     };
     if (!hasWeights(layer)) return {...common, ...productGeometry(layer)};
     if (layer.op === 'Conv') {

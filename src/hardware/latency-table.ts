@@ -40,9 +40,13 @@ export interface LatencyTable {
   readonly rows: readonly MeasuredRow[];
 }
 
-/** A row for each combination of bits that the device allows each layer, to be filled in. */
-export function emptyRows(profile: HardwareProfile, layers: readonly RuledLayer[]): MeasuredRow[] {
-  return allowedPairs(profile, layers).flatMap((pairs, l) =>
+/** A row for each combination of bits that the device allows each layer, to be filled in. @param lastOnes from `lastLayers` */
+export function emptyRows(
+  profile: HardwareProfile,
+  layers: readonly RuledLayer[],
+  lastOnes?: readonly string[],
+): MeasuredRow[] {
+  return allowedPairs(profile, layers, lastOnes).flatMap((pairs, l) =>
     pairs.map(({weightBits, activationBits}) => {
       return {layer: item(layers, l).name, weightBits, activationBits, latencyUs: null};
     }),

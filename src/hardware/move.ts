@@ -2,7 +2,15 @@
 import {entry, item} from '../lookup.ts';
 import {summarize, type LayerPrecision, type Strategy} from '../sdq/strategy.ts';
 import type {HardwareProfile} from './profile.ts';
-import {allowedPairs, fittingQuantizers, heldWidths, nearestPair, type Bits, type QuantizerTraits} from './rules.ts';
+import {
+  allowedPairs,
+  fittingQuantizers,
+  heldWidths,
+  nearestPair,
+  type Bits,
+  type Placement,
+  type QuantizerTraits,
+} from './rules.ts';
 
 export interface Move {
   readonly layer: string;
@@ -23,13 +31,12 @@ export interface MovedStrategy {
  * Every layer at the nearest bits that the device runs (`nearestPair`), layers whose inputs share a scale at the most bits of their
  * group, and a weight quantizer that fits. What the search had as its target no longer holds and is left out.
  * @param known the weight quantizers there are
- * @param joined from `joinedLayers`
  */
 export function moveToHardware(
   full: HardwareProfile,
   strategy: Strategy,
   known: readonly QuantizerTraits[],
-  joined: readonly (readonly string[])[] = [],
+  {last, joined = []}: Placement = {},
 ): MovedStrategy {
   const {weights} = strategy.quantizers;
   const fitting = fittingQuantizers(full, known);
@@ -38,7 +45,7 @@ export function moveToHardware(
     full,
     known.find(({name}) => name === quantizer),
   );
-  const allowed = allowedPairs(profile, strategy.layers);
+  const allowed = allowedPairs(profile, strategy.layers, last);
   const nearest = (layers: readonly LayerPrecision[]): LayerPrecision[] =>
     layers.map((layer, l) => {
       const pair = nearestPair(item(allowed, l), layer);

@@ -110,34 +110,60 @@ export function pairsOf(profile: HardwareProfile, formats: readonly AllowedForma
   );
 }
 
-/** The formats that all hold for layer `l`: of its operator, and of its place in the network. Empty where it does not run. */
-function formatsAt(profile: HardwareProfile, layers: readonly RuledLayer[], l: number): AllowedFormats[] {
-  const formats = operatorFormats(profile, item(layers, l));
-  if (formats === undefined) return [];
-  return [formats, l === 0 ? profile.first : undefined, l === layers.length - 1 ? profile.last : undefined].filter(
-    (allowed) => allowed !== undefined,
-  );
+/** How the layers are connected, which a strategy does not say. */
+export interface Placement {
+  /** Names of the last layer of each output, from `lastLayers`; left out: the last of all layers. */
+  readonly last?: readonly string[];
+  /** Names of layers whose inputs share one scale, from `joinedLayers`; left out: none. */
+  readonly joined?: readonly (readonly string[])[];
 }
 
-function pairsAt(profile: HardwareProfile, layers: readonly RuledLayer[], l: number): AllowedPair[] {
-  const formats = formatsAt(profile, layers, l);
-  return formats.length === 0 ? [] : pairsOf(profile, formats);
+const lastOf = (layers: readonly RuledLayer[]): readonly string[] => layers.slice(-1).map(({name}) => name);
+
+/** The formats that all hold for layer `l`: of its operator, and of its place in the network. Empty where it does not run. */
+function formatsAt(
+  profile: HardwareProfile,
+  layers: readonly RuledLayer[],
+  l: number,
+  lastOnes: readonly string[],
+): AllowedFormats[] {
+  const layer = item(layers, l);
+  const formats = operatorFormats(profile, layer);
+  if (formats === undefined) return [];
+  return [
+    formats,
+    l === 0 ? profile.first : undefined,
+    lastOnes.includes(layer.name) ? profile.last : undefined,
+  ].filter((allowed) => allowed !== undefined);
 }
 
 /**
  * The combinations that each layer may have, by weight bits and then activation bits; none for an operator that does not run.
  * @param layers all quantized layers in network order
+ * @param lastOnes names of the last layer of each output; without it the last of `layers`
  */
-export function allowedPairs(profile: HardwareProfile, layers: readonly RuledLayer[]): AllowedPair[][] {
-  return layers.map((_, l) => pairsAt(profile, layers, l));
+export function allowedPairs(
+  profile: HardwareProfile,
+  layers: readonly RuledLayer[],
+  lastOnes: readonly string[] = lastOf(layers),
+): AllowedPair[][] {
+  return layers.map((_, l) => {
+    const formats = formatsAt(profile, layers, l, lastOnes);
+    return formats.length === 0 ? [] : pairsOf(profile, formats);
+  });
 }
 
 /**
  * The combinations that each layer may have on all of these devices.
  * @param profiles at least one
+ * @param lastOnes names of the last layer of each output
  */
-export function commonPairs(profiles: readonly HardwareProfile[], layers: readonly RuledLayer[]): Bits[][] {
-  const [first = [], ...others] = profiles.map((profile) => allowedPairs(profile, layers));
+export function commonPairs(
+  profiles: readonly HardwareProfile[],
+  layers: readonly RuledLayer[],
+  lastOnes?: readonly string[],
+): Bits[][] {
+  const [first = [], ...others] = profiles.map((profile) => allowedPairs(profile, layers, lastOnes));
   return first.map((pairs, l) =>
     pairs
       .filter((pair) => others.every((other) => item(other, l).some((allowed) => equalBits(allowed, pair))))
@@ -258,13 +284,12 @@ export function heldWidths(profile: HardwareProfile, quantizer: QuantizerTraits 
 /**
  * What keeps a strategy from running on a device; empty where nothing does.
  * @param known the weight quantizers there are
- * @param joined names of layers whose inputs share one scale, from `joinedLayers`
  */
 export function hardwareViolations(
   full: HardwareProfile,
   {layers, quantizers}: Pick<Strategy, 'layers' | 'quantizers'>,
   known: readonly QuantizerTraits[],
-  joined: readonly (readonly string[])[] = [],
+  {last = lastOf(layers), joined = []}: Placement = {},
 ): Violation[] {
   const profile = heldWidths(
     full,
@@ -283,16 +308,21 @@ export function hardwareViolations(
           nearest: fitting[0] ?? null,
         },
       ];
-  layers.forEach((_, l) => violations.push(...layerViolations(profile, layers, l)));
+  layers.forEach((_, l) => violations.push(...layerViolations(profile, layers, l, last)));
   for (const names of joined) violations.push(...unifiedViolations(profile, layers, names));
   return violations;
 }
 
-function layerViolations(profile: HardwareProfile, layers: readonly LayerPrecision[], l: number): Violation[] {
+function layerViolations(
+  profile: HardwareProfile,
+  layers: readonly LayerPrecision[],
+  l: number,
+  lastOnes: readonly string[],
+): Violation[] {
   const layer = item(layers, l);
   const {name, op, weightBits, activationBits} = layer;
   const where = {hardware: profile.name, layer: name};
-  const formats = formatsAt(profile, layers, l);
+  const formats = formatsAt(profile, layers, l, lastOnes);
   if (formats.length === 0) {
     return [
       {

@@ -3,10 +3,16 @@ import {createRequire} from 'node:module';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
-import {layerTable} from '../graph/layer-table.ts';
+import {lastLayers, layerTable} from '../graph/layer-table.ts';
 import {joinedLayers} from '../hardware/joined-layers.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
-import {fittingQuantizers, hardwareViolations, violationText, type Violation} from '../hardware/rules.ts';
+import {
+  fittingQuantizers,
+  hardwareViolations,
+  violationText,
+  type Placement,
+  type Violation,
+} from '../hardware/rules.ts';
 import {strategySchema} from '../hardware/strategy-schema.ts';
 import type {Registry} from '../plugin-api/registry.ts';
 import type {Strategy} from '../sdq/strategy.ts';
@@ -23,7 +29,7 @@ export function strategySchemaOf(profile: HardwareProfile, registry: Registry): 
 
 /**
  * What keeps a strategy from running on any of these devices.
- * @param graph of its network; without it inputs that share a scale are not looked at
+ * @param graph of its network; without it, one output is assumed and shared scales are not checked
  */
 export function violationsOf(
   strategy: Strategy,
@@ -31,11 +37,21 @@ export function violationsOf(
   registry: Registry,
   graph?: Graph,
 ): Violation[] {
-  const layers = graph === undefined ? [] : layerTable(graph).layers;
-  return profiles.flatMap((profile) => {
-    const joined = graph === undefined ? [] : joinedLayers(graph, layers, profile.unified);
-    return hardwareViolations(profile, strategy, registry.list('weight-quantizer'), joined);
-  });
+  return profiles.flatMap((profile) =>
+    hardwareViolations(
+      profile,
+      strategy,
+      registry.list('weight-quantizer'),
+      graph === undefined ? undefined : placementIn(graph, profile.unified),
+    ),
+  );
+}
+
+/** @param unified operators whose inputs share one scale */
+export function placementIn(graph: Graph, unified: readonly string[]): Required<Placement> {
+  const {layers} = layerTable(graph);
+  const names = layers.map(({name}) => name);
+  return {last: lastLayers(graph, names), joined: joinedLayers(graph, layers, unified)};
 }
 
 /**

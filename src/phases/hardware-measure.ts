@@ -7,7 +7,7 @@ import os from 'node:os';
 import {ExitCode, SdqError} from '../errors.ts';
 import {initialWeights} from '../graph/initialize.ts';
 import type {Graph} from '../graph/graph.ts';
-import {hasWeights, inputSites, layerTable, type QuantizedLayer} from '../graph/layer-table.ts';
+import {hasWeights, inputSites, lastLayers, layerTable, type QuantizedLayer} from '../graph/layer-table.ts';
 import {encodeOnnx, type OnnxModel} from '../graph/onnx/proto.ts';
 import {elements} from '../graph/ops/operator.ts';
 import {inferShapes} from '../graph/shape.ts';
@@ -112,7 +112,14 @@ async function* variantsOf({
   target,
 }: MeasureRequest): AsyncGenerator<Variant & {readonly model: OnnxModel}> {
   const {layers} = layerTable(graph);
-  const allowed = allowedPairs(target.profile, layers);
+  const allowed = allowedPairs(
+    target.profile,
+    layers,
+    lastLayers(
+      graph,
+      layers.map(({name}) => name),
+    ),
+  );
   const none = layers.find((_, l) => item(allowed, l).length === 0);
   if (none !== undefined) {
     throw new SdqError(`${target.name} does not run layer "${none.name}" (${none.op}).`, {

@@ -5,7 +5,7 @@ import {invalidInput} from '../errors.ts';
 import {writeFileAtomic} from '../files.ts';
 import {graphDigest} from '../graph/digest.ts';
 import type {Graph} from '../graph/graph.ts';
-import {layerTable} from '../graph/layer-table.ts';
+import {lastLayers, layerTable} from '../graph/layer-table.ts';
 import type {PreparedCosts} from '../hardware/cost-model.ts';
 import type {LayerGeometry} from '../hardware/geometry.ts';
 import {checkLatencyTable, emptyRows, withMeasured, type LatencyTable} from '../hardware/latency-table.ts';
@@ -72,11 +72,19 @@ export function emptyTable(
       `The layers of ${profile.name} run at the same time, so that times of single layers do not add up.`,
     );
   }
+  const {layers} = layerTable(graph);
   return {
     version: 1,
     hardware: profile.name,
     model: {name: model, graphDigest: `sha256:${graphDigest(graph)}`},
     batch: costs.batch,
-    rows: emptyRows(profile, layerTable(graph).layers),
+    rows: emptyRows(
+      profile,
+      layers,
+      lastLayers(
+        graph,
+        layers.map(({name}) => name),
+      ),
+    ),
   };
 }

@@ -6,7 +6,6 @@ import type {Graph} from '../graph/graph.ts';
 import {hasWeights, lastLayers, layerTable, sharedWeights} from '../graph/layer-table.ts';
 import {prepareCosts, type PreparedCosts} from '../hardware/cost-model.ts';
 import {layerGeometries} from '../hardware/geometry.ts';
-import {joinedLayers} from '../hardware/joined-layers.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {commonPairs, heldWidths, violationText} from '../hardware/rules.ts';
 import {item, present} from '../lookup.ts';
@@ -26,7 +25,7 @@ import {
   type SpaceOptions,
 } from '../sdq/search/space.ts';
 import {buildStrategy, productBits, type Strategy, type Targets} from '../sdq/strategy.ts';
-import {violationsOf} from './hardware-check.ts';
+import {placementIn, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
 import {budgetNames, type BudgetName} from './results.ts';
 import {measuredCosts} from './latency-table-file.ts';
@@ -120,10 +119,10 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
 
 function rulesOf(profiles: readonly HardwareProfile[], graph: Graph): Pick<SpaceOptions, 'allowed' | 'joined'> {
   const {layers} = layerTable(graph);
-  const unified = new Set(profiles.flatMap((profile) => profile.unified));
+  const {joined, last} = placementIn(graph, [...new Set(profiles.flatMap((profile) => profile.unified))]);
   return {
-    allowed: {device: profiles.map(({name}) => name).join(' and '), pairs: commonPairs(profiles, layers)},
-    joined: joinedLayers(graph, layers, [...unified]),
+    allowed: {device: profiles.map(({name}) => name).join(' and '), pairs: commonPairs(profiles, layers, last)},
+    joined,
   };
 }
 

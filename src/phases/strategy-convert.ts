@@ -9,7 +9,6 @@ import type {Graph, Weights} from '../graph/graph.ts';
 import {hasWeights, layerTable, sharedWeights} from '../graph/layer-table.ts';
 import {listed} from '../graph/weights.ts';
 import {layerGeometries} from '../hardware/geometry.ts';
-import {joinedLayers} from '../hardware/joined-layers.ts';
 import {moveToHardware, type Move} from '../hardware/move.ts';
 import type {HardwareProfile} from '../hardware/profile.ts';
 import {entry} from '../lookup.ts';
@@ -26,7 +25,7 @@ import {
 } from '../sdq/strategy.ts';
 import type {Grid} from '../tensor/kernels.ts';
 import type {QuantizationRecord} from '../training/quantization-record.ts';
-import {hardwareError, violationsOf} from './hardware-check.ts';
+import {hardwareError, placementIn, violationsOf} from './hardware-check.ts';
 import {costsOn} from './hardware-estimate.ts';
 import {readProfile} from './hardware-file.ts';
 import {readModelFile} from './model-file.ts';
@@ -189,8 +188,8 @@ function moved(
   profile: HardwareProfile,
   registry: Registry,
 ): {strategy: Strategy; moves: readonly Move[]} {
-  const joined = graph === undefined ? [] : joinedLayers(graph, layerTable(graph).layers, profile.unified);
-  const result = moveToHardware(profile, strategy, registry.list('weight-quantizer'), joined);
+  const placement = graph === undefined ? undefined : placementIn(graph, profile.unified);
+  const result = moveToHardware(profile, strategy, registry.list('weight-quantizer'), placement);
   const refusal = hardwareError(undefined, violationsOf(result.strategy, [profile], registry, graph));
   if (refusal !== undefined) throw refusal;
   return result;

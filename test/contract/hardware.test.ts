@@ -38,7 +38,7 @@ beforeAll(async () => {
 
 test('hardware list, show and schema', async () => {
   const {hardware} = await json('hardware-list', ['hardware', 'list']);
-  expect(hardware).toHaveLength(21);
+  expect(hardware).toHaveLength(22);
   await json('hardware-show', ['hardware', 'show', 'cutlass-sm80']);
   const schema = await json('hardware-schema', ['hardware', 'schema', 'dpu-b512', '--output', 'dpu.json']);
   expect(readJson('dpu.json')).toEqual(schema);

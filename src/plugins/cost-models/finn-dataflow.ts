@@ -28,7 +28,7 @@ export interface Unit {
   readonly weightBits: number;
   readonly activationBits: number;
   readonly inputSigned: boolean;
-  /** Bits of the values it hands on; null for the last layer, which has no thresholds. */
+  /** Bits of the values it hands on; null for the last layer of an output, which has no thresholds. */
   readonly outputBits: number | null;
 }
 
@@ -330,7 +330,9 @@ export const finnDataflow: CostModelDefinition = {
   network(works, device) {
     const usable = usableOf(device);
     const clockMHz = property(device.constants, 'clockMHz');
-    const units = works.map((work, l) => unitOf(work, works[l + 1]?.activationBits ?? null, device));
+    const units = works.map((work, l) =>
+      unitOf(work, work.geometry.last ? null : (works[l + 1]?.activationBits ?? null), device),
+    );
     const choice = fold(units, usable);
     if (!choice.fits) throw doesNotFit(works, choice, usable, device);
     const interval = Math.max(...choice.chosen.map(({cycles}) => cycles));

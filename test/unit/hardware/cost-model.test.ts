@@ -125,6 +125,11 @@ describe('geometry', () => {
     });
   });
 
+  test('both heads of a detector are last layers', () => {
+    const last = network('yolov4-tiny').filter((layer) => layer.last);
+    expect(last.map(({name}) => name)).toEqual(['head0', 'head1']);
+  });
+
   test('macs are those of the sizes, in depthwise layers too', () => {
     for (const {macs, kernel, inputChannels, outputChannels, groups, outputSize} of network('mobilenet-v2')) {
       expect(macs).toBe(

@@ -359,6 +359,7 @@ const cases: Readonly<Record<string, Case>> = {
   'finn-zu3eg': finn,
   'finn-zu7ev': finn,
   'finn-zcu102': finn,
+  'dpu-b2304': dpu,
   'dpu-b512': dpu,
   'dpu-b4096': dpu,
   'generic-bops': generic,
@@ -485,6 +486,23 @@ describe('a device with stricter rules for the first and the last layer', () => 
       {hardware: 'bitfusion-edge', layer: 'layer2', rule: 'activation-bits', found: 4, allowed: [8], nearest: 8},
     ]);
   });
+
+  test('each output has a last layer', () => {
+    const strategy = strategyOf([
+      ['Conv', 8, 8],
+      ['Conv', 4, 8],
+      ['Conv', 4, 4],
+      ['Conv', 8, 8],
+    ]);
+    const last = ['layer1', 'layer3'];
+    expect(violations(profile, strategy)).toEqual([]);
+    expect(hardwareViolations(profile, strategy, weightQuantizers, {last})).toEqual([
+      {hardware: 'bitfusion-edge', layer: 'layer1', rule: 'weight-bits', found: 4, allowed: [8], nearest: 8},
+    ]);
+    expect(allowedPairs(profile, strategy.layers, last).map(({length}) => length)).toEqual([1, 1, 64, 1]);
+    const {moves} = moveToHardware(profile, strategy, weightQuantizers, {last});
+    expect(moves.map(({layer, to}) => [layer, to.weightBits])).toEqual([['layer1', 8]]);
+  });
 });
 
 describe('inputs that share a scale', () => {
@@ -516,7 +534,7 @@ describe('inputs that share a scale', () => {
       ['Conv', 4, 4],
     ]);
     const joined = [['layer1', 'layer2']];
-    const [violation, ...others] = hardwareViolations(profile, strategy, weightQuantizers, joined);
+    const [violation, ...others] = hardwareViolations(profile, strategy, weightQuantizers, {joined});
     expect(violation).toEqual({
       hardware: 'finn-zcu102',
       layer: 'layer1',
@@ -526,7 +544,7 @@ describe('inputs that share a scale', () => {
       nearest: 4,
     });
     expect(others).toEqual([]);
-    const moved = moveToHardware(profile, strategy, weightQuantizers, joined);
+    const moved = moveToHardware(profile, strategy, weightQuantizers, {joined});
     expect(moved.moves).toEqual([
       {
         layer: 'layer1',

@@ -14,6 +14,7 @@ import {createModel} from '../../../src/phases/session.ts';
 import {train} from '../../../src/phases/train.ts';
 import {SdqError} from '../../../src/errors.ts';
 import {learningRateFactor} from '../../../src/training/schedules.ts';
+import {tensorBytes} from '../../helpers/tensor-bytes.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 import {madeImages, tinyRun, type TinyOptions, type TinyRun} from '../../helpers/tiny-job.ts';
 
@@ -75,12 +76,6 @@ function steps({run}: Done<unknown>, name: string): Record<string, number>[] {
     .map((row) =>
       Object.fromEntries(Object.entries(row).filter(([key]) => !/imagesPerSecond|dataWaitFraction/.test(key))),
     );
-}
-
-/** The tensors of a file, without the run that its header names. */
-function tensorBytes(file: string): Buffer {
-  const bytes = readFileSync(file);
-  return bytes.subarray(8 + Number(bytes.readBigUInt64LE(0)));
 }
 
 describe('pretrain', () => {

@@ -374,7 +374,7 @@ describe('on a device', () => {
               hardware: [device],
               provenance: {method: 'sdq', sdqVersion: '0.1.0'},
             });
-            const violations = hardwareViolations(profile, strategy, weightQuantizers, joined);
+            const violations = hardwareViolations(profile, strategy, weightQuantizers, {joined});
             expect(violations.filter(({layer}) => layer !== null)).toEqual([]);
             const isMet = results.every(({cost, target}) => cost <= target);
             expect(isMet).toBe(results.every(({missedBy}) => missedBy === 0));
