@@ -19,9 +19,10 @@ def opened(file, shape):
 
 
 def execute(model, images, folder):
-    """qonnx's own executor, node by node."""
+    """qonnx's own executor, node by node; the outputs one after the other."""
     model = opened(model, images.shape)
-    return execute_onnx(model, {model.graph.input[0].name: images})[model.graph.output[0].name]
+    results = execute_onnx(model, {model.graph.input[0].name: images})
+    return np.concatenate([results[output.name].reshape(-1) for output in model.graph.output])
 
 
 def hls(model, images, folder):
