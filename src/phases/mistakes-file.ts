@@ -1,14 +1,12 @@
 /** `mistakes.json` of a run: what the trained classifier gets wrong on the test images, for the report. */
 import {createRequire} from 'node:module';
 
-import {sampleShape} from '../data/dataset.ts';
-import {encodePng} from '../data/png.ts';
 import {writeFileAtomic} from '../files.ts';
 import {readJsonFile} from '../json-file.ts';
-import {item} from '../lookup.ts';
 import {expand, type JsonSchema} from '../schema/json-schema.ts';
 import {checkFile} from '../schema/settings.ts';
 import type {Mistakes, WrongImage} from '../training/mistakes.ts';
+import {pngOf} from './pixels-png.ts';
 import type {Session} from './session.ts';
 
 const require = createRequire(import.meta.url);
@@ -47,17 +45,7 @@ export function readMistakes(file: string): MistakesFile {
   return value as unknown as MistakesFile;
 }
 
-/** @param pixels [height, width, channels], normalised */
-function dataUri({dataset, normalization: {mean, std}}: Session, pixels: Float32Array): string | null {
-  const [channels = 0, height = 0, width = 0] = sampleShape(dataset);
-  if ((channels !== 1 && channels !== 3) || height * width * channels !== pixels.length) return null;
-  const step = Math.ceil(Math.max(height, width) / side);
-  const [rows, columns] = [Math.ceil(height / step), Math.ceil(width / step)];
-  const bytes = Uint8ClampedArray.from({length: rows * columns * channels}, (_, i) => {
-    const c = i % channels;
-    const place = Math.floor(i / channels);
-    const [y, x] = [step * Math.floor(place / columns), step * (place % columns)];
-    return 255 * (item(pixels, (y * width + x) * channels + c) * item(std, c) + item(mean, c));
-  });
-  return `data:image/png;base64,${encodePng(new Uint8Array(bytes.buffer), rows, columns, channels).toString('base64')}`;
+function dataUri(session: Session, pixels: Float32Array): string | null {
+  const png = pngOf(session, pixels, side);
+  return png === null ? null : `data:image/png;base64,${png.toString('base64')}`;
 }

@@ -5,6 +5,7 @@ import {headParameters} from '../graph/weights.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {learningRateFactor} from '../training/schedules.ts';
 import {createTrainStep} from '../training/train-step.ts';
+import {detectionFiles, watchDetections} from './detections-file.ts';
 import {evaluateOn} from './evaluate.ts';
 import {keptStart} from './kept-weights.ts';
 import {writeModelFile} from './model-file.ts';
@@ -60,7 +61,9 @@ export async function pretrain(context: PhaseContext): Promise<PretrainResult> {
       isDone: () => false,
     });
     network.load(readWeights(network.graph, checkpoint));
-    const test = await evaluateOn(session, network, 'test', {}, stop.signal);
+    const detections = watchDetections(session);
+    const test = await evaluateOn(session, network, 'test', {}, stop.signal, detections?.observe);
+    detections?.write(run.path(detectionFiles.fullPrecision));
     return {
       checkpoint,
       ...byMetric(task.metric, outcome, present(test, 'test result')),

@@ -19,10 +19,12 @@ import {
   type CurveBuilder,
 } from '../report/charts.ts';
 import {confusionChart, confusionLimit} from '../report/confusion.ts';
+import {boxedImage, boxedPairs, precisionRecallChart} from '../report/detections.ts';
 import {figure, folded, gallery, html, table, type Section, type Tile} from '../report/page.ts';
 import {journalOf, readJournal, type Event} from '../runs/journal.ts';
 import {metricOfRun, prefixedMetric, type FoundRun, type RunMetric, type RunRecord} from '../runs/run-directory.ts';
 import {weightsKiB, type Strategy} from '../sdq/strategy.ts';
+import {detectionFiles, readDetections, type DetectionsFile} from './detections-file.ts';
 import {figureOf, inUnits, shownMetric, trainingMetric, type Results} from './results.ts';
 import {readMistakes, type MistakesFile} from './mistakes-file.ts';
 import {durationOf, nextCommand, shownSeconds} from './run-summary.ts';
@@ -48,6 +50,7 @@ export function writeReport({directory, record}: FoundRun, file = path.join(dire
     ...readCurves(journalOf(directory)),
     strategy: existsSync(strategyFile) ? readStrategy(strategyFile) : undefined,
     mistakes: existsSync(mistakesFile) ? readMistakes(mistakesFile) : undefined,
+    detections: detectionsIn(directory),
     next: nextCommand({record, directory}),
   };
   writeFileAtomic(file, reportOf(report));
@@ -71,6 +74,14 @@ export function writeComparison(runs: readonly FoundRun[], file: string): string
   });
   writeFileAtomic(file, comparisonOf(all));
   return file;
+}
+
+function detectionsIn(directory: string): Report['detections'] {
+  const read = (name: string): DetectionsFile | undefined => {
+    const place = path.join(directory, name);
+    return existsSync(place) ? readDetections(place) : undefined;
+  };
+  return {fullPrecision: read(detectionFiles.fullPrecision), quantized: read(detectionFiles.quantized)};
 }
 
 interface ComparedRun extends FoundRun {
@@ -207,11 +218,16 @@ interface Report {
   readonly seconds: PhaseSeconds;
   readonly strategy: Strategy | undefined;
   readonly mistakes: MistakesFile | undefined;
+  /** Of a detector, on the test images. */
+  readonly detections: {
+    readonly fullPrecision: DetectionsFile | undefined;
+    readonly quantized: DetectionsFile | undefined;
+  };
   /** The command that continues it. */
   readonly next: string | null;
 }
 
-function reportOf({curves, mistakes, next, record, seconds, strategy}: Report): string {
+function reportOf({curves, detections, mistakes, next, record, seconds, strategy}: Report): string {
   const {command, config, error, id, status} = record;
   const metric = metricOfRun(record);
   const {data, model} = config as {readonly data?: {readonly name: string}; readonly model?: {readonly name: string}};
@@ -235,6 +251,7 @@ function reportOf({curves, mistakes, next, record, seconds, strategy}: Report): 
       trainingSection('Training at these bits (phase 2)', 'train', metric, curves),
       trainingSection('Full precision', 'pretrain', metric, curves),
       ...(mistakes === undefined ? [] : [mistakesSection(mistakes)]),
+      detectionsSection(detections),
       {heading: 'Run', parts: [table(['', ''], [...factsOf([record]), ...timesOf(seconds)])]},
       {heading: 'Settings', parts: [folded('The whole config', stringify(config))]},
     ],
@@ -304,6 +321,32 @@ function mistakesSection({classes, confusion, samples, worst}: MistakesFile): Se
             pairs.map(([actual, predicted, images]) => [name(actual), name(predicted), images]),
           ),
       figure('Worst images: class → prediction, its probability', gallery(shown), {wide: true}),
+    ],
+  };
+}
+
+function detectionsSection({fullPrecision, quantized}: Report['detections']): Section {
+  const files = [
+    {name: 'full precision', file: fullPrecision},
+    {name: 'quantized', file: quantized},
+  ].flatMap(({file, name}) => (file === undefined ? [] : [{file, name}]));
+  const names = files.map(({name}) => name).join(' and ');
+  const pairs = (files[0]?.file.images ?? []).map(({index}) => ({
+    caption: `Test image ${index}`,
+    images: files.flatMap(({file, name}) =>
+      file.images
+        .filter((image) => image.index === index)
+        .map((image) => boxedImage(`Test image ${index}, ${name}`, image, file.classes)),
+    ),
+  }));
+  return {
+    heading: 'Objects in the test images',
+    parts: [
+      ...files.map(({file: {classes, curves}, name}) => {
+        const title = `Precision over recall at IoU 0.5, ${name}`;
+        return figure(title, precisionRecallChart(title, classes, curves));
+      }),
+      figure(`Boxes of a score of 0.25 or more, ${names}; dashed: the objects`, boxedPairs(pairs), {wide: true}),
     ],
   };
 }

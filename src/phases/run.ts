@@ -19,6 +19,8 @@ import type {Strategy} from '../sdq/strategy.ts';
 import {trackedRun, trackersOf, type TrackerSettings} from '../tracking/sync.ts';
 import type {End, TrackedRun} from '../plugin-api/tracker.ts';
 import {bitsChart} from './bits-chart.ts';
+import {logDetections} from './detection-images.ts';
+import {detectionFiles, watchDetections} from './detections-file.ts';
 import {evaluateOn} from './evaluate.ts';
 import {selectDataset} from './inspect-dataset.ts';
 import {keepWeights, keptFiles} from './kept-weights.ts';
@@ -288,6 +290,9 @@ function logDatasets(run: Run, {config, dataset, registry}: Session): void {
 
 /** What a phase leaves for the trackers: its weights, and the strategy, as table and chart too, where it is made or brought along. */
 async function logArtifacts(run: Run, phase: keyof Results, notice: (message: string) => void): Promise<void> {
+  // `sdq run` evaluates in full precision after training.
+  const isLast = phase === (run.record().command === 'run' ? 'fullPrecision' : 'train');
+  if (isLast) await picture('pictures of the boxes', notice, () => logDetections(run));
   const checkpoint = phaseCheckpoints[phase];
   if (checkpoint === undefined) return;
   if (phase === 'search' || run.record().command === 'train') {
@@ -307,20 +312,24 @@ async function logArtifacts(run: Run, phase: keyof Results, notice: (message: st
         macs,
       ]),
     );
-    await logChart(run, strategy, notice);
+    await picture('charts of the bits', notice, () => logChart(run, strategy));
   }
   logArtifact(run, 'checkpoint', run.path(checkpoint));
 }
 
-/** Nothing that befalls a picture ends a run. */
-async function logChart(run: Run, strategy: Strategy, notice: (message: string) => void): Promise<void> {
+async function logChart(run: Run, strategy: Strategy): Promise<void> {
+  const {png, ...size} = await bitsChart(strategy);
+  const file = run.path('bits-chart.png');
+  writeFileAtomic(file, png);
+  logImage(run, file, size);
+}
+
+/** Nothing that befalls a picture ends a run. @param what it shows, in the plural */
+async function picture(what: string, notice: (message: string) => void, make: () => Promise<void>): Promise<void> {
   try {
-    const {png, ...size} = await bitsChart(strategy);
-    const file = run.path('bits-chart.png');
-    writeFileAtomic(file, png);
-    logImage(run, file, size);
+    await make();
   } catch (error) {
-    notice(`There is no chart of the bits: ${(error as Error).message}`);
+    notice(`There are no ${what}: ${(error as Error).message}`);
   }
 }
 
@@ -396,7 +405,10 @@ export async function runAll({session, run, stop, context, phase}: RunContext): 
   await phase('fullPrecision', async () => {
     const network = createModel(session, fullPrecisionFile);
     try {
-      return present(await evaluateOn(session, network, 'test', {}, stop.signal), 'test result');
+      const detections = watchDetections(session);
+      const test = await evaluateOn(session, network, 'test', {}, stop.signal, detections?.observe);
+      detections?.write(run.path(detectionFiles.fullPrecision));
+      return present(test, 'test result');
     } finally {
       network.dispose();
     }

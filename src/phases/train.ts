@@ -24,6 +24,7 @@ import type {Evaluation} from '../training/task.ts';
 import {createTrainStep} from '../training/train-step.ts';
 import {quantizationRecord, quantizationValues} from '../training/quantization-record.ts';
 import {sampleTrainingInputs} from './calibration.ts';
+import {detectionFiles, watchDetections} from './detections-file.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
 import {keptFiles, keptWeightsOf} from './kept-weights.ts';
@@ -151,10 +152,13 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
   }
 }
 
-/** The figures on the test split. What a classifier gets wrong there goes to `mistakes.json`. */
+/** The figures on the test split. What a classifier gets wrong there, or a detector finds, goes to a file. */
 async function evaluateTest({run, session, stop}: PhaseContext, computation: Computation): Promise<Evaluation> {
   if (session.task.classifies !== true) {
-    return present(await computation.evaluate('test', stop.signal), 'test result');
+    const detections = watchDetections(session);
+    const test = present(await computation.evaluate('test', stop.signal, detections?.observe), 'test result');
+    detections?.write(run.path(detectionFiles.quantized));
+    return test;
   }
   const mistakes = countMistakes(worstImages);
   const test = await computation.evaluate('test', stop.signal, (outputs, batch) => {

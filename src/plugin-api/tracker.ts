@@ -7,6 +7,7 @@
  */
 import type {Event} from '../runs/journal.ts';
 
+export type {ImageBoxes} from '../runs/artifacts.ts';
 export type {Event} from '../runs/journal.ts';
 
 export type Json = null | boolean | number | string | readonly Json[] | {readonly [key: string]: Json};

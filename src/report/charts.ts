@@ -98,7 +98,7 @@ function domain(values: readonly number[]): [number, number] {
     : [least - Math.abs(least || 1) / 2, greatest + Math.abs(greatest || 1) / 2];
 }
 
-function axes(frame: Frame, x: ScaleLinear<number, number>, y: ScaleLinear<number, number>): string[] {
+function axes(frame: Frame, x: ScaleLinear<number, number>, y: ScaleLinear<number, number>, xName: string): string[] {
   const xFormat = x.tickFormat(6);
   const yFormat = y.tickFormat(5);
   return [
@@ -108,7 +108,7 @@ function axes(frame: Frame, x: ScaleLinear<number, number>, y: ScaleLinear<numbe
       return line + text(frame.left - 6, height + 4, yFormat(tick), 'end');
     }),
     ...x.ticks(6).map((tick) => text(x(tick), frame.bottom + 16, xFormat(tick), 'middle')),
-    text((frame.left + frame.right) / 2, frame.bottom + 31, 'step', 'middle'),
+    text((frame.left + frame.right) / 2, frame.bottom + 31, xName, 'middle'),
   ];
 }
 
@@ -120,7 +120,7 @@ interface Plot {
 }
 
 /** @param line further classes of the lines */
-function plotLines(frame: Frame, series: readonly Series[], line = ''): Plot | undefined {
+function plotLines(frame: Frame, series: readonly Series[], line = '', xName = 'step'): Plot | undefined {
   const shown = series
     .filter(({points}) => points.length > 0)
     .map(({name, points}, i) => ({name, points: thinned(points), color: `c${i % palette}`}));
@@ -136,7 +136,8 @@ function plotLines(frame: Frame, series: readonly Series[], line = ''): Plot | u
   });
   const hits = shown.flatMap(({name, points}) =>
     thinned(points, Math.max(hitsPerLine, Math.floor(hitsPerChart / shown.length))).map(([px, py]) => {
-      const label = `${name}: ${Number(py.toPrecision(4))} at step ${Math.round(px)}`;
+      const place = xName === 'step' ? Math.round(px) : Number(px.toPrecision(4));
+      const label = `${name}: ${Number(py.toPrecision(4))} at ${xName} ${place}`;
       return `<circle class="hit" cx="${round(x(px))}" cy="${round(y(py))}" r="6"><title>${escaped(label)}</title></circle>`;
     }),
   );
@@ -144,16 +145,17 @@ function plotLines(frame: Frame, series: readonly Series[], line = ''): Plot | u
     const [lastX, lastY] = points.at(-1) ?? [0, 0];
     return {name, color, x: x(lastX), y: y(lastY)};
   });
-  return {parts: [...axes(frame, x, y), ...lines, ...hits], drawn};
+  return {parts: [...axes(frame, x, y, xName), ...lines, ...hits], drawn};
 }
 
 /**
- * Lines over the steps of a run, with a legend above them.
+ * Lines with a legend above them.
  * @param series those without a point are left out
+ * @param xName what x counts
  * @returns undefined where there is nothing to draw
  */
-export function lineChart(title: string, series: readonly Series[]): string | undefined {
-  const plot = plotLines(frame, series);
+export function lineChart(title: string, series: readonly Series[], xName = 'step'): string | undefined {
+  const plot = plotLines(frame, series, '', xName);
   if (plot === undefined) return undefined;
   let left = frame.left;
   const legend = plot.drawn.map(({color, name}) => {

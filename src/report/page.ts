@@ -74,6 +74,9 @@ svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; } svg text { 
 .hit { fill: transparent; } .hit:hover { fill: var(--text); fill-opacity: 0.5; }
 .images { display: flex; flex-wrap: wrap; gap: 12px; } .images figure { margin: 0; width: 120px; font-size: 12px; overflow-wrap: anywhere; }
 .images img { width: 96px; height: 96px; object-fit: contain; image-rendering: pixelated; display: block; }
+.boxes { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; margin-bottom: 12px; } figure.wide .boxes svg { min-width: 0; }
+.boxes rect { fill: transparent; stroke-width: 1.5; } .boxes .truth { stroke: #fff; stroke-dasharray: 4 3; stroke-width: 1; }
+.boxes svg text { font-size: 8px; fill: #fff; stroke: #000; stroke-width: 2; paint-order: stroke; }
 .grid { stroke: var(--line); } .line { fill: none; stroke-width: 1.6; stroke-linejoin: round; stroke-linecap: round; }
 .dot { stroke-width: 6; } .thin { stroke-width: 1.2; } .thin:hover { stroke-width: 3; } .lead { stroke-width: 0.7; stroke-opacity: 0.6; }
 .c0 { stroke: var(--c0); } .c1 { stroke: var(--c1); } .c2 { stroke: var(--c2); } .c3 { stroke: var(--c3); } .c4 { stroke: var(--c4); }

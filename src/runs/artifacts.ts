@@ -9,13 +9,41 @@ export function logArtifact(run: Run, type: 'strategy' | 'checkpoint', file: str
   run.journal.log('artifact', {type, ...described(run, file)});
 }
 
+/** Boxes on the picture of an event of type `image`. */
+export interface ImageBoxes {
+  /** Names by index. */
+  readonly classes: readonly string[];
+  /** E.g. `predictions`, `ground_truth`. */
+  readonly groups: Readonly<
+    Record<
+      string,
+      readonly {
+        readonly class: number;
+        /** Left, top, right and bottom edge as fractions of the image. */
+        readonly box: readonly [x1: number, y1: number, x2: number, y2: number];
+        readonly score?: number;
+      }[]
+    >
+  >;
+}
+
 /**
  * @param file PNG in the run's folder, written whole
  * @param size in pixels
+ * @param boxed boxes on it, and the same picture with the boxes drawn, for trackers that know no boxes
  * @throws SdqError (exit 3) when it cannot be read
  */
-export function logImage(run: Run, file: string, size: {readonly width: number; readonly height: number}): void {
-  run.journal.log('artifact', {type: 'image', ...described(run, file), width: size.width, height: size.height});
+export function logImage(
+  run: Run,
+  file: string,
+  {height, width}: {readonly width: number; readonly height: number},
+  boxed?: {readonly boxes: ImageBoxes; readonly drawn: string},
+): void {
+  const more =
+    boxed === undefined
+      ? {}
+      : {boxes: boxed.boxes, drawn: path.relative(run.directory, boxed.drawn).replaceAll(path.sep, '/')};
+  run.journal.log('artifact', {type: 'image', ...described(run, file), width, height, ...more});
 }
 
 /** @param rows each as long as `columns` */

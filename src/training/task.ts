@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import {boxNumbers, type TargetBoxes} from '../detection/boxes.ts';
-import type {Detector} from '../detection/decode.ts';
+import type {Detection, Detector} from '../detection/decode.ts';
 import type {DistillationOptions} from '../sdq/distillation.ts';
 
 /** A figure of merit, under the name that results, journal and tables give it. */
@@ -71,6 +71,8 @@ export interface Task {
   readonly agreement?: Agreement;
   /** Of a detector: how its outputs become boxes. */
   readonly heads?: Detector;
+  /** Of a detector: the boxes that its metric counts. @param outputs of one image, flat */
+  readonly detect?: (outputs: readonly Float32Array[]) => readonly Detection[];
 }
 
 export interface Agreement {

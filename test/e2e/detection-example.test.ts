@@ -1,5 +1,5 @@
 /** The commands of examples/detection/README.md in their order, on few small photographs; and what `sdq init` makes of the same folder. */
-import {copyFileSync, existsSync, readFileSync} from 'node:fs';
+import {copyFileSync, existsSync, readdirSync, readFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {expect, test} from '@jest/globals';
@@ -72,6 +72,10 @@ const small = {
     expect(JSON.parse(outputs.get('evaluate')!)).toMatchObject({task: 'detection', samples: 3});
     expect(JSON.parse(outputs.get('verify')!)).toMatchObject({passed: true});
     expect(JSON.parse(outputs.get('predict')!)).toMatchObject({predictions: [{width: 96, height: 64}]});
+    const runs = path.join(cwd, '.sdq/runs');
+    const trained = readdirSync(runs).find((name) => name.includes('-train-'))!;
+    for (const file of ['detections-quantized.json', 'detections/test-0.boxes.png'])
+      expect(existsSync(path.join(runs, trained, file))).toBe(true);
     for (const file of ['sheet.png', 'found/1.boxes.png']) expect(existsSync(path.join(cwd, file))).toBe(true);
   },
   600_000,

@@ -142,6 +142,7 @@ describeWith('wandb')('the Python package wandb', () => {
       bytes: png.length,
       sha256: createHash('sha256').update(png).digest('hex'),
       ...size,
+      boxes: {classes: ['a'], groups: {predictions: [{class: 0, score: 0.5, box: [0, 0, 1, 1]}]}},
     });
     journal.log('summary', {search: {meanWeightBits: 3.9, accuracy: {test: 0.9}}});
     await pump.end({status: 'failed', exitCode: 5});
@@ -158,6 +159,8 @@ describeWith('wandb')('the Python package wandb', () => {
     const picture = lines[52]!['bits-chart'] as {path: string};
     expect(picture).toMatchObject({_type: 'image-file', format: 'png', size: png.length, ...size});
     expect(Buffer.compare(service.files.get(picture.path)!, png)).toBe(0);
+    const {predictions} = (picture as unknown as {boxes: {predictions: {path: string}}}).boxes;
+    expect(String(service.files.get(predictions.path))).toContain('"box_caption":"a 0.50"');
     expect(parseLine(stored.summary)).toMatchObject({'search/meanWeightBits': 3.9, 'search/accuracy/test': 0.9});
     expect(stored.config).toMatchObject({
       lr: {value: 0.1},

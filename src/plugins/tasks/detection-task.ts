@@ -19,6 +19,7 @@ export function detectionTask(heads: YoloHeads, {nmsIou, minScore, ...loss}: Det
   const decoding: DecodeOptions = {minScore, nmsIou, maxPerClass: mostDetections};
   return {
     heads: {...heads, nmsIou},
+    detect: (outputs) => decode(outputs, heads, decoding),
     loss: (outputs, targets) => detectionLoss(outputs, boxesOf(targets), heads, loss),
     distillationLoss: (outputs, teacher, targets, options) =>
       detectionDistillation(outputs, teacher, boxesOf(targets), heads, {...loss, ...options}),

@@ -5,8 +5,10 @@ import path from 'node:path';
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
 import type {SdqError} from '../../../src/errors.ts';
+import {detectionFiles, readDetections} from '../../../src/phases/detections-file.ts';
 import type {PhaseContext} from '../../../src/phases/phase.ts';
 import {pretrain} from '../../../src/phases/pretrain.ts';
+import {writeReport} from '../../../src/phases/run-report.ts';
 import {search} from '../../../src/phases/search.ts';
 import {train} from '../../../src/phases/train.ts';
 import {writeBoxImages} from '../../helpers/box-images.ts';
@@ -74,6 +76,14 @@ const opened = (options: Omit<TinyOptions, 'root'> = {}): Promise<TinyRun> =>
     const bits = new Map(layers.map(({name, weightBits}) => [name, weightBits]));
     expect([bits.get('head0'), bits.get('head1')]).toEqual([8, 8]);
     expect(new Set(bits.values()).size).toBeGreaterThan(1);
+  });
+
+  test('what it finds on the test images is kept in full precision and quantized, and the report shows it', () => {
+    for (const name of Object.values(detectionFiles)) {
+      expect(readDetections(fileOf(name))).toMatchObject({samples: 3, classes: ['blue', 'red']});
+    }
+    const page = readFileSync(writeReport({record: whole.run.record(), directory: whole.run.directory}), 'utf8');
+    expect(page.split('<image ')).toHaveLength(1 + 2 * 3);
   });
 
   /** Without what is measured in time. */

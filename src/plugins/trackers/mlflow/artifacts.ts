@@ -40,7 +40,7 @@ export async function sendArtifact(
     await logBatch(connection, state.run, [tag], signal);
     return undefined;
   }
-  const file = path.resolve(directory, String(data['path']));
+  const file = path.resolve(directory, String(data['drawn'] ?? data['path']));
   const stat = statSync(file, {throwIfNoEntry: false});
   if (stat?.isFile() !== true) return `${file} is not there any more.`;
   await connection.putArtifact(`${prefix}/${type}/${path.basename(file)}`, {file, size: stat.size}, signal);

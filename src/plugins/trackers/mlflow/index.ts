@@ -26,7 +26,7 @@ const optionsSchema = {
     },
     artifacts: {
       description:
-        'What is sent beside numbers: `strategy`, `table` and `image` (bits per layer), `checkpoint` (the weights after each phase).',
+        'What is sent beside numbers: `strategy`, `table` and `image` (bits per layer; test images with boxes of a detector), `checkpoint` (the weights after each phase).',
       type: 'array',
       items: {enum: ['strategy', 'table', 'image', 'checkpoint']},
       uniqueItems: true,

@@ -48,7 +48,7 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
         uniqueItems: true,
         default: ['strategy', 'table', 'image'],
         description:
-          'What is sent beside numbers: `strategy`, `table` and `image` (bits per layer), `checkpoint` (the weights after each phase).',
+          'What is sent beside numbers: `strategy`, `table` and `image` (bits per layer; test images with boxes of a detector), `checkpoint` (the weights after each phase).',
       },
     },
   },

@@ -26,7 +26,7 @@ import {followRun} from '../../../tracking/run-journal.ts';
 import type {End, Event, TrackedRun} from '../../../plugin-api/tracker.ts';
 import {artifactOf, clientIdOf, digestOf, manifestDigest, type ArtifactFile} from './artifacts.ts';
 import {fileHeader, frameRecord, readFrames} from './framing.ts';
-import type {Media} from './media.ts';
+import type {MediaFile} from './media.ts';
 import {encodeRecord, fileTypeMedia, readRecordHead, type LogRecord} from './records.ts';
 import {addEvents, emptyState, type Row, type RowState} from './rows.ts';
 import type {WandbSettings} from './settings.ts';
@@ -157,8 +157,11 @@ export class OfflineLog {
     const num = event.seq;
     const chunks: Chunk[] = [];
     if (row?.media !== undefined) {
-      chunks.push({record: {files: {files: [{path: row.media.path, type: fileTypeMedia}]}}, num});
-      writeMedia(path.join(this.#open().folder, 'files', row.media.path), row.media, this.#run.directory);
+      const {files} = row.media;
+      chunks.push({record: {files: {files: files.map((file) => ({path: file.path, type: fileTypeMedia}))}}, num});
+      for (const file of files) {
+        writeMedia(path.join(this.#open().folder, 'files', file.path), file, this.#run.directory);
+      }
     }
     if (row !== undefined) chunks.push({record: {history: {item: itemsOf(row.values), step: {num: row.step}}}, num});
     const artifact = artifactOf(event, this.#run, this.#runId, this.#settings.artifacts);
@@ -293,7 +296,7 @@ function createFile(parent: string, runId: string, name: string): OpenFile {
   }
 }
 
-function writeMedia(file: string, {content}: Media, directory: string): void {
+function writeMedia(file: string, {content}: MediaFile, directory: string): void {
   if ('file' in content) {
     copy(path.join(directory, content.file), file);
     return;

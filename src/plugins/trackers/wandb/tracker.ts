@@ -26,7 +26,7 @@ import {artifactOf, type ArtifactFile} from './artifacts.ts';
 import {runCli} from './cli.ts';
 import {description, longTags, type RunDescription} from './description.ts';
 import type {OfflineLog} from './offline-log.ts';
-import type {Media} from './media.ts';
+import type {MediaFile} from './media.ts';
 import {addEvents, emptyState, objectOf, type Row, type RowState} from './rows.ts';
 import {startSdk, type SdkRun} from './sdk.ts';
 import {systemLine, systemValues} from './system.ts';
@@ -288,10 +288,11 @@ export class WandbTracker implements Tracker {
   async #sendMedia({run, where}: Remote, rows: readonly Row[], signal: AbortSignal): Promise<readonly Refusal[]> {
     const refused: Refusal[] = [];
     for (const {media, seq} of rows) {
-      if (media === undefined) continue;
-      const body = bodyOf(media, run.directory);
-      if (body !== undefined) await this.#server.upload(where, media.path, body, signal);
-      else refused.push({seq, reason: `the file of ${media.name} is not there`});
+      for (const file of media?.files ?? []) {
+        const body = bodyOf(file, run.directory);
+        if (body !== undefined) await this.#server.upload(where, file.path, body, signal);
+        else refused.push({seq, reason: `the file of ${media?.name} is not there`});
+      }
     }
     return refused;
   }
@@ -403,7 +404,7 @@ function beginning(
 }
 
 /** What is uploaded; undefined when the file is not there any more. */
-function bodyOf({content}: Media, directory: string): HttpRequest['body'] | undefined {
+function bodyOf({content}: MediaFile, directory: string): HttpRequest['body'] | undefined {
   if ('text' in content) return content.text;
   const file = path.join(directory, content.file);
   const size = statSync(file, {throwIfNoEntry: false})?.size;

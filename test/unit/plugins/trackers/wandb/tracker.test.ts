@@ -1,3 +1,4 @@
+import {createHash} from 'node:crypto';
 import {chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
@@ -210,6 +211,41 @@ describe('the W&B tracker', () => {
     const parent = path.join(run.run.directory, 'wandb');
     expect(readFileSync(path.join(parent, readdirSync(parent)[0]!, 'files', place))).toEqual(png);
     expect(service.artifacts.filter(({input}) => input.artifactCollectionName.startsWith('run-picture'))).toEqual([]);
+  });
+
+  test('boxes of a picture are files of their own, in the format of wandb.Image', async () => {
+    const run = runWith({WANDB_RUN_ID: 'boxes'}, {artifacts: ['image']});
+    writeFileSync(path.join(run.run.directory, 'test-0.png'), 'PNG');
+    const groups = {
+      predictions: [{class: 1, score: 0.875, box: [0.25, 0.5, 0.75, 1]}],
+      ground_truth: [{class: 0, box: [0, 0, 0.5, 0.5]}],
+    };
+    const pump = run.start();
+    run.journal.log('artifact', {
+      ...{type: 'image', name: 'test-0.png', path: 'test-0.png', bytes: 3, sha256: 'cd'.repeat(32)},
+      ...{width: 8, height: 4, drawn: 'test-0.boxes.png', boxes: {classes: ['WBC', 'RBC'], groups}},
+    });
+    expect(await pump.end(finished)).toMatchObject({complete: true});
+    const picture = parseLine(stored('boxes').history[0]!)['test-0'] as {
+      boxes: Record<string, {_type: string; path: string; size: number; sha256: string}>;
+    };
+    expect(Object.keys(picture.boxes)).toEqual(['predictions', 'ground_truth']);
+    const {path: place, ...meta} = picture.boxes['predictions']!;
+    const text = String(service.files.get(place));
+    const sha256 = createHash('sha256').update(text).digest('hex');
+    expect(meta).toEqual({_type: 'boxes2D', size: text.length, sha256});
+    expect(JSON.parse(text)).toEqual({
+      box_data: [
+        {
+          position: {minX: 0.25, minY: 0.5, maxX: 0.75, maxY: 1},
+          class_id: 1,
+          box_caption: 'RBC 0.88',
+          scores: {score: 0.875},
+        },
+      ],
+      class_labels: {0: 'WBC', 1: 'RBC'},
+    });
+    expect(String(service.files.get(picture.boxes['ground_truth']!.path))).toContain('"box_caption":"WBC"');
   });
 
   test('a server that says yes and keeps nothing is found out; a later sync sends the rows', async () => {
