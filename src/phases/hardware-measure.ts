@@ -127,7 +127,6 @@ async function* variantsOf({
       exit: ExitCode.hardwareViolated,
     });
   }
-  const weights = initialWeights(graph, seed);
   const pairs = new Map(
     allowed
       .flat()
@@ -138,25 +137,41 @@ async function* variantsOf({
   );
   for (const pair of pairs.values()) {
     const bits = allowed.map((pairsOfLayer) => present(nearestPair(pairsOfLayer, pair), 'combination of bits'));
-    const network: IntegerNetwork = {
-      graph,
-      parameters: weights,
-      layers: new Map(layers.map((layer, l) => [layer.name, madeUp(graph, layer, item(bits, l), seed)])),
-    };
-    const deployment = await deploy(network, target, ({graph: simulated}, values) => {
-      const known = inferShapes(simulated);
-      const range = (value: string): Range => [entry(known, value).signed ? -4 : 0, 4];
-      return Promise.resolve(new Map(values.map((value) => [value, range(value)])));
-    });
     const has = ({activationBits, weightBits}: Bits): boolean =>
       activationBits === pair.activationBits && weightBits === pair.weightBits;
     yield {
       pair,
       layers: new Set(layers.filter((_, l) => has(item(bits, l))).map(({name}) => name)),
-      model: {...exportDeployed(deployment, target.rules), producerVersion: '', metadata: {}},
-      owners: ownersOf(deployment.graph, layers),
+      ...(await madeUpNetwork(graph, target, bits, seed)),
     };
   }
+}
+
+/**
+ * The network as it is deployed on a target, with made-up weights.
+ * @param bits of each layer
+ */
+export async function madeUpNetwork(
+  graph: Graph,
+  target: MeasureRequest['target'],
+  bits: readonly Bits[],
+  seed: number,
+): Promise<Pick<Variant, 'owners'> & {readonly model: OnnxModel}> {
+  const {layers} = layerTable(graph);
+  const network: IntegerNetwork = {
+    graph,
+    parameters: initialWeights(graph, seed),
+    layers: new Map(layers.map((layer, l) => [layer.name, madeUp(graph, layer, item(bits, l), seed)])),
+  };
+  const deployment = await deploy(network, target, ({graph: simulated}, values) => {
+    const known = inferShapes(simulated);
+    const range = (value: string): Range => [entry(known, value).signed ? -4 : 0, 4];
+    return Promise.resolve(new Map(values.map((value) => [value, range(value)])));
+  });
+  return {
+    model: {...exportDeployed(deployment, target.rules), producerVersion: '', metadata: {}},
+    owners: ownersOf(deployment.graph, layers),
+  };
 }
 
 /** A layer at some bits, with integers drawn by chance: its time does not depend on them. */
