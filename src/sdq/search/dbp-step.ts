@@ -54,14 +54,23 @@ export function planStep(problem: DbpProblem, state: SearchState): Choice[] {
   });
 }
 
+/** Of a way that is shorter than from the highest candidates. */
+const leastPart = 1 / 16;
+
 /**
- * η of a budget. A search that begins near its target has small gaps all the way, so its prices rise by as much on the whole way as
- * from the highest candidates.
+ * η of a budget, and the least that a cost above its target counts above it. A search that begins near its target has small gaps all
+ * the way, so its prices rise by as much on the whole way as from the highest candidates. Its last gap may be a hundredth of a bit,
+ * which counts as a part of the way.
  */
-function dualRateOf(problem: DbpProblem, {start}: SearchState, budget: Budget): number {
+function paceOf(
+  problem: DbpProblem,
+  {start}: SearchState,
+  budget: Budget,
+): {readonly dualRate: number; readonly leastGap: number} {
   const way = costOf(problem, budget, start) - budget.target;
-  if (way <= 0) return problem.dualRate;
-  return problem.dualRate * ((costOf(problem, budget, highestSelection(problem)) - budget.target) / way);
+  const longest = costOf(problem, budget, highestSelection(problem)) - budget.target;
+  if (way <= 0 || way === longest) return {dualRate: problem.dualRate, leastGap: 0};
+  return {dualRate: problem.dualRate * (longest / way), leastGap: leastPart * way};
 }
 
 /**
@@ -74,12 +83,14 @@ function ascend(problem: DbpProblem, state: SearchState, odds: readonly Odds[]):
   return problem.budgets.map((budget, k) => {
     const lambda = item(state.lambdas, k);
     const allowed = scheduledCost(problem, state, budget);
-    const dualRate = dualRateOf(problem, state, budget);
+    const {dualRate, leastGap} = paceOf(problem, state, budget);
     if (state.step < problem.rampFraction * problem.steps) {
       return Math.max(0, lambda + dualRate * ((expectedCostOf(problem, budget, odds) - allowed) / budget.unit));
     }
+    const gap = committedCost(problem, state, budget) - allowed;
+    const counted = gap > 0 ? Math.max(gap, leastGap) : gap;
     const rate = dualRate * Math.max(1, lambda);
-    return Math.max(0, lambda + rate * ((committedCost(problem, state, budget) - allowed) / budget.unit));
+    return Math.max(0, lambda + rate * (counted / budget.unit));
   });
 }
 

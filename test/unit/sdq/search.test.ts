@@ -219,6 +219,26 @@ describe('one step, by hand', () => {
     expect(lambdas[0]).toBeCloseTo(0.2 + 0.5 * 3 * 0.5, 12);
   });
 
+  test('after the ramp the last gap of a short way counts as a sixteenth of the way, that of the longest as what it is', () => {
+    const lambdaFrom = (start: readonly number[]): number => {
+      // Committed 1.5, a hundredth above the target.
+      const near = {...tiny, budgets: [{...tiny.budgets[0]!, target: 1.49}]};
+      const state = {...initSearch(near, [0, 0]), start, step: 85, lambdas: [0.2]};
+      return advanceSearch(near, state, planStep(near, state), {shares: [0, 0]}).state.lambdas[0]!;
+    };
+    expect(lambdaFrom([1, 0])).toBeCloseTo(0.2 + 0.5 * 0.01, 12);
+    const way = 0.01;
+    expect(lambdaFrom([0, 0])).toBeCloseTo(0.2 + 0.5 * (1.01 / way) * way, 12);
+    const wide = problemOf({
+      layers: sizeLayers([{name: 'a', params: 100}], [1, 2, 8], new Map()),
+      target: 0.99,
+      steps: 100,
+    });
+    const state = {...initSearch(wide, [0]), start: [1], step: 85, lambdas: [0.2]};
+    const {lambdas} = advanceSearch(wide, state, planStep(wide, state), {shares: [0]}).state;
+    expect(lambdas[0]).toBeCloseTo(0.2 + 0.5 * (7.01 / 1.01) * (1.01 / 16), 12);
+  });
+
   test('the next lower candidate saves at least half of what the best one saves a bit; exactly half is enough', () => {
     // From 4 bits: 1 a bit to 2 bits, 2 a bit to 1 bit. A little less than 1, and 2 bits are passed over.
     const next = (costOfTwo: number): number | undefined => {
