@@ -43,7 +43,7 @@ cell() {
   status=$?
   case $status in
     0) value "$1" <<<"$output" 2>/dev/null || echo '[no JSON]' ;;
-    124) echo "over $2 s" ;;
+    124) [ "$(left)" -gt 0 ] && echo "over $2 s" || echo 'no time' ;;
     125) echo 'no time' ;;
     *) echo "[$(value o.error.code <<<"$output" 2>/dev/null || tail -n 1 "$errors" | tr '|' ' ' | cut -c 1-100)]" ;;
   esac
