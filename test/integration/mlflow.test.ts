@@ -181,7 +181,9 @@ function expectEverything(runs: readonly RemoteRun[], cwd: string, status: strin
   expect(parent.status).toBe(status);
   expect(parent.name).toBe(record.id);
   for (const [name, value] of flatten(record.config as Record<string, unknown>, '.')) {
-    expect([name, parent.params[name.replaceAll(/[^\w.\- /]/g, '_')]]).toEqual([name, String(value)]);
+    for (const {params} of runs) {
+      expect([name, params[name.replaceAll(/[^\w.\- /]/g, '_')]]).toEqual([name, String(value)]);
+    }
   }
   expect(parent.params).toMatchObject({'runtime.engine': record.engine!.name});
   expect(parent.tags).toMatchObject({'sdq.run_uid': record.uid, 'sdq.run_id': record.id, 'sdq.command': 'run'});

@@ -373,6 +373,9 @@ describe('the address of MLflow', () => {
       ['train', 'FAILED', ['train/loss 3 3']],
     ]);
     expect(runs[1]!.tags.get('mlflow.parentRunId')).toBe(runs[0]!.id);
+    for (const {params} of runs) {
+      expect(Object.fromEntries(params)).toEqual({seed: '1', 'search.epochs': '4'});
+    }
     expect(notices.join()).toMatch(/event 4 is not sent: .*param seed was changed/);
   });
 });

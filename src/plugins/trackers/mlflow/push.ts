@@ -3,7 +3,7 @@ import {last, present} from '../../../lookup.ts';
 import type {Cursor, Event, Json, Pushed, Refusal, TrackedRun} from '../../../plugin-api/tracker.ts';
 import {sendArtifact} from './artifacts.ts';
 import type {Connection} from './connection.ts';
-import {entriesOf} from './entries.ts';
+import {entriesOf, paramEntries} from './entries.ts';
 import {adopt, createRun, findRuns, sendEntries, updateRun, type Sent} from './runs.ts';
 
 const phases = ['pretrain', 'search', 'train'];
@@ -127,8 +127,20 @@ async function openChild(
   if (existing !== undefined) await updateRun(connection, existing, {status: 'RUNNING'}, signal);
   const tags = {...childTags(run, parent), 'sdq.phase': phase};
   const id = existing ?? (await createRun(connection, {experiment, name: phase, tags, startedAt}, signal)).runId;
+  if (known === undefined) await sendParams(connection, run, id, signal);
   remote.state = {...state, children: {...children, [phase]: {run: id, open: true}}};
   return id;
+}
+
+/** The settings, so that child runs can be compared too. What the server refuses was told of at the parent. */
+async function sendParams(
+  connection: Connection,
+  {config}: TrackedRun,
+  child: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const entries = paramEntries(config).map((entry) => ({...entry, seq: 0}));
+  await sendEntries(connection, child, entries, signal);
 }
 
 /** Ends the child run of a phase, where there is one that still runs. */
