@@ -67,6 +67,7 @@ export const runKinds: readonly Kind[] = [
   'searcher',
   'cost-model',
   'tracker',
+  'exporter',
 ];
 
 export abstract class RunCommand extends SdqCommand {
@@ -273,7 +274,10 @@ export abstract class RunCommand extends SdqCommand {
       );
     }
     if (isTerminated && process.env['WANDB_SWEEP_ID'] !== undefined && process.platform !== 'win32') {
-      process.once('exit', () => process.kill(process.pid, 'SIGTERM'));
+      process.once('exit', () => {
+        process.removeAllListeners('SIGTERM');
+        process.kill(process.pid, 'SIGTERM');
+      });
     }
     return super.catch(error);
   }

@@ -1,6 +1,9 @@
 /**
  * SIGINT, SIGTERM, SIGUSR1 and a tracker's server ask the run to stop after the step in hand; a second SIGINT or SIGTERM ends the
  * process at once. SIGUSR1 is what SLURM sends some time before the end (`--signal=B:USR1@60`); SIGTERM may follow it.
+ *
+ * A scheduler sends SIGTERM to a shell and to its children, and the shell passes its own on: the second SIGTERM within a
+ * second is the first one again.
  */
 import {ExitCode, SdqError} from '../errors.ts';
 
@@ -17,6 +20,9 @@ export interface StopSignal {
   readonly dispose: () => void;
 }
 
+/** Within this time of the first SIGTERM another one is its echo. */
+const echoMs = 1000;
+
 /** 130 for SIGINT, 143 for SIGTERM. */
 export function exitCodeOf(signal: 'SIGINT' | 'SIGTERM'): ExitCode {
   return signal === 'SIGINT' ? ExitCode.interrupted : ExitCode.terminated;
@@ -27,6 +33,7 @@ export function listenForStop(onFirst: (asker: string) => void): StopSignal {
   const abort = new AbortController();
   let received: 'SIGINT' | 'SIGTERM' | undefined;
   let stoppedBy = '';
+  let terminatedAt = -Infinity;
   const stop = (signal: 'SIGINT' | 'SIGTERM', asker: string): void => {
     received = signal;
     stoppedBy = asker;
@@ -35,6 +42,9 @@ export function listenForStop(onFirst: (asker: string) => void): StopSignal {
   };
   const handle = (signal: NodeJS.Signals): void => {
     if (signal !== 'SIGINT' && signal !== 'SIGTERM') return;
+    const isEcho = signal === 'SIGTERM' && performance.now() - terminatedAt < echoMs;
+    if (isEcho) return;
+    if (signal === 'SIGTERM') terminatedAt = performance.now();
     if (received !== undefined && !isWarned) process.exit(exitCodeOf(signal));
     isWarned = false;
     if (received === undefined) stop(signal, signal);
@@ -56,6 +66,8 @@ export function listenForStop(onFirst: (asker: string) => void): StopSignal {
     stoppedBy: () => stoppedBy,
     signal: abort.signal,
     dispose() {
+      // The echo may come when the run has ended, and must not end the process by its default.
+      if (performance.now() - terminatedAt < echoMs) process.once('SIGTERM', () => undefined);
       process.off('SIGINT', handle);
       process.off('SIGTERM', handle);
       process.off('SIGUSR1', warn);
