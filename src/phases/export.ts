@@ -2,7 +2,7 @@
 
 import {property} from '../lookup.ts';
 import {readFileBounded, sha256Of, writeFileAtomic} from '../files.ts';
-import {encodeOnnx} from '../graph/onnx/proto.ts';
+import {encodeOnnx, type OnnxModel} from '../graph/onnx/proto.ts';
 import {integerNetwork} from '../sdq/integer-network.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 import {exportDeployed} from '../plugins/exporters/deployed.ts';
@@ -63,8 +63,19 @@ export const bitsOf = ({layers}: Strategy): string =>
 
 /** @throws SdqError (exit 3) for files that are broken or not of this network, (exit 6) when it cannot be written */
 export async function exportNetwork(session: Session, request: ExportRequest): Promise<Exported> {
+  if (request.format === safetensorsFormat) return exportSafetensors(session, request);
+  return (await exportOnnx(session, request)).exported;
+}
+
+/**
+ * @returns beside what was written, the inputs and outputs of the file
+ * @throws SdqError as `exportNetwork`
+ */
+export async function exportOnnx(
+  session: Session,
+  request: ExportRequest,
+): Promise<{readonly exported: Exported} & Pick<OnnxModel['graph'], 'inputs' | 'outputs'>> {
   const {checkpoint, format, output, sdqVersion} = request;
-  if (format === safetensorsFormat) return exportSafetensors(session, request);
   const target = request.target === undefined ? undefined : readTarget(request.target);
   const exporter = session.registry.get('exporter', format);
   const print = await exporter.load();
@@ -104,11 +115,9 @@ export async function exportNetwork(session: Session, request: ExportRequest): P
       },
     });
     writeFileAtomic(output, bytes);
-    return {
-      opset: property(model.opsets, ''),
-      bytes: bytes.length,
-      meanWeightBits: strategy?.summary.meanWeightBits ?? null,
-    };
+    const {inputs, outputs} = model.graph;
+    const meanWeightBits = strategy?.summary.meanWeightBits ?? null;
+    return {exported: {opset: property(model.opsets, ''), bytes: bytes.length, meanWeightBits}, inputs, outputs};
   } finally {
     dispose();
   }

@@ -19,12 +19,14 @@ import type {Strategy} from '../sdq/strategy.ts';
 import {trackedRun, trackersOf, type TrackerSettings} from '../tracking/sync.ts';
 import type {End, TrackedRun} from '../plugin-api/tracker.ts';
 import {bitsChart} from './bits-chart.ts';
+import {keepConsole} from './console-log.ts';
 import {logDetections} from './detection-images.ts';
 import {detectionFiles, watchDetections} from './detections-file.ts';
 import {evaluateOn} from './evaluate.ts';
 import {selectDataset} from './inspect-dataset.ts';
 import {keepWeights, keptFiles} from './kept-weights.ts';
 import {interrupted, type PhaseContext} from './phase.ts';
+import {logModel, wantsModel} from './logged-model.ts';
 import {pretrain} from './pretrain.ts';
 import {digits, inUnits, type Results, type SearchResult} from './results.ts';
 import {epochsToReach, plannedWork, preflight} from './preflight.ts';
@@ -115,7 +117,9 @@ export async function withRun<T>(
   /** Of each tracker. */
   readonly tracking: readonly PumpOutcome[];
 }> {
-  const {command, root, reporter, versions, output, begin, startTracking} = options;
+  const {command, root, versions, output, begin, startTracking} = options;
+  const console = keepConsole(options.reporter);
+  const {reporter} = console;
   const notice = reporter.line.bind(reporter);
   // Before the run's folder is there: from then on a signal is one to a run, and has its exit code.
   const stop = listenForStop((asker) =>
@@ -150,6 +154,7 @@ export async function withRun<T>(
     if (output !== undefined) run.update({output});
     const {output: target} = run.record();
     if (target !== null) checkWritable(target);
+    console.open(run.path('output.log'));
     notice(`Run ${run.id} in ${shownPath(run.directory)}`);
     if (config.tracking.length > 0) {
       trackers = startTracking(
@@ -182,6 +187,7 @@ export async function withRun<T>(
           if (known !== undefined) return known;
           const result = await runPhase();
           await logArtifacts(run, phaseName, notice);
+          if (phaseName === 'train' && wantsModel(session)) await logTrained(session, run, notice);
           run.journal.log('summary', {[phaseName]: result});
           run.update({results: {...run.record().results, [phaseName]: result}, journal: run.journal.position()});
           return result;
@@ -315,6 +321,15 @@ async function logArtifacts(run: Run, phase: keyof Results, notice: (message: st
     await picture('charts of the bits', notice, () => logChart(run, strategy));
   }
   logArtifact(run, 'checkpoint', run.path(checkpoint));
+}
+
+/** A network that cannot be exported is as good as trained. */
+async function logTrained(session: Session, run: Run, notice: (message: string) => void): Promise<void> {
+  try {
+    await logModel(session, run, run.path(present(phaseCheckpoints.train, 'checkpoint')));
+  } catch (error) {
+    notice(`There is no model for the trackers: ${(error as Error).message}`);
+  }
 }
 
 async function logChart(run: Run, strategy: Strategy): Promise<void> {

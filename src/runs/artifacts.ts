@@ -27,6 +27,29 @@ export interface ImageBoxes {
   >;
 }
 
+/** A tensor of an ONNX file; a size that is a name may be any. */
+interface ModelValue {
+  readonly name: string;
+  readonly shape: readonly (number | string)[];
+}
+
+/**
+ * @param file ONNX in the run's folder, written whole
+ * @param about.example JSON file in the run's folder: nested arrays, one input
+ * @throws SdqError (exit 3) when it cannot be read
+ */
+export function logModelFile(
+  run: Run,
+  file: string,
+  about: {
+    readonly example: string;
+    readonly inputs: readonly ModelValue[];
+    readonly outputs: readonly ModelValue[];
+  },
+): void {
+  run.journal.log('artifact', {type: 'model', ...described(run, file), ...about});
+}
+
 /**
  * @param file PNG in the run's folder, written whole
  * @param size in pixels

@@ -28,7 +28,18 @@ interface DatasetInput {
   readonly dataset: Readonly<Record<string, string>>;
 }
 
+interface StoredModel {
+  readonly id: string;
+  readonly run: string;
+  status: string;
+  readonly tags: readonly {key: string; value: string}[];
+  readonly params: {key: string; value: string}[];
+}
+
 export interface FakeMlflow extends Service {
+  readonly models: StoredModel[];
+  /** Versions of registered models. */
+  readonly versions: {readonly name: string; readonly source: string; readonly run_id: string}[];
   readonly runs: StoredRun[];
   readonly artifacts: Map<string, Buffer>;
 }
@@ -46,6 +57,9 @@ interface Body {
   readonly params?: readonly {key: string; value: string}[];
   readonly metrics?: readonly Metric[];
   readonly datasets?: readonly DatasetInput[];
+  readonly model_id?: string;
+  readonly source_run_id?: string;
+  readonly source?: string;
 }
 
 const name = /^[/\w.\- ]*$/;
@@ -54,6 +68,9 @@ export function fakeMlflow(): FakeMlflow {
   const experiments = new Map([['Default', '0']]);
   const runs: StoredRun[] = [];
   const artifacts = new Map<string, Buffer>();
+  const models: StoredModel[] = [];
+  const registered = new Set<string>();
+  const versions: FakeMlflow['versions'] = [];
 
   const ok = (value: unknown = {}): Reply => ({status: 200, body: JSON.stringify(value)});
   const bad = (status: number, message: string): Reply => ({status, body: JSON.stringify({message})});
@@ -84,6 +101,41 @@ export function fakeMlflow(): FakeMlflow {
     return ok();
   };
 
+  const shownModel = ({id, status, tags}: StoredModel): unknown => ({
+    info: {model_id: id, artifact_uri: `mlflow-artifacts:/0/models/${id}/artifacts`, status, tags},
+  });
+
+  /** Logged models and their registry; undefined: another request. */
+  const handleModels = (what: string, query: URLSearchParams, content: Body): Reply | undefined => {
+    const mine = /^\w+ = '([^']*)'$/.exec(content.filter ?? query.get('filter') ?? '')?.[1];
+    const model = models.find(({id}) => id === content.model_id);
+    switch (what) {
+      case 'logged-models/search':
+        return ok({models: models.filter(({run}) => run === mine).map(shownModel)});
+      case 'logged-models': {
+        const {params = [], source_run_id: run = '', tags = []} = content;
+        if (params.length > 100) return bad(400, 'too many params');
+        models.push({id: `m-${models.length}`, run, status: 'LOGGED_MODEL_PENDING', tags, params: [...params]});
+        return ok({model: shownModel(models.at(-1)!)});
+      }
+      case 'registered-models/create':
+        if (registered.has(content.name!)) return bad(400, `Registered Model (name=${content.name}) already exists.`);
+        registered.add(content.name!);
+        return ok();
+      case 'model-versions/search':
+        return ok({model_versions: versions.filter(({run_id: run}) => run === mine)});
+      case 'model-versions/create':
+        if (!registered.has(content.name!) || model?.status !== 'LOGGED_MODEL_READY') return bad(404, 'no such model');
+        versions.push({name: content.name!, source: content.source!, run_id: content.run_id!});
+        return ok();
+      default:
+        if (model === undefined || !what.startsWith(`logged-models/${model.id}`)) return undefined;
+        model.params.push(...(content.params ?? []));
+        model.status = content.status ?? model.status;
+        return ok({model: shownModel(model)});
+    }
+  };
+
   const handle = ({body, method, path}: Request): Reply => {
     const artifact = /^\/api\/2\.0\/mlflow-artifacts\/artifacts\/(.*)$/.exec(path);
     if (artifact !== null && method === 'PUT') {
@@ -93,6 +145,8 @@ export function fakeMlflow(): FakeMlflow {
     const url = new URL(path, 'http://x');
     const what = url.pathname.replace('/api/2.0/mlflow/', '');
     const content = (body.length === 0 ? {} : JSON.parse(body.toString())) as Body;
+    const aboutModels = handleModels(what, url.searchParams, content);
+    if (aboutModels !== undefined) return aboutModels;
     const run = runs.find(({id}) => id === (content.run_id ?? url.searchParams.get('run_id')));
     switch (what) {
       case 'experiments/search':
@@ -140,6 +194,7 @@ export function fakeMlflow(): FakeMlflow {
       }
       return ok();
     }
+    if (what === 'runs/outputs') return ok();
     if (what === 'runs/log-batch') return logBatch(run, content, body.length);
     if (what === 'runs/update') {
       run.status = content.status ?? run.status;
@@ -154,6 +209,8 @@ export function fakeMlflow(): FakeMlflow {
     handle,
     runs,
     artifacts,
+    models,
+    versions,
     rows: (uid) =>
       ofRun(uid).flatMap(({metrics}) => metrics.map(({key, step, value}): SeenRow => ({name: key, step, value}))),
     status: (uid) => {

@@ -1,28 +1,53 @@
 /**
  * A real MLflow server, real short trainings, and everything read back through MLflow's own Python client. Needs
- * `npm run build` and `node scripts/python-services.js mlflow`; skips where the latter is missing.
+ * `npm run build` and `node scripts/python-services.js mlflow mlflow-onnx`; skips where the latter is missing.
  */
 import {spawn, spawnSync, type ChildProcess} from 'node:child_process';
 import {createHash} from 'node:crypto';
-import {closeSync, mkdirSync, openSync, readFileSync, writeFileSync} from 'node:fs';
+import {closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import {createServer, type AddressInfo} from 'node:net';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 
-import {afterAll, beforeAll, expect, test} from '@jest/globals';
+import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
 
+import {isInstalled} from '../../scripts/python-service-list.js';
 import type {Config} from '../../src/config/config-types.ts';
+import type {TrackerDefinition} from '../../src/plugin-api/registry.ts';
+import {mlflowTracker} from '../../src/plugins/trackers/mlflow/index.ts';
 import {flatten} from '../../src/tracking/flatten.ts';
+import {gpuFigures} from '../../src/tracking/gpu-load.ts';
+import {systemMetrics} from '../../src/tracking/system-metrics.ts';
 import {readJournal, type Event} from '../../src/runs/journal.ts';
 import {listRuns, type RunRecord} from '../../src/runs/run-directory.ts';
 import {smallJob, writeSmallJob} from '../helpers/failures.ts';
+import {fakeMlflow} from '../helpers/fake-mlflow.ts';
 import {describeWith, pythonProgram} from '../helpers/python-service.ts';
 import {sdq, startSdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
+import {thorough} from '../helpers/thorough.ts';
+import {testRun} from '../helpers/tracker-suite.ts';
 
 const reader = path.resolve(import.meta.dirname, '../helpers/read_mlflow.py');
 
+/** The daily suite has the first test. */
+const testSlowly = thorough ? test : test.skip;
+
+const systemNames = path.resolve(import.meta.dirname, '../helpers/mlflow_system_names.py');
+const modelLoader = path.resolve(import.meta.dirname, '../helpers/load_mlflow_model.py');
+
+/** The latest version of a registered model, as MLflow's own functions load it. */
+function loadModel(url: string, name: string): Readonly<Record<string, unknown>> {
+  const {stdout, stderr} = spawnSync(pythonProgram('mlflow-onnx'), [modelLoader, url, name], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  });
+  if (stdout === '') throw new Error(stderr);
+  return JSON.parse(stdout) as Readonly<Record<string, unknown>>;
+}
+
 interface RemoteRun {
+  readonly id: string;
   readonly name: string;
   readonly status: string;
   readonly metrics: Readonly<Record<string, readonly (readonly [step: number, timestamp: number, value: number])[]>>;
@@ -115,10 +140,15 @@ class MlflowServer {
 const uniform = {method: 'uniform', target: {meanWeightBits: 4}, epochs: 1};
 
 /** A folder with a small job that is tracked. @returns its path */
-function job(folder: string, experiment: string, settings: Readonly<Record<string, unknown>> = {}): string {
+function job(
+  folder: string,
+  experiment: string,
+  settings: Readonly<Record<string, unknown>> = {},
+  options: Readonly<Record<string, unknown>> = {},
+): string {
   const cwd = path.join(folder, experiment);
   writeSmallJob(cwd);
-  const tracking = [{name: 'mlflow', experiment, artifacts: ['strategy', 'table', 'image', 'checkpoint']}];
+  const tracking = [{name: 'mlflow', experiment, artifacts: ['strategy', 'table', 'image', 'checkpoint'], ...options}];
   writeFileSync(
     path.join(cwd, 'sdq.config.json'),
     JSON.stringify({...smallJob, search: uniform, ...settings, tracking}),
@@ -188,7 +218,7 @@ function expectEverything(runs: readonly RemoteRun[], cwd: string, status: strin
   expect(parent.params).toMatchObject({'runtime.engine': record.engine!.name});
   expect(parent.tags).toMatchObject({'sdq.run_uid': record.uid, 'sdq.run_id': record.id, 'sdq.command': 'run'});
   expect(parent.inputs).toEqual(datasetInputs(events, (record.config as Config).data!.directory!));
-  for (const {data} of events.filter(({data: {sha256: digest}}) => digest !== undefined)) {
+  for (const {data} of events.filter(({data: {sha256: digest, type}}) => digest !== undefined && type !== 'model')) {
     const name = String(data['name']);
     expect([name, parent.artifacts[`${String(data['type'])}/${name}`]]).toEqual([
       name,
@@ -231,58 +261,141 @@ describeWith('mlflow')('a real MLflow server', () => {
     expect(server.read('finished')).toEqual(runs);
   }, 240_000);
 
-  test('is told of a run that failed', async () => {
-    const cwd = job(folder, 'failed', {
-      train: {epochs: 1, optimizer: {learningRate: 1e30}},
-    });
-    const {exitCode} = await sdq(['run', '--json'], {cwd, env: env()});
-    expect(exitCode).toBe(5);
-    const runs = server.read('failed');
-    expectEverything(runs, cwd, 'FAILED');
-    expect(parentOf(runs).tags['sdq.exit_code']).toBe('5');
-  }, 240_000);
+  (isInstalled('mlflow-onnx') ? testSlowly : test.skip)(
+    'shows the report, and loads the registered model with signature and example (onnx, onnxruntime)',
+    async () => {
+      const options = {artifacts: ['model', 'report'], registry: 'digits at 4 bits'};
+      const cwd = job(folder, 'model', {}, options);
+      const {exitCode, stderr} = await sdq(['run', '--json', '--tracker-strict'], {cwd, env: env()});
+      expect({exitCode, stderr}).toEqual({exitCode: 0, stderr: ''});
+      const {directory} = onlyRun(cwd);
+      // Without its cursor everything is sent again: there is still one model and one version.
+      rmSync(path.join(directory, 'tracking', 'mlflow.json'));
+      const again = await sdq(['track', 'sync'], {cwd, env: env()});
+      expect({exitCode: again.exitCode, stderr: again.stderr}).toEqual({exitCode: 0, stderr: ''});
+      const {artifacts, id} = parentOf(server.read('model'));
+      expect(artifacts).toEqual({'report.html': sha256(path.join(directory, 'report.html'))});
+      // What the page of the run previews.
+      const page = await fetch(`${server.url}/get-artifact?run_id=${id}&path=report.html`);
+      expect(await page.text()).toBe(readFileSync(path.join(directory, 'report.html'), 'utf8'));
 
-  test('is told of a stop by SIGTERM, keeps all rows over kill -9, and the resumed run goes on in the same place', async () => {
-    const cwd = job(folder, 'killed', {pretrain: {epochs: 4}});
-    const started = async (args: readonly string[], rows: number, signal: NodeJS.Signals): Promise<number | null> => {
-      const {child, outcome} = startSdq(args, {cwd, env: env()});
-      const enough = (): boolean => {
-        try {
-          return onlyRun(cwd).events.filter(({kind}) => kind === 'metric').length >= rows;
-        } catch {
-          return false;
-        }
+      const seen = loadModel(server.url, options.registry);
+      expect(seen).toMatchObject({
+        versions: 1,
+        status: 'READY',
+        params: {'model.name': 'cnn-small'},
+        runId: id,
+        outputs: [seen['modelId']],
+        flavors: ['onnx', 'python_function'],
+        inputs: [[null, expect.stringContaining('float32'), [-1, 1, 28, 28]]],
+        outputShape: [1, 10],
+        exampleShape: [1, 1, 28, 28],
+        exampleType: 'float32',
+        difference: 0,
+        finite: true,
+      });
+      expect(seen['example']).toEqual(
+        (JSON.parse(readFileSync(path.join(directory, 'model-example.json'), 'utf8')) as number[]).flat(3),
+      );
+    },
+    240_000,
+  );
+
+  (isInstalled('mlflow-onnx') ? testSlowly : test.skip)(
+    'has the system metrics under the names that its own monitors give them (psutil)',
+    async () => {
+      const subject = {
+        define: (timeoutMs: number) => mlflowTracker(timeoutMs) as unknown as TrackerDefinition,
+        options: {experiment: 'system', artifacts: []},
+        env: () => ({MLFLOW_TRACKING_URI: server.url}),
+        service: () => fakeMlflow(),
+        secret: 'none',
       };
-      while (!enough() && child.exitCode === null) await sleep(20);
-      child.kill(signal);
-      return (await outcome).exitCode;
-    };
-    expect(await started(['run'], 2, 'SIGTERM')).toBe(143);
-    expectEverything(server.read('killed'), cwd, 'KILLED');
+      const {start} = testRun(subject, folder, server.url);
+      let samples = 0;
+      const pump = start(() => {
+        samples += 1;
+        return {...systemMetrics(), ...gpuFigures('0, 40, 1024, 2048, 100, 400, 50')};
+      });
+      while (samples < 2) await sleep(50);
+      expect(await pump.end({status: 'finished', exitCode: 0})).toMatchObject({complete: true});
+      const {metrics} = parentOf(server.read('system'));
+      const {stdout, stderr} = spawnSync(pythonProgram('mlflow-onnx'), [systemNames], {encoding: 'utf8'});
+      if (stdout === '') throw new Error(stderr);
+      const ofProcess = ['process_cpu_utilization_percentage', 'process_memory_usage_megabytes'];
+      expect(Object.keys(metrics).sort()).toEqual(
+        [...(JSON.parse(stdout) as string[]), ...ofProcess].map((name) => `system/${name}`).sort(),
+      );
+      expect(metrics['system/gpu_0_memory_usage_megabytes']!.at(-1)![2]).toBeCloseTo(1073.741824, 6);
+      expect(metrics['system/cpu_utilization_percentage']!.length).toBeGreaterThanOrEqual(1);
+    },
+    240_000,
+  );
 
-    expect(await started(['run', '--resume', 'latest'], 6, 'SIGKILL')).toBeNull();
-    expect((await sdq(['track', 'sync'], {cwd, env: env()})).exitCode).toBe(0);
-    expectEverything(server.read('killed'), cwd, 'KILLED');
+  testSlowly(
+    'is told of a run that failed',
+    async () => {
+      const cwd = job(folder, 'failed', {
+        train: {epochs: 1, optimizer: {learningRate: 1e30}},
+      });
+      const {exitCode} = await sdq(['run', '--json'], {cwd, env: env()});
+      expect(exitCode).toBe(5);
+      const runs = server.read('failed');
+      expectEverything(runs, cwd, 'FAILED');
+      expect(parentOf(runs).tags['sdq.exit_code']).toBe('5');
+    },
+    240_000,
+  );
 
-    expect((await sdq(['run', '--resume', 'latest', '--tracker-strict'], {cwd, env: env()})).exitCode).toBe(0);
-    expectEverything(server.read('killed'), cwd, 'FINISHED');
-  }, 240_000);
+  testSlowly(
+    'is told of a stop by SIGTERM, keeps all rows over kill -9, and the resumed run goes on in the same place',
+    async () => {
+      const cwd = job(folder, 'killed', {pretrain: {epochs: 4}});
+      const started = async (args: readonly string[], rows: number, signal: NodeJS.Signals): Promise<number | null> => {
+        const {child, outcome} = startSdq(args, {cwd, env: env()});
+        const enough = (): boolean => {
+          try {
+            return onlyRun(cwd).events.filter(({kind}) => kind === 'metric').length >= rows;
+          } catch {
+            return false;
+          }
+        };
+        while (!enough() && child.exitCode === null) await sleep(20);
+        child.kill(signal);
+        return (await outcome).exitCode;
+      };
+      expect(await started(['run'], 2, 'SIGTERM')).toBe(143);
+      expectEverything(server.read('killed'), cwd, 'KILLED');
 
-  test('restarts in the middle: nothing is lost or doubled', async () => {
-    const cwd = job(folder, 'restarted', {pretrain: {epochs: 3}});
-    const {outcome} = startSdq(['run', '--json'], {cwd, env: env()});
-    await sleep(3000);
-    await server.stop();
-    await sleep(1000);
-    await server.start();
-    expect((await outcome).exitCode).toBe(0);
-    const synced = await sdq(['track', 'sync'], {cwd, env: env()});
-    expect(synced).toMatchObject({exitCode: 0});
-    expectEverything(server.read('restarted'), cwd, 'FINISHED');
-  }, 240_000);
+      expect(await started(['run', '--resume', 'latest'], 6, 'SIGKILL')).toBeNull();
+      expect((await sdq(['track', 'sync'], {cwd, env: env()})).exitCode).toBe(0);
+      expectEverything(server.read('killed'), cwd, 'KILLED');
+
+      expect((await sdq(['run', '--resume', 'latest', '--tracker-strict'], {cwd, env: env()})).exitCode).toBe(0);
+      expectEverything(server.read('killed'), cwd, 'FINISHED');
+    },
+    240_000,
+  );
+
+  testSlowly(
+    'restarts in the middle: nothing is lost or doubled',
+    async () => {
+      const cwd = job(folder, 'restarted', {pretrain: {epochs: 3}});
+      const {outcome} = startSdq(['run', '--json'], {cwd, env: env()});
+      await sleep(3000);
+      await server.stop();
+      await sleep(1000);
+      await server.start();
+      expect((await outcome).exitCode).toBe(0);
+      const synced = await sdq(['track', 'sync'], {cwd, env: env()});
+      expect(synced).toMatchObject({exitCode: 0});
+      expectEverything(server.read('restarted'), cwd, 'FINISHED');
+    },
+    240_000,
+  );
 });
 
-describeWith('mlflow')('a real MLflow server with basic auth', () => {
+(thorough ? describeWith('mlflow') : describe.skip)('a real MLflow server with basic auth (in the slow suite)', () => {
   const folder = temporaryFolder();
   const account = {MLFLOW_TRACKING_USERNAME: 'admin', MLFLOW_TRACKING_PASSWORD: 'a password of the test'};
   const server = new MlflowServer(path.join(folder, 'server'), {

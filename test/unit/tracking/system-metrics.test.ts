@@ -2,6 +2,7 @@ import {readFileSync} from 'node:fs';
 
 import {expect, test} from '@jest/globals';
 
+import {gpuFigures} from '../../../src/tracking/gpu-load.ts';
 import {cpuLoad, systemMetrics, type Counters} from '../../../src/tracking/system-metrics.ts';
 
 const at = (time: number, process: number, busy: number, total: number): Counters => ({
@@ -36,4 +37,19 @@ test('a sample has finite figures, and two trackers at the same moment get the s
   expect(memoryAvailableBytes + memoryUsedBytes).toBe(kib('/proc/meminfo', 'MemTotal') * 1024);
   expect(processMemoryBytes / 1024 / kib('/proc/self/status', 'VmRSS')).toBeGreaterThan(0.5);
   expect(processMemoryBytes / 1024 / kib('/proc/self/status', 'VmRSS')).toBeLessThan(2);
+});
+
+test('the lines of nvidia-smi are the figures of each GPU; what one does not tell is left out', () => {
+  expect(gpuFigures('0, 45, 1024, 4096, 120.50, 482.00, 41\n1, 0, 0, 4096, [N/A], [N/A], 30\n')).toEqual({
+    'gpu.0.percent': 45,
+    'gpu.0.memoryBytes': 2 ** 30,
+    'gpu.0.memoryPercent': 25,
+    'gpu.0.powerWatts': 120.5,
+    'gpu.0.powerPercent': 25,
+    'gpu.0.celsius': 41,
+    'gpu.1.percent': 0,
+    'gpu.1.memoryBytes': 0,
+    'gpu.1.memoryPercent': 0,
+    'gpu.1.celsius': 30,
+  });
 });

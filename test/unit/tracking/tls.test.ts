@@ -1,6 +1,6 @@
 /** HTTPS to an MLflow server with a certificate of its own. Skips where the command `openssl` is missing. */
 import {execFileSync, spawnSync} from 'node:child_process';
-import {readFileSync} from 'node:fs';
+import {readFileSync, writeFileSync} from 'node:fs';
 import {createServer, type Server} from 'node:https';
 import type {AddressInfo} from 'node:net';
 import path from 'node:path';
@@ -14,17 +14,19 @@ const describeWithOpenssl = spawnSync('openssl', ['version']).status === 0 ? des
 
 describeWithOpenssl('an MLflow server with a self-signed certificate (openssl)', () => {
   const folder = temporaryFolder();
-  const [key, certificate, other] = ['key.pem', 'certificate.pem', 'other.pem'].map((name) => path.join(folder, name));
-  const make = (file: string): void => {
+  const [key, certificate, other, otherKey] = ['key', 'certificate', 'other', 'other-key'].map((name) =>
+    path.join(folder, `${name}.pem`),
+  );
+  const make = (file: string, key: string): void => {
     const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '1'];
     const kind = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    execFileSync('openssl', [...kind, '-keyout', key!, '-out', file, ...subject], {stdio: 'ignore'});
+    execFileSync('openssl', [...kind, '-keyout', key, '-out', file, ...subject], {stdio: 'ignore'});
   };
   let server: Server;
   let uri: string;
   beforeAll(async () => {
-    make(other!);
-    make(certificate!);
+    make(other!, otherKey!);
+    make(certificate!, key!);
     server = createServer({key: readFileSync(key!), cert: readFileSync(certificate!)}, (_, response) => {
       response.end('{}');
     });
@@ -50,5 +52,28 @@ describeWithOpenssl('an MLflow server with a self-signed certificate (openssl)',
   ])('is refused %s, and the message says why', async (_, env) => {
     const {available, reason} = await probe(env());
     expect({available, reason}).toEqual({available: false, reason: expect.stringMatching(/certificate/)});
+  });
+
+  test('that asks for a certificate of the client takes the one of MLFLOW_TRACKING_CLIENT_CERT_PATH, and no other', async () => {
+    const tls = {key: readFileSync(key!), cert: readFileSync(certificate!), ca: readFileSync(other!)};
+    const strict = createServer({...tls, requestCert: true, rejectUnauthorized: true}, (_, response) => {
+      response.end('{}');
+    });
+    await new Promise<void>((resolve) => strict.listen(0, '127.0.0.1', resolve));
+    const address = `https://127.0.0.1:${(strict.address() as AddressInfo).port}`;
+    // Certificate and key in one file, as MLflow's own client wants them.
+    const [known, unknown] = [path.join(folder, 'known.pem'), path.join(folder, 'unknown.pem')];
+    writeFileSync(known, `${readFileSync(other!, 'utf8')}${readFileSync(otherKey!, 'utf8')}`);
+    writeFileSync(unknown, `${readFileSync(certificate!, 'utf8')}${readFileSync(key!, 'utf8')}`);
+    const trusted = {MLFLOW_TRACKING_URI: address, MLFLOW_TRACKING_SERVER_CERT_PATH: certificate!};
+    try {
+      expect(await probe({...trusted, MLFLOW_TRACKING_CLIENT_CERT_PATH: known})).toMatchObject({available: true});
+      expect(await probe({...trusted, MLFLOW_TRACKING_CLIENT_CERT_PATH: unknown})).toMatchObject({available: false});
+      expect(await probe(trusted)).toMatchObject({available: false});
+      const missing = {...trusted, MLFLOW_TRACKING_CLIENT_CERT_PATH: path.join(folder, 'none.pem')};
+      expect((await probe(missing)).reason).toContain('MLFLOW_TRACKING_CLIENT_CERT_PATH');
+    } finally {
+      await new Promise((resolve) => strict.close(resolve));
+    }
   });
 });

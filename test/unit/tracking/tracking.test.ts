@@ -1,6 +1,7 @@
 import {getEventListeners, once} from 'node:events';
 import {appendFileSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
 
 import {afterAll, beforeAll, describe, expect, jest, test} from '@jest/globals';
 import fc from 'fast-check';
@@ -331,6 +332,58 @@ describe('the address of MLflow', () => {
     server.setFault(undefined);
     expect(notices.join()).toMatch(/event 1 is not sent: the server does not take dataset inputs/);
     expect(service.rows(run.uid)).toHaveLength(2);
+  });
+
+  test('a model is logged and registered once, also when all is sent again; a server that has none gets all else', async () => {
+    const options = {...subject.options, artifacts: ['model', 'report'], registry: 'digits'};
+    const params = Object.fromEntries(Array.from({length: 230}, (_, i) => [`p${i}`, i]));
+    const {journal, notices, run, start, sync} = testRun({...subject, options}, folder, server.url(), {config: params});
+    writeFileSync(path.join(run.directory, 'model.onnx'), 'onnx');
+    writeFileSync(path.join(run.directory, 'model-example.json'), '[[1, 2]]');
+    writeFileSync(path.join(run.directory, 'report.html'), '<p>');
+    const model = {name: 'model.onnx', path: 'model.onnx', example: 'model-example.json', sha256: 'f00', bytes: 4};
+    const [inputs, outputs] = ['x', 'y'].map((name) => [{name, shape: ['N', 2]}]);
+    journal.log('artifact', {type: 'model', ...model, inputs, outputs});
+    const pump = start(() => ({cpuPercent: 12.5, memoryUsedBytes: 3e6, 'gpu.1.memoryBytes': 5e6}));
+    const system = () =>
+      service.runs
+        .find(({tags}) => tags.get('sdq.run_uid') === run.uid)
+        ?.metrics.filter(({key}) => key.startsWith('system/'));
+    for (let tries = 0; tries < 500 && !system()?.length; tries++) await sleep(20);
+    expect(await pump.end({status: 'finished', exitCode: 0})).toMatchObject({complete: true});
+    expect(
+      system()!
+        .slice(0, 3)
+        .map(({key, value}) => [key, value]),
+    ).toEqual([
+      ['system/cpu_utilization_percentage', 12.5],
+      ['system/system_memory_usage_megabytes', 3],
+      ['system/gpu_1_memory_usage_megabytes', 5],
+    ]);
+    rmSync(path.join(run.directory, 'tracking', 'mlflow.json'));
+    expect(await sync()).toMatchObject({complete: true});
+    const parent = service.runs.find(({tags}) => tags.get('sdq.run_uid') === run.uid)!;
+    const mine = service.models.filter((each) => each.run === parent.id);
+    expect(mine).toMatchObject([{status: 'LOGGED_MODEL_READY'}]);
+    expect(mine[0]!.params).toHaveLength(230);
+    expect(service.versions.filter(({run_id: id}) => id === parent.id)).toEqual([
+      {name: 'digits', source: `models:/${mine[0]!.id}`, run_id: parent.id},
+    ]);
+    const place = `0/models/${mine[0]!.id}/artifacts`;
+    expect(String(service.artifacts.get(`${place}/model.onnx`))).toBe('onnx');
+    expect(String(service.artifacts.get(`${place}/serving_input_example.json`))).toBe('{"inputs":[[1,2]]}');
+    expect(String(service.artifacts.get(`${place}/MLmodel`))).toContain('"shape":[-1,2]');
+    expect(String(service.artifacts.get(`0/${parent.id}/artifacts/report.html`))).toBe('<p>');
+
+    const old = testRun({...subject, options}, folder, server.url());
+    writeFileSync(path.join(old.run.directory, 'model.onnx'), 'onnx');
+    writeFileSync(path.join(old.run.directory, 'model-example.json'), '[[1, 2]]');
+    old.journal.log('artifact', {type: 'model', ...model, inputs, outputs});
+    server.setFault(({path: asked}) => (asked.includes('logged-models') ? {status: 404} : undefined));
+    expect(await old.start().end({status: 'finished', exitCode: 0})).toMatchObject({complete: true});
+    server.setFault(undefined);
+    expect(old.notices.join()).toMatch(/event 1 is not sent: the server does not take logged models/);
+    expect(notices).toEqual([]);
   });
 
   test('children whose parent was deleted are shown below the new one', async () => {

@@ -4,21 +4,36 @@ import path from 'node:path';
 
 import {datasetFolder} from '../../../data/cache.ts';
 import {TrackerError, type Event} from '../../../plugin-api/tracker.ts';
-import type {Connection} from './connection.ts';
+import {artifactPrefix, elsewhere, type Connection} from './connection.ts';
+import {logModel} from './logged-model.ts';
 import type {Remote} from './push.ts';
 import {logBatch} from './runs.ts';
 
+const reportFile = 'report.html';
+
+export interface WantedArtifacts {
+  readonly types: readonly string[];
+  readonly registry: string | undefined;
+}
+
 /**
  * Sends what an event of kind `artifact` tells of.
- * @param types of artifacts that are wanted; a data set always is
+ * @param wanted.types of artifacts that are wanted; a data set always is
+ * @param wanted.registry name of the registered model that a logged model becomes a version of
  * @returns why it cannot be sent, or undefined when it was sent or is not wanted
  */
 export async function sendArtifact(
-  {connection, run: {config, directory}, state}: Remote,
-  types: readonly string[],
-  {data}: Event,
+  remote: Remote,
+  {registry, types}: WantedArtifacts,
+  event: Event,
   signal: AbortSignal,
 ): Promise<string | undefined> {
+  const {data} = event;
+  const {
+    connection,
+    run: {config, directory},
+    state,
+  } = remote;
   const type = String(data['type']);
   if (type === 'dataset') {
     // The journal does not name the folder: it is the same on every machine.
@@ -26,10 +41,9 @@ export async function sendArtifact(
     return logDataset(connection, {runId: state.run, folder}, data, signal);
   }
   if (!types.includes(type)) return undefined;
-  const prefix = /^mlflow-artifacts:(?:\/\/[^/]*)?\/(.*)$/.exec(state.artifacts)?.[1];
-  if (prefix === undefined) {
-    return `the server keeps artifacts at ${state.artifacts}, not behind itself; start it with --serve-artifacts.`;
-  }
+  if (type === 'model') return logModel(remote, registry, event, signal);
+  const prefix = artifactPrefix(state.artifacts);
+  if (prefix === undefined) return elsewhere(state.artifacts);
   if (type === 'table') {
     const place = `tables/${String(data['name'])}.json`;
     const table = JSON.stringify({columns: data['columns'], data: data['rows']});
@@ -44,6 +58,20 @@ export async function sendArtifact(
   const stat = statSync(file, {throwIfNoEntry: false});
   if (stat?.isFile() !== true) return `${file} is not there any more.`;
   await connection.putArtifact(`${prefix}/${type}/${path.basename(file)}`, {file, size: stat.size}, signal);
+  return undefined;
+}
+
+/** The report of a run that has ended, where it has one. @returns why it cannot be sent */
+export async function sendReport(
+  {connection, run: {directory}, state}: Remote,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const file = path.join(directory, reportFile);
+  const stat = statSync(file, {throwIfNoEntry: false});
+  if (stat?.isFile() !== true) return undefined;
+  const prefix = artifactPrefix(state.artifacts);
+  if (prefix === undefined) return elsewhere(state.artifacts);
+  await connection.putArtifact(`${prefix}/${reportFile}`, {file, size: stat.size}, signal);
   return undefined;
 }
 

@@ -16,6 +16,7 @@ export interface Connection {
   readonly page: string;
   get(path: string, query: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer>;
   post(path: string, body: unknown, signal: AbortSignal): Promise<Answer>;
+  patch(path: string, body: unknown, signal: AbortSignal): Promise<Answer>;
   /** @param path below the artifact store of the server */
   putArtifact(path: string, body: NonNullable<HttpRequest['body']>, signal: AbortSignal): Promise<void>;
 }
@@ -76,6 +77,17 @@ export function connect(uri: string | undefined, env: Environment, timeoutMs: nu
     'user-agent': 'sdq',
     ...(authorization === undefined ? {} : {authorization}),
   };
+  const send = async (method: 'PATCH' | 'POST', path: string, body: unknown, signal: AbortSignal): Promise<Answer> => {
+    const response = await sendRequest(client, {
+      method,
+      url: api(path),
+      headers: {...headers, 'content-type': 'application/json'},
+      body: JSON.stringify(body),
+      signal,
+      timeoutMs,
+    });
+    return jsonOf(response, path);
+  };
   const api = (path: string): string => `${base}/api/2.0/mlflow/${path}`;
   return {
     page: base,
@@ -83,17 +95,8 @@ export function connect(uri: string | undefined, env: Environment, timeoutMs: nu
       const target = `${api(path)}?${new URLSearchParams(query).toString()}`;
       return jsonOf(await sendRequest(client, {method: 'GET', url: target, headers, signal, timeoutMs}), path);
     },
-    async post(path, body, signal) {
-      const response = await sendRequest(client, {
-        method: 'POST',
-        url: api(path),
-        headers: {...headers, 'content-type': 'application/json'},
-        body: JSON.stringify(body),
-        signal,
-        timeoutMs,
-      });
-      return jsonOf(response, path);
-    },
+    post: (path, body, signal) => send('POST', path, body, signal),
+    patch: (path, body, signal) => send('PATCH', path, body, signal),
     async putArtifact(path, body, signal) {
       const encoded = path.split('/').map(encodeURIComponent).join('/');
       await sendRequest(client, {
@@ -107,6 +110,14 @@ export function connect(uri: string | undefined, env: Environment, timeoutMs: nu
     },
   };
 }
+
+/** Where the server itself takes artifacts, from its address of them; undefined: nowhere. */
+export const artifactPrefix = (address: string): string | undefined =>
+  /^mlflow-artifacts:(?:\/\/[^/]*)?\/(.*)$/.exec(address)?.[1];
+
+/** Why artifacts without a prefix are not sent. */
+export const elsewhere = (address: string): string =>
+  `the server keeps artifacts at ${address}, not behind itself; start it with --serve-artifacts.`;
 
 const valueOf = (env: Environment, name: string): string | undefined => (env[name] === '' ? undefined : env[name]);
 

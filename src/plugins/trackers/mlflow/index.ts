@@ -26,11 +26,18 @@ const optionsSchema = {
     },
     artifacts: {
       description:
-        'What is sent beside numbers: `strategy`, `table` and `image` (bits per layer; test images with boxes of a detector), `checkpoint` (the weights after each phase).',
+        'What is sent beside numbers: `strategy`, `table` and `image` (bits per layer; test images with boxes of a detector), `model` (ONNX, after phase 2), `report` (report.html), `checkpoint` (the weights after each phase).',
       type: 'array',
-      items: {enum: ['strategy', 'table', 'image', 'checkpoint']},
+      items: {enum: ['strategy', 'table', 'image', 'model', 'report', 'checkpoint']},
       uniqueItems: true,
-      default: ['strategy', 'table', 'image'],
+      default: ['strategy', 'table', 'image', 'model', 'report'],
+    },
+    registry: {
+      description: 'Name of a registered model; the logged model becomes its next version. Needs `model` in artifacts.',
+      type: 'string',
+      minLength: 1,
+      maxLength: 256,
+      pattern: '^[^/:]+$',
     },
   },
 };

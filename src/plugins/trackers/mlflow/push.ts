@@ -1,7 +1,7 @@
 /** What of the journal goes to which run of an MLflow server, in one call. */
 import {last, present} from '../../../lookup.ts';
 import type {Cursor, Event, Json, Pushed, Refusal, TrackedRun} from '../../../plugin-api/tracker.ts';
-import {sendArtifact} from './artifacts.ts';
+import {sendArtifact, type WantedArtifacts} from './artifacts.ts';
 import type {Connection} from './connection.ts';
 import {entriesOf, paramEntries} from './entries.ts';
 import {adopt, createRun, findRuns, sendEntries, updateRun, type Sent} from './runs.ts';
@@ -30,7 +30,7 @@ export interface Remote {
 /** Gathers entries for one run of the server at a time and sends them when another one follows. */
 export class Push {
   readonly #remote: Remote;
-  readonly #artifacts: readonly string[];
+  readonly #artifacts: WantedArtifacts;
   readonly #signal: AbortSignal;
   readonly #refused: Refusal[] = [];
   #waiting: {readonly run: string; readonly entries: Sent[]} | undefined;
@@ -38,8 +38,7 @@ export class Push {
   #step: number;
   #sent: Cursor | undefined;
 
-  /** @param artifacts the types of artifacts to send */
-  constructor(remote: Remote, artifacts: readonly string[], signal: AbortSignal) {
+  constructor(remote: Remote, artifacts: WantedArtifacts, signal: AbortSignal) {
     this.#remote = remote;
     this.#artifacts = artifacts;
     this.#signal = signal;

@@ -10,10 +10,12 @@ import type {
   Json,
   Pushed,
   RemoteRun,
+  SystemSample,
   TrackedRun,
   Tracker,
   TrackerContext,
 } from '../../../plugin-api/tracker.ts';
+import {sendReport} from './artifacts.ts';
 import {connect, type Connection} from './connection.ts';
 import {paramEntries, tagEntries} from './entries.ts';
 import {closeChild, Push, type Remote, type State} from './push.ts';
@@ -28,6 +30,7 @@ import {
   updateRun,
   type RemoteInfo,
 } from './runs.ts';
+import {systemEntries} from './system.ts';
 
 export interface MlflowOptions {
   readonly uri?: string;
@@ -35,6 +38,7 @@ export interface MlflowOptions {
   readonly runName?: string;
   readonly tags?: Readonly<Record<string, string>>;
   readonly artifacts: readonly string[];
+  readonly registry?: string;
 }
 
 const statuses: Readonly<Record<FinalStatus, string>> = {finished: 'FINISHED', failed: 'FAILED', killed: 'KILLED'};
@@ -78,7 +82,8 @@ export class MlflowTracker implements Tracker {
   }
 
   async push(batch: readonly Event[], signal: AbortSignal): Promise<Pushed> {
-    const push = new Push(present(this.#remote, 'open run'), this.#context.options.artifacts, signal);
+    const {artifacts: types, registry} = this.#context.options;
+    const push = new Push(present(this.#remote, 'open run'), {types, registry}, signal);
     return push.send(batch);
   }
 
@@ -90,6 +95,14 @@ export class MlflowTracker implements Tracker {
     const exit = {list: 'tags', item: {key: 'sdq.exit_code', value: String(exitCode)}} as const;
     await logBatch(remote.connection, remote.state.run, [exit], signal);
     await updateRun(remote.connection, remote.state.run, {status: statuses[status], end_time: ts}, signal);
+    const {notice, options} = this.#context;
+    const reason = options.artifacts.includes('report') ? await sendReport(remote, signal) : undefined;
+    if (reason !== undefined) notice(`mlflow: report.html is not sent: ${reason}`);
+  }
+
+  async logSystem(sample: SystemSample, signal: AbortSignal): Promise<void> {
+    const {connection, run, state} = present(this.#remote, 'open run');
+    await logBatch(connection, state.run, systemEntries(sample, run.startedAt), signal);
   }
 }
 
