@@ -59,7 +59,7 @@ test(
     };
     const settings = {
       mlflow: {experiment: 'killed', artifacts: []},
-      wandb: {project: 'killed', transport: 'http', tags: [], artifacts: []},
+      wandb: {project: 'killed', transport: 'http', metricNames: 'quantity', tags: [], artifacts: []},
     };
     const env = {
       ...process.env,

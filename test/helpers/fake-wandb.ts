@@ -14,6 +14,7 @@ export interface StoredRun {
   readonly events: string[];
   summary: string;
   complete: boolean;
+  preempting: boolean;
   exitCode: number | undefined;
   /** Requests of the file stream. */
   requests: number;
@@ -59,6 +60,7 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
       events: [],
       summary: '{}',
       complete: false,
+      preempting: false,
       exitCode: undefined,
       requests: 0,
     };
@@ -194,6 +196,7 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
       const request = JSON.parse(body.toString()) as {
         files?: Record<string, {offset: number; content: string[]}>;
         complete?: boolean;
+        preempting?: boolean;
         exitcode?: number;
       };
       const history = request.files?.['wandb-history.jsonl'];
@@ -203,6 +206,7 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
       const events = request.files?.['wandb-events.jsonl'];
       for (const [i, line] of events?.content.entries() ?? []) run.events[(events?.offset ?? 0) + i] = line;
       run.summary = request.files?.['wandb-summary.json']?.content.at(-1) ?? run.summary;
+      run.preempting ||= request.preempting === true;
       if (request.complete === true) {
         run.complete = true;
         run.exitCode = request.exitcode;
@@ -229,8 +233,11 @@ function valuesOf(line: string): readonly SeenRow[] {
   const {step, ...values} = parseLine(line);
   return Object.entries(values)
     .filter(([name]) => !name.startsWith('_'))
-    .map(([name, value]) => ({name, step: step as number, value: value as number}));
+    .map(([name, value]) => ({name: journalName(name), step: step as number, value: value as number}));
 }
+
+/** `dbp/beta/LAYER` as the journal has it. */
+const journalName = (name: string): string => name.replace(/^dbp\/([^/]+)\/(.+)$/, 'dbp/$2/$1');
 
 /** A line of W&B: JSON with NaN and Infinity as bare words, here strings. */
 export function parseLine(line: string): Readonly<Record<string, unknown>> {

@@ -27,7 +27,13 @@ function offlineRun(env: Readonly<Record<string, string>>): TestRun {
   return testRun(
     {
       define: (timeoutMs) => wandbTracker(timeoutMs) as unknown as TrackerDefinition,
-      options: {project: 'real', tags: ['mnist', 'fast'], transport: 'http', artifacts: ['strategy', 'table', 'image']},
+      options: {
+        project: 'real',
+        tags: ['mnist', 'fast'],
+        transport: 'http',
+        artifacts: ['strategy', 'table', 'image'],
+        metricNames: 'quantity',
+      },
       env: () => ({WANDB_MODE: 'offline', HOME: folder, ...env}),
       service: () => service,
       secret: 'geheim-42',
@@ -125,6 +131,7 @@ describeWith('wandb')('the Python package wandb', () => {
     });
     const {journal, run} = testing;
     writeFileSync(path.join(run.directory, 'strategy.json'), '{"bits": 4}');
+    writeFileSync(path.join(run.directory, 'output.log'), 'Engine wasm\n');
     const pump = testing.start(() => ({processCpuPercent: 25}));
     logRows(journal, 1, 50);
     // 15 s by the suite's clock, which is 100 times as fast.
@@ -154,7 +161,7 @@ describeWith('wandb')('the Python package wandb', () => {
     expect(lines.slice(0, 50).map((line) => [line['_step'], line['search/loss']])).toEqual(
       Array.from({length: 50}, (_, i) => [i + 1, 1 / (i + 1)]),
     );
-    expect(lines[50]).toMatchObject({'search/loss': 'NaN', 'dbp/conv1/beta': 'Infinity'});
+    expect(lines[50]).toMatchObject({'search/loss': 'NaN', 'dbp/beta/conv1': 'Infinity'});
     expect(lines[51]!['bits-per-layer']).toMatchObject({_type: 'table-file', nrows: 1, ncols: 2});
     const picture = lines[52]!['bits-chart'] as {path: string};
     expect(picture).toMatchObject({_type: 'image-file', format: 'png', size: png.length, ...size});
@@ -171,7 +178,7 @@ describeWith('wandb')('the Python package wandb', () => {
     expect(metrics[0]).toMatchObject({1: 'step', 6: [3]});
     expect(metrics.slice(1).map((metric) => [metric['1'], metric['5']])).toEqual([
       ['search/loss', 1],
-      ['dbp/conv1/beta', 1],
+      ['dbp/beta/conv1', 1],
     ]);
     expect(parseLine(stored.events[0]!)).toMatchObject({'system.cpu': 25, _wandb: true});
     expect(stored.variables).toMatchObject({sweep: 'sweep7', groupName: 'gruppe', notes: 'ü', tags: ['mnist', 'fast']});
@@ -179,22 +186,31 @@ describeWith('wandb')('the Python package wandb', () => {
     expect(service.artifacts.at(-1)).toMatchObject({state: 'COMMITTED', input: {artifactTypeName: 'strategy'}});
     expect([...service.files.values()].map(String)).toContain('{"bits": 4}');
     expect([...service.files.values()].map(String)).toContain('{"columns":["layer","bits"],"data":[["conv1",4]]}');
+    expect(service.files.get('output.log')?.toString()).toBe('Engine wasm\n');
+    expect(service.files.get('requirements.txt')?.toString()).toContain('sdq==0.1.0\n');
+    expect(JSON.parse(String(service.files.get('wandb-metadata.json')))).toMatchObject({program: 'sdq', args: ['run']});
+    // Made by the package itself.
+    expect(String(service.files.get('config.yaml'))).toContain('meanWeightBits: 4');
     // What the package deletes after sending is its copy.
     expect(readFileSync(path.join(run.directory, 'strategy.json'), 'utf8')).toBe('{"bits": 4}');
   });
 
-  test('a killed run and its continuation are one run with every row once', async () => {
+  test('a preempted run and its continuation are one run with every row once', async () => {
     const testing = offlineRun({WANDB_RUN_ID: 'resumed'});
     const {journal} = testing;
     logRows(journal, 1, 20);
+    journal.log('end', {status: 'interrupted', exitCode: 143});
     await testing.sync();
+    const [first] = logsOf(testing);
+    await sync(first!);
+    expect(uploaded('resumed')).toMatchObject({preempting: true});
     logRows(journal, 21, 20);
     journal.log('end', {status: 'finished', exitCode: 0});
     journal.close();
     await testing.sync();
     const files = logsOf(testing);
     expect(files).toHaveLength(2);
-    for (const file of files) await sync(file);
+    await sync(files[1]!);
     const stored = uploaded('resumed');
     const steps = stored.history.map((line) => parseLine(line)['_step']);
     expect(new Set(steps)).toEqual(new Set(Array.from({length: 40}, (_, i) => i + 1)));

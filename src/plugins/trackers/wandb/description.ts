@@ -1,5 +1,6 @@
 /** What W&B shows of a run beside its rows: name, tags, config, and the x axis of its metrics. */
 import type {Event, TrackedRun} from '../../../plugin-api/tracker.ts';
+import {shownName} from './rows.ts';
 import {limits, type WandbSettings} from './settings.ts';
 
 export interface RunDescription {
@@ -9,6 +10,8 @@ export interface RunDescription {
   /** Names of the metrics so far, in the order of their first rows. */
   readonly metrics: readonly string[];
   readonly commit: string | undefined;
+  /** Of the repository, without user name and password. */
+  readonly remote: string | undefined;
   /** Milliseconds since 1970-01-01 UTC. */
   readonly startedAt: number;
 }
@@ -31,6 +34,7 @@ export function description(
     },
     metrics: [],
     commit: run.git?.commit,
+    remote: run.git?.remote,
     startedAt: run.startedAt,
   },
 ): RunDescription {
@@ -38,7 +42,7 @@ export function description(
   const metrics = new Set(before.metrics);
   for (const {data, kind} of events) {
     if (kind === 'param') config = {...config, ...data};
-    if (kind === 'metric') for (const name of Object.keys(data)) metrics.add(name);
+    if (kind === 'metric') for (const name of Object.keys(data)) metrics.add(shownName(name, settings));
     if (kind !== 'tag') continue;
     tags = [...new Set([...tags, ...tagsOf(data).map((tag) => tag.slice(0, limits.tag))])];
   }
@@ -58,7 +62,7 @@ export function metricDefinitions(names: readonly string[]): readonly Readonly<R
   return [{1: stepMetric, 6: [3], 7: []}, ...names.map((name) => ({1: name, 5: 1, 6: [1, 3], 7: []}))];
 }
 
-/** Without the remote. */
+/** Without the remote, which has a field of its own. */
 const gitOf = ({git}: TrackedRun): object | null => git && {commit: git.commit, dirty: git.dirty};
 
 /** The tags of events that W&B does not take whole. */

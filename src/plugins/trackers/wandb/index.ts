@@ -1,7 +1,7 @@
 /** Tracker `wandb`: Weights & Biases. */
 import type {TrackerDefinition} from '../../../plugin-api/registry.ts';
 import {WandbServer} from './server.ts';
-import {limits, modes, resolveSettings, type WandbOptions} from './settings.ts';
+import {limits, metricNames, modes, resolveSettings, type WandbOptions} from './settings.ts';
 import {WandbTracker} from './tracker.ts';
 
 const text = (description: string): Readonly<Record<string, unknown>> => ({type: 'string', minLength: 1, description});
@@ -41,6 +41,12 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
         default: 'http',
         description:
           'How rows get to the server: `http` by sdq itself, `sdk` by the package @wandb/sdk in a separate process, `cli` by `wandb sync` at the end.',
+      },
+      metricNames: {
+        enum: metricNames,
+        default: 'quantity',
+        description:
+          'Names of the metrics of layers: `quantity` as dbp/beta/LAYER, `layer` as dbp/LAYER/beta, for dashboards that have these.',
       },
       artifacts: {
         type: 'array',

@@ -27,8 +27,9 @@ import type {End, Event, TrackedRun} from '../../../plugin-api/tracker.ts';
 import {artifactOf, clientIdOf, digestOf, manifestDigest, type ArtifactFile} from './artifacts.ts';
 import {fileHeader, frameRecord, readFrames} from './framing.ts';
 import type {MediaFile} from './media.ts';
-import {encodeRecord, fileTypeMedia, readRecordHead, type LogRecord} from './records.ts';
+import {encodeRecord, fileTypes, readRecordHead, type LogRecord} from './records.ts';
 import {addEvents, emptyState, type Row, type RowState} from './rows.ts';
+import {consoleFile, isPreempted, startFiles} from './run-files.ts';
 import type {WandbSettings} from './settings.ts';
 import {description, stepMetric, type RunDescription} from './description.ts';
 
@@ -133,7 +134,7 @@ export class OfflineLog {
 
   #take(events: readonly Event[]): void {
     const {description: before, isEnded, logged} = this.#state;
-    const added = addEvents(this.#state.rows, events, this.#run.startedAt, this.#settings.artifacts);
+    const added = addEvents(this.#state.rows, events, this.#run.startedAt, this.#settings);
     const fresh = events.filter(({seq}) => seq > logged);
     const last = fresh.at(-1);
     const after: LogState = {
@@ -158,7 +159,7 @@ export class OfflineLog {
     const chunks: Chunk[] = [];
     if (row?.media !== undefined) {
       const {files} = row.media;
-      chunks.push({record: {files: {files: files.map((file) => ({path: file.path, type: fileTypeMedia}))}}, num});
+      chunks.push({record: {files: {files: files.map((file) => ({path: file.path, type: fileTypes.media}))}}, num});
       for (const file of files) {
         writeMedia(path.join(this.#open().folder, 'files', file.path), file, this.#run.directory);
       }
@@ -170,8 +171,9 @@ export class OfflineLog {
       chunks.push({record: {artifact: artifactRecord(artifact, place, this.#runId, this.#settings)}, num});
     }
     if (event.kind === 'end') {
-      const {exitCode} = event.data as {exitCode: number};
-      chunks.push(...this.#exitRecords({status: 'finished', exitCode, ts: event.ts}, {...state, logged: num}));
+      const {exitCode, status} = event.data as {exitCode: number; status: string};
+      const end = {status: status === 'interrupted' ? 'killed' : 'finished', exitCode, ts: event.ts} as const;
+      chunks.push(...this.#exitRecords(end, {...state, logged: num}));
     }
     return chunks;
   }
@@ -190,10 +192,15 @@ export class OfflineLog {
     return chunks;
   }
 
-  #exitRecords({exitCode, ts}: End, {logged: num, rows}: LogState): readonly Chunk[] {
+  #exitRecords(end: End, {logged: num, rows}: LogState): readonly Chunk[] {
+    const {exitCode, ts} = end;
     const runtime = Math.max(0, Math.round((ts - this.#run.startedAt) / 1000));
+    const output = path.join(this.#open().folder, 'files', consoleFile);
+    const hasOutput = copy(path.join(this.#run.directory, consoleFile), output);
     return [
       {record: {summary: {update: itemsOf(rows.summary)}}, num},
+      ...(hasOutput ? [{record: filesRecord([consoleFile]), num}] : []),
+      ...(isPreempted(end, false) ? [{record: {preempting: {}}, num}] : []),
       {record: {exit: {exitCode, runtime}}, num},
       {record: {final: {}}, num},
     ];
@@ -215,7 +222,8 @@ export class OfflineLog {
     if (target.size === 0) put(fileHeader);
     if (!this.#hasRunRecord) {
       const metrics = [stepMetric, ...state.description.metrics].map(metricRecord);
-      for (const record of [{header: {versionInfo}}, {run: this.#runRecord(state)}, ...metrics]) {
+      const files = this.#isResumed ? [] : [writeStartFiles(this.#run, path.join(target.folder, 'files'))];
+      for (const record of [{header: {versionInfo}}, {run: this.#runRecord(state)}, ...files, ...metrics]) {
         put(frameRecord(encodeRecord(record), size));
       }
     }
@@ -296,6 +304,23 @@ function createFile(parent: string, runId: string, name: string): OpenFile {
   }
 }
 
+const filesRecord = (names: readonly string[]): LogRecord => ({
+  files: {files: names.map((name) => ({path: name, type: fileTypes.wandb}))},
+});
+
+/** @returns the record that names them */
+function writeStartFiles(run: TrackedRun, folder: string): LogRecord {
+  const files = startFiles(run);
+  for (const [name, text] of files) {
+    try {
+      writeFileSync(path.join(folder, name), text);
+    } catch (error) {
+      throw fileError(error, 'write', path.join(folder, name));
+    }
+  }
+  return filesRecord([...files.keys()]);
+}
+
 function writeMedia(file: string, {content}: MediaFile, directory: string): void {
   if ('file' in content) {
     copy(path.join(directory, content.file), file);
@@ -371,7 +396,7 @@ function runRecord(
   resumed: boolean,
   startingStep: number,
 ): NonNullable<LogRecord['run']> {
-  const {commit, name, startedAt, tags} = told;
+  const {commit, name, remote, startedAt, tags} = told;
   return {
     runId,
     entity: entity ?? '',
@@ -387,6 +412,6 @@ function runRecord(
     startingStep: resumed ? startingStep : 0,
     startTime: timestampOf(startedAt),
     resumed,
-    ...(commit === undefined ? {} : {git: {commit}}),
+    ...(commit === undefined ? {} : {git: {...(remote === undefined ? {} : {remoteUrl: remote}), commit}}),
   };
 }

@@ -30,7 +30,7 @@ interface RunRecord {
   readonly startingStep: number;
   readonly startTime: Timestamp;
   readonly resumed: boolean;
-  readonly git?: {readonly commit: string};
+  readonly git?: {readonly remoteUrl?: string; readonly commit: string};
 }
 
 interface ArtifactRecord {
@@ -74,13 +74,15 @@ export interface LogRecord {
   readonly artifact?: ArtifactRecord;
   readonly metric?: MetricRecord;
   readonly run?: RunRecord;
+  /** `mark_preempting`. */
+  readonly preempting?: Readonly<Record<string, never>>;
   readonly exit?: {readonly exitCode: number; readonly runtime: number};
   readonly final?: Readonly<Record<string, never>>;
   readonly header?: {readonly versionInfo: {readonly producer: string; readonly minConsumer: string}};
 }
 
-/** `FilesItem.FileType.MEDIA`; without a policy a file is sent at once. */
-export const fileTypeMedia = 2;
+/** `FilesItem.FileType`; without a policy a file is sent at once. */
+export const fileTypes = {wandb: 1, media: 2} as const;
 
 const one = (type: string, id: number): {type: string; id: number} => ({type, id});
 const many = (type: string, id: number): {rule: string; type: string; id: number} => ({rule: 'repeated', type, id});
@@ -102,6 +104,7 @@ const {Record: recordType} = protobuf.Root.fromJSON({
         exit: one('RunExitRecord', 18),
         final: one('FinalRecord', 20),
         header: one('HeaderRecord', 21),
+        preempting: one('RunPreemptingRecord', 23),
       },
     },
     // HistoryItem, SummaryItem, ConfigItem and StatsItem are alike, and so are SummaryRecord and ConfigRecord.
@@ -117,7 +120,7 @@ const {Record: recordType} = protobuf.Root.fromJSON({
     FilesItem: {fields: {path: one('string', 1), type: one('int32', 3)}},
     FilesRecord: {fields: {files: many('FilesItem', 1)}},
     Timestamp: {fields: {seconds: one('int64', 1), nanos: one('int32', 2)}},
-    GitRepoRecord: {fields: {commit: one('string', 2)}},
+    GitRepoRecord: {fields: {remoteUrl: one('string', 1), commit: one('string', 2)}},
     RunRecord: {
       fields: {
         runId: one('string', 1),
@@ -139,6 +142,7 @@ const {Record: recordType} = protobuf.Root.fromJSON({
     },
     RunExitRecord: {fields: {exitCode: one('int32', 1), runtime: one('int32', 2)}},
     FinalRecord: {fields: {}},
+    RunPreemptingRecord: {fields: {}},
     VersionInfo: {fields: {producer: one('string', 1), minConsumer: one('string', 2)}},
     HeaderRecord: {fields: {versionInfo: one('VersionInfo', 1)}},
     StoragePolicyConfigItem: {fields: {key: one('string', 1), valueJson: one('string', 2)}},

@@ -5,6 +5,7 @@
 import type {Event} from '../../../plugin-api/tracker.ts';
 import {flatten} from '../../../tracking/flatten.ts';
 import {mediaOf, type Media} from './media.ts';
+import type {WandbSettings} from './settings.ts';
 
 /** W&B drops a longer line. */
 const historyLineLimitBytes = 10 << 20;
@@ -45,6 +46,14 @@ export function objectOf(values: ReadonlyMap<string, string>): string {
 
 export const emptyState: RowState = {count: 0, lastStep: -1, journalStep: 0, summary: new Map()};
 
+/** What of the settings makes the rows. */
+export type RowSettings = Pick<WandbSettings, 'artifacts' | 'metricNames'>;
+
+/** The metric's name at W&B: by quantity first, so that its charts stand together. */
+export function shownName(name: string, {metricNames}: Pick<WandbSettings, 'metricNames'>): string {
+  return metricNames === 'layer' ? name : name.replace(/^dbp\/(.+)\/([^/]+)$/, 'dbp/$2/$1');
+}
+
 /**
  * Takes events into the state, in their order.
  *
@@ -52,14 +61,14 @@ export const emptyState: RowState = {count: 0, lastStep: -1, journalStep: 0, sum
  * same step (an interval and an epoch that end together), and W&B keeps one row a `_step`. The exact optimizer step is the
  * column `step`.
  * @param startedAt milliseconds since 1970-01-01 UTC
- * @param types of artifacts that are sent: a table or a picture among them makes a row
+ * @param settings.artifacts types that are sent: a table or a picture among them makes a row
  * @returns `refused`: seq of events whose row W&B would drop because of its length
  */
 export function addEvents(
   state: RowState,
   events: Iterable<Event>,
   startedAt: number,
-  types: ReadonlySet<string>,
+  settings: RowSettings,
 ): {readonly state: RowState; readonly rows: readonly Row[]; readonly refused: readonly number[]} {
   let {count, lastStep, journalStep} = state;
   const summary = new Map(state.summary);
@@ -70,14 +79,14 @@ export function addEvents(
       for (const [name, value] of flatten(event.data, '/')) summary.set(name, jsonOf(value));
       continue;
     }
-    const media = mediaOf(event, types);
+    const media = mediaOf(event, settings.artifacts);
     if (event.kind !== 'metric' && media === undefined) continue;
     const exactStep = event.step ?? journalStep;
     if (exactStep < journalStep) continue;
     journalStep = exactStep;
     const step = Math.max(exactStep, lastStep + 1);
     const data = media === undefined ? event.data : {[media.name]: media.value};
-    const values = new Map(Object.entries(data).map(([name, value]) => [name, jsonOf(value)]));
+    const values = new Map(Object.entries(data).map(([name, value]) => [shownName(name, settings), jsonOf(value)]));
     if (media === undefined) values.set('step', String(exactStep));
     values
       .set('_step', String(step))

@@ -3,6 +3,7 @@
  * to the addresses that the server hands out. Learned from the traffic of wandb's own client (MIT).
  */
 import {createHash} from 'node:crypto';
+import {hostname} from 'node:os';
 import path from 'node:path';
 
 import {HttpClient} from '../../../http/client.ts';
@@ -36,6 +37,8 @@ export interface RemoteState {
 export interface StreamRequest {
   readonly files?: Readonly<Record<string, {readonly offset: number; readonly content: readonly string[]}>>;
   readonly uploaded?: readonly string[];
+  /** `mark_preempting`. */
+  readonly preempting?: boolean;
   readonly complete?: boolean;
   readonly exitcode?: number;
 }
@@ -102,6 +105,8 @@ export class WandbServer {
       displayName: shown.name,
       notes: orNull(notes),
       commit: shown.commit ?? null,
+      repo: shown.remote ?? null,
+      host: hostname(),
       config: JSON.stringify(config),
       program: 'sdq',
       sweep: sweepId ?? null,
@@ -285,10 +290,10 @@ const resumeQuery = `query RunResumeStatus($project: String, $entity: String, $n
 }`;
 
 const upsertMutation = `mutation UpsertBucket($name: String, $project: String, $entity: String, $groupName: String,
-  $displayName: String, $notes: String, $commit: String, $config: JSONString, $program: String, $jobType: String,
+  $displayName: String, $notes: String, $commit: String, $repo: String, $host: String, $config: JSONString, $program: String, $jobType: String,
   $sweep: String, $tags: [String!]) {
   upsertBucket(input: {name: $name, modelName: $project, entityName: $entity, groupName: $groupName,
-    displayName: $displayName, notes: $notes, commit: $commit, config: $config, jobProgram: $program,
+    displayName: $displayName, notes: $notes, commit: $commit, jobRepo: $repo, host: $host, config: $config, jobProgram: $program,
     jobType: $jobType, sweep: $sweep, tags: $tags}) {
     bucket { id name displayName project { name entity { name } } historyLineCount }
     inserted

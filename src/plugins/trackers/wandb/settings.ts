@@ -26,8 +26,12 @@ export interface WandbOptions {
   readonly mode?: Mode;
   readonly baseUrl?: string;
   readonly transport: Transport;
+  readonly metricNames: MetricNames;
   readonly artifacts: readonly string[];
 }
+
+export const metricNames = ['quantity', 'layer'] as const;
+type MetricNames = (typeof metricNames)[number];
 
 export const modes = ['online', 'offline', 'disabled'] as const;
 type Mode = (typeof modes)[number];
@@ -61,6 +65,8 @@ export interface WandbSettings {
   /** False accepts any certificate of the server. */
   readonly verifyTls: boolean;
   readonly transport: Transport;
+  /** Whether `dbp/LAYER/beta` of the journal is `dbp/beta/LAYER` at W&B. */
+  readonly metricNames: MetricNames;
   readonly artifacts: ReadonlySet<string>;
 }
 
@@ -105,6 +111,7 @@ export function resolveSettings(options: WandbOptions, env: Environment, cwd: st
     sweepId: text('WANDB_SWEEP_ID'),
     verifyTls: ['false', '0', 'no', 'off'].includes(choice('WANDB_INSECURE_DISABLE_SSL', insecure, booleans)),
     transport: options.transport,
+    metricNames: options.metricNames,
     artifacts: new Set(options.artifacts),
   };
 }

@@ -29,6 +29,7 @@ import type {OfflineLog} from './offline-log.ts';
 import type {MediaFile} from './media.ts';
 import {addEvents, emptyState, objectOf, type Row, type RowState} from './rows.ts';
 import {startSdk, type SdkRun} from './sdk.ts';
+import {configYaml, consoleFile, isPreempted, startFiles} from './run-files.ts';
 import {systemLine, systemValues} from './system.ts';
 import {WandbServer, type RemoteState, type RunPath, type StreamRequest} from './server.ts';
 import {idOf, limits, type WandbSettings} from './settings.ts';
@@ -123,6 +124,7 @@ export class WandbTracker implements Tracker {
     const remote = await this.#upsert(run, {entity, project, runId}, begin, signal);
     remote.systemLines = before?.systemLines ?? 0;
     this.#remote = remote;
+    if (earlier === undefined) await this.#sendFiles(remote, startFiles(run), signal);
     const lines = before?.lines ?? 0;
     if (this.#sendsRows && remote.rows.count > 0 && lines < begin.firstLine + remote.rows.count) {
       await this.#fill(remote, lines, signal);
@@ -168,6 +170,10 @@ export class WandbTracker implements Tracker {
       await this.#checkCount(remote, signal);
       await this.#sendRows(remote, {rows: [], first: remote.rows.count, summary: remote.rows}, signal);
     }
+    await this.#sendFiles(remote, new Map([['config.yaml', configYaml(remote.description.config)]]), signal);
+    const output = bodyOf({content: {file: consoleFile}}, remote.run.directory);
+    if (output !== undefined) await this.#server.upload(remote.where, consoleFile, output, signal);
+    if (isPreempted(end, this.#isStopRequested)) await this.#stream(remote, {preempting: true}, signal);
     await this.#stream(remote, {complete: true, exitcode: end.exitCode}, signal);
     await this.#checkCount(remote, signal);
     if (!this.#isLogInTrouble) this.#log?.markSynced();
@@ -239,7 +245,7 @@ export class WandbTracker implements Tracker {
     let rows: RowState = {...emptyState, lastStep: begin.firstStep - 1};
     let shown = description(run, settings, []);
     for (const events of eventsUpTo(run, this.#lastSeq)) {
-      rows = addEvents(rows, events, run.startedAt, settings.artifacts).state;
+      rows = addEvents(rows, events, run.startedAt, settings).state;
       shown = description(run, settings, events, shown);
     }
     shown = {...shown, config: {...shown.config, sdq: {...(shown.config['sdq'] as object), ...begin}}};
@@ -268,7 +274,7 @@ export class WandbTracker implements Tracker {
   /** Sends the rows, files, config and tags of events. @returns what W&B will never take */
   async #sendEvents(remote: Remote, events: readonly Event[], signal: AbortSignal): Promise<readonly Refusal[]> {
     const {notice, settings} = this.#parts;
-    const added = addEvents(remote.rows, events, remote.run.startedAt, settings.artifacts);
+    const added = addEvents(remote.rows, events, remote.run.startedAt, settings);
     const next = description(remote.run, settings, events, remote.description);
     const {config, metrics, tags} = remote.description;
     if (next.config !== config || next.metrics !== metrics || next.tags !== tags) {
@@ -282,6 +288,11 @@ export class WandbTracker implements Tracker {
     remote.rows = added.state;
     const reason = 'its row is longer than the 10 MB that W&B takes';
     return [...added.refused.map((seq) => ({seq, reason})), ...gone];
+  }
+
+  /** @param files texts by their names at W&B */
+  async #sendFiles({where}: Remote, files: ReadonlyMap<string, string>, signal: AbortSignal): Promise<void> {
+    for (const [name, text] of files) await this.#server.upload(where, name, text, signal);
   }
 
   /** The files that rows point to. @returns refusals of those that are not there any more */
@@ -320,7 +331,7 @@ export class WandbTracker implements Tracker {
     let state: RowState = {...emptyState, lastStep: begin.firstStep - 1};
     const there = Math.max(0, serverLines - begin.firstLine);
     for (const events of eventsUpTo(run, this.#lastSeq)) {
-      const added = addEvents(state, events, run.startedAt, this.#parts.settings.artifacts);
+      const added = addEvents(state, events, run.startedAt, this.#parts.settings);
       const lacking = added.rows.slice(Math.max(0, there - state.count));
       if (lacking.length > 0) {
         const first = added.state.count - lacking.length;
@@ -404,7 +415,7 @@ function beginning(
 }
 
 /** What is uploaded; undefined when the file is not there any more. */
-function bodyOf({content}: MediaFile, directory: string): HttpRequest['body'] | undefined {
+function bodyOf({content}: Pick<MediaFile, 'content'>, directory: string): HttpRequest['body'] | undefined {
   if ('text' in content) return content.text;
   const file = path.join(directory, content.file);
   const size = statSync(file, {throwIfNoEntry: false})?.size;

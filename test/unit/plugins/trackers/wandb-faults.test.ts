@@ -5,7 +5,7 @@ import {trackerFaultSuite} from '../../../helpers/tracker-suite.ts';
 
 trackerFaultSuite('wandb', {
   define: (timeoutMs) => wandbTracker(timeoutMs) as unknown as TrackerDefinition,
-  options: {project: 'faults', tags: [], transport: 'http', artifacts: ['strategy', 'table']},
+  options: {project: 'faults', tags: [], transport: 'http', metricNames: 'quantity', artifacts: ['strategy', 'table']},
   env: (url, folder) => ({WANDB_BASE_URL: url, WANDB_API_KEY: 'geheim-42', HOME: folder}),
   service: fakeWandb,
   secret: 'geheim-42',

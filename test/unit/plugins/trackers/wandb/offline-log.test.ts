@@ -24,7 +24,7 @@ function logOnDisk(artifacts: readonly string[]): {journal: Journal; log: Offlin
   mkdirSync(directory);
   const journal = openJournal(path.join(directory, 'events.jsonl'));
   const settings = resolveSettings(
-    {project: 'p', tags: [], transport: 'http', artifacts},
+    {project: 'p', tags: [], transport: 'http', metricNames: 'quantity', artifacts},
     {WANDB_DIR: path.join(disk!, String(runs)), WANDB_MODE: 'offline', HOME: folder},
     folder,
   );

@@ -7,7 +7,14 @@ import {resolveSettings, type WandbOptions} from '../../../../../src/plugins/tra
 import {temporaryFolder} from '../../../../helpers/temporary-folder.ts';
 
 const home = temporaryFolder();
-const options: WandbOptions = {project: 'mine', tags: ['a'], transport: 'http', artifacts: ['strategy'], group: 'g'};
+const options: WandbOptions = {
+  project: 'mine',
+  tags: ['a'],
+  transport: 'http',
+  metricNames: 'quantity',
+  artifacts: ['strategy'],
+  group: 'g',
+};
 const resolve = (
   env: Record<string, string>,
   changed: Partial<WandbOptions> = {},
@@ -49,6 +56,7 @@ describe('W&B settings', () => {
       sweepId: 's',
       verifyTls: true,
       transport: 'http',
+      metricNames: 'quantity',
       artifacts: new Set(['strategy']),
     });
   });

@@ -1,5 +1,6 @@
 import {createHash} from 'node:crypto';
 import {chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {hostname} from 'node:os';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 
@@ -38,7 +39,14 @@ function runWith(env: Readonly<Record<string, string>> = {}, options: Readonly<R
         const definition = wandbTracker(timeoutMs) as unknown as TrackerDefinition;
         return {...definition, create: (context) => definition.create({...context, env: environment})};
       },
-      options: {project: 'p', tags: ['t'], transport: 'http', artifacts: ['strategy', 'table'], ...options},
+      options: {
+        project: 'p',
+        tags: ['t'],
+        transport: 'http',
+        artifacts: ['strategy', 'table'],
+        metricNames: 'quantity',
+        ...options,
+      },
       env: () => environment,
       service: () => service,
       secret: 'geheim-42',
@@ -51,7 +59,7 @@ function runWith(env: Readonly<Record<string, string>> = {}, options: Readonly<R
 /** By itself, without a pump. */
 const trackerIn = (env: Record<string, string>, notice: (message: string) => void = () => undefined) =>
   wandbTracker(60_000).create({
-    options: {project: 'p', tags: [], transport: 'http', artifacts: []},
+    options: {project: 'p', tags: [], transport: 'http', artifacts: [], metricNames: 'quantity'},
     env,
     cwd: folder,
     notice,
@@ -63,7 +71,10 @@ const log = (run: TestRun, from: number, count: number): void => void logRows(ru
 
 test('a line whose step lies before the last one of the journal makes no row', () => {
   const row = (seq: number, step: number): Event => ({seq, ts: 1000 * seq, kind: 'metric', step, data: {loss: seq}});
-  const {rows} = addEvents(emptyState, [row(1, 10), row(2, 9), row(3, 11)], 0, new Set());
+  const {rows} = addEvents(emptyState, [row(1, 10), row(2, 9), row(3, 11)], 0, {
+    artifacts: new Set(),
+    metricNames: 'quantity',
+  });
   expect(rows.map(({seq, step}) => [seq, step])).toEqual([
     [1, 10],
     [3, 11],
@@ -79,7 +90,10 @@ test('a row above 10 MiB, which the server refuses, is left out and named; one j
     data: {text: 'x'.repeat(bytes)},
   });
   const limit = 10 * 1024 * 1024;
-  const {rows, refused} = addEvents(emptyState, [row(1, limit - 1000), row(2, limit), row(3, 1)], 0, new Set());
+  const {rows, refused} = addEvents(emptyState, [row(1, limit - 1000), row(2, limit), row(3, 1)], 0, {
+    artifacts: new Set(),
+    metricNames: 'quantity',
+  });
   expect([rows.map(({seq}) => seq), refused]).toEqual([[1, 3], [2]]);
 });
 
@@ -246,6 +260,37 @@ describe('the W&B tracker', () => {
       class_labels: {0: 'WBC', 1: 'RBC'},
     });
     expect(String(service.files.get(picture.boxes['ground_truth']!.path))).toContain('"box_caption":"WBC"');
+  });
+
+  test('has the files of wandb: metadata, requirements, config and console; a preempted run says so', async () => {
+    const run = runWith({WANDB_RUN_ID: 'run-files'});
+    writeFileSync(path.join(run.run.directory, 'output.log'), 'Engine wasm\n');
+    const pump = run.start();
+    run.journal.log('metric', {'dbp/layer1/conv/beta': 0.5}, 1);
+    expect(await pump.end({status: 'killed', exitCode: 143})).toMatchObject({complete: true});
+    const text = (name: string): string => String(service.files.get(name));
+    expect(JSON.parse(text('wandb-metadata.json'))).toMatchObject({program: 'sdq', args: ['run'], host: hostname()});
+    expect(text('requirements.txt')).toContain('sdq==0.1.0\n');
+    expect(text('requirements.txt')).toMatch(/^yaml==\d/m);
+    expect(text('config.yaml')).toContain('search:\n  value:\n    epochs: 4\n');
+    expect(text('output.log')).toBe('Engine wasm\n');
+    expect(stored('run-files')).toMatchObject({complete: true, preempting: true, exitCode: 143});
+    expect(stored('run-files').variables).toMatchObject({host: hostname()});
+    expect(parseLine(stored('run-files').history[0]!)).toMatchObject({'dbp/beta/layer1/conv': 0.5});
+  });
+
+  test.each([
+    ['Ctrl-C', {status: 'killed', exitCode: 130}],
+    ['kill -9', {status: 'killed', exitCode: 137}],
+    ['a failure', {status: 'failed', exitCode: 5}],
+  ] as const)('%s is no preemption; metrics may have the names of the journal', async (name, end) => {
+    const id = `not-preempted-${name.replaceAll(/\W/g, '-')}`;
+    const run = runWith({WANDB_RUN_ID: id}, {metricNames: 'layer'});
+    const pump = run.start();
+    run.journal.log('metric', {'dbp/conv1/beta': 0.5}, 1);
+    await pump.end(end);
+    expect(stored(id)).toMatchObject({complete: true, preempting: false});
+    expect(parseLine(stored(id).history[0]!)).toMatchObject({'dbp/conv1/beta': 0.5});
   });
 
   test('a server that says yes and keeps nothing is found out; a later sync sends the rows', async () => {
