@@ -1,4 +1,4 @@
-/** What `sdq sweep export` writes for SLURM, run by a shell as SLURM would; the others run in test/integration/scale-out.test.ts. */
+/** What `sdq sweep export` writes for SLURM, run by a shell as SLURM would; test/integration/scale-out.test.ts has the schedulers themselves. */
 import {spawn} from 'node:child_process';
 import {existsSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
@@ -10,6 +10,7 @@ import {writeSmallJob} from '../helpers/failures.ts';
 import {resultProblems} from '../helpers/result-schemas.ts';
 import {bin, sdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
+import {thorough} from '../helpers/thorough.ts';
 
 const cwd = temporaryFolder();
 const shared = path.join(cwd, 'shared');
@@ -84,6 +85,8 @@ test('a preempted trial of the SLURM script ends with 85 and continues; the stat
   };
   expect(await task(true)).toBe(85);
   expect((await status()).trials).toMatchObject([{name: '0002', status: 'interrupted', resumed: 0}]);
+  // The slow suite has the rest, also under SLURM itself.
+  if (!thorough) return;
   expect(await task(false)).toBe(0);
   // Queued again although it had finished.
   expect(await task(false)).toBe(0);
