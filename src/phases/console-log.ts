@@ -8,7 +8,7 @@ export interface ConsoleLog {
   /** Passes everything on to the reporter that it was made with. */
   readonly reporter: Reporter;
   /** Writes the lines so far, and those that follow, to the end of this file. */
-  open(file: string): void;
+  readonly open: (file: string) => void;
 }
 
 /** A disk that refuses a line ends nothing: the run's own files tell of it. */

@@ -118,8 +118,7 @@ export async function withRun<T>(
   readonly tracking: readonly PumpOutcome[];
 }> {
   const {command, root, versions, output, begin, startTracking} = options;
-  const console = keepConsole(options.reporter);
-  const {reporter} = console;
+  const {open: keepOutput, reporter} = keepConsole(options.reporter);
   const notice = reporter.line.bind(reporter);
   // Before the run's folder is there: from then on a signal is one to a run, and has its exit code.
   const stop = listenForStop((asker) =>
@@ -154,7 +153,7 @@ export async function withRun<T>(
     if (output !== undefined) run.update({output});
     const {output: target} = run.record();
     if (target !== null) checkWritable(target);
-    console.open(run.path('output.log'));
+    keepOutput(run.path('output.log'));
     notice(`Run ${run.id} in ${shownPath(run.directory)}`);
     if (config.tracking.length > 0) {
       trackers = startTracking(

@@ -31,12 +31,10 @@ export function exitCodeOf(signal: 'SIGINT' | 'SIGTERM'): ExitCode {
 /** @param onFirst told once who asks, e.g. to say that the step is being finished */
 export function listenForStop(onFirst: (asker: string) => void): StopSignal {
   const abort = new AbortController();
-  let received: 'SIGINT' | 'SIGTERM' | undefined;
-  let stoppedBy = '';
+  let first: {readonly signal: 'SIGINT' | 'SIGTERM'; readonly asker: string} | undefined;
   let terminatedAt = -Infinity;
   const stop = (signal: 'SIGINT' | 'SIGTERM', asker: string): void => {
-    received = signal;
-    stoppedBy = asker;
+    first = {signal, asker};
     onFirst(asker);
     abort.abort(new SdqError(`Stopped by ${asker}.`, {code: 'interrupted', exit: exitCodeOf(signal)}));
   };
@@ -45,13 +43,13 @@ export function listenForStop(onFirst: (asker: string) => void): StopSignal {
     const isEcho = signal === 'SIGTERM' && performance.now() - terminatedAt < echoMs;
     if (isEcho) return;
     if (signal === 'SIGTERM') terminatedAt = performance.now();
-    if (received !== undefined && !isWarned) process.exit(exitCodeOf(signal));
+    if (first !== undefined && !isWarned) process.exit(exitCodeOf(signal));
     isWarned = false;
-    if (received === undefined) stop(signal, signal);
+    if (first === undefined) stop(signal, signal);
   };
   let isWarned = false;
   const warn = (): void => {
-    if (received !== undefined) return;
+    if (first !== undefined) return;
     isWarned = true;
     stop('SIGTERM', 'SIGUSR1');
   };
@@ -59,11 +57,11 @@ export function listenForStop(onFirst: (asker: string) => void): StopSignal {
   process.on('SIGTERM', handle);
   if (process.platform !== 'win32') process.on('SIGUSR1', warn);
   return {
-    received: () => received,
+    received: () => first?.signal,
     request(asker) {
-      if (received === undefined) stop('SIGTERM', asker);
+      if (first === undefined) stop('SIGTERM', asker);
     },
-    stoppedBy: () => stoppedBy,
+    stoppedBy: () => first?.asker ?? '',
     signal: abort.signal,
     dispose() {
       // The echo may come when the run has ended, and must not end the process by its default.

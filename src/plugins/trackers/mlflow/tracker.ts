@@ -95,9 +95,8 @@ export class MlflowTracker implements Tracker {
     const exit = {list: 'tags', item: {key: 'sdq.exit_code', value: String(exitCode)}} as const;
     await logBatch(remote.connection, remote.state.run, [exit], signal);
     await updateRun(remote.connection, remote.state.run, {status: statuses[status], end_time: ts}, signal);
-    const {notice, options} = this.#context;
-    const reason = options.artifacts.includes('report') ? await sendReport(remote, signal) : undefined;
-    if (reason !== undefined) notice(`mlflow: report.html is not sent: ${reason}`);
+    const reason = this.#context.options.artifacts.includes('report') ? await sendReport(remote, signal) : undefined;
+    if (reason !== undefined) this.#context.notice(`mlflow: report.html is not sent: ${reason}`);
   }
 
   async logSystem(sample: SystemSample, signal: AbortSignal): Promise<void> {
