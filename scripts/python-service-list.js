@@ -29,13 +29,7 @@ export const pythonServices = {
   mlflow: {requirements: ['mlflow[auth]==3.17.2']},
   /** What MLflow loads a logged model with, and measures the machine with. */
   'mlflow-onnx': {
-    requirements: [
-      'onnx==1.23.2',
-      'onnxruntime==1.32.0',
-      'flatbuffers==25.12.19',
-      'ml_dtypes==0.6.0',
-      'psutil==7.2.2',
-    ],
+    requirements: ['onnx==1.23.2', 'onnxruntime==1.32.0', 'flatbuffers==25.12.19', 'ml_dtypes==0.6.0', 'psutil==7.2.2'],
     exact: true,
     base: 'mlflow',
   },
