@@ -174,12 +174,17 @@ describeWith('wandb')('the Python package wandb', () => {
       search: {value: {target: {meanWeightBits: 4}}},
       schlüssel: {value: '🚀'},
     });
+    // The package writes them in any order; the axis of a metric is the place of `step` among them, from 1.
     const {m: metrics} = stored.config['_wandb']!.value as {m: readonly Record<string, unknown>[]};
-    expect(metrics[0]).toMatchObject({1: 'step', 6: [3]});
-    expect(metrics.slice(1).map((metric) => [metric['1'], metric['5']])).toEqual([
-      ['search/loss', 1],
-      ['dbp/beta/conv1', 1],
-    ]);
+    const axis = 1 + metrics.findIndex((metric) => metric['1'] === 'step');
+    expect(metrics[axis - 1]).toMatchObject({6: [3]});
+    expect(new Map(metrics.map((metric) => [metric['1'], metric['5']]))).toEqual(
+      new Map([
+        ['step', undefined],
+        ['search/loss', axis],
+        ['dbp/beta/conv1', axis],
+      ]),
+    );
     expect(parseLine(stored.events[0]!)).toMatchObject({'system.cpu': 25, _wandb: true});
     expect(stored.variables).toMatchObject({sweep: 'sweep7', groupName: 'gruppe', notes: 'ü', tags: ['mnist', 'fast']});
     expect(stored).toMatchObject({complete: true, exitCode: 5});
