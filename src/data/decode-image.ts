@@ -32,7 +32,8 @@ export interface Region {
 /**
  * @param source the path of a file, or what one would hold
  * @param crop the region that is resized to size × size; undefined: the centre, after a resize of the shorter side to
- *   8/7 of `size` (256 for 224, as in the usual ImageNet evaluation)
+ *   8/7 of `size` (256 for 224, as in the usual ImageNet evaluation). If it is `size` already, the image was made for the
+ *   network and is not resized [ours]
  * @returns [size, size, 3] bytes, turned as EXIF says, resized with an antialiased triangle filter; grey becomes RGB, alpha
  *   is dropped
  * @throws SdqError (exit 3) that names the image
@@ -44,7 +45,7 @@ export async function decodeImage(
 ): Promise<Uint8Array> {
   return decoded(source, (image, width, height) => {
     if (crop !== undefined) return resized(image.extract(crop(width, height)), size, size);
-    const side = Math.round((size * 8) / 7);
+    const side = Math.min(width, height) === size ? size : Math.round((size * 8) / 7);
     const margin = Math.floor((side - size) / 2);
     return image
       .resize(side, side, {fit: 'cover', kernel: 'linear', fastShrinkOnLoad: false})

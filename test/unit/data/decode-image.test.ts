@@ -1,3 +1,4 @@
+import {randomBytes} from 'node:crypto';
 import {writeFileSync} from 'node:fs';
 import path from 'node:path';
 
@@ -6,6 +7,7 @@ import fc from 'fast-check';
 import sharp, {type Sharp} from 'sharp';
 
 import {decodeImage} from '../../../src/data/decode-image.ts';
+import {encodePng} from '../../../src/data/png.ts';
 import {SdqError} from '../../../src/errors.ts';
 import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 
@@ -33,6 +35,21 @@ describe('decodeImage', () => {
     expect(pixels).toHaveLength(28 * 28 * 3);
     for (let i = 0; i < 28 * 28; i++)
       expect([...pixels.subarray(i * 3, i * 3 + 3)]).toEqual(i % 28 < 14 ? [255, 0, 0] : [0, 0, 255]);
+  });
+
+  test.each([
+    [16, 16],
+    [24, 16],
+    [16, 21],
+  ])('without a crop an image of %i × %i is not resized for a network of 16 × 16', async (width, height) => {
+    const stored = randomBytes(width * height * 3);
+    const file = save('stored.png', encodePng(stored, height, width, 3));
+    const [left, top] = [(width - 16) >> 1, (height - 16) >> 1];
+    const rows = Array.from({length: 16}, (_, y) => {
+      const start = ((y + top) * width + left) * 3;
+      return [...stored.subarray(start, start + 48)];
+    });
+    expect([...(await decodeImage(file, 16, undefined))]).toEqual(rows.flat());
   });
 
   test('takes exactly the region of the crop', async () => {
