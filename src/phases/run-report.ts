@@ -26,6 +26,8 @@ import {metricOfRun, prefixedMetric, type FoundRun, type RunMetric, type RunReco
 import {weightsKiB, type Strategy} from '../sdq/strategy.ts';
 import {detectionFiles, readDetections, type DetectionsFile} from './detections-file.ts';
 import {figureOf, inUnits, shownMetric, trainingMetric, type Results} from './results.ts';
+import {readHardwareCosts} from './hardware-costs-file.ts';
+import type {ComparedRow} from './hardware-estimate.ts';
 import {readMistakes, type MistakesFile} from './mistakes-file.ts';
 import {durationOf, nextCommand, shownSeconds} from './run-summary.ts';
 import {readStrategy} from './strategy-file.ts';
@@ -49,6 +51,7 @@ export function writeReport({directory, record}: FoundRun, file = path.join(dire
     record,
     ...readCurves(journalOf(directory)),
     strategy: existsSync(strategyFile) ? readStrategy(strategyFile) : undefined,
+    costs: readHardwareCosts(directory),
     mistakes: existsSync(mistakesFile) ? readMistakes(mistakesFile) : undefined,
     detections: detectionsIn(directory),
     next: nextCommand({record, directory}),
@@ -217,6 +220,8 @@ interface Report {
   readonly curves: Curves;
   readonly seconds: PhaseSeconds;
   readonly strategy: Strategy | undefined;
+  /** Of the strategy, on each device that the run names. */
+  readonly costs: readonly ComparedRow[];
   readonly mistakes: MistakesFile | undefined;
   /** Of a detector, on the test images. */
   readonly detections: {
@@ -227,7 +232,7 @@ interface Report {
   readonly next: string | null;
 }
 
-function reportOf({curves, detections, mistakes, next, record, seconds, strategy}: Report): string {
+function reportOf({costs, curves, detections, mistakes, next, record, seconds, strategy}: Report): string {
   const {command, config, error, id, status} = record;
   const metric = metricOfRun(record);
   const {data, model} = config as {readonly data?: {readonly name: string}; readonly model?: {readonly name: string}};
@@ -247,6 +252,7 @@ function reportOf({curves, detections, mistakes, next, record, seconds, strategy
             },
           ]),
       ...(strategy === undefined ? [] : [bitsSection(strategy)]),
+      ...(costs.length === 0 ? [] : [costsSection(costs)]),
       searchSection(metric, record.results, curves),
       trainingSection('Training at these bits (phase 2)', 'train', metric, curves),
       trainingSection('Full precision', 'pretrain', metric, curves),
@@ -286,6 +292,30 @@ function tilesOf(metric: RunMetric, {fullPrecision, pretrain, train}: Results, s
     );
   }
   return tiles;
+}
+
+/** A device that does not run the strategy says why in its row. */
+function costsSection(costs: readonly ComparedRow[]): Section {
+  const shown = (value: number | null | undefined, unit: string): string =>
+    value === null || value === undefined ? '–' : `${Number(value.toPrecision(3)).toLocaleString('en')} ${unit}`;
+  return {
+    heading: 'Cost on the hardware',
+    note: 'Modelled by sdq hardware estimate, not measured; one sample at a time.',
+    parts: [
+      table(
+        ['hardware', 'latency', 'samples/s', 'energy', 'weights', 'bit operations', ''],
+        costs.map(({energy, hardware, problem, totals}) => [
+          hardware,
+          shown(totals && totals.latencyUs && totals.latencyUs / 1000, 'ms'),
+          shown(totals?.samplesPerSecond, ''),
+          shown(totals?.energyUj, energy === 'relative' ? 'µJ (relative)' : 'µJ'),
+          shown(totals?.weightMemoryKiB, 'KiB'),
+          shown(totals && totals.bops / 1e9, 'G'),
+          problem ?? '',
+        ]),
+      ),
+    ],
+  };
 }
 
 const timesOf = (seconds: PhaseSeconds): string[][] =>

@@ -31,6 +31,7 @@ import {pretrain} from './pretrain.ts';
 import {digits, inUnits, type Results, type SearchResult} from './results.ts';
 import {epochsToReach, plannedWork, preflight} from './preflight.ts';
 import {search} from './search.ts';
+import {writeHardwareCosts} from './hardware-costs-file.ts';
 import {writeReport} from './run-report.ts';
 import {
   buildGraph,
@@ -185,7 +186,7 @@ export async function withRun<T>(
           const known = results[phaseName];
           if (known !== undefined) return known;
           const result = await runPhase();
-          await logArtifacts(run, phaseName, notice);
+          await logArtifacts(run, phaseName, session, notice);
           if (phaseName === 'train' && wantsModel(session)) await logTrained(session, run, notice);
           run.journal.log('summary', {[phaseName]: result});
           run.update({results: {...run.record().results, [phaseName]: result}, journal: run.journal.position()});
@@ -294,7 +295,12 @@ function logDatasets(run: Run, {config, dataset, registry}: Session): void {
 }
 
 /** What a phase leaves for the trackers: its weights, and the strategy, as table and chart too, where it is made or brought along. */
-async function logArtifacts(run: Run, phase: keyof Results, notice: (message: string) => void): Promise<void> {
+async function logArtifacts(
+  run: Run,
+  phase: keyof Results,
+  session: Session,
+  notice: (message: string) => void,
+): Promise<void> {
   // `sdq run` evaluates in full precision after training.
   const isLast = phase === (run.record().command === 'run' ? 'fullPrecision' : 'train');
   if (isLast) await picture('pictures of the boxes', notice, () => logDetections(run));
@@ -318,6 +324,7 @@ async function logArtifacts(run: Run, phase: keyof Results, notice: (message: st
       ]),
     );
     await picture('charts of the bits', notice, () => logChart(run, strategy));
+    await picture('costs on the hardware', notice, () => writeHardwareCosts(run.directory, session));
   }
   logArtifact(run, 'checkpoint', run.path(checkpoint));
 }
@@ -338,7 +345,7 @@ async function logChart(run: Run, strategy: Strategy): Promise<void> {
   logImage(run, file, size);
 }
 
-/** Nothing that befalls a picture ends a run. @param what it shows, in the plural */
+/** What goes wrong with a picture or a table of the report does not end the run. @param what it shows, in the plural */
 async function picture(what: string, notice: (message: string) => void, make: () => Promise<void>): Promise<void> {
   try {
     await make();

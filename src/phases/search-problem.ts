@@ -178,7 +178,7 @@ function deviceCost(
   if (!modelled.additive) {
     throw invalidInput(
       'search-cost-not-additive',
-      `${pointer}: on ${profile.name} the layers run at the same time, so a layer has no ${name} of its own that a search could lower.`,
+      `${pointer}: on ${profile.name} the layers run at the same time, so no single layer has a ${name} that a search could lower.`,
       ['Search with bops or sizeKiB on this hardware; sdq hardware estimate gives the figure of the result.'],
     );
   }

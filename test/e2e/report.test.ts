@@ -16,7 +16,10 @@ let result: {fullPrecision: {accuracy: number}; quantized: {accuracy: {test: num
 beforeAll(async () => {
   writeSmallJob(cwd);
   const {exitCode, stdout} = await sdq(
-    ['run', '--json', '--set', 'search.target.meanWeightBits=6', '--set', 'search.pareto=2'],
+    [
+      ...['run', '--json', '--set', 'search.target.meanWeightBits=6', '--set', 'search.pareto=2'],
+      ...['--set', 'hardware=[generic-energy-45nm]'],
+    ],
     {cwd},
   );
   expect(exitCode).toBe(0);
@@ -75,11 +78,30 @@ test('what the network gets wrong: mistakes.json counts every test image, and th
     expect(shown).toMatch(new RegExp(`<td>time of ${phase}</td><td>(\\d+ min )?\\d+ s</td>`));
 });
 
-test('a broken mistakes.json is named', async () => {
+test('what the strategy costs on the devices of the config, as `hardware compare` has it', async () => {
+  const strategy = ['--strategy', path.join(folder, 'strategy.json')];
+  const compared = ['hardware', 'compare', ...strategy, '--hardware', 'generic-energy-45nm', '--json'];
+  const {stdout} = await sdq(compared, {cwd});
+  const {rows} = JSON.parse(stdout) as {rows: {totals: {energyUj: number; weightMemoryKiB: number}}[]};
+  const file = readFileSync(path.join(folder, 'hardware-costs.json'), 'utf8');
+  expect(resultProblems('hardware-compare', file)).toEqual([]);
+  expect(JSON.parse(file)).toMatchObject({rows: rows.map((row) => ({...row, strategy: 'strategy.json'}))});
+  const [shown] = /<h2>Cost on the hardware<\/h2>.*?<\/table>/s.exec(page())!;
+  expect(shown).toContain('<td>generic-energy-45nm</td>');
+  expect(shown).toContain(`<td>${Number(rows[0]!.totals.energyUj.toPrecision(3)).toLocaleString('en')} µJ`);
+  expect(shown).toContain('not measured');
+});
+
+test.each([
+  ['mistakes.json', 'classes'],
+  ['hardware-costs.json', 'rows'],
+])('a broken %s is named', async (name, missing) => {
   const copy = `${folder}-broken`;
   cpSync(folder, copy, {recursive: true});
-  writeFileSync(path.join(copy, 'mistakes.json'), '{"version": 1}');
-  expect(await failure(['report', copy], cwd, 3)).toMatch(/mistakes\.json.*classes/);
+  writeFileSync(path.join(copy, name), '{"version": 1}');
+  const error = await failure(['report', copy], cwd, 3);
+  expect(error).toContain(name);
+  expect(error).toContain(missing);
   rmSync(copy, {recursive: true});
 });
 
