@@ -51,14 +51,14 @@ function shownTime(ms: number): string {
 /** Work of a job, in its order. */
 type Job = readonly {readonly name: string; readonly steps: number}[];
 
-/** `ETA 11m50s, ` of this work, and of the whole job where other work follows; '' where nothing is known. */
+/** `ETA 11m50s` of this work, and of the whole job where other work follows; '' where nothing is known. */
 function timeLeft(work: string, steps: number, pace: number | undefined, job: Job): string {
   if (pace === undefined || steps <= 0) return '';
   const position = job.findIndex(({name}) => name === work);
   const later = position < 0 ? [] : job.slice(position + 1);
   const cost = (name: string): number => relativeCosts.get(name) ?? 1;
   const all = later.reduce((ms, {name, steps: count}) => ms + (count * pace * cost(name)) / cost(work), steps * pace);
-  return `ETA ${shownTime(steps * pace)}${later.length === 0 ? '' : ` (all ${shownTime(all)})`}, `;
+  return `ETA ${shownTime(steps * pace)}${later.length === 0 ? '' : ` (all ${shownTime(all)})`}`;
 }
 
 /** @param silent draws and prints nothing: `--json`, `--quiet` */
@@ -79,7 +79,7 @@ export function createProgress(
   const create = () =>
     new SingleBar({
       stream,
-      format: `{label} ${barsize === 0 ? '' : '[{bar}] '}{percentage}% {left}{detail}`,
+      format: `{label} ${barsize === 0 ? '' : '[{bar}] '}{percentage}% {figures}`,
       barsize,
       clearOnComplete: true,
       gracefulExit: false,
@@ -103,7 +103,8 @@ export function createProgress(
       const work = item(label.split(','), 0);
       const pace = paces.get(work) ?? createPace(now);
       paces.set(work, pace);
-      const payload = {label, detail, left: timeLeft(work, (total ?? 0) - done, pace(done), job)};
+      const left = timeLeft(work, (total ?? 0) - done, pace(done), job);
+      const payload = {label, figures: [left, detail].filter((text) => text !== '').join(', ')};
       if (work !== current) stop();
       current = work;
       if (bar === undefined) {

@@ -1,7 +1,7 @@
 /** A strategy for people: its layers, a bar a layer, and what it comes to. */
 import {inUnits, type SearchResult} from '../phases/results.ts';
 import type {Strategy} from '../sdq/strategy.ts';
-import {bitBars, table} from './table.ts';
+import {bitBars, table, wrapped} from './table.ts';
 
 export function showStrategy({layers, summary}: Strategy): string {
   const {meanWeightBits, meanWeightBitsUnpinned, meanActivationBits, compression, bops} = summary;
@@ -19,9 +19,13 @@ export function showStrategy({layers, summary}: Strategy): string {
       })),
     ),
     '',
-    `W ${meanWeightBits.toFixed(2)} / A ${Number(meanActivationBits.toFixed(2))}: mean bits of ${withWeights.length} quantized layers${unpinned}.`,
-    ...(products.length === 0 ? [] : [`Products of two activations, bits: ${products.join(', ')}.`]),
-    `Weights ${compression.toFixed(1)}× smaller than at 32 bits; ${(bops / 1e9).toFixed(2)} G bit operations a sample.`,
+    wrapped(
+      `W ${meanWeightBits.toFixed(2)} / A ${Number(meanActivationBits.toFixed(2))}: mean bits of ${withWeights.length} quantized layers${unpinned}.`,
+    ),
+    ...(products.length === 0 ? [] : [wrapped(`Products of two activations, bits: ${products.join(', ')}.`)]),
+    wrapped(
+      `Weights ${compression.toFixed(1)}× smaller than at 32 bits; ${(bops / 1e9).toFixed(2)} G bit operations a sample.`,
+    ),
   ].join('\n');
 }
 

@@ -140,3 +140,18 @@ export function bitBars(
     })
     .join('\n');
 }
+
+/** Text in lines of at most `width`, broken at spaces; a longer word has a line for itself. */
+export function wrapped(text: string, width = terminalWidth() ?? Infinity): string {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === '' ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line].join('\n');
+}

@@ -24,7 +24,7 @@ interface Result {
 }
 
 export default class Run extends RunCommand {
-  static override summary = 'Do the whole job: prepare, search, train and evaluate.';
+  static override summary = 'Run the whole job: prepare, search, train and evaluate.';
   static override description = `Without model.weights in the config the network is trained in full precision first. An \
 interrupted run continues with --resume, to the same result.`;
 
@@ -67,7 +67,7 @@ interrupted run continues with --resume, to the same result.`;
           [
             {head: ''},
             {head: `test ${metricHead(metric)}`, align: 'right'},
-            {head: 'mean weight bits', align: 'right'},
+            {head: 'weight bits', align: 'right'},
             {head: 'weights KiB', align: 'right'},
           ],
           [

@@ -84,6 +84,7 @@ test('a second evaluation of the same name has its own speed', async () => {
   }
   progress.stop();
   expect(text()).toContain('50% ETA 20s');
+  expect(text()).not.toContain('20s,');
   expect(text()).not.toMatch(/ETA \d+h/);
 });
 

@@ -1,6 +1,6 @@
 import {describe, expect, test} from '@jest/globals';
 
-import {bitBars, table} from '../../../src/cli/table.ts';
+import {bitBars, table, wrapped} from '../../../src/cli/table.ts';
 
 const columns = [{head: 'name'}, {head: 'bits', align: 'right'}] as const;
 
@@ -93,4 +93,11 @@ describe('bars of bits', () => {
     const text = bitBars([{name: 'a'.repeat(100), bits: 8}], 40);
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(40);
   });
+});
+
+test('a sentence is broken at spaces; without a terminal it stays one line', () => {
+  const text = 'W 7.50 / A 8: mean bits of 8 quantized layers, 7.500 without the pinned ones.';
+  expect(wrapped(text, 60)).toBe('W 7.50 / A 8: mean bits of 8 quantized layers, 7.500 without\nthe pinned ones.');
+  expect(wrapped(text, 5).split('\n')).toContain('quantized');
+  expect(wrapped(text)).toBe(text);
 });
