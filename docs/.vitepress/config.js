@@ -27,7 +27,9 @@ export default defineConfig({
       {
         text: 'Tutorials',
         items: pages(
+          ['All pages', 'docs/'],
           ['First run', 'docs/first-run'],
+          ['Two complete logs', 'docs/walkthrough'],
           ['Your own images', 'examples/own-images/'],
           ['A PyTorch network to a device', 'docs/pytorch-to-device'],
           ['ResNet20 on CIFAR-10', 'examples/cifar10-resnet20/'],
