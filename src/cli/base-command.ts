@@ -22,7 +22,8 @@ export const relationships = [
 /** For the commands that a sweep starts: pretrain, search, train, run. */
 export const sweepFlags = {
   'sweep-params': Flags.file({
-    summary: 'Take settings from a JSON file of a sweep (or JSON itself), e.g. {"search.target.meanWeightBits": 2}.',
+    summary:
+      'Read settings from a JSON file of a sweep, or from JSON itself, e.g. {"search.target.meanWeightBits": 2}.',
     helpValue: 'FILE',
     relationships,
   }),

@@ -11,7 +11,7 @@ import {table} from './table.ts';
 
 export const deletionFlags = {
   'dry-run': Flags.boolean({summary: 'Only say what would be deleted.', default: false}),
-  yes: Flags.boolean({summary: 'Do not ask: needed where there is no terminal, and with --json.'}),
+  yes: Flags.boolean({summary: 'Do not ask for confirmation; required without a terminal and with --json.'}),
 };
 
 interface DeletedRun {

@@ -42,7 +42,7 @@ export const runFlags = {
     exclusive: ['resume'],
   }),
   'tracker-strict': Flags.boolean({
-    summary: 'End with exit code 6 when a tracker has not got everything.',
+    summary: 'Exit with 6 if a tracker has not received everything.',
   }),
 };
 
@@ -229,7 +229,7 @@ export abstract class RunCommand extends SdqCommand {
         [`${record.id} has begun with other settings:`, ...different.map((line) => `  ${line}`)].join('\n'),
         [
           `To continue it: ${resumeCommand(command, directory)}`,
-          'To begin another run: leave out --resume, or set runs.directory to a folder of its own.',
+          'To begin another run: leave out --resume, or set runs.directory to another folder.',
         ],
       );
     }

@@ -6,7 +6,7 @@ import {settingOfFlag} from '../config/overrides.ts';
 import type {Source} from '../schema/settings.ts';
 
 const bits = Flags.string({
-  summary: 'Mean bits of the weights to reach; stands for search.target.meanWeightBits.',
+  summary: 'Mean bits of the weights to reach; short for search.target.meanWeightBits.',
   helpValue: 'N',
   relationships,
 });
@@ -14,22 +14,22 @@ const bits = Flags.string({
 type TextFlag = typeof bits;
 
 const epochs = (keys: string): TextFlag =>
-  Flags.string({summary: `Epochs; stands for ${keys}.`, helpValue: 'N', relationships});
+  Flags.string({summary: `Epochs; short for ${keys}.`, helpValue: 'N', relationships});
 
 const learningRate = (key: string): TextFlag =>
-  Flags.string({summary: `Learning rate; stands for ${key}.`, helpValue: 'RATE', relationships});
+  Flags.string({summary: `Learning rate; short for ${key}.`, helpValue: 'RATE', relationships});
 
 /** A try is a run from the beginning. As `relationships` and not as `exclusive`, which usage lines show as an empty alternative. */
 const beginsAnew = [{type: 'none' as const, flags: ['resume']}];
 
 const tries = {
   'dry-run': Flags.boolean({
-    summary: 'Check the settings, data, weights and memory, say what would be done, and write nothing.',
+    summary: 'Check settings, data, weights and memory, print the plan, and write nothing.',
     relationships: beginsAnew,
     default: false,
   }),
   'fast-dev-run': Flags.boolean({
-    summary: 'Run every phase for one epoch on 80 images, to see that it works; the figures say nothing.',
+    summary: 'Run every phase for one epoch on 80 images to check that it works; the accuracies mean nothing.',
     relationships: beginsAnew,
     default: false,
   }),

@@ -23,7 +23,7 @@ export const trialFlags = {
     min: 1,
     max: 256,
   }),
-  'retry-failed': Flags.boolean({summary: 'Start the trials that failed once more.'}),
+  'retry-failed': Flags.boolean({summary: 'Run the failed trials again.'}),
 };
 
 type Signal = ReturnType<SweepRunOptions['stop']['received']>;

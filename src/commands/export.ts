@@ -42,7 +42,7 @@ qonnx (FINN, hls4ml), aimet (AIMET and QNN, beside a file of \`<%= config.bin %>
     }),
     format: Flags.string({summary: 'Name of the format.', helpValue: 'NAME', default: 'onnx-qdq'}),
     output: Flags.file({
-      summary: 'Where to write it; by default next to the checkpoint, if no file of that name is there.',
+      summary: 'Where to write it; by default next to the checkpoint, where it must not exist yet.',
       helpValue: 'FILE',
     }),
   };

@@ -58,7 +58,7 @@ gets frontier.json and frontier.svg, where a point that another one dominates is
       helpValue: 'NAME,NAME…',
       default: 'sdq,interpolation,sensitivity,uniform',
     }),
-    seeds: Flags.string({summary: 'Each method and target is run once with each.', helpValue: 'N,N…', default: '0'}),
+    seeds: Flags.string({summary: 'Run each method and target once with each seed.', helpValue: 'N,N…', default: '0'}),
     directory: Flags.directory({
       summary: 'Folder of the state, frontier.json and frontier.svg. Default: one for these settings beside the runs.',
       helpValue: 'DIR',

@@ -27,7 +27,7 @@ image-folder, boxes and table, for your own data.`;
 
   static override examples = ['<%= config.bin %> init', '<%= config.bin %> init --template cifar10-resnet20'];
   static override flags = {
-    template: Flags.string({summary: 'What to start from, in place of what is in the folder.', options: templates}),
+    template: Flags.string({summary: 'Template to use instead of the files in the folder.', options: templates}),
     output: Flags.string({summary: 'Where to write it.', helpValue: 'FILE', default: fileName}),
   };
 

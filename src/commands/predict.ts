@@ -7,7 +7,7 @@ import {checkFile} from '../files.ts';
 import type {Classified, Detected, Prediction} from '../phases/predict.ts';
 
 export default class Predict extends CheckpointCommand {
-  static override summary = 'Name the likeliest classes of images, or find the objects in them.';
+  static override summary = 'Classify images, or find the objects in them.';
   static override description = `By a checkpoint, or by a file of \`<%= config.bin %> export\` in ONNX Runtime, which needs no config. Images are decoded, \
 resized and normalised as in an evaluation. Of data sets of small images, and of ONNX files for less than 64 pixels, the whole image is taken, not its centre. A detector gets the whole image, letterboxed. \
 Its boxes are edges in pixels of the image: left, top, right, bottom.`;
@@ -29,16 +29,16 @@ Its boxes are edges in pixels of the image: left, top, right, bottom.`;
       required: true,
     }),
     strategy: Flags.file({summary: 'Quantize the weights by this strategy.', helpValue: 'FILE'}),
-    top: Flags.integer({summary: 'Classes of each image.', helpValue: 'N', min: 1, default: 5}),
+    top: Flags.integer({summary: 'Number of classes to show for each image.', helpValue: 'N', min: 1, default: 5}),
     'min-score': Flags.custom<number>({
       parse: (text) => Promise.resolve(scoreOf(text)),
     })({
-      summary: 'Of a detector: boxes of a lower score are left out.',
+      summary: 'Detectors: leave out boxes with a lower score.',
       helpValue: '0 … 1',
       default: 0.25,
     }),
     pictures: Flags.directory({
-      summary: 'Of a detector: draw each image with its boxes as PNG in this folder.',
+      summary: 'Detectors: draw the boxes on each image, as PNG files in this folder.',
       helpValue: 'DIR',
     }),
   };

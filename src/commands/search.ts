@@ -33,7 +33,7 @@ export default class Search extends RunCommand {
     ...runFlags,
     ...settingFlags.search,
     pareto: Flags.integer({
-      summary: 'Also keep N strategies on the way to the target; stands for search.pareto.',
+      summary: 'Also keep N strategies on the way to the target; short for search.pareto.',
       helpValue: 'N',
       min: 1,
       max: 100,

@@ -39,27 +39,27 @@ and onnxruntime and openvino of a Python interpreter. The time of the file is co
   };
 
   static override flags = {
-    checkpoint: Flags.file({summary: 'Safetensors file that it was made from.', helpValue: 'FILE', required: true}),
+    checkpoint: Flags.file({summary: 'Safetensors file that it was exported from.', helpValue: 'FILE', required: true}),
     strategy: Flags.file({
-      summary: 'The strategy that it was made with, where the checkpoint has none.',
+      summary: 'The strategy it was exported with, if the checkpoint contains none.',
       helpValue: 'FILE',
     }),
     split: Flags.option({
-      summary: 'Which images; they need not be new to the network.',
+      summary: 'Which images to compare on; training images are as good as others.',
       options: ['test', 'validation', 'train'] as const,
       default: 'train' as const,
     })(),
-    samples: Flags.integer({summary: 'How many images, at most.', default: 256, min: 1}),
+    samples: Flags.integer({summary: 'Maximum number of images.', default: 256, min: 1}),
     tolerance: Flags.string({
-      summary: 'Largest error of an output, as a share of the largest output.',
+      summary: 'Largest allowed error of an output, as a fraction of the largest output.',
       default: '1e-4',
     }),
     agreement: Flags.string({
-      summary: 'Least share of the images with the same first class, or the same outputs.',
+      summary: 'Smallest allowed fraction of images with the same top class, or the same outputs.',
       default: '0.98',
     }),
     runtime: Flags.option({
-      summary: 'What runs the file.',
+      summary: 'Runtime that runs the file.',
       options: runtimeNames,
       default: 'onnxruntime-web' as const,
     })(),

@@ -104,7 +104,7 @@ export function settingsOfEnvironment(
     const place = keys.get(name);
     if (place === undefined) {
       const near = didYouMean(name, keys.keys());
-      onForeign([`Ignored ${name}: the variable stands for no key of the config.`, ...near].join(' '));
+      onForeign([`Ignored ${name}: it sets no key of the config.`, ...near].join(' '));
       continue;
     }
     sources.push({name, base: cwd, values: nest(place, parseValue(text, name, ExitCode.invalidInput))});

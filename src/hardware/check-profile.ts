@@ -60,7 +60,7 @@ export function checkProfile(profile: HardwareProfile, file: string): void {
       fail(`/pairs/${i}/executedAs`, `${shown(executedAs)} is not an allowed combination: no rule of /pairs has it.`);
     } else if (rule.executedAs !== undefined && shown(rule.executedAs) !== shown(executedAs)) {
       const chain = [executedAs, rule.executedAs].map(shown).join(' runs as ');
-      fail(`/pairs/${i}/executedAs`, `${chain}: it must be a combination that runs as it is.`);
+      fail(`/pairs/${i}/executedAs`, `${chain}: it must be a combination that the device runs directly.`);
     }
   });
 }

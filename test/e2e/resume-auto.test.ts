@@ -51,7 +51,7 @@ describe('--resume auto', () => {
     const warned = await preempt(['SIGUSR1']);
     expect(warned).toMatchObject({exitCode: 85});
     expect(warned.stderr).toContain('Stopped by SIGUSR1 after step');
-    expect(warned.stderr).toContain('Ignored SDQ_AGENT_TOKEN: the variable stands for no key of the config.');
+    expect(warned.stderr).toContain('Ignored SDQ_AGENT_TOKEN: it sets no key of the config.');
     expect(await preempt(['SIGUSR1', 'SIGTERM'])).toMatchObject({exitCode: 85});
     // A scheduler's to the process, and that of the shell which passes it on.
     expect(await preempt(['SIGTERM', 'SIGTERM', 'SIGTERM'])).toMatchObject({exitCode: 85});

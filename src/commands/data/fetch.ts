@@ -10,14 +10,14 @@ import {didYouMean} from '../../nearest.ts';
 import {inspectDataset, selectDataset, type Inspection} from '../../phases/inspect-dataset.ts';
 
 export default class DataFetch extends DownloadCommand {
-  static override summary = 'Bring a data set to the cache, checked by digest.';
+  static override summary = 'Download a data set into the cache and verify its digests.';
   static override description =
     'The cache is $SDQ_DATA_DIR, else $XDG_CACHE_HOME/sdq, else ~/.cache/sdq. Files that are there already and right are kept, without any network.';
   static override args = {name: Args.string({required: true, description: 'Name of the data set (`sdq data list`).'})};
   static override flags = {
-    source: Flags.string({summary: 'Take only this source.', helpValue: 'SOURCE', exclusive: ['from']}),
+    source: Flags.string({summary: 'Use only this source.', helpValue: 'SOURCE', exclusive: ['from']}),
     from: Flags.directory({
-      summary: 'Take the files from this folder, without any network.',
+      summary: 'Use the files in this folder; download nothing.',
       helpValue: 'DIR',
       exists: true,
     }),

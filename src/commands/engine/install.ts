@@ -13,13 +13,13 @@ interface Installed {
 }
 
 export default class EngineInstall extends DownloadCommand {
-  static override summary = 'Bring what an engine needs beside sdq.';
+  static override summary = 'Install what an engine needs.';
   static override description = `\`tensorflow\`: fetches TensorFlow with CUDA and cuDNN from PyPI by pip (about 3 GB; --cpu 0.3 GB), and compiles the binding of tfjs-node against it. Needs Linux on x86-64, Python with pip, a C++ compiler and npm, but no CUDA of the system. \`webgpu\`: fetches Dawn and the WebGPU backend of tfjs with npm (30 MB).
 
 The folder is $SDQ_ENGINE_DIR/NAME, else $XDG_CACHE_HOME/sdq/engines/NAME, else ~/.cache/sdq/engines/NAME. Finished parts are kept; run the same command again after an interruption.`;
   static override args = {name: Args.string({required: true, description: 'Name of the engine.'})};
   static override flags = {
-    cpu: Flags.boolean({summary: 'For the processor: without CUDA.'}),
+    cpu: Flags.boolean({summary: 'Install for the CPU, without CUDA.'}),
     python: Flags.string({summary: 'Install with this Python, e.g. /usr/bin/python3.12.', helpValue: 'PYTHON'}),
     'without-driver': Flags.boolean({
       summary: 'Install CUDA where no GPU can be seen, e.g. while a container image is built.',
@@ -39,11 +39,14 @@ The folder is $SDQ_ENGINE_DIR/NAME, else $XDG_CACHE_HOME/sdq/engines/NAME, else 
     const install = definition.install?.bind(definition);
     if (install === undefined) {
       const names = registry.list('engine').flatMap((engine) => (engine.install === undefined ? [] : [engine.name]));
-      throw new SdqError(`The engine ${args.name} needs nothing beside sdq. To be installed: ${names.join(', ')}.`, {
-        code: 'nothing-to-install',
-        exit: ExitCode.usage,
-        suggestions: didYouMean(args.name, names),
-      });
+      throw new SdqError(
+        `The engine ${args.name} is part of sdq and needs no installation. Engines to install: ${names.join(', ')}.`,
+        {
+          code: 'nothing-to-install',
+          exit: ExitCode.usage,
+          suggestions: didYouMean(args.name, names),
+        },
+      );
     }
     const path = await this.download((context) =>
       install({

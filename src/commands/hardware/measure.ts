@@ -38,7 +38,7 @@ The runtime's profile says what each node takes; what follows a layer, such as a
   static override flags = {
     model: Flags.string({summary: 'The model.', helpValue: 'NAME', required: true}),
     runtime: Flags.option({
-      summary: 'What runs the network; only these say what each node takes.',
+      summary: 'Runtime to time; only these report the time of each node.',
       options: ['onnxruntime-node', 'onnxruntime'] as const,
       default: 'onnxruntime-node' as const,
     })(),
@@ -50,7 +50,7 @@ The runtime's profile says what each node takes; what follows a layer, such as a
     batch: Flags.integer({summary: 'Samples computed together.', helpValue: 'N', default: 1, min: 1}),
     threads: Flags.integer({summary: 'Threads of the runtime.', helpValue: 'N', default: 1, min: 1}),
     runs: Flags.integer({
-      summary: 'Timed runs of each different network, and as many profiled ones.',
+      summary: 'Timed runs of each distinct network, and the same number of profiled runs.',
       helpValue: 'N',
       default: 100,
       min: 5,

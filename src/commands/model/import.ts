@@ -18,7 +18,7 @@ interface Imported {
 }
 
 export default class ModelImport extends SdqCommand {
-  static override summary = 'Bring trained weights into a checkpoint of a model.';
+  static override summary = 'Convert trained weights to a checkpoint of a model.';
   static override description =
     "The file's tensors are found by their PyTorch names (torchvision's and the CIFAR networks'), checked for shape and finite values, and written under the model's own names. A network that sdq has no model for is imported whole: the model `onnx` of model.options.file.";
   static override examples = [
@@ -29,7 +29,7 @@ export default class ModelImport extends SdqCommand {
   static override flags = {
     model: Flags.string({summary: 'Name of the model.', helpValue: 'NAME', required: true}),
     output: Flags.string({
-      summary: 'Where to write; by default MODEL.safetensors, if there is none.',
+      summary: 'Where to write; by default MODEL.safetensors, which must not exist yet.',
       helpValue: 'FILE',
     }),
   };

@@ -21,7 +21,7 @@ export default class RunsDelete extends DeletionCommand {
 
   static override flags = {
     ...deletionFlags,
-    force: Flags.boolean({summary: 'Delete runs with events that a tracker has not got, too.'}),
+    force: Flags.boolean({summary: 'Also delete runs with events that a tracker has not received.'}),
   };
 
   async run(): Promise<DeletionResult> {

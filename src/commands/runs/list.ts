@@ -19,7 +19,7 @@ export default class RunsList extends SdqCommand {
   ];
 
   static override flags = {
-    last: Flags.integer({summary: 'Show only the newest runs, at most this many.', helpValue: 'N', min: 1}),
+    last: Flags.integer({summary: 'Show only the newest N runs.', helpValue: 'N', min: 1}),
     filter: Flags.string({
       summary: 'Show only runs that fit, e.g. status=failed; may be repeated.',
       helpValue: 'KEY=VALUE',

@@ -32,7 +32,7 @@ export default class RunsPrune extends DeletionCommand {
       helpValue: 'AGE',
     }),
     'keep-last': Flags.integer({
-      summary: 'Keep the newest of them, this many.',
+      summary: 'Keep the newest N of them.',
       helpValue: 'N',
       min: 0,
       default: 0,

@@ -26,7 +26,7 @@ export default class RunsTag extends SdqCommand {
 
   static override flags = {
     remove: Flags.string({
-      summary: 'Take this tag away; may be repeated.',
+      summary: 'Remove this tag; may be repeated.',
       helpValue: 'TAG',
       multiple: true,
       multipleNonGreedy: true,

@@ -17,7 +17,7 @@ interface Conversion extends Omit<Converted, 'strategy' | 'text' | 'extension'> 
 
 export default class StrategyConvert extends SdqCommand {
   static override summary = 'Move a strategy to what a device runs, or from and to the formats of other tools.';
-  static override description = `With --to every layer gets the nearest bits that the device runs: as few more as there are, and fewer only where it has nothing above. It says what that costs.
+  static override description = `With --to every layer gets the nearest bits that the device runs: the next higher bits, or the next lower where there are no higher ones. It prints what that costs.
 With --from the file is another tool's: the network is the config's model, and bits that the file does not say are search.activationBits. Formats of other tools, and of plugins, are in docs/strategy-formats.md.`;
 
   static override examples = [
@@ -38,7 +38,10 @@ With --from the file is another tool's: the network is the config's model, and b
     }),
     format: Flags.string({summary: 'Format to write: sdq, or another tool’s.', helpValue: 'NAME', default: 'sdq'}),
     checkpoint: Flags.file({summary: 'The trained network, for formats that hold its scales.', helpValue: 'FILE'}),
-    output: Flags.file({summary: 'Where to write it; by default next to FILE, if there is none.', helpValue: 'FILE'}),
+    output: Flags.file({
+      summary: 'Where to write it; by default next to FILE, where it must not exist yet.',
+      helpValue: 'FILE',
+    }),
   };
 
   async run(): Promise<Conversion> {

@@ -24,7 +24,7 @@ export default class StrategyCreate extends SdqCommand {
     }),
     'weight-bits': Flags.integer({summary: 'Bits of the weights, 1 to 8.', min: 1, max: 8, required: true}),
     output: Flags.string({
-      summary: 'Where to write it; by default strategy.json, if there is none.',
+      summary: 'Where to write it; by default strategy.json, which must not exist yet.',
       helpValue: 'FILE',
     }),
   };

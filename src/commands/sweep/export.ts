@@ -43,13 +43,13 @@ SLURM and Kubernetes get the trials of a grid or random sweep; Ray Tune and Optu
       helpValue: 'DIR',
     }),
     program: Flags.string({
-      summary: 'What starts sdq there.',
+      summary: 'Command that starts sdq there.',
       helpValue: 'PATH',
       default: 'node_modules/.bin/sdq',
     }),
     image: Flags.string({summary: 'Container image for Kubernetes.', helpValue: 'NAME', default: 'sdq:latest'}),
     parallel: Flags.integer({summary: 'Trials at the same time.', default: 4, min: 1}),
-    seed: Flags.integer({summary: 'Of the draws of a random sweep.', default: 0, min: 0, max: 4_294_967_295}),
+    seed: Flags.integer({summary: 'Seed of a random sweep.', default: 0, min: 0, max: 4_294_967_295}),
     output: Flags.string({summary: 'Where to write it. Default: e.g. sweep.slurm.sh.', helpValue: 'FILE'}),
   };
 

@@ -37,7 +37,7 @@ when every trial finished, else that of the first one that failed.`;
   };
   static override flags = {
     ...trialFlags,
-    seed: Flags.integer({summary: 'Of the draws of a random sweep.', default: 0, min: 0, max: 4_294_967_295}),
+    seed: Flags.integer({summary: 'Seed of a random sweep.', default: 0, min: 0, max: 4_294_967_295}),
   };
 
   async run(): Promise<Result> {

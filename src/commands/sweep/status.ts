@@ -30,7 +30,7 @@ export default class SweepStatus extends SweepCommand {
   };
   static override flags = {
     folder: Flags.string({summary: 'Folder of the trials. Default: that of `sdq sweep run`.', helpValue: 'DIR'}),
-    seed: Flags.integer({summary: 'Of the draws of a random sweep.', default: 0, min: 0, max: 4_294_967_295}),
+    seed: Flags.integer({summary: 'Seed of a random sweep.', default: 0, min: 0, max: 4_294_967_295}),
   };
 
   async run(): Promise<Result> {

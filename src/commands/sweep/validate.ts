@@ -34,7 +34,9 @@ that sdq logs; and every parameter on the config at hand: its key and its values
     const {sweep, problems} = await this.examine(readSweepText(file), file);
     const isValid = problems.length === 0;
     if (sweep?.usesNpx === true) {
-      this.notice('npx does not pass SIGTERM on: a run that the agent stops would go on. Use node_modules/.bin/sdq.');
+      this.notice(
+        'npx does not pass SIGTERM on: a run that the agent stops would keep running. Use node_modules/.bin/sdq.',
+      );
     }
     const trials = sweep === undefined || !isValid ? Infinity : trialCount(sweep);
     if (isValid) {

@@ -1,7 +1,7 @@
 import {TrackCommand, trackArgs, trackFlags, type TrackAllResult, type TrackResult} from '../../cli/track-command.ts';
 
 export default class TrackStatus extends TrackCommand {
-  static override summary = 'Say how much of a run each of its trackers has.';
+  static override summary = 'Show how much of a run each tracker has received.';
   static override description = 'Reads the files of the run only; no server is asked.';
   static override examples = [
     '<%= config.bin %> track status',

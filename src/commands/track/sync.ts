@@ -16,8 +16,8 @@ import {syncRun, trackerStatus} from '../../tracking/sync.ts';
 const mostFailures = 3;
 
 export default class TrackSync extends TrackCommand {
-  static override summary = 'Send what the trackers of a run have not got yet.';
-  static override description = `For runs that were offline, stopped or killed. Sending twice makes no doubles. Exit code 6 when a tracker has \
+  static override summary = 'Send trackers the events of a run that they lack.';
+  static override description = `For runs that were offline, stopped or killed. Sending twice creates no duplicates. Exit code 6 when a tracker has \
 still not got everything, or when the run is going on: it sends by itself. With --all such a run is left out, and a tracker that \
 did not take everything of ${mostFailures} runs one after the other is not tried with the rest.`;
 

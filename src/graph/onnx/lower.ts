@@ -224,7 +224,7 @@ class Lowering {
     const refuse = this.#refusing(message);
     if (message.domain !== '' && message.domain !== 'ai.onnx') {
       throw refuse(
-        `it is of the domain ${message.domain}; sdq takes ONNX's own operators: export the network without functions of its own and without optimizing it for one runtime`,
+        `its domain is ${message.domain}; sdq supports the standard ONNX operators only: export the network without custom functions and without optimizing it for one runtime`,
       );
     }
     if (message.opType === 'Constant') {

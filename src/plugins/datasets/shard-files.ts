@@ -145,7 +145,7 @@ export function checkedLabel(label: unknown, place: string, classes: readonly st
   if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < most) return value;
   const found = ['number', 'string', 'boolean'].includes(typeof value) ? JSON.stringify(value).slice(0, 40) : 'nothing';
   const hint =
-    value === -1 ? ['−1 stands for hidden labels. For the files to test on: --set data.options.test="*val*"'] : [];
+    value === -1 ? ['−1 marks hidden labels. For the files to test on: --set data.options.test="*val*"'] : [];
   throw invalidInput('shard-invalid', `${place}: the class is ${found}; 0 to ${most - 1} are allowed.`, hint);
 }
 

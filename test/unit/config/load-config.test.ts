@@ -62,8 +62,8 @@ test('a variable that names no key is ignored, with a notice that names it and a
   const {config} = await load(folder(), {env: {SDQ_SEEED: 'secret', SDQ_AGENT_URL: 'secret', SDQ_SEED: '4'}, notice});
   expect(config.seed).toBe(4);
   expect(notices).toEqual([
-    'Ignored SDQ_SEEED: the variable stands for no key of the config. Did you mean "SDQ_SEED"?',
-    'Ignored SDQ_AGENT_URL: the variable stands for no key of the config.',
+    'Ignored SDQ_SEEED: it sets no key of the config. Did you mean "SDQ_SEED"?',
+    'Ignored SDQ_AGENT_URL: it sets no key of the config.',
   ]);
 });
 

@@ -744,7 +744,7 @@ describe('what cannot be imported is said', () => {
     [
       'an operator of somebody else',
       {nodes: [{...conv, domain: 'com.microsoft'}]},
-      'node "conv" (Conv): it is of the domain com.microsoft',
+      'node "conv" (Conv): its domain is com.microsoft',
     ],
     [
       'padding by an unknown rule',

@@ -103,7 +103,7 @@ describe('a broken profile is refused with place, value and what is allowed', ()
       'a cycle',
       '/pairs',
       cycle,
-      /\/pairs\/0\/executedAs: 8×4 runs as 4×8: it must be a combination that runs as it is/,
+      /\/pairs\/0\/executedAs: 8×4 runs as 4×8: it must be a combination that the device runs directly/,
     ],
     ['executed as what is not allowed', '/pairs/0/executedAs', [8, 4], /executedAs: 8×4 is not an allowed combination/],
     ['a constant of another family', '/costModel/constants/clockMHz', clock, /\/constants\/clockMHz: unknown key/],
