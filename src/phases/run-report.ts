@@ -297,7 +297,9 @@ function tilesOf(metric: RunMetric, {fullPrecision, pretrain, train}: Results, s
 /** A device that does not run the strategy says why in its row. */
 function costsSection(costs: readonly ComparedRow[]): Section {
   const shown = (value: number | null | undefined, unit: string): string =>
-    value === null || value === undefined ? '–' : `${Number(value.toPrecision(3)).toLocaleString('en')} ${unit}`;
+    value === null || value === undefined
+      ? '–'
+      : `${value.toLocaleString('en', {maximumSignificantDigits: 3})} ${unit}`.trim();
   return {
     heading: 'Cost on the hardware',
     note: 'Modelled by sdq hardware estimate, not measured; one sample at a time.',
