@@ -1,6 +1,6 @@
 /** What `sdq sweep export` writes for SLURM, run by a shell as SLURM would; test/integration/scale-out.test.ts has the schedulers themselves. */
 import {spawn} from 'node:child_process';
-import {existsSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 
@@ -59,6 +59,9 @@ test('a preempted trial of the SLURM script ends with 85 and continues; the stat
   expect(JSON.parse(exported.stdout)).toMatchObject({path: script, directory: shared, trials: 2});
   expect((await sdq(['sweep', 'export', ...words, '--to', 'slurm'], {cwd})).stderr).toContain('sweep.slurm.sh');
 
+  // The one of SLURM looks for its cluster for a minute.
+  mkdirSync(path.join(cwd, 'bin'));
+  writeFileSync(path.join(cwd, 'bin/scontrol'), '#!/bin/sh\nexit 1\n', {mode: 0o755});
   const task = async (isPreempted: boolean): Promise<number | null> => {
     const env = {
       ...process.env,
@@ -67,8 +70,7 @@ test('a preempted trial of the SLURM script ends with 85 and continues; the stat
       SLURM_ARRAY_TASK_ID: '2',
       SLURM_ARRAY_JOB_ID: '1',
       SLURM_CPUS_PER_TASK: '1',
-      PATH: `${path.dirname(process.execPath)}:/usr/bin:/bin`,
-      SLURM_CONF: '/none',
+      PATH: `${path.join(cwd, 'bin')}:${path.dirname(process.execPath)}:/usr/bin:/bin`,
     };
     const shell = spawn('bash', [script], {cwd, env, stdio: 'ignore'});
     const end = new Promise<number | null>((resolve) => shell.on('close', resolve));
