@@ -39,7 +39,12 @@ def applied_logits(job):
             if f"{name}.input_range" in tensors:
                 # sdq's range of these images is another one than that of the least error.
                 module.sdq_input.range.copy_(tensors[f"{name}.input_range"])
-        return _compared(model.eval()(data["images"]), data["logits"])
+        found = _compared(model.eval()(data["images"]), data["logits"])
+        loaded = dict(sdq_torch.quantized_layers(sdq_torch.load_quantized(make(job), job["checkpoint"])))
+        pairs = [(module.weight, loaded[name].weight) for name, module in sdq_torch.quantized_layers(model)]
+        # More than rounding of the step apart: on another level.
+        moved = sum(((a - b).abs() > 1e-3 * b.abs().max()).sum().item() for a, b in pairs)
+        return {**found, "moved": moved}
 
 
 def _compared(found, expected):

@@ -116,10 +116,14 @@ describeWith('torch')('sdq_torch.py in PyTorch', () => {
         trainedSteps: model === 'vit' ? 400 : 40,
       })),
     );
-    const results: Record<'loaded' | 'applied', {error: number; largest: number; same: number}[]> = {
-      loaded: [],
-      applied: [],
-    };
+    interface Logits {
+      readonly error: number;
+      readonly largest: number;
+      readonly same: number;
+      /** Of `applied`: weights on another level than in sdq's file. */
+      readonly moved?: number;
+    }
+    const results: Record<'loaded' | 'applied', Logits[]> = {loaded: [], applied: []};
 
     beforeAll(async () => {
       const engine = await wasmEngine.start({threads: 1});
@@ -133,7 +137,7 @@ describeWith('torch')('sdq_torch.py in PyTorch', () => {
         ...{model, channels: 3, checkpoint: inFolder(`trained${i}.safetensors`), data: inFolder(`trained${i}.data`)},
         strategy: inFolder(`trained${i}.json`),
       }));
-      const all = torch<{error: number; largest: number; same: number}>([
+      const all = torch<Logits>([
         ...jobs.map((job) => ({job: 'logits', ...job})),
         ...jobs.map((job) => ({job: 'applied_logits', ...job})),
       ]);
@@ -146,9 +150,12 @@ describeWith('torch')('sdq_torch.py in PyTorch', () => {
         (['loaded', 'applied'] as const).map((how) => [how, model, activationBits, i] as const),
       ),
     )('%s: %s at A %i', (how, _model, activationBits, i) => {
-      const {error, largest, same} = results[how][i]!;
-      const fits = activationBits === 32 ? error <= 1e-5 * Math.max(1, largest) && same === 1 : same >= 0.99;
-      expect({error, largest, same, fits}).toEqual({error, largest, same, fits: true});
+      const {error, largest, moved = 0, same} = results[how][i]!;
+      // A weight in the middle between two levels may fall to the other side when PyTorch rounds it: very few of millions do.
+      const tolerance = moved === 0 ? 1e-5 : 1e-3;
+      const fits =
+        activationBits === 32 ? error <= tolerance * Math.max(1, largest) && moved <= 3 && same === 1 : same >= 0.99;
+      expect({error, largest, moved, same, fits}).toEqual({error, largest, moved, same, fits: true});
     });
   });
 
