@@ -37,7 +37,9 @@ interface ChosenModel {
 /** Side of the images for a network with random weights: that of the files, within these limits [ours]. */
 const smallestSize = 16;
 const largestSize = 64;
-/** The same for a detector: a multiple of 32 [ours]. */
+/** The default rates are for batches of 128. A smaller batch takes a rate as much smaller (the linear scaling rule, arXiv 1706.02677). */
+const ratePerImage = {pretrain: 0.1 / 128, search: 0.01 / 128, train: 0.02 / 128};
+/** Side of the images for a detector: a multiple of 32 [ours]. */
 const detectorSize = 256;
 
 /**
@@ -91,9 +93,14 @@ export async function initialConfig(
           validation: 0.15,
           options: {size: chosen.size},
         },
-        pretrain: {epochs: 30},
-        search: {target: {meanWeightBits: 4}, epochs: 4, activationBits: 8},
-        train: {epochs: 15},
+        pretrain: {epochs: 30, optimizer: {learningRate: ratePerImage.pretrain * batchSize}},
+        search: {
+          target: {meanWeightBits: 4},
+          epochs: 4,
+          activationBits: 8,
+          optimizer: {learningRate: ratePerImage.search * batchSize},
+        },
+        train: {epochs: 15, optimizer: {learningRate: ratePerImage.train * batchSize}},
       },
       lines: [
         `Images: ${relative(images.directory)}, ${images.count} of ${images.classes} classes to train on`,
