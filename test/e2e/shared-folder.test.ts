@@ -43,7 +43,8 @@ const kills = 3;
 
     /** A process, and after its death another one for the rest of its runs. */
     const work = async (runs: number, killsLeft: number): Promise<void> => {
-      const child = start('write', root, String(runs), String(rows));
+      // One that is to be killed makes runs until then: it may be far ahead of the lines that are read here.
+      const child = start('write', root, String(killsLeft > 0 ? Infinity : runs), String(rows));
       let killAfter = killsLeft > 0 ? 1 + Math.floor(1.5 * rows * draw()) : Infinity;
       let left = runs;
       const exit = once(child, 'exit') as Promise<[code: number | null, signal: string | null]>;
