@@ -84,6 +84,25 @@ function writeAll(fd: number, bytes: Uint8Array): void {
 }
 
 /**
+ * Makes the folder and those above it; one that is there stays as it is. As `mkdirSync` with `recursive`, which never returns for a folder
+ * below `/proc` (Node 20 to 24).
+ * @throws the error of the file system
+ */
+export function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if (isFolder(folder)) return;
+    const above = path.dirname(folder);
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || isFolder(above)) throw error;
+    makeFolder(above);
+    makeFolder(folder);
+  }
+}
+
+const isFolder = (file: string): boolean => statSync(file, {throwIfNoEntry: false})?.isDirectory() === true;
+
+/**
  * Writes a file whole or not at all: a temporary file in the same folder, fsync, rename, fsync of the folder. Creates the folder.
  * A symbolic link stays, and the file that it names is replaced. A character device or a pipe (`/dev/stdout`, `/dev/null`, a FIFO) is
  * written to as it is.
@@ -99,7 +118,7 @@ export function writeFileAtomic(file: string, content: Uint8Array | string): voi
       return;
     }
     const folder = path.dirname(target);
-    mkdirSync(folder, {recursive: true});
+    makeFolder(folder);
     // Processes of several machines may write to one folder: a pid would not be unique.
     temporary = path.join(folder, `.${path.basename(target)}.${randomInt(2 ** 47)}.tmp`);
     const fd = openSync(temporary, 'wx', stat === undefined ? 0o666 : stat.mode & 0o777);

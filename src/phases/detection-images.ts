@@ -1,9 +1,9 @@
 /** Test images with the boxes that a detector finds in them, for the pages of trackers. */
-import {existsSync, mkdirSync} from 'node:fs';
+import {existsSync} from 'node:fs';
 import path from 'node:path';
 
 import {loadSharp} from '../data/sharp.ts';
-import {writeFileAtomic} from '../files.ts';
+import {makeFolder, writeFileAtomic} from '../files.ts';
 import {boxedImage} from '../report/detections.ts';
 import {logImage} from '../runs/artifacts.ts';
 import type {Run} from '../runs/run-directory.ts';
@@ -25,7 +25,7 @@ export async function logDetections(run: Run): Promise<void> {
   if (quantized === undefined) return;
   const fullPrecision = read(detectionFiles.fullPrecision);
   const sharp = await loadSharp();
-  mkdirSync(run.path('detections'), {recursive: true});
+  makeFolder(run.path('detections'));
   for (const shown of quantized.images) {
     const {boxes: predictions, image, index, truth} = shown;
     const png = Buffer.from(image.slice(image.indexOf(',') + 1), 'base64');

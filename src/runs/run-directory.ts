@@ -4,7 +4,7 @@ import {existsSync, mkdirSync, readdirSync} from 'node:fs';
 import path from 'node:path';
 
 import {ExitCode, invalidInput, SdqError} from '../errors.ts';
-import {fileError, readTextBounded, writeFileAtomic} from '../files.ts';
+import {fileError, makeFolder, readTextBounded, writeFileAtomic} from '../files.ts';
 import {item} from '../lookup.ts';
 import {isMapping} from '../mapping.ts';
 import {openCheckpoints, type Checkpoints} from './checkpoints.ts';
@@ -148,7 +148,7 @@ export function reserveRunId(
     }
   };
   try {
-    mkdirSync(root, {recursive: true});
+    makeFolder(root);
     return newRunId(command, now, (id) => isUsed(id) || exists(id));
   } catch (error) {
     throw fileError(error, 'write', root);
@@ -168,7 +168,7 @@ export function createRun(root: string, spec: RunSpec, now: Date, notice: (messa
   const id = given ?? reserveRunId(root, spec.command, now);
   const directory = path.join(root, id);
   try {
-    mkdirSync(directory, {recursive: true});
+    makeFolder(directory);
   } catch (error) {
     throw fileError(error, 'write', directory);
   }

@@ -2,11 +2,11 @@
  * The tags of a run: empty files in its folder `tags/`, named after them. A run that another process is writing can be tagged too, and two
  * processes that tag one run at the same time cannot lose each other's tags.
  */
-import {mkdirSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
+import {readdirSync, rmSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {ExitCode, SdqError} from '../errors.ts';
-import {fileError} from '../files.ts';
+import {fileError, makeFolder} from '../files.ts';
 
 const pattern = /^[A-Za-z0-9][\w.-]{0,63}$/;
 
@@ -46,7 +46,7 @@ export function changeTags(
   for (const tag of [...add, ...remove]) checkTag(tag);
   const folder = folderOf(directory);
   try {
-    if (add.length > 0) mkdirSync(folder, {recursive: true});
+    if (add.length > 0) makeFolder(folder);
     for (const tag of add) writeFileSync(path.join(folder, tag), '');
     for (const tag of remove) rmSync(path.join(folder, tag), {force: true});
   } catch (error) {

@@ -5,12 +5,12 @@
  * outlived the runner is waited for.
  */
 import {spawn, type ChildProcess} from 'node:child_process';
-import {closeSync, existsSync, mkdirSync, openSync} from 'node:fs';
+import {closeSync, existsSync, openSync} from 'node:fs';
 import path from 'node:path';
 import {setTimeout} from 'node:timers/promises';
 
 import {ExitCode, invalidInput, SdqError} from '../errors.ts';
-import {fileError, readTextBounded, writeFileAtomic} from '../files.ts';
+import {fileError, makeFolder, readTextBounded, writeFileAtomic} from '../files.ts';
 import {acquireLock, isLocked, type Lock} from '../lock.ts';
 import {entry, item} from '../lookup.ts';
 import {findRun, reserveRunId} from '../runs/run-directory.ts';
@@ -72,7 +72,7 @@ const stopMs = 9000;
 export async function runSweep(options: SweepRunOptions): Promise<readonly Trial[]> {
   const {directory, notice} = options;
   try {
-    mkdirSync(directory, {recursive: true});
+    makeFolder(directory);
   } catch (error) {
     throw fileError(error, 'write', directory);
   }

@@ -20,11 +20,29 @@ import {interceptFs} from '../helpers/intercepted-fs.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
 const fs = interceptFs();
-const {checkWritable, readFileBounded, sha256Of, writeFileAtomic} = await import('../../src/files.ts');
+const {checkWritable, makeFolder, readFileBounded, sha256Of, writeFileAtomic} = await import('../../src/files.ts');
 
 const folder = temporaryFolder();
 const inFolder = (...parts: string[]): string => path.join(folder, ...parts);
 const posix = process.platform === 'win32' ? test.skip : test;
+
+describe('makeFolder', () => {
+  test('makes all that are missing, and takes those that are there', () => {
+    for (let i = 0; i < 2; i++) makeFolder(inFolder('one', 'two', 'three'));
+    expect(statSync(inFolder('one', 'two', 'three')).isDirectory()).toBe(true);
+  });
+
+  test('names the file that is in the way', () => {
+    writeFileSync(inFolder('plain'), '');
+    expect(() => makeFolder(inFolder('plain'))).toThrow('EEXIST');
+    expect(() => makeFolder(inFolder('plain', 'below', 'it'))).toThrow('ENOTDIR');
+  });
+
+  (existsSync('/proc/self') ? test : test.skip)('ends where the system lets nobody make any', () => {
+    expect(() => makeFolder('/proc/none/below')).toThrow('ENOENT');
+    expect(() => writeFileAtomic('/proc/none/file', '')).toThrow('/proc/none/file');
+  });
+});
 
 describe('writeFileAtomic', () => {
   test('syncs the file before it renames it, and the folder afterwards', () => {

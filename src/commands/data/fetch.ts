@@ -1,11 +1,10 @@
-import {mkdirSync} from 'node:fs';
 import path from 'node:path';
 
 import {Args, Flags} from '@oclif/core';
 
 import {DownloadCommand} from '../../cli/download-command.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
-import {fileError} from '../../files.ts';
+import {fileError, makeFolder} from '../../files.ts';
 import {didYouMean} from '../../nearest.ts';
 import {inspectDataset, selectDataset, type Inspection} from '../../phases/inspect-dataset.ts';
 
@@ -42,7 +41,7 @@ export default class DataFetch extends DownloadCommand {
       });
     }
     try {
-      if (sources.length > 0) mkdirSync(directory, {recursive: true});
+      if (sources.length > 0) makeFolder(directory);
     } catch (error) {
       throw fileError(error, 'write', directory);
     }

@@ -2,7 +2,7 @@
 import {mkdirSync, rmSync} from 'node:fs';
 import path from 'node:path';
 
-import {fileError, isFileSystemError} from '../../files.ts';
+import {fileError, isFileSystemError, makeFolder} from '../../files.ts';
 import {acquireLock} from '../../lock.ts';
 
 /**
@@ -17,7 +17,7 @@ export async function inInstallFolder(
 ): Promise<void> {
   const temporary = path.join(folder, 'temporary');
   try {
-    mkdirSync(folder, {recursive: true});
+    makeFolder(folder);
     const lock = acquireLock(folder);
     try {
       rmSync(temporary, {recursive: true, force: true});

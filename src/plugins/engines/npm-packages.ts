@@ -1,10 +1,11 @@
 /** Packages of npm that an engine needs, unpacked into its own folder without running any script of theirs. */
-import {mkdirSync, writeFileSync} from 'node:fs';
+import {writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {extract} from 'tar';
 
 import {packNpm} from '../../data/npm-package.ts';
+import {makeFolder} from '../../files.ts';
 import type {EngineInstallContext} from '../../plugin-api/registry.ts';
 
 export interface NpmPackage {
@@ -38,13 +39,13 @@ export async function unpackNpm(
   for (const {wants = () => true, ...each} of packages) {
     const tarball = await packNpm({...each, folder: temporary, signal, environment});
     const target = path.join(modules, each.name);
-    mkdirSync(target, {recursive: true});
+    makeFolder(target);
     const filter = (entry: string): boolean => wants(entry.replace(/^package\//, ''));
     await extract({file: tarball, cwd: target, strip: 1, strict: true, preserveOwner: false, filter});
   }
   for (const name of shared) {
     const target = path.join(modules, name);
-    mkdirSync(target, {recursive: true});
+    makeFolder(target);
     writeFileSync(path.join(target, 'index.js'), "module.exports = globalThis[Symbol.for('sdq.tfjs-core')];\n");
   }
 }

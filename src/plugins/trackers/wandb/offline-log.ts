@@ -12,7 +12,6 @@ import {
   closeSync,
   fsyncSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   readdirSync,
   writeFileSync,
@@ -21,7 +20,7 @@ import {
 import {hostname} from 'node:os';
 import path from 'node:path';
 
-import {fileError} from '../../../files.ts';
+import {fileError, makeFolder} from '../../../files.ts';
 import {followRun} from '../../../tracking/run-journal.ts';
 import type {End, Event, TrackedRun} from '../../../plugin-api/tracker.ts';
 import {artifactOf, clientIdOf, digestOf, manifestDigest, type ArtifactFile} from './artifacts.ts';
@@ -296,7 +295,7 @@ function createFile(parent: string, runId: string, name: string): OpenFile {
     const folder = path.join(parent, `offline-run-${stamp}-${runId}`);
     const file = path.join(folder, name);
     try {
-      mkdirSync(path.join(folder, 'files'), {recursive: true});
+      makeFolder(path.join(folder, 'files'));
       return {fd: openSync(file, 'wx'), folder, size: 0};
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError(error, 'write', file);
@@ -327,7 +326,7 @@ function writeMedia(file: string, {content}: MediaFile, directory: string): void
     return;
   }
   try {
-    mkdirSync(path.dirname(file), {recursive: true});
+    makeFolder(path.dirname(file));
     writeFileSync(file, content.text);
   } catch (error) {
     throw fileError(error, 'write', file);
@@ -343,7 +342,7 @@ function copyArtifact({file, name}: ArtifactFile, folder: string): string | unde
 /** @returns false when there is no such file any more */
 function copy(file: string, target: string): boolean {
   try {
-    mkdirSync(path.dirname(target), {recursive: true});
+    makeFolder(path.dirname(target));
     copyFileSync(file, target);
     return true;
   } catch (error) {
