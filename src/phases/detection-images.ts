@@ -1,5 +1,4 @@
 /** Test images with the boxes that a detector finds in them, for the pages of trackers. */
-import {existsSync} from 'node:fs';
 import path from 'node:path';
 
 import {loadSharp} from '../data/sharp.ts';
@@ -7,7 +6,7 @@ import {makeFolder, writeFileAtomic} from '../files.ts';
 import {boxedImage} from '../report/detections.ts';
 import {logImage} from '../runs/artifacts.ts';
 import type {Run} from '../runs/run-directory.ts';
-import {detectionFiles, readDetections, type DetectionsFile} from './detections-file.ts';
+import {detectionsIn} from './detections-file.ts';
 
 /** The picture has no style of its own. */
 const style =
@@ -17,13 +16,8 @@ const style =
 
 /** Writes `detections/` and journals its pictures; does nothing for a run without boxes. */
 export async function logDetections(run: Run): Promise<void> {
-  const read = (name: string): DetectionsFile | undefined => {
-    const file = run.path(name);
-    return existsSync(file) ? readDetections(file) : undefined;
-  };
-  const quantized = read(detectionFiles.quantized);
+  const {fullPrecision, quantized} = detectionsIn(run.directory);
   if (quantized === undefined) return;
-  const fullPrecision = read(detectionFiles.fullPrecision);
   const sharp = await loadSharp();
   makeFolder(run.path('detections'));
   for (const shown of quantized.images) {

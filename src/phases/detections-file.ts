@@ -1,5 +1,7 @@
 /** `detections-*.json` of a run: what the detector finds on the test images, for the report. */
+import {existsSync} from 'node:fs';
 import {createRequire} from 'node:module';
+import path from 'node:path';
 
 import {sampleShape} from '../data/dataset.ts';
 import {writeFileAtomic} from '../files.ts';
@@ -8,7 +10,7 @@ import {expand, type JsonSchema} from '../schema/json-schema.ts';
 import {checkFile} from '../schema/settings.ts';
 import {collectDetections, type Detections} from '../training/detections.ts';
 import type {BatchObserver} from '../training/evaluate.ts';
-import {pngOf} from './pixels-png.ts';
+import {pngUri} from './pixels-png.ts';
 import type {Session} from './session.ts';
 
 const require = createRequire(import.meta.url);
@@ -73,10 +75,8 @@ function fileOf(session: Session, {curves, images, samples}: Detections): Detect
     samples,
     curves,
     images: images.flatMap(({boxes, index, pixels, truth}) => {
-      const png = pngOf(session, pixels, side);
-      if (png === null) return [];
-      const image = `data:image/png;base64,${png.toString('base64')}`;
-      return [{index, width, height, image, boxes, truth}];
+      const image = pngUri(session, pixels, side);
+      return image === null ? [] : [{index, width, height, image, boxes, truth}];
     }),
   };
 }
@@ -86,4 +86,19 @@ export function readDetections(file: string): DetectionsFile {
   const value = readJsonFile(file, limitBytes, 'detections') as Record<string, unknown>;
   checkFile(value, expand(require('../../schemas/detections.schema.json') as JsonSchema), file);
   return value as unknown as DetectionsFile;
+}
+
+/** The files of a detector's run; undefined where it has none (yet). */
+export interface RunDetections {
+  readonly fullPrecision: DetectionsFile | undefined;
+  readonly quantized: DetectionsFile | undefined;
+}
+
+/** @throws as `readDetections` */
+export function detectionsIn(directory: string): RunDetections {
+  const read = (name: string): DetectionsFile | undefined => {
+    const file = path.join(directory, name);
+    return existsSync(file) ? readDetections(file) : undefined;
+  };
+  return {fullPrecision: read(detectionFiles.fullPrecision), quantized: read(detectionFiles.quantized)};
 }

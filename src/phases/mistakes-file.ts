@@ -6,7 +6,7 @@ import {readJsonFile} from '../json-file.ts';
 import {expand, type JsonSchema} from '../schema/json-schema.ts';
 import {checkFile} from '../schema/settings.ts';
 import type {Mistakes, WrongImage} from '../training/mistakes.ts';
-import {pngOf} from './pixels-png.ts';
+import {pngUri} from './pixels-png.ts';
 import type {Session} from './session.ts';
 
 const require = createRequire(import.meta.url);
@@ -33,7 +33,7 @@ export function writeMistakes(file: string, session: Session, {confusion, sample
     classes: session.dataset.classes,
     samples,
     confusion,
-    worst: worst.map(({pixels, ...image}) => ({...image, image: dataUri(session, pixels)})),
+    worst: worst.map(({pixels, ...image}) => ({...image, image: pngUri(session, pixels, side)})),
   };
   writeFileAtomic(file, `${JSON.stringify(content)}\n`);
 }
@@ -43,9 +43,4 @@ export function readMistakes(file: string): MistakesFile {
   const value = readJsonFile(file, limitBytes, 'mistakes') as Record<string, unknown>;
   checkFile(value, expand(require('../../schemas/mistakes.schema.json') as JsonSchema), file);
   return value as unknown as MistakesFile;
-}
-
-function dataUri(session: Session, pixels: Float32Array): string | null {
-  const png = pngOf(session, pixels, side);
-  return png === null ? null : `data:image/png;base64,${png.toString('base64')}`;
 }

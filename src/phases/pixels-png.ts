@@ -7,13 +7,13 @@ import type {Session} from './session.ts';
 /**
  * @param pixels [height, width, channels], normalised
  * @param side a larger image is sampled down to at most so many pixels a side
- * @returns null for rows, and for images of neither 1 nor 3 channels
+ * @returns a PNG as a data URI; null for rows, and for images of neither 1 nor 3 channels
  */
-export function pngOf(
+export function pngUri(
   {dataset, normalization: {mean, std}}: Session,
   pixels: Float32Array,
   side: number,
-): Buffer | null {
+): string | null {
   const [channels = 0, height = 0, width = 0] = sampleShape(dataset);
   if ((channels !== 1 && channels !== 3) || height * width * channels !== pixels.length) return null;
   const step = Math.ceil(Math.max(height, width) / side);
@@ -24,5 +24,6 @@ export function pngOf(
     const [y, x] = [step * Math.floor(place / columns), step * (place % columns)];
     return 255 * (item(pixels, (y * width + x) * channels + c) * item(std, c) + item(mean, c));
   });
-  return encodePng(new Uint8Array(bytes.buffer), rows, columns, channels);
+  const png = encodePng(new Uint8Array(bytes.buffer), rows, columns, channels);
+  return `data:image/png;base64,${png.toString('base64')}`;
 }

@@ -24,7 +24,7 @@ import {figure, folded, gallery, html, table, type Section, type Tile} from '../
 import {journalOf, readJournal, type Event} from '../runs/journal.ts';
 import {metricOfRun, prefixedMetric, type FoundRun, type RunMetric, type RunRecord} from '../runs/run-directory.ts';
 import {weightsKiB, type Strategy} from '../sdq/strategy.ts';
-import {detectionFiles, readDetections, type DetectionsFile} from './detections-file.ts';
+import {detectionsIn, type RunDetections} from './detections-file.ts';
 import {figureOf, inUnits, shownMetric, trainingMetric, type Results} from './results.ts';
 import {readHardwareCosts} from './hardware-costs-file.ts';
 import type {ComparedRow} from './hardware-estimate.ts';
@@ -77,14 +77,6 @@ export function writeComparison(runs: readonly FoundRun[], file: string): string
   });
   writeFileAtomic(file, comparisonOf(all));
   return file;
-}
-
-function detectionsIn(directory: string): Report['detections'] {
-  const read = (name: string): DetectionsFile | undefined => {
-    const place = path.join(directory, name);
-    return existsSync(place) ? readDetections(place) : undefined;
-  };
-  return {fullPrecision: read(detectionFiles.fullPrecision), quantized: read(detectionFiles.quantized)};
 }
 
 interface ComparedRun extends FoundRun {
@@ -224,10 +216,7 @@ interface Report {
   readonly costs: readonly ComparedRow[];
   readonly mistakes: MistakesFile | undefined;
   /** Of a detector, on the test images. */
-  readonly detections: {
-    readonly fullPrecision: DetectionsFile | undefined;
-    readonly quantized: DetectionsFile | undefined;
-  };
+  readonly detections: RunDetections;
   /** The command that continues it. */
   readonly next: string | null;
 }

@@ -1,23 +1,16 @@
 /** A cluster of one node: SLURM as Debian's packages `slurmctld`, `slurmd` and `slurm-client` have it, without munge and database. */
 import {execFileSync, spawn, spawnSync, type ChildProcess} from 'node:child_process';
 import {closeSync, mkdirSync, openSync, readFileSync, writeFileSync} from 'node:fs';
-import {createServer, type AddressInfo} from 'node:net';
 import {hostname} from 'node:os';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
+
+import {freePort} from './free-port.ts';
 
 /** The daemons run as root only; the commands want a cluster even for their version. */
 export const hasSlurm =
   process.getuid?.() === 0 &&
   ['slurmctld', 'slurmd', 'sbatch', 'scontrol'].every((program) => spawnSync(program, ['-V']).error === undefined);
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const {port} = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 export class Slurm {
   readonly #folder: string;

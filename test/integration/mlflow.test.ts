@@ -5,7 +5,6 @@
 import {spawn, spawnSync, type ChildProcess} from 'node:child_process';
 import {createHash} from 'node:crypto';
 import {closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
-import {createServer, type AddressInfo} from 'node:net';
 import path from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 
@@ -22,6 +21,7 @@ import {readJournal, type Event} from '../../src/runs/journal.ts';
 import {listRuns, type RunRecord} from '../../src/runs/run-directory.ts';
 import {smallJob, writeSmallJob} from '../helpers/failures.ts';
 import {fakeMlflow} from '../helpers/fake-mlflow.ts';
+import {freePort} from '../helpers/free-port.ts';
 import {describeWith, pythonProgram} from '../helpers/python-service.ts';
 import {sdq, startSdq} from '../helpers/sdq.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
@@ -62,14 +62,6 @@ interface RemoteRun {
     readonly shape: readonly number[];
     readonly profile: Readonly<Record<string, unknown>>;
   }[];
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const {port} = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 class MlflowServer {
