@@ -28,6 +28,8 @@ interface StoredArtifact {
 export interface FakeWandb extends Service {
   readonly runs: Map<string, StoredRun>;
   readonly artifacts: StoredArtifact[];
+  /** Saved views of projects: the variables of the requests. */
+  readonly views: Readonly<Record<string, unknown>>[];
   /** Uploads by the path of their address. */
   readonly files: Map<string, Buffer>;
   /** Answers the next requests of file streams with `stopped`. */
@@ -45,6 +47,7 @@ const killed = new Set([130, 137, 143]);
 export function fakeWandb(url: () => string = () => ''): FakeWandb {
   const runs = new Map<string, StoredRun>();
   const artifacts: StoredArtifact[] = [];
+  const views: Readonly<Record<string, unknown>>[] = [];
   const files = new Map<string, Buffer>();
   const operations: string[] = [];
   const keys = new Set<string>();
@@ -167,6 +170,9 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
         artifact.state = 'COMMITTED';
         return data({commitArtifact: {artifact: {id: 'a', digest: artifact.input.digest}}});
       }
+      case 'UpsertView2':
+        views.push(variables);
+        return data({upsertView: {view: {id: 'v', name: variables['name']}, inserted: true}});
       default:
         return data({});
     }
@@ -175,6 +181,7 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
   const service: FakeWandb = {
     runs,
     artifacts,
+    views,
     files,
     operations,
     keys,
