@@ -65,6 +65,7 @@ export default defineConfig({
           ['Config', 'docs/config'],
           ['Files and exit codes', 'docs/files'],
           ['Metrics', 'docs/metrics'],
+          ['Trackers and Python clients', 'docs/tracking-parity'],
           ['Operators', 'docs/operators'],
           ['Strategy formats', 'docs/strategy-formats'],
           ['Plugin kinds', 'docs/plugin-kinds'],

@@ -149,6 +149,7 @@ export abstract class RunCommand extends SdqCommand {
         output: output === undefined ? undefined : path.resolve(output),
         id: process.env['SDQ_RUN_ID'],
         versions: {sdq: this.config.version, node: process.version},
+        inputs: inputs.flatMap((input) => (input === undefined ? [] : [path.resolve(input)])),
         begin:
           settings === undefined
             ? {

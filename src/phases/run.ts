@@ -32,6 +32,7 @@ import {digits, inUnits, type Results, type SearchResult} from './results.ts';
 import {epochsToReach, plannedWork, preflight} from './preflight.ts';
 import {search} from './search.ts';
 import {writeHardwareCosts} from './hardware-costs-file.ts';
+import {logInputs, logOwnInput} from './run-inputs.ts';
 import {writeReport} from './run-report.ts';
 import {
   buildGraph,
@@ -62,6 +63,8 @@ export interface RunOptions {
   readonly root: string;
   readonly reporter: Reporter;
   readonly versions: Readonly<Record<string, string>>;
+  /** The files that a new run reads, absolute. */
+  readonly inputs: readonly string[];
   /** Absolute path of `--output`; a resumed run without one keeps its own. */
   readonly output: string | undefined;
   /** Of a new run; by default a fresh one. */
@@ -172,7 +175,7 @@ export async function withRun<T>(
       // A resumed run has it: its engine is the one that it began with. `engine` is the config's, e.g. `auto`.
       if (run.record().engine === null) {
         run.journal.log('param', {runtime: {engine: name, device, threads}});
-        logDatasets(run, session);
+        logSources(run, session, options);
       }
       run.update({engine: {name, device, threads}, metric: session.task.metric});
       notice(`Engine ${name}: ${device}`);
@@ -277,8 +280,13 @@ const phaseCheckpoints: Readonly<Partial<Record<keyof Results, string>>> = {
   train: 'quantized.safetensors',
 };
 
-/** What data the run works on, for its trackers. */
-function logDatasets(run: Run, {config, dataset, registry}: Session): void {
+/** What data the run works on, and which files of other runs, for its trackers. */
+function logSources(
+  run: Run,
+  {config, dataset, registry}: Session,
+  {inputs, root}: Pick<RunOptions, 'inputs' | 'root'>,
+): void {
+  logInputs(run, root, inputs);
   const {directory} = selectDataset(registry, config.data.name, config.data);
   for (const split of ['train', 'test'] as const) {
     const samples = dataset[split].labels.length;
@@ -327,10 +335,13 @@ async function logArtifacts(
     await picture('costs on the hardware', notice, () => writeHardwareCosts(run.directory, session));
   }
   logArtifact(run, 'checkpoint', run.path(checkpoint));
+  // Phase 2 follows.
+  if (phase === 'search' && run.record().command === 'run') logOwnInput(run, 'strategy.json');
 }
 
 /** A network that cannot be exported is as good as trained. */
 async function logTrained(session: Session, run: Run, notice: (message: string) => void): Promise<void> {
+  logOwnInput(run, 'quantized.safetensors');
   try {
     await logModel(session, run, run.path(present(phaseCheckpoints.train, 'checkpoint')));
   } catch (error) {

@@ -97,6 +97,12 @@ export function logDataset(run: Run, input: DatasetInput): void {
   run.journal.log('artifact', {type: 'dataset', ...input});
 }
 
+/** @param file that the run starts from: in its own folder or in that of the run that made it */
+export function logInput(run: Run, of: 'strategy' | 'checkpoint', file: string): void {
+  const place = path.relative(run.directory, file).replaceAll(path.sep, '/');
+  run.journal.log('artifact', {type: 'input', of, name: path.basename(file), path: place});
+}
+
 function described(run: Run, file: string): Readonly<Record<string, unknown>> {
   const content = readFileBounded(file);
   return {

@@ -21,7 +21,16 @@ export interface StoredRun {
 }
 
 interface StoredArtifact {
-  readonly input: {readonly artifactCollectionName: string; readonly artifactTypeName: string; readonly digest: string};
+  readonly input: {
+    readonly projectName: string;
+    readonly artifactCollectionName: string;
+    readonly artifactTypeName: string;
+    readonly digest: string;
+    /** That made it. */
+    readonly runName: string;
+  };
+  /** Names of the runs that use it. */
+  readonly users: Set<string>;
   state: 'PENDING' | 'COMMITTED';
 }
 
@@ -135,7 +144,7 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
         const same = (other: StoredArtifact): boolean =>
           other.input.digest === input.digest && other.input.artifactCollectionName === input.artifactCollectionName;
         let index = artifacts.findIndex(same);
-        if (index < 0) index = artifacts.push({input, state: 'PENDING'}) - 1;
+        if (index < 0) index = artifacts.push({input, users: new Set(), state: 'PENDING'}) - 1;
         return data({
           createArtifact: {
             artifact: {id: `a${index}`, state: artifacts[index]!.state, artifactSequence: {latestArtifact: null}},
@@ -170,6 +179,24 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
         artifact.state = 'COMMITTED';
         return data({commitArtifact: {artifact: {id: 'a', digest: artifact.input.digest}}});
       }
+      case 'ArtifactByName': {
+        const index = artifacts.findLastIndex(
+          ({input, state}) =>
+            state === 'COMMITTED' &&
+            input.projectName === variables['project'] &&
+            `${input.artifactCollectionName}:latest` === variables['name'],
+        );
+        const artifact = index < 0 ? null : {id: `a${index}`, digest: artifacts[index]!.input.digest};
+        return data({project: {artifact}});
+      }
+      case 'UseArtifact': {
+        const artifact = artifacts[Number(String(variables['artifactID']).slice(1))]!;
+        artifact.users.add(String(variables['runName']));
+        return data({useArtifact: {artifact: {id: variables['artifactID'], digest: artifact.input.digest}}});
+      }
+      // The package asks for it before it makes an artifact.
+      case 'ArtifactType':
+        return data({project: {artifact: null}});
       case 'UpsertView2':
         views.push(variables);
         return data({upsertView: {view: {id: 'v', name: variables['name']}, inserted: true}});

@@ -5,10 +5,15 @@ import path from 'node:path';
 
 import type {Event, TrackedRun} from '../../../plugin-api/tracker.ts';
 
+import {readTextBounded} from '../../../files.ts';
+import {isMapping} from '../../../mapping.ts';
+import {readProgress} from '../../../tracking/cursor.ts';
+import {idOf} from './settings.ts';
+
 export interface ArtifactFile {
   /** Name of the artifact: unique in its project. */
   readonly name: string;
-  /** `strategy` or `checkpoint`. */
+  /** `strategy`, `checkpoint` or `model`. */
   readonly type: string;
   /** Absolute. */
   readonly file: string;
@@ -24,8 +29,59 @@ export function artifactOf(
   const {name, path: place, type} = data as {readonly name?: unknown; readonly path?: unknown; readonly type?: unknown};
   if (kind !== 'artifact' || type === 'image' || typeof place !== 'string') return undefined;
   if (typeof type !== 'string' || !types.has(type)) return undefined;
-  const plain = (typeof name === 'string' ? name : path.basename(place)).replaceAll(/[^A-Za-z0-9_.-]/g, '-');
-  return {name: `run-${runId}-${plain}`, type, file: path.resolve(run.directory, place)};
+  const plain = typeof name === 'string' ? name : path.basename(place);
+  return {name: artifactName(runId, plain), type, file: path.resolve(run.directory, place)};
+}
+
+const artifactName = (runId: string, file: string): string =>
+  `run-${runId}-${file.replaceAll(/[^A-Za-z0-9_.-]/g, '-')}`;
+
+/** An artifact of this or another run that a run starts from. */
+export interface ArtifactInput {
+  /** Of the artifact. */
+  readonly name: string;
+  /** Absolute. */
+  readonly file: string;
+  /** Of the run that made it; undefined: as those of the run that uses it. */
+  readonly entity: string | undefined;
+  readonly project: string | undefined;
+}
+
+/** Longest `run.json` that is read. */
+const recordLimitBytes = 1 << 22;
+
+/** The file of an event of type `input`; undefined for other events, for types that are not sent, and where its run is gone. */
+export function inputOf(
+  {kind, data}: Event,
+  run: TrackedRun,
+  runId: string,
+  types: ReadonlySet<string>,
+): ArtifactInput | undefined {
+  const {of, path: place, type} = data as {readonly of?: unknown; readonly path?: unknown; readonly type?: unknown};
+  if (kind !== 'artifact' || type !== 'input' || typeof place !== 'string' || !types.has(String(of))) return undefined;
+  const file = path.resolve(run.directory, place);
+  const directory = path.dirname(file);
+  const named = (id: string): Pick<ArtifactInput, 'name' | 'file'> => ({
+    name: artifactName(id, path.basename(file)),
+    file,
+  });
+  if (directory === run.directory) return {...named(runId), entity: undefined, project: undefined};
+  // WANDB_RUN_ID, and where the other run was sent.
+  const sent = readProgress(directory, 'wandb')?.state;
+  const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+  const {entity, project, runId: sentId} = isMapping(sent) ? sent : {};
+  const id = text(sentId) ?? uidIn(path.join(directory, 'run.json'));
+  return id === undefined ? undefined : {...named(id), entity: text(entity), project: text(project)};
+}
+
+/** The id at W&B that follows from a run's record. */
+function uidIn(file: string): string | undefined {
+  try {
+    const {uid} = JSON.parse(readTextBounded(file, recordLimitBytes)) as {readonly uid?: unknown};
+    return typeof uid === 'string' ? idOf(uid) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 const chunkBytes = 1 << 20;

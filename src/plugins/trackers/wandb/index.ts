@@ -50,11 +50,11 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
       },
       artifacts: {
         type: 'array',
-        items: {enum: ['strategy', 'table', 'image', 'checkpoint']},
+        items: {enum: ['strategy', 'table', 'image', 'checkpoint', 'model']},
         uniqueItems: true,
         default: ['strategy', 'table', 'image'],
         description:
-          'What is sent beside numbers: `strategy`, `table` and `image` (bits per layer; test images with boxes of a detector), `checkpoint` (the weights after each phase).',
+          'What is sent beside numbers: `strategy`, `table` and `image` (bits per layer; test images with boxes of a detector), `checkpoint` (the weights after each phase), `model` (the ONNX file after phase 2).',
       },
     },
   },

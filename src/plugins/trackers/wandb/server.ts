@@ -12,7 +12,7 @@ import type {Environment} from '../../../http/environment.ts';
 import {isMapping} from '../../../mapping.ts';
 import {jsonOf, sendRequest} from '../../../tracking/http.ts';
 import {TrackerError} from '../../../plugin-api/tracker.ts';
-import {clientIdOf, digestOf, manifestDigest, type ArtifactFile} from './artifacts.ts';
+import {clientIdOf, digestOf, manifestDigest, type ArtifactFile, type ArtifactInput} from './artifacts.ts';
 import {metricDefinitions, type RunDescription} from './description.ts';
 import type {WandbSettings} from './settings.ts';
 
@@ -193,6 +193,25 @@ export class WandbServer {
     await this.#query('CommitArtifact', commitMutation, {artifactID}, signal);
   }
 
+  /**
+   * Says that the run uses an artifact, as `use_artifact` does: the edge of the lineage graph. Does nothing where the server has
+   * no artifact of this name with this content.
+   */
+  async useArtifact(where: RunPath, {entity, file, name, project}: ArtifactInput, signal: AbortSignal): Promise<void> {
+    const origin = {entity: entity ?? where.entity, project: project ?? where.project, name: `${name}:latest`};
+    const data = await this.#query('ArtifactByName', artifactQuery, origin, signal);
+    const artifact = (data['project'] as {artifact?: Fields | null} | null | undefined)?.artifact;
+    const digest = manifestDigest([[path.basename(file), digestOf(file).digest]]);
+    if (artifact?.['digest'] !== digest) return;
+    const variables = {
+      entityName: where.entity,
+      projectName: where.project,
+      runName: where.runId,
+      artifactID: artifact['id'],
+    };
+    await this.#query('UseArtifact', useArtifactMutation, variables, signal);
+  }
+
   /** @param manifest.md5 of the manifest, base64; empty before it is known */
   async #createManifest(
     {entity, project, runId}: RunPath,
@@ -308,6 +327,16 @@ const runFilesMutation = `mutation CreateRunFiles($entity: String!, $project: St
 
 const createArtifactMutation = `mutation CreateArtifact($input: CreateArtifactInput!) {
   createArtifact(input: $input) { artifact { id state artifactSequence { latestArtifact { id } } } }
+}`;
+
+const artifactQuery = `query ArtifactByName($entity: String, $project: String, $name: String!) {
+  project(name: $project, entityName: $entity) { artifact(name: $name) { id digest } }
+}`;
+
+const useArtifactMutation = `mutation UseArtifact($entityName: String!, $projectName: String!, $runName: String!, $artifactID: ID!) {
+  useArtifact(input: {entityName: $entityName, projectName: $projectName, runName: $runName, artifactID: $artifactID}) {
+    artifact { id }
+  }
 }`;
 
 const createManifestMutation = `mutation CreateArtifactManifest($artifactID: ID!, $baseArtifactID: ID, $name: String!,

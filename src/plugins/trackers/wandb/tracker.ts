@@ -22,7 +22,7 @@ import {
   type TrackedRun,
   type Tracker,
 } from '../../../plugin-api/tracker.ts';
-import {artifactOf, type ArtifactFile} from './artifacts.ts';
+import {artifactOf, inputOf, type ArtifactFile, type ArtifactInput} from './artifacts.ts';
 import {runCli} from './cli.ts';
 import {description, longTags, type RunDescription} from './description.ts';
 import type {OfflineLog} from './offline-log.ts';
@@ -139,14 +139,24 @@ export class WandbTracker implements Tracker {
     const {settings} = this.#parts;
     const artifactIn = (event: Event): ArtifactFile | undefined =>
       artifactOf(event, remote.run, remote.state.runId, settings.artifacts);
+    const inputIn = (event: Event): ArtifactInput | undefined =>
+      inputOf(event, remote.run, remote.state.runId, settings.artifacts);
+    const isFile = (event: Event): boolean => artifactIn(event) !== undefined || inputIn(event) !== undefined;
     // A file goes alone: what stands before it in the batch is sent first.
-    const position = this.offline ? -1 : batch.findIndex((event) => artifactIn(event) !== undefined);
+    const position = this.offline ? -1 : batch.findIndex(isFile);
     const events = position === 0 ? batch.slice(0, 1) : position < 0 ? batch : batch.slice(0, position);
     const seq = events.at(-1)?.seq ?? this.#lastSeq;
     const state = asJson(remote.state);
     this.#lastSeq = seq;
     if (!this.#sendsRows) return {seq, state};
-    const artifact = position === 0 && batch[0] !== undefined ? artifactIn(batch[0]) : undefined;
+    const [alone] = position === 0 ? batch : [];
+    const input = alone === undefined ? undefined : inputIn(alone);
+    // Where its run was not sent to this server there is nothing to draw an edge to.
+    if (input !== undefined) {
+      if (existsSync(input.file)) await this.#server.useArtifact(remote.where, input, signal);
+      return {seq, state};
+    }
+    const artifact = alone === undefined ? undefined : artifactIn(alone);
     if (artifact === undefined) return {seq, state, refused: await this.#sendEvents(remote, events, signal)};
     if (!existsSync(artifact.file)) return {seq, state, refused: [{seq, reason: `${artifact.file} is not there`}]};
     await this.#server.sendArtifact(remote.where, artifact, signal);

@@ -379,6 +379,42 @@ describe('the W&B tracker', () => {
     expect(numbers.filter((number) => number === 3)).toHaveLength(1);
   });
 
+  test('a run uses the strategy of another run and its own checkpoint, where the server has them with this content', async () => {
+    const options = {artifacts: ['strategy', 'checkpoint', 'model']};
+    const maker = runWith({WANDB_RUN_ID: 'maker'}, options);
+    const files = {strategy: 'strategy.json', checkpoint: 'searched.safetensors'};
+    for (const [type, name] of Object.entries(files)) {
+      writeFileSync(path.join(maker.run.directory, name), `of the search: ${name}`);
+      maker.journal.log('artifact', {type, name, path: name});
+    }
+    expect(await maker.sync()).toMatchObject({complete: true});
+
+    const user = runWith({}, options);
+    const place = (name: string): string => `../${path.basename(maker.run.directory)}/${name}`;
+    for (const [type, name] of Object.entries(files)) {
+      user.journal.log('artifact', {type: 'input', of: type, name, path: place(name)});
+    }
+    user.journal.log('artifact', {type: 'input', of: 'strategy', name: 'gone.json', path: place('gone.json')});
+    // Changed since: what the server has is not what the run read.
+    writeFileSync(path.join(maker.run.directory, files.checkpoint), 'other weights');
+    writeFileSync(path.join(user.run.directory, 'quantized.safetensors'), 'weights');
+    writeFileSync(path.join(user.run.directory, 'model.onnx'), 'onnx');
+    user.journal.log('artifact', {type: 'checkpoint', name: 'quantized.safetensors', path: 'quantized.safetensors'});
+    user.journal.log('artifact', {type: 'input', of: 'checkpoint', name: 'q', path: 'quantized.safetensors'});
+    user.journal.log('artifact', {type: 'model', name: 'model.onnx', path: 'model.onnx'});
+    await user.sync();
+    const id = ownId();
+    const graph = service.artifacts
+      .filter(({input}) => ['maker', id].includes(input.runName))
+      .map(({input, users}) => [input.artifactTypeName, input.artifactCollectionName, [...users]]);
+    expect(graph).toEqual([
+      ['strategy', 'run-maker-strategy.json', [id]],
+      ['checkpoint', 'run-maker-searched.safetensors', []],
+      ['checkpoint', `run-${id}-quantized.safetensors`, [id]],
+      ['model', `run-${id}-model.onnx`, []],
+    ]);
+  });
+
   test('a run of another process under the same WANDB_RUN_ID is continued, refused or demanded as WANDB_RESUME says', async () => {
     const one = runWith({WANDB_RUN_ID: 'shared'});
     log(one, 1, 3);
