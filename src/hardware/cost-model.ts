@@ -120,9 +120,10 @@ export interface PreparedCosts {
   readonly energy: CostModel['energy'];
   /**
    * For the whole batch. The same geometry at the same bits is computed once.
+   * @param before bits of the layer before it, which measured times depend on; left out for the first layer
    * @throws SdqError (exit 4) where the device does not run the layer at these bits, or it does not fit
    */
-  layer(geometry: LayerGeometry, bits: Bits): LayerCost;
+  layer(geometry: LayerGeometry, bits: Bits, before?: Bits): LayerCost;
   /**
    * @param bits one a layer
    * @throws SdqError (exit 4)

@@ -2,6 +2,7 @@
 import {invalidInput} from '../errors.ts';
 import {item} from '../lookup.ts';
 import {didYouMean} from '../nearest.ts';
+import {fullPrecision} from '../sdq/strategy.ts';
 import {sumCosts, type LayerCost, type PreparedCosts} from './cost-model.ts';
 import type {HardwareProfile} from './profile.ts';
 import {allowedPairs, type Bits, type RuledLayer} from './rules.ts';
@@ -11,6 +12,11 @@ export interface MeasuredRow extends Bits {
   readonly layer: string;
   /** For the whole batch; null where it was not measured. */
   readonly latencyUs: number | null;
+  /**
+   * Of a layer whose input is in float: what it takes in addition behind a layer whose input is rounded. The runtime changes from
+   * integers to floats there, and back behind this layer or a later one.
+   */
+  readonly transitionUs?: number;
   readonly energyUj?: number | null;
   /** Upper less lower quartile of the repeats, as a share of their median. */
   readonly spread?: number;
@@ -112,15 +118,16 @@ export function withMeasured(costs: PreparedCosts, table: LatencyTable, file: st
     );
   }
   const rows = new Map(table.rows.map((row) => [keyOf(row.layer, row), row]));
-  const layer: PreparedCosts['layer'] = (geometry, bits): LayerCost => {
-    const modelled = costs.layer(geometry, bits);
+  const layer: PreparedCosts['layer'] = (geometry, bits, before): LayerCost => {
+    const modelled = costs.layer(geometry, bits, before);
     const row = rows.get(keyOf(geometry.name, bits));
     if (row === undefined || row.latencyUs === null) return modelled;
+    const isBehindIntegers = before !== undefined && before.activationBits !== fullPrecision;
     const {executedAs, weightMemoryKiB, activationMemoryKiB, bops} = modelled;
     return {
       source: 'measured',
       cycles: null,
-      latencyUs: row.latencyUs,
+      latencyUs: row.latencyUs + (isBehindIntegers ? (row.transitionUs ?? 0) : 0),
       energyUj: row.energyUj ?? modelled.energyUj,
       utilisation: null,
       boundBy: null,
@@ -135,7 +142,7 @@ export function withMeasured(costs: PreparedCosts, table: LatencyTable, file: st
     layer,
     network: (geometries, bits) =>
       sumCosts(
-        geometries.map((geometry, l) => layer(geometry, item(bits, l))),
+        geometries.map((geometry, l) => layer(geometry, item(bits, l), bits[l - 1])),
         costs.batch,
       ),
   };

@@ -67,7 +67,8 @@ const observedBatches = 4;
 
 /** Ranges over images of the calibration sample. */
 function observeOn(session: Session): Observe {
-  return async ({graph, parameters}, values) => {
+  return async (values, simulated) => {
+    const {graph, parameters} = simulated();
     const network = createNetwork(graph, parameters, new Set(values));
     const source = openSample(session);
     let ranges = new Map<string, Range>();

@@ -6,7 +6,7 @@ import os from 'node:os';
 
 import {ExitCode, SdqError} from '../errors.ts';
 import {initialWeights} from '../graph/initialize.ts';
-import type {Graph} from '../graph/graph.ts';
+import type {Graph, Weights} from '../graph/graph.ts';
 import {hasWeights, inputSites, lastLayers, layerTable, type QuantizedLayer} from '../graph/layer-table.ts';
 import {encodeOnnx, type OnnxModel} from '../graph/onnx/proto.ts';
 import {elements} from '../graph/ops/operator.ts';
@@ -16,7 +16,7 @@ import {allowedPairs, nearestPair, type Bits} from '../hardware/rules.ts';
 import {entry, item, present} from '../lookup.ts';
 import {exportDeployed} from '../plugins/exporters/deployed.ts';
 import {normal, uniform} from '../random.ts';
-import {deploy, type Range} from '../sdq/deployment/deploy.ts';
+import {deploy, type Deployment, type Range} from '../sdq/deployment/deploy.ts';
 import type {IntegerLayer, IntegerNetwork, LayerInput, LayerWeights} from '../sdq/integer-network.ts';
 import {fullPrecision} from '../sdq/strategy.ts';
 import type {readTarget} from './deployment.ts';
@@ -44,10 +44,22 @@ export interface Measured {
 interface Variant {
   /** What its layers have where they may. */
   readonly pair: Bits;
-  /** Layers that have exactly these. */
-  readonly layers: ReadonlySet<string>;
+  /** In network order. */
+  readonly bits: readonly Bits[];
+  /** Whether every second layer has a rounded input instead. */
+  readonly alternates: boolean;
   /** Layer that each node's time counts for, by the names of the node and of its output. */
   readonly owners: ReadonlyMap<string, string>;
+}
+
+/** Times of one network by layer. */
+interface TimedVariant extends Variant {
+  readonly times: ReadonlyMap<string, LayerTime>;
+}
+
+interface LayerTime {
+  readonly latencyUs: number;
+  readonly spread: number;
 }
 
 /** Runs that are timed before the networks change turns. */
@@ -57,8 +69,8 @@ export const processorName = (): string => os.cpus()[0]?.model.trim() ?? os.arch
 
 /**
  * Networks that differ in nothing but numbers are run once. A layer's time is that of its node and of what follows up to the next
- * layer, e.g. an Add. A profile costs time itself, the same a node: it is taken off, so that the layers' times add up to the
- * network's without a profile.
+ * layer, e.g. an Add, and of the rounding of its input. A profile costs time itself, the same a node: it is taken off, so that the
+ * layers' times add up to the network's without a profile.
  * @throws SdqError (exit 3) where the runtime refuses a network
  */
 export async function measureLayers(runtime: Runtime, request: MeasureRequest): Promise<Measured> {
@@ -76,7 +88,7 @@ export async function measureLayers(runtime: Runtime, request: MeasureRequest): 
   const images = Float32Array.from({length: elements(shape)}, () => normal(draw));
   const distinct = [...groups.values()];
   const opened: RuntimeNetwork[] = [];
-  const rows: MeasuredRow[] = [];
+  const timed: TimedVariant[] = [];
   const networks: MeasuredNetwork[] = [];
   try {
     for (const {bytes} of distinct) opened.push(await runtime.open(bytes, graph.name, 'all'));
@@ -87,25 +99,61 @@ export async function measureLayers(runtime: Runtime, request: MeasureRequest): 
       const total = item(whole, index);
       const profile = await runtime.profile(bytes, graph.name, images, shape, runs);
       const times = layerTimes(item(variants, 0).owners, profile, total.medianMs * 1000);
-      for (const {layers, pair} of variants) {
-        networks.push({...pair, ...microseconds(total)});
-        for (const [layer, time] of times) if (layers.has(layer)) rows.push({layer, ...pair, ...time});
+      for (const variant of variants) {
+        timed.push({...variant, times});
+        if (!variant.alternates) networks.push({...variant.pair, ...microseconds(total)});
       }
       progress(index + 1, distinct.length);
     }
   } finally {
     for (const network of opened) await network.release();
   }
-  const order = new Map(layerTable(graph).layers.map(({name}, l) => [name, l]));
-  return {networks, rows: rows.toSorted((a, b) => entry(order, a.layer) - entry(order, b.layer))};
+  return {networks, rows: rowsOf(layerTable(graph).layers, timed)};
 }
 
-const microseconds = ({medianMs, spread}: Timing): {latencyUs: number; spread: number} => ({
+const keyOf = (layer: string, {activationBits, weightBits}: Bits): string => `${layer} ${weightBits} ${activationBits}`;
+const isSame = (a: Bits, b: Bits): boolean => a.activationBits === b.activationBits && a.weightBits === b.weightBits;
+
+/**
+ * A row for each layer that has exactly the bits of a network, and what a layer in float takes in addition behind one whose input is
+ * rounded: both of them in the network that alternates, less both in the networks that do not.
+ */
+function rowsOf(layers: readonly QuantizedLayer[], timed: readonly TimedVariant[]): MeasuredRow[] {
+  const rows = new Map<string, MeasuredRow>();
+  for (const {bits, pair, times} of timed.filter(({alternates}) => !alternates)) {
+    layers.forEach(({name}, l) => {
+      const time = times.get(name);
+      if (time !== undefined && isSame(item(bits, l), pair))
+        rows.set(keyOf(name, pair), {layer: name, ...pair, ...time});
+    });
+  }
+  for (const {bits, pair, times} of timed.filter(({alternates}) => alternates)) {
+    for (const [l, {name}] of layers.slice(1).entries()) {
+      const both = [l, l + 1].map((i) => item(layers, i).name);
+      const [before, row] = [l, l + 1].map((i) => rows.get(keyOf(item(layers, i).name, item(bits, i))));
+      if (row === undefined || before === undefined || !isSame(row, pair) || before.activationBits === fullPrecision)
+        continue;
+      const together = both.reduce((sum, layer) => sum + (times.get(layer)?.latencyUs ?? 0), 0);
+      const more = together - (before.latencyUs ?? 0) - (row.latencyUs ?? 0);
+      if (more > 0) rows.set(keyOf(name, pair), {...row, transitionUs: Number(more.toPrecision(4))});
+    }
+  }
+  const order = new Map(layers.map(({name}, l) => [name, l]));
+  return [...rows.values()].toSorted((a, b) => entry(order, a.layer) - entry(order, b.layer));
+}
+
+const microseconds = ({medianMs, spread}: Timing): LayerTime => ({
   latencyUs: Number((medianMs * 1000).toPrecision(5)),
   spread: Number(spread.toFixed(3)),
 });
 
-/** One network for each combination of bits that a layer may have; the other layers of it have the nearest that they may. */
+/** What stands between layers in float: the nearest that a layer may have to it. */
+const rounded: Bits = {weightBits: 8, activationBits: 8};
+
+/**
+ * One network for each combination of bits that a layer may have; the other layers of it have the nearest that they may. Of those with
+ * inputs in float two more: each second layer has a rounded input.
+ */
 async function* variantsOf({
   graph,
   seed,
@@ -127,55 +175,59 @@ async function* variantsOf({
       exit: ExitCode.hardwareViolated,
     });
   }
-  const pairs = new Map(
-    allowed
-      .flat()
-      .map(({activationBits, weightBits}): [string, Bits] => [
-        `${weightBits} ${activationBits}`,
-        {weightBits, activationBits},
-      ]),
-  );
-  for (const pair of pairs.values()) {
-    const bits = allowed.map((pairsOfLayer) => present(nearestPair(pairsOfLayer, pair), 'combination of bits'));
-    const has = ({activationBits, weightBits}: Bits): boolean =>
-      activationBits === pair.activationBits && weightBits === pair.weightBits;
-    yield {
-      pair,
-      layers: new Set(layers.filter((_, l) => has(item(bits, l))).map(({name}) => name)),
-      ...(await madeUpNetwork(graph, target, bits, seed)),
-    };
+  const nearest = (l: number, pair: Bits): Bits => {
+    const {activationBits, weightBits} = present(nearestPair(item(allowed, l), pair), 'combination of bits');
+    return {weightBits, activationBits};
+  };
+  const parameters = initialWeights(graph, seed);
+  const pairs = new Map(allowed.flat().map((pair) => [keyOf('', pair), pair]));
+  for (const {activationBits, weightBits} of pairs.values()) {
+    const pair = {weightBits, activationBits};
+    const same = layers.map((_, l) => nearest(l, pair));
+    const variant = async (bits: readonly Bits[], alternates: boolean): Promise<Variant & {model: OnnxModel}> => ({
+      ...{pair, bits, alternates},
+      ...(await madeUpNetwork(graph, target, bits, parameters)),
+    });
+    yield await variant(same, false);
+    if (activationBits !== fullPrecision) continue;
+    for (const odd of [0, 1])
+      yield await variant(
+        same.map((b, l) => (l % 2 === odd ? nearest(l, rounded) : b)),
+        true,
+      );
   }
 }
 
 /**
- * The network as it is deployed on a target, with made-up weights.
+ * The network as it is deployed on a target, with made-up integers.
  * @param bits of each layer
+ * @param parameters what is not made up: batch-norms, biases, and weights in float
  */
 export async function madeUpNetwork(
   graph: Graph,
   target: MeasureRequest['target'],
   bits: readonly Bits[],
-  seed: number,
+  parameters: Weights,
 ): Promise<Pick<Variant, 'owners'> & {readonly model: OnnxModel}> {
   const {layers} = layerTable(graph);
   const network: IntegerNetwork = {
     graph,
-    parameters: initialWeights(graph, seed),
-    layers: new Map(layers.map((layer, l) => [layer.name, madeUp(graph, layer, item(bits, l), seed)])),
+    parameters,
+    layers: new Map(layers.map((layer, l) => [layer.name, madeUp(graph, layer, item(bits, l))])),
   };
-  const deployment = await deploy(network, target, ({graph: simulated}, values) => {
-    const known = inferShapes(simulated);
+  const deployment = await deploy(network, target, (values) => {
+    const known = inferShapes(graph);
     const range = (value: string): Range => [entry(known, value).signed ? -4 : 0, 4];
     return Promise.resolve(new Map(values.map((value) => [value, range(value)])));
   });
   return {
     model: {...exportDeployed(deployment, target.rules), producerVersion: '', metadata: {}},
-    owners: ownersOf(deployment.graph, layers),
+    owners: ownersOf(deployment, layers),
   };
 }
 
-/** A layer at some bits, with integers drawn by chance: its time does not depend on them. */
-function madeUp(graph: Graph, layer: QuantizedLayer, {activationBits, weightBits}: Bits, seed: number): IntegerLayer {
+/** A layer at some bits, with integers that are scattered over the grid: its time does not depend on them. */
+function madeUp(graph: Graph, layer: QuantizedLayer, {activationBits, weightBits}: Bits): IntegerLayer {
   const input = (signed: boolean, bits: number): LayerInput | null =>
     bits === fullPrecision
       ? null
@@ -196,13 +248,15 @@ function madeUp(graph: Graph, layer: QuantizedLayer, {activationBits, weightBits
     `parameter ${layer.weight}`,
   );
   const axis = layer.op === 'Conv' || node.attributes['transB'] === 1 ? 0 : 1;
-  const draw = uniform(seed, 'bench');
   const least = -(2 ** (weightBits - 1));
+  const levels = 2 ** weightBits;
+  const indices = new Float32Array(elements(shape));
+  for (let i = 0; i < indices.length; i++) indices[i] = least + ((167 * i) % levels);
   const weights: LayerWeights = {
     bits: weightBits,
     grid: {qmin: least, qmax: -least - 1, offset: weightBits === 1 ? 0.5 : 0},
     shape,
-    indices: Float32Array.from({length: elements(shape)}, () => least + Math.floor(draw() * 2 ** weightBits)),
+    indices,
     scale: new Float32Array(item(shape, axis)).fill(1 / 2 ** weightBits),
     axis,
   };
@@ -214,12 +268,21 @@ function structureOf({graph: {initializers, nodes}}: OnnxModel): string {
   return JSON.stringify([nodes, initializers.map(({name, shape, type}) => [name, type, shape])]);
 }
 
-/** @returns by the names of nodes and of values: the last layer that leads there, or the first layer where none does */
-function ownersOf(graph: Graph, layers: readonly QuantizedLayer[]): Map<string, string> {
+/**
+ * @returns by the names of nodes and of values: the last layer that leads there, or the first layer where none does; of a rounding
+ *   that layers alone read, the first of these
+ */
+function ownersOf({graph, roundings}: Deployment, layers: readonly QuantizedLayer[]): Map<string, string> {
   const places = new Map(layers.map(({name}, l) => [name, l]));
+  const readers = new Map<string, (number | undefined)[]>();
+  for (const {inputs, name} of graph.nodes) {
+    for (const input of inputs) readers.set(input, [...(readers.get(input) ?? []), places.get(name)]);
+  }
   const owners = new Map<string, number>();
   for (const {inputs, name, outputs} of graph.nodes) {
-    const place = places.get(name) ?? Math.max(0, ...inputs.map((input) => owners.get(input) ?? 0));
+    const readBy = roundings.has(name) ? (readers.get(name) ?? []) : [];
+    const [first] = readBy.includes(undefined) ? [] : readBy;
+    const place = places.get(name) ?? first ?? Math.max(0, ...inputs.map((input) => owners.get(input) ?? 0));
     for (const each of [name, ...outputs]) owners.set(each, place);
   }
   return new Map([...owners].map(([name, l]) => [name, item(layers, l).name]));
@@ -244,7 +307,7 @@ export function layerTimes(
   owners: ReadonlyMap<string, string>,
   profile: readonly NodeTimes[],
   totalUs: number,
-): Map<string, {readonly latencyUs: number; readonly spread: number}> {
+): Map<string, LayerTime> {
   const medians = profile.map(({us}) => timing(us).medianMs);
   const sum = medians.reduce((total, each) => total + each, 0);
   const overhead = Math.max(0, (sum - totalUs) / profile.length);

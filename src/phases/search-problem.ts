@@ -91,7 +91,8 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
     shared,
     ...(profiles.length === 0 ? {} : rulesOf(profiles, graph)),
   });
-  const costs = costFunctions(registry, graph, device, config);
+  const start = bitsOf(space, highestSelection(space));
+  const costs = costFunctions(registry, graph, device, {...config, start});
   const problem: SearchProblem = {
     ...space,
     budgets: budgetNames
@@ -112,7 +113,6 @@ export function searchProblem(config: SearchConfig, registry: Registry, graph: G
       hardware: profiles.map(({name}) => name),
       provenance,
     });
-  const start = bitsOf(problem, highestSelection(problem));
   checkOn(profiles, registry, graph, strategyOf(start, {method: search.method, sdqVersion: ''}));
   return {problem, settings, keepsTargets, strategyOf, targets, hardware: profiles.map(({name}) => name)};
 }
@@ -137,12 +137,15 @@ function checkOn(profiles: readonly HardwareProfile[], registry: Registry, graph
   });
 }
 
+/** The start says which layers have inputs in float: no search decides that. */
+type CostConfig = SearchConfig & {readonly start: readonly Precision[]};
+
 /** What a layer costs at some bits, by the name of the budget. */
 function costFunctions(
   registry: Registry,
   graph: Graph,
   profile: HardwareProfile | undefined,
-  config: SearchConfig,
+  config: CostConfig,
 ): (name: BudgetName) => (layer: number, bits: Precision) => number {
   const {layers} = layerTable(graph);
   return (name) => {
@@ -166,7 +169,7 @@ function deviceCost(
   registry: Registry,
   graph: Graph,
   profile: HardwareProfile | undefined,
-  {model, search}: SearchConfig,
+  {model, search, start}: CostConfig,
 ): (layer: number, bits: Precision) => number {
   const pointer = `/search/target/${name}`;
   if (profile === undefined) {
@@ -187,7 +190,7 @@ function deviceCost(
   const measured = {model: {name: model.name, graphDigest: `sha256:${graphDigest(graph)}`}, geometries};
   const costs = latencyTable === undefined ? modelled : measuredCosts(modelled, measured, latencyTable);
   return (l, bits) => {
-    const {latencyUs, energyUj} = costs.layer(item(geometries, l), bits);
+    const {latencyUs, energyUj} = costs.layer(item(geometries, l), bits, start[l - 1]);
     const value = name === 'energyUj' ? energyUj : latencyUs === null ? null : latencyUs / 1000;
     if (value !== null) return value;
     const isMissing = latencyTable !== undefined && name === 'latencyMs';

@@ -7,8 +7,14 @@ import path from 'node:path';
 
 import {beforeAll, describe, expect, test} from '@jest/globals';
 
+import {initialWeights} from '../../src/graph/initialize.ts';
+import {layerTable} from '../../src/graph/layer-table.ts';
+import {encodeOnnx} from '../../src/graph/onnx/proto.ts';
 import {elements} from '../../src/graph/ops/operator.ts';
+import {readTarget} from '../../src/phases/deployment.ts';
+import {madeUpNetwork} from '../../src/phases/hardware-measure.ts';
 import {withRuntime, type RuntimeRequest} from '../../src/phases/runtime.ts';
+import {mobilenetV2} from '../../src/plugins/models/mobilenet-v2.ts';
 import {smallJob} from '../helpers/failures.ts';
 import {describeWith, nodeModules, pythonProgram} from '../helpers/python-service.ts';
 import {resultProblems, root} from '../helpers/result-schemas.ts';
@@ -93,6 +99,18 @@ describeWith('runtimes')('Python', () => {
     expect(result.latency).toMatchObject({runs: 3});
     expect(result.size.file).toBeLessThan(0.5 * result.size.float);
     if (target === 'onnxruntime') expect(integerOps(result)).toEqual({QLinearConv: 19, QLinearAdd: 9, QGemm: 1});
+  }, 60_000); // prettier-ignore
+
+  test('no ReLU6 keeps a convolution of a MobileNetV2 at W 4 / A 4 in float', async () => {
+    const graph = mobilenetV2.build({classes: 10, inputShape: [3, 32, 32]}, {stem: 'cifar', width: 0.25});
+    const bits = layerTable(graph).layers.map(() => ({weightBits: 4, activationBits: 4}));
+    const {model} = await madeUpNetwork(graph, readTarget('onnxruntime'), bits, initialWeights(graph, 0));
+    const kernels = await withRuntime({name: 'onnxruntime', python, threads: 1}, (runtime) =>
+      runtime.kernels(encodeOnnx(model), 'mobilenet-v2'),
+    );
+    const counts = Object.fromEntries((kernels ?? []).map(({count, op}) => [op, count]));
+    expect(counts).toMatchObject({QLinearConv: 52, QGemm: 1});
+    expect([counts['Conv'], counts['FusedConv']]).toEqual([undefined, undefined]);
   }, 60_000); // prettier-ignore
 
   test('W 4, target openvino, in OpenVINO', async () => {

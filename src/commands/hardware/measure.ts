@@ -23,6 +23,7 @@ export default class HardwareMeasure extends SdqCommand {
   static override summary = 'Time each layer at each combination of bits in a runtime on this machine.';
   static override description = `The network runs whole, as \`<%= config.bin %> export --target\` writes it, with made-up weights, once for all combinations of bits that give the same nodes. \
 The runtime's profile says what each node takes; what follows a layer, such as an Add, counts for it. The times of a network's layers add up to its time without a profile. \
+What the change between layers in float and layers of integers takes is measured too. \
 \`<%= config.bin %> hardware estimate --latency-table\` and \`search.target.latencyTable\` read the file. It is never overwritten.`;
 
   static override examples = [

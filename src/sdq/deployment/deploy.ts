@@ -45,8 +45,8 @@ export interface Target {
   readonly rules: DeploymentRules;
 }
 
-/** Least and greatest of values of a network on sample images. */
-export type Observe = (network: Simulation, values: readonly string[]) => Promise<ReadonlyMap<string, Range>>;
+/** Least and greatest of values on sample images. @param network that has them, without their roundings */
+export type Observe = (values: readonly string[], network: () => Simulation) => Promise<ReadonlyMap<string, Range>>;
 
 export interface Simulation {
   readonly graph: Graph;
@@ -73,12 +73,13 @@ const typeRange = {int8: [-128, 127], uint8: [0, 255]} as const;
  * @throws SdqError (exit 4) for a layer whose grid the target does not hold
  */
 export async function deploy(network: IntegerNetwork, target: Target, observe: Observe): Promise<Deployment> {
-  const {inputs, values} = sharedValues(network, target.rules);
-  if (values.length === 0) return new Lowering(network, target, new Map(), inputs).lower();
-  const plain = new Lowering(network, target, new Map(), new Map()).lower();
-  const ranges = await observe(simulation(plain), values);
-  const roundings = new Map([...ranges].map(([value, range]) => [value, rangeRounding(range, target.rules)]));
-  return new Lowering(network, target, roundings, inputs).lower();
+  const {rules} = target;
+  const {inputs, values} = sharedValues(network, rules);
+  const plain = (): Simulation => simulation(new Lowering(network, target, new Map(), new Map()).lower());
+  const ranges = values.length === 0 ? [] : await observe(values, plain);
+  const roundings = new Map([...ranges].map(([value, range]) => [value, rangeRounding(range, rules)]));
+  const lowered = new Lowering(network, target, roundings, inputs).lower();
+  return rules.clip === 'integer' ? withoutClips(lowered) : lowered;
 }
 
 /** For each input of a join, the value whose rounding it has: itself, or what nodes before it only moved. */
@@ -136,6 +137,41 @@ function rangeRounding([least, greatest]: Range, {activations}: DeploymentRules)
   }
   const scale = Math.fround(Math.max(high - low, 1e-20) / 255);
   return {type, scale, zeroPoint: Math.min(255, Math.round(-low / scale)), min, max};
+}
+
+function roundHalfEven(value: number): number {
+  const up = Math.round(value);
+  return up - value === 0.5 && up % 2 !== 0 ? up - 1 : up;
+}
+
+/**
+ * Each Clip that only roundings read becomes bounds of their integers. The values are the same: rounding keeps the order. ONNX Runtime
+ * leaves a convolution in float where a Clip stands between it and a rounding of a wider range.
+ */
+function withoutClips(deployment: Deployment): Deployment {
+  const {graph} = deployment;
+  const clips = new Map(graph.nodes.filter(({op}) => op === 'Clip').map((node) => [item(node.outputs, 0), node]));
+  for (const output of graph.outputs) clips.delete(output);
+  for (const {inputs, name} of graph.nodes) {
+    if (!deployment.roundings.has(name)) for (const input of inputs) clips.delete(input);
+  }
+  const roundings = new Map(deployment.roundings);
+  const nodes = graph.nodes.map((node) => {
+    const rounding = roundings.get(node.name);
+    const clip = clips.get(node.inputs[0] ?? '');
+    if (rounding === undefined || clip === undefined) return node;
+    roundings.set(node.name, clipped(rounding, clip.attributes));
+    return {...node, inputs: clip.inputs};
+  });
+  return {...deployment, graph: withOutputs({...graph, nodes}, graph.outputs), roundings};
+}
+
+/** The rounding of values that are clipped before. */
+function clipped(rounding: Rounding, bounds: {readonly min?: number; readonly max?: number}): Rounding {
+  const {scale, zeroPoint} = rounding;
+  const integer = (value: number): number =>
+    Math.min(rounding.max, Math.max(rounding.min, roundHalfEven(Math.fround(Math.fround(value) / scale)) + zeroPoint));
+  return {...rounding, min: integer(bounds.min ?? -Infinity), max: integer(bounds.max ?? Infinity)};
 }
 
 class Lowering {
@@ -323,7 +359,10 @@ class Lowering {
 
 function values({axis, integers, scale, shape}: ChannelIntegers): Array32 {
   const inner = shape.slice(axis + 1).reduce((product, size) => product * size, 1);
-  const data = Float32Array.from(integers, (value, i) => value * item(scale, Math.floor(i / inner) % scale.length));
+  const data = new Float32Array(integers.length);
+  integers.forEach((value, i) => {
+    data[i] = value * item(scale, Math.floor(i / inner) % scale.length);
+  });
   return {shape, data};
 }
 

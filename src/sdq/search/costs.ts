@@ -14,7 +14,7 @@ export interface Odds {
 const totalBits = ({weightBits = 0, activationBits = 0}: Candidate): number => weightBits + activationBits;
 
 /** Every decision at its most bits. */
-export function highestSelection({decisions}: SearchProblem): Selection {
+export function highestSelection({decisions}: Pick<SearchProblem, 'decisions'>): Selection {
   return decisions.map(({candidates}) => candidates.length - 1);
 }
 

@@ -22,7 +22,7 @@ export interface SelectionOutcome {
 }
 
 /** The bitwidths of each layer. */
-export function bitsOf(problem: SearchProblem, selection: Selection): Precision[] {
+export function bitsOf(problem: Pick<SearchProblem, 'layers' | 'decisions'>, selection: Selection): Precision[] {
   const bits: Partial<Precision>[] = problem.layers.map(() => ({}));
   problem.decisions.forEach(({layers, candidates}, d) => {
     for (const l of layers) bits[l] = {...bits[l], ...candidates[item(selection, d)]};

@@ -2,6 +2,7 @@ import {describe, expect, test} from '@jest/globals';
 
 import {prepareCosts, type CostModel} from '../../../src/hardware/cost-model.ts';
 import {checkLatencyTable, emptyRows, withMeasured, type LatencyTable} from '../../../src/hardware/latency-table.ts';
+import type {Bits} from '../../../src/hardware/rules.ts';
 import {readProfile} from '../../../src/phases/hardware-file.ts';
 import {bitFusion} from '../../../src/plugins/cost-models/bit-fusion.ts';
 import {convolution, costsOf, network, refusal, uniform} from '../../helpers/layer-geometry.ts';
@@ -164,6 +165,23 @@ describe('measured times', () => {
     expect(layers[0]).toMatchObject({source: 'measured', latencyUs: 12.5, energyUj: 2, cycles: null, boundBy: null});
     expect(layers[1]).toEqual(own);
     expect(totals).toMatchObject({cycles: null, latencyUs: 12.5 + own.latencyUs!, energyUj: 2 + own.energyUj!});
+  });
+
+  test('the change to floats counts behind a layer whose input is rounded, and there alone', () => {
+    const float = {weightBits: 32, activationBits: 32};
+    const eight = {weightBits: 8, activationBits: 8};
+    const rows = ['a', 'b', 'c'].flatMap((name) => [
+      {layer: name, ...eight, latencyUs: 1},
+      {layer: name, ...float, latencyUs: 10, transitionUs: 100},
+    ]);
+    const costs = withMeasured(costsOf('onnxruntime'), {...table(rows), hardware: 'onnxruntime'}, 't.json');
+    const layers = ['a', 'b', 'c'].map((name) => ({...layer, name}));
+    const latencyUs = (...bits: Bits[]): number | null => costs.network(layers, bits).totals.latencyUs;
+    expect(latencyUs(eight, eight, eight)).toBe(3);
+    expect(latencyUs(float, float, float)).toBe(30);
+    expect(latencyUs(float, eight, eight)).toBe(12);
+    expect(latencyUs(eight, float, float)).toBe(121);
+    expect(latencyUs(eight, float, eight)).toBe(112);
   });
 
   test.each([

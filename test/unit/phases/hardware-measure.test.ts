@@ -3,21 +3,35 @@ import {expect, test} from '@jest/globals';
 
 import {graphBuilder} from '../../../src/graph/builder.ts';
 import type {Graph} from '../../../src/graph/graph.ts';
-import {decodeOnnx} from '../../../src/graph/onnx/proto.ts';
+import {initialWeights} from '../../../src/graph/initialize.ts';
+import {decodeOnnx, encodeOnnx} from '../../../src/graph/onnx/proto.ts';
+import {prepareCosts} from '../../../src/hardware/cost-model.ts';
+import {layerGeometries} from '../../../src/hardware/geometry.ts';
+import {withMeasured} from '../../../src/hardware/latency-table.ts';
 import {readTarget} from '../../../src/phases/deployment.ts';
-import {layerTimes, measureLayers} from '../../../src/phases/hardware-measure.ts';
+import {layerTimes, madeUpNetwork, measureLayers} from '../../../src/phases/hardware-measure.ts';
 import {profiledNodes} from '../../../src/phases/onnx-runtime.ts';
+import {genericBops} from '../../../src/plugins/cost-models/generic-bops.ts';
 import type {Runtime, RuntimeNetwork} from '../../../src/phases/runtime.ts';
 
-/** A convolution takes 10 µs, 20 in float, any other node 1; a profile adds 0.5 to each node. The whole network takes their sum. */
+/**
+ * A convolution takes 10 µs, 20 where its input is in float, and 7 more where it is the last one before such; any other node takes 1.
+ * A profile adds 0.5 to each node. The whole network takes their sum.
+ */
 function madeUpRuntime(): {runtime: Runtime; opened: Uint8Array[]} {
   const opened: Uint8Array[] = [];
   const nodesOf = (bytes: Uint8Array): {name: string; us: number}[] => {
     const nodes = decodeOnnx(bytes)!.graph.node;
-    const isQuantized = nodes.some(({opType}) => opType === 'QuantizeLinear');
+    const rounded = new Set(nodes.flatMap(({opType, output}) => (opType === 'DequantizeLinear' ? output : [])));
+    const convs = nodes.filter(({opType}) => opType === 'Conv').map(({input: [x = '']}) => rounded.has(x));
+    let conv = 0;
     return nodes
       .filter(({opType}) => opType !== 'DequantizeLinear')
-      .map(({name, opType}) => ({name, us: opType === 'Conv' ? (isQuantized ? 10 : 20) : 1}));
+      .map(({name, opType}) => {
+        if (opType !== 'Conv') return {name, us: 1};
+        const [isRounded, isNextRounded = true] = convs.slice(conv++);
+        return {name, us: isRounded ? (isNextRounded ? 10 : 17) : 20};
+      });
   };
   const runtime: Runtime = {
     name: 'made up',
@@ -54,6 +68,16 @@ function residual(): Graph {
   );
 }
 
+/** Three convolutions and a linear layer in a row. */
+function chain(): Graph {
+  const g = graphBuilder('chain', [3, 4, 4]);
+  const x = ['conv1', 'conv2', 'conv3'].reduce(
+    (input, name) => g.node('Relu', `${name}.relu`, [g.conv(name, input, {channels: 4, kernel: 3})]),
+    g.input,
+  );
+  return g.build(g.linear('fc', g.node('Flatten', 'flatten', [x]), {features: 2}));
+}
+
 test('every layer at every combination that the target has, from the networks that differ', async () => {
   const {opened, runtime} = madeUpRuntime();
   const target = readTarget('onnxruntime');
@@ -62,8 +86,8 @@ test('every layer at every combination that the target has, from the networks th
   // Weights of 1 to 8 bits or in float × inputs of 2 to 8 bits or in float.
   expect(networks).toHaveLength(9 * 8);
   expect(rows).toHaveLength(4 * 9 * 8);
-  // Integers or floats, of inputs also those that are clipped.
-  expect(opened).toHaveLength(2 * 3);
+  // Integers or floats, of inputs also those that are clipped; and two that alternate for each kind of weights behind inputs in float.
+  expect(opened).toHaveLength(2 * 3 + 2 * 2);
   const at = (layer: string, weightBits: number, activationBits: number): number =>
     rows.find((row) => row.layer === layer && row.weightBits === weightBits && row.activationBits === activationBits)!
       .latencyUs!;
@@ -74,6 +98,40 @@ test('every layer at every combination that the target has, from the networks th
   for (const {activationBits, latencyUs, weightBits} of networks) {
     const own = rows.filter((row) => row.weightBits === weightBits && row.activationBits === activationBits);
     expect(own.reduce((sum, row) => sum + row.latencyUs!, 0)).toBeCloseTo(latencyUs, 0);
+  }
+});
+
+test('layers in float among those of integers: what the change takes is in the sum', async () => {
+  const {runtime} = madeUpRuntime();
+  const target = readTarget('onnxruntime');
+  const graph = chain();
+  const {rows} = await measureLayers(runtime, {target, graph, batch: 1, runs: 5, seed: 1, progress: () => undefined});
+  const changing = rows.filter(({transitionUs}) => transitionUs !== undefined);
+  expect(new Set(changing.map(({activationBits}) => activationBits))).toEqual(new Set([32]));
+  // Before the first layer is none, and before fc is no other convolution that it would slow.
+  expect(new Set(changing.map(({layer}) => layer))).toEqual(new Set(['conv2', 'conv3']));
+  const table = {
+    version: 1,
+    hardware: target.name,
+    model: {name: 'chain', graphDigest: ''},
+    batch: 1,
+    rows,
+  } as const;
+  const costs = withMeasured(prepareCosts(target.profile, genericBops, 1), table, 'table.json');
+  const parameters = initialWeights(graph, 0);
+  for (const activations of [
+    [8, 32, 8, 8],
+    [8, 8, 32, 8],
+    [8, 32, 32, 8],
+    [32, 8, 32, 8],
+    [4, 32, 4, 8],
+  ]) {
+    const bits = activations.map((activationBits) => ({weightBits: 8, activationBits}));
+    const {model} = await madeUpNetwork(graph, target, bits, parameters);
+    const network = await runtime.open(encodeOnnx(model), 'mixed.onnx');
+    const [ms = 0] = await network.time(new Float32Array(48), [1, 3, 4, 4], 1);
+    const {totals} = costs.network(layerGeometries(graph), bits);
+    expect(totals.latencyUs).toBeCloseTo(1000 * ms, 0);
   }
 });
 

@@ -97,7 +97,8 @@ function oddNetwork(graph = residual()): Network {
   return createNetwork(graph, weights);
 }
 
-const observe: Observe = async ({graph, parameters}, values) => {
+const observe: Observe = async (values, simulated) => {
+  const {graph, parameters} = simulated();
   const draw = uniform(9, 'bench');
   const [channels = 0, height = 0, width = 0] = graph.input.shape;
   const x = tf.tensor(
@@ -274,6 +275,51 @@ describe('rules', () => {
     // The two that an Add joins have each their own scale.
     const scales = graph.nodes.find(({name}) => name === 'add1')!.inputs.map((name) => roundings.get(name)!.scale);
     expect(new Set(scales).size).toBe(2);
+  });
+
+  test.each([
+    ['onnxruntime', [4, 8]],
+    ['onnxruntime', [4, 5]],
+    ['portable', [4, 8]],
+  ])('%s: a Clip that only roundings read becomes bounds of their integers, W / A %j', async (name, bits) => {
+    const g = graphBuilder('clips', [2, 6, 6]);
+    const range = {min: -0.3, max: 6};
+    const a = g.node('Clip', 'clip1', [g.conv('conv1', g.input, {channels: 4, kernel: 3})], {min: 0, max: 6});
+    const b = g.conv('conv2', a, {channels: 4, kernel: 3});
+    const c = g.conv('conv3', a, {channels: 4, kernel: 1});
+    const d = g.node('Clip', 'clip2', [g.node('Add', 'add', [b, c])], range);
+    const e = g.node('Clip', 'clip3', [g.conv('conv4', d, {channels: 4, kernel: 3})], range);
+    const graph = g.build(g.linear('fc', g.node('Flatten', 'flatten', [e]), {features: 3}));
+    const network = oddNetwork({...graph, outputs: [...graph.outputs, 'clip3']});
+    // Ranges below and above 6: of the Clip, its rounding or both it is.
+    const made = await quantized(network, {
+      activations: 'lsq',
+      bits,
+      scales: (i) => (i % 2 === 0 ? 0.02 : 0.05) * 2 ** (8 - bits[1]!),
+    });
+    const integers = await integerNetwork(network, made);
+    const target = readTarget(name);
+    const [whole, clips] = await Promise.all(
+      (['integer', 'float'] as const).map((clip) => deploy(integers, {name, rules: {...target.rules, clip}}, observe)),
+    );
+    const left = (deployment: Deployment): string[] =>
+      deployment.graph.nodes.filter(({op}) => op === 'Clip').map((node) => node.name);
+    expect([left(whole!), left(clips!)]).toEqual([['clip3'], ['clip1', 'clip2', 'clip3']]);
+    const draw = uniform(4, 'bench');
+    const x = tf.tensor(
+      Float32Array.from({length: 5 * 72}, () => 5 * normal(draw)),
+      [5, 6, 6, 2],
+    );
+    const outputs = [whole!, clips!].map((deployment) => {
+      const {graph, parameters} = simulation(deployment);
+      return createNetwork(graph, parameters).forward(x, {training: false}).arraySync();
+    });
+    expect(outputs[0]).toEqual(outputs[1]);
+    const simulated = simulation(whole!);
+    await expectSameInRuntime(
+      createNetwork(simulated.graph, simulated.parameters),
+      exportDeployed(whole!, target.rules),
+    );
   });
 
   test('without joins, layers of one value have their own roundings', async () => {
