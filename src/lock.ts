@@ -95,10 +95,14 @@ function textOr(fallback: string, read: () => string): string {
   }
 }
 
-/** Field 22 of /proc/PID/stat (clock ticks since boot) on Linux; '' where the system does not say. */
+/**
+ * Field 22 of /proc/PID/stat (clock ticks since boot) on Linux; '' where the system does not say, and of a zombie: it is dead, though
+ * its parent has not noticed. In a container whose first process reaps none it stays for good.
+ */
 function startOf(pid: number): string {
   const stat = textOr('', () => readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields[0] === 'Z' ? '' : (fields[19] ?? '');
 }
 
 function thisProcess(): Owner {

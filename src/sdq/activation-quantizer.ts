@@ -50,13 +50,13 @@ export function leastErrorStep(sample: Float32Array, {qmin, qmax, offset}: Grid)
     for (const x of sample) {
       const q = Math.min(top, Math.max(bottom, Math.round(x / step - offset) + offset));
       error += Math.abs(x - q * step) ** errorPower;
+      if (error > least) return;
     }
-    if (error < least) {
-      least = error;
-      best = step;
-    }
+    least = error;
+    best = step;
   };
-  for (let k = 1; k <= 64; k++) attempt(k * part);
+  // From the largest: steps far too small clip most values, and their sums end early.
+  for (let k = 64; k > 0; k--) attempt(k * part);
   const coarse = best;
   for (let k = -15; k <= 15; k++) attempt(coarse + (k / 16) * part);
   return best;

@@ -67,8 +67,8 @@ const kills = 3;
       ...Array.from({length: processes}, () => '0'),
       ...Array.from({length: processes * kills}, () => 'SIGKILL'),
     ]);
-    // A kill that comes between two runs leaves none.
-    expect(takenOver.length).toBeGreaterThan(processes);
+    // A kill that comes between two runs leaves none to take over: how many do is chance.
+    expect(takenOver.length).toBeGreaterThan(0);
     const runs = allRuns(root);
     expect(runs.length).toBeGreaterThanOrEqual(processes * runsEach);
     for (const {record, directory} of runs) {

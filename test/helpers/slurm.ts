@@ -1,5 +1,6 @@
 /** A cluster of one node: SLURM as Debian's packages `slurmctld`, `slurmd` and `slurm-client` have it, without munge and database. */
 import {execFileSync, spawn, spawnSync, type ChildProcess} from 'node:child_process';
+import {once} from 'node:events';
 import {closeSync, mkdirSync, openSync, readFileSync, writeFileSync} from 'node:fs';
 import {hostname} from 'node:os';
 import path from 'node:path';
@@ -108,9 +109,12 @@ PartitionName=high Nodes=${host} MaxTime=INFINITE State=UP PriorityTier=10 Preem
     spawnSync('scancel', ['-u', 'root'], {env: this.#env()});
     for (const daemon of this.#daemons.splice(0)) {
       if (daemon.exitCode !== null) continue;
-      const ended = new Promise((resolve) => daemon.on('exit', resolve));
+      const ended = once(daemon, 'exit');
       daemon.kill('SIGTERM');
+      // A controller with jobs that do not end does not end either.
+      const patience = setTimeout(() => daemon.kill('SIGKILL'), 10_000);
       await ended;
+      clearTimeout(patience);
     }
   }
 

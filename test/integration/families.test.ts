@@ -100,8 +100,8 @@ async function done(...args: string[]): Promise<Record<string, unknown>> {
     );
   });
 
-  // By PyTorch's default exporter. Swin V2 takes three minutes and has the operators of Swin but for its cosine, whose logits are above.
-  test.each(families.filter((family) => family !== 'swin-v2'))(
+  // By PyTorch's default exporter.
+  test.each(families)(
     '%s is searched, trained, exported and verified',
     async (family) => {
       const file = `${family}.onnx`;

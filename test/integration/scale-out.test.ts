@@ -144,7 +144,7 @@ async function python(service: string, file: string, cwd: string): Promise<void>
   test('an array of three is preempted twenty times at random', async () => {
     const cwd = await exported('slurm', 'array.sh', {method: 'grid', trials: 3});
     const script = path.join(cwd, 'array.sh');
-    const epochs = ['--set', 'pretrain.epochs=30'];
+    const epochs = ['--set', 'pretrain.epochs=60'];
     writeFileSync(script, readFileSync(script, 'utf8').replace(' --resume auto', ` ${epochs.join(' ')} --resume auto`));
     const job = slurm.submit(['--cpus-per-task=1', script], cwd);
     const until = async (isTrue: () => boolean, stepMs: number): Promise<void> => {
@@ -156,29 +156,28 @@ async function python(service: string, file: string, cwd: string): Promise<void>
       await until(() => states().every((state) => state === 'RUNNING'), 200);
       const tasks = [...slurm.tasks(job).keys()];
       expect(tasks).toHaveLength(3);
-      // Also before it has begun. It is halted there, so that no machine is too fast for the scheduler.
+      // Some before their first step. Each is halted there, so that no machine is too fast for the scheduler.
       const halted = await Promise.all(
         tasks.map(async (task) => {
           const trial = path.join(cwd, 'shared', `trial-000${task}`);
-          const more = Math.floor(random() * 8);
-          const goal = rowsOf(trial) + more;
-          if (more > 0) await until(() => processOf(trial) !== undefined, 100);
-          const process = processOf(trial);
+          const goal = rowsOf(trial) + Math.floor(random() * 8);
+          let process: number | undefined;
+          await until(() => (process = processOf(trial)) !== undefined, 20);
           await until(() => rowsOf(trial) >= goal, 5);
-          if (process !== undefined) kill(process, 'SIGSTOP');
-          return process;
+          kill(process!, 'SIGSTOP');
+          return process!;
         }),
       );
       slurm.preempt();
       await until(() => states().every((state) => state !== 'RUNNING'), 100);
-      for (const process of halted) if (process !== undefined) kill(process, 'SIGCONT');
+      for (const process of halted) kill(process, 'SIGCONT');
       await until(() => states().every((state) => state === 'PENDING'), 100);
       for (const task of tasks) slurm.startNow(job, task);
     }
     await until(() => slurm.tasks(job).size === 0, 200);
     const trials = await expectTrials(cwd, 3, [...epochs, '--set', 'engine.threads=1']);
     expect(trials.map(({status}) => status)).toEqual(['finished', 'finished', 'finished']);
-    for (const {run} of trials) expect((outcomeOf(run) as {rows: unknown[]}).rows.length).toBeGreaterThan(180);
+    for (const {run} of trials) expect((outcomeOf(run) as {rows: unknown[]}).rows.length).toBeGreaterThan(360);
   }, 400_000);
 });
 

@@ -1,4 +1,5 @@
-import {spawnSync} from 'node:child_process';
+import {spawn, spawnSync} from 'node:child_process';
+import {once} from 'node:events';
 import {
   existsSync,
   mkdirSync,
@@ -290,6 +291,29 @@ describe('lock', () => {
         suggestions: [expect.stringContaining(`kill ${process.pid}`)],
       }),
     );
+  });
+
+  const linux = process.platform === 'linux' ? test : test.skip;
+  linux('a zombie, which its parent has not noticed, holds no lock (Linux)', async () => {
+    const directory = newFolder();
+    // `sleep` takes the place of the shell, and does not look after its child.
+    const parent = spawn('sh', ['-c', 'sh -c "echo \\$\\$; read line" <&3 & exec sleep 60'], {
+      stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
+    });
+    try {
+      const [line] = (await once(parent.stdio[1]!, 'data')) as [Buffer];
+      const pid = Number(line.toString());
+      const stat = (): string[] => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+      const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+      leaveLock(directory, {pid, started: stat()[19], boot, namespace: readlinkSync('/proc/self/ns/pid')});
+      expect(isLocked(directory)).toBe(true);
+      process.kill(pid, 'SIGKILL');
+      while (stat()[0] !== 'Z') await setTimeout(5);
+      expect(isLocked(directory)).toBe(false);
+      acquireLock(directory).release();
+    } finally {
+      parent.kill('SIGKILL');
+    }
   });
 
   test('the lock of a process of another user, which may not be signalled, is that of a living one', () => {

@@ -11,6 +11,14 @@ interface Unary {
   readonly x: tf.TensorInfo;
 }
 
+interface Gathered extends Unary {
+  readonly indices: tf.TensorInfo;
+}
+
+interface Segments extends Unary {
+  readonly segmentIds: tf.TensorInfo;
+}
+
 /** A copy's box: sizes, and the strides (in elements) in the source and the target, outermost first. */
 interface Box {
   readonly sizes: readonly number[];
@@ -21,6 +29,12 @@ interface Box {
 /** Elements between neighbours of each dimension, the last one included. */
 function strides(shape: readonly number[]): number[] {
   return shape.map((_, i) => tf.util.sizeFromShape(shape.slice(i + 1)));
+}
+
+/** Elements before, along and after an axis. */
+function around(shape: readonly number[], axis: number): readonly [number, number, number] {
+  const product = (sizes: readonly number[]): number => tf.util.sizeFromShape([...sizes]);
+  return [product(shape.slice(0, axis)), item(shape, axis), product(shape.slice(axis + 1))];
 }
 
 /** The same box with neighbouring dimensions merged where both sides step through them evenly. */
@@ -56,9 +70,10 @@ function copyBox(backend: WasmBackend, source: number, target: number, box: Box)
   backend.run('copyStrided', ints, [], backend.threadsFor(tf.util.sizeFromShape([...sizes])));
 }
 
-/** Whether `copyBox` can move this tensor. */
-function movable({dtype, shape}: tf.TensorInfo): boolean {
-  return (dtype === 'float32' || dtype === 'int32') && shape.length <= boxRank;
+/** Whether `copyBox` can move this tensor: as many dimensions as `copyBox` cannot merge must fit. */
+function movable({dtype, shape}: tf.TensorInfo, box?: Box): boolean {
+  const rank = box === undefined ? shape.length : merged(box).sizes.length;
+  return (dtype === 'float32' || dtype === 'int32') && rank <= boxRank;
 }
 
 function filled(backend: WasmBackend, shape: readonly number[], value: number): tf.TensorInfo {
@@ -117,15 +132,12 @@ export const memoryKernels: readonly tf.KernelConfig[] = [
   }),
 
   defineKernel<Unary, tf.TransposeAttrs>(tf.Transpose, ({backend, inputs: {x}, attrs: {perm}, cpu}) => {
-    if (!movable(x)) return cpu();
     const shape = perm.map((axis) => item(x.shape, axis));
-    const out = backend.output(shape, x.dtype);
     const from = strides(x.shape);
-    copyBox(backend, backend.pointer(x), backend.pointer(out), {
-      sizes: shape,
-      from: perm.map((axis) => item(from, axis)),
-      to: strides(shape),
-    });
+    const box = {sizes: shape, from: perm.map((axis) => item(from, axis)), to: strides(shape)};
+    if (!movable(x, box)) return cpu();
+    const out = backend.output(shape, x.dtype);
+    copyBox(backend, backend.pointer(x), backend.pointer(out), box);
     return out;
   }),
 
@@ -159,6 +171,41 @@ export const memoryKernels: readonly tf.KernelConfig[] = [
     return out;
   }),
 
+  defineKernel<Gathered, tf.GatherV2Attrs>(tf.GatherV2, ({backend, inputs: {x, indices}, attrs, cpu}) => {
+    if (!movable(x) || indices.dtype !== 'int32' || attrs.batchDims !== 0) return cpu();
+    const axis = item(tf.util.parseAxisParam(attrs.axis, x.shape), 0);
+    const [outer, size, inner] = around(x.shape, axis);
+    const at = backend.values(indices);
+    if (at.some((index) => index < 0 || index >= size)) return cpu();
+    const out = backend.output([...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)], x.dtype);
+    const [source, target] = [backend.values(x), backend.values(out)];
+    let to = 0;
+    for (let row = 0; row < outer; row++) {
+      for (const index of at) {
+        const from = (row * size + index) * inner;
+        for (let i = 0; i < inner; i++) target[to++] = source[from + i] as number;
+      }
+    }
+    return out;
+  }),
+
+  // The cpu backend compares every row with every segment.
+  defineKernel<Segments, tf.UnsortedSegmentSumAttrs>(
+    tf.UnsortedSegmentSum,
+    ({backend, inputs: {x, segmentIds}, attrs: {numSegments}, cpu}) => {
+      if (x.dtype !== 'float32' || segmentIds.dtype !== 'int32' || segmentIds.shape.length !== 1) return cpu();
+      const out = filled(backend, [numSegments, ...x.shape.slice(1)], 0);
+      const inner = tf.util.sizeFromShape(x.shape.slice(1));
+      const [source, target] = [backend.floats(x), backend.floats(out)];
+      for (const [row, segment] of backend.values(segmentIds).entries()) {
+        if (segment < 0 || segment >= numSegments) continue;
+        const [from, to] = [row * inner, segment * inner];
+        for (let i = 0; i < inner; i++) target[to + i] = (target[to + i] as number) + (source[from + i] as number);
+      }
+      return out;
+    },
+  ),
+
   defineKernel<Unary, tf.TileAttrs>(tf.Tile, ({backend, inputs: {x}, attrs: {reps}, cpu}) => {
     const from = strides(x.shape);
     const shape = x.shape.map((size, i) => size * item(reps, i));
@@ -168,7 +215,7 @@ export const memoryKernels: readonly tf.KernelConfig[] = [
       from: from.flatMap((stride) => [0, stride]),
       to: to.flatMap((stride, i) => [stride * item(x.shape, i), stride]),
     });
-    if (!movable(x) || box.sizes.length > boxRank) return cpu();
+    if (!movable(x, box)) return cpu();
     const out = backend.output(shape, x.dtype);
     copyBox(backend, backend.pointer(x), backend.pointer(out), box);
     return out;

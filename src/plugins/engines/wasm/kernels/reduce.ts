@@ -1,39 +1,24 @@
-/** Sum, mean and maximum of float tensors over axes that follow one another; the rest is the cpu backend's. */
+/** Sum, mean and maximum of float tensors over any axes; the rest is the cpu backend's. */
 import * as tf from '@tensorflow/tfjs-core';
 
+import {item} from '../../../../lookup.ts';
 import {reduceMaximum, reduceSum} from '../assembly/shared.ts';
 import {defineKernel, type WasmBackend} from '../backend.ts';
 import {sizeOf} from './rows.ts';
 
-interface ReducedView {
-  readonly outer: number;
-  readonly length: number;
-  readonly inner: number;
-  readonly shape: number[];
-}
+type Reduction = typeof reduceSum | typeof reduceMaximum;
 
-/** x as [outer, length, inner], reduced over `length`; null when the reduced axes do not follow one another. */
-function reducedView({shape}: tf.TensorInfo, axis: number | number[], keepDims: boolean): ReducedView | null {
-  const axes = tf.util.parseAxisParam(axis, shape).sort((a, b) => a - b);
-  const [first, last] = [axes[0] ?? 0, axes.at(-1) ?? -1];
-  if (last - first + 1 !== axes.length) return null;
-  const product = (sizes: readonly number[]): number => sizes.reduce((all, size) => all * size, 1);
-  return {
-    outer: product(shape.slice(0, first)),
-    length: product(shape.slice(first, last + 1)),
-    inner: product(shape.slice(last + 1)),
-    shape: shape.flatMap((size, i) => (axes.includes(i) ? (keepDims ? [1] : []) : [size])),
-  };
-}
-
-function reduced(
+/** x as [outer, length, inner], reduced over `length`: the axes from `first` to before `end`. The result has 1 in their place. */
+function reducedRun(
   backend: WasmBackend,
   x: tf.TensorInfo,
-  {outer, length, inner, shape}: ReducedView,
-  operation: typeof reduceSum | typeof reduceMaximum,
+  [first, end]: readonly [number, number],
+  operation: Reduction,
   factor: number,
 ): tf.TensorInfo {
-  const y = backend.output(shape);
+  const product = (from: number, to: number): number => tf.util.sizeFromShape(x.shape.slice(from, to));
+  const [outer, length, inner] = [product(0, first), product(first, end), product(end, x.shape.length)];
+  const y = backend.output(x.shape.map((size, i) => (i >= first && i < end ? 1 : size)));
   const threads = backend.threadsFor(sizeOf(x));
   // Few results: every thread takes a part of each; many: whole results.
   const parts = outer < 4 * threads ? threads : 1;
@@ -44,30 +29,49 @@ function reduced(
   return y;
 }
 
+/** x reduced over `axes`, run by run of neighbouring axes from the last one on. */
+function reduced(
+  backend: WasmBackend,
+  x: tf.TensorInfo,
+  axes: readonly number[],
+  keepDims: boolean,
+  operation: Reduction,
+  factor = 1,
+): tf.TensorInfo {
+  const runs = axes.filter((axis) => !axes.includes(axis - 1)).sort((a, b) => b - a);
+  let y = x;
+  for (const first of runs.length === 0 ? [0] : runs) {
+    let end = first;
+    while (axes.includes(end)) end += 1;
+    const next = reducedRun(backend, y, [first, end], operation, first === Math.min(...runs, first) ? factor : 1);
+    if (y !== x) backend.disposeIntermediateTensorInfo(y);
+    y = next;
+  }
+  return keepDims ? y : {...y, shape: y.shape.filter((_, i) => !axes.includes(i))};
+}
+
 interface ReductionAttrs {
   readonly axis: number | number[];
   readonly keepDims: boolean;
 }
 
 export const reduceKernels: readonly tf.KernelConfig[] = [
-  defineKernel<{x: tf.TensorInfo}, ReductionAttrs>(tf.Sum, ({backend, inputs: {x}, attrs, cpu}) => {
-    const view = reducedView(x, attrs.axis, attrs.keepDims);
-    if (x.dtype !== 'float32' || view === null) return cpu();
-    return reduced(backend, x, view, reduceSum, 1);
-  }),
+  defineKernel<{x: tf.TensorInfo}, ReductionAttrs>(tf.Sum, ({backend, inputs: {x}, attrs: {axis, keepDims}, cpu}) =>
+    x.dtype === 'float32' ? reduced(backend, x, tf.util.parseAxisParam(axis, x.shape), keepDims, reduceSum) : cpu(),
+  ),
 
-  defineKernel<{x: tf.TensorInfo}, ReductionAttrs>(tf.Mean, ({backend, inputs: {x}, attrs, cpu}) => {
-    const view = reducedView(x, attrs.axis, attrs.keepDims);
-    if (x.dtype !== 'float32' || view === null) return cpu();
-    return reduced(backend, x, view, reduceSum, 1 / Math.max(1, view.length));
+  defineKernel<{x: tf.TensorInfo}, ReductionAttrs>(tf.Mean, ({backend, inputs: {x}, attrs: {axis, keepDims}, cpu}) => {
+    if (x.dtype !== 'float32') return cpu();
+    const axes = tf.util.parseAxisParam(axis, x.shape);
+    const count = tf.util.sizeFromShape(axes.map((i) => item(x.shape, i)));
+    return reduced(backend, x, axes, keepDims, reduceSum, 1 / Math.max(1, count));
   }),
 
   defineKernel<{x: tf.TensorInfo}, {reductionIndices: number | number[]; keepDims: boolean}>(
     tf.Max,
-    ({backend, inputs: {x}, attrs, cpu}) => {
-      const view = reducedView(x, attrs.reductionIndices, attrs.keepDims);
-      if (x.dtype !== 'float32' || view === null || view.length === 0) return cpu();
-      return reduced(backend, x, view, reduceMaximum, 1);
-    },
+    ({backend, inputs: {x}, attrs: {reductionIndices, keepDims}, cpu}) =>
+      x.dtype === 'float32' && sizeOf(x) > 0
+        ? reduced(backend, x, tf.util.parseAxisParam(reductionIndices, x.shape), keepDims, reduceMaximum)
+        : cpu(),
   ),
 ];

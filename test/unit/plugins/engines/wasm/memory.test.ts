@@ -87,6 +87,19 @@ describe('copies of boxes', () => {
     );
   });
 
+  test.each([
+    [
+      [2, 3, 4, 1, 5, 2, 3],
+      [0, 4, 1, 2, 3, 5, 6],
+    ],
+    [
+      [2, 3, 2, 3, 2, 3, 2],
+      [6, 4, 2, 0, 1, 3, 5],
+    ],
+  ])('Transpose of seven axes: %j by %j', (shape, axes) => {
+    expectSameOnBothBackends(() => tf.transpose(randomTensor(shape, 1), axes), exactly);
+  });
+
   test('Reverse turns any set of axes around', () => {
     fc.assert(
       fc.property(shapes, draw, (shape, seed) => {
@@ -120,6 +133,41 @@ describe('copies of boxes', () => {
         expectSameOnBothBackends(() => tf.tile(randomTensor(shape, seed), repetitions), exactly);
       }),
       {numRuns: 40},
+    );
+  });
+});
+
+describe('entries by index', () => {
+  const indices = (seed: number, length: number, count: number, first = 0): tf.Tensor1D =>
+    tf.tensor1d(
+      Array.from({length}, (_, i) => first + pick(seed, i, count)),
+      'int32',
+    );
+
+  test('GatherV2 takes entries along any axis, in any order, as often as asked', () => {
+    fc.assert(
+      fc.property(shapes, draw, (shape, seed) => {
+        const axis = pick(seed, 0, shape.length);
+        const taken = indices(seed, shape[axis] === 0 ? 0 : 5, shape[axis]!);
+        expectSameOnBothBackends(() => {
+          const x = randomTensor(shape, seed);
+          return [tf.gather(x, taken, axis), tf.gather(tf.cast(tf.mul(x, 100), 'int32'), taken, axis)];
+        }, exactly);
+      }),
+    );
+  });
+
+  test('UnsortedSegmentSum adds the rows of a segment; a row of segment −1 is left out', () => {
+    fc.assert(
+      fc.property(shapes, fc.integer({min: 1, max: 9}), draw, (shape, segments, seed) => {
+        expectSameOnBothBackends(
+          () => {
+            const ids = indices(seed, shape[0]!, segments + 1, -1);
+            return tf.unsortedSegmentSum(randomTensor(shape, seed), ids, segments);
+          },
+          {relative: 1e-6, absolute: 1e-6},
+        );
+      }),
     );
   });
 });
