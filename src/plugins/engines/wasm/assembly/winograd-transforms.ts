@@ -4,6 +4,9 @@
  */
 import {madd} from './task';
 
+/** √½. Tiles are interpolated at 0, ±√½, ±√2 and ∞. */
+export const root: f32 = 0.7071067811865476;
+
 // @ts-ignore: decorator
 @inline
 function transformInput(
@@ -16,25 +19,21 @@ function transformInput(
   target: usize,
   step: usize,
 ): void {
-  const four = f32x4.splat(4);
-  const two = f32x4.splat(2);
-  const minusFour = f32x4.splat(-4);
-  const minusFive = f32x4.splat(-5);
-  const even = madd(minusFour, d2, d4);
-  const odd = madd(minusFour, d1, d3);
-  const even2 = f32x4.sub(d4, d2);
-  const odd2 = f32x4.mul(two, f32x4.sub(d3, d1));
-  v128.store(target, madd(four, d0, madd(minusFive, d2, d4)));
+  const even = madd(f32x4.splat(-2), d2, d4);
+  const odd = madd(f32x4.splat(-2), d1, d3);
+  const even2 = madd(f32x4.splat(-0.5), d2, d4);
+  const odd2 = madd(f32x4.splat(-0.5), d1, d3);
+  v128.store(target, madd(f32x4.splat(-2.5), d2, f32x4.add(d0, d4)));
   target += step;
-  v128.store(target, f32x4.add(even, odd));
+  v128.store(target, madd(f32x4.splat(root), odd, even));
   target += step;
-  v128.store(target, f32x4.sub(even, odd));
+  v128.store(target, madd(f32x4.splat(-root), odd, even));
   target += step;
-  v128.store(target, f32x4.add(even2, odd2));
+  v128.store(target, madd(f32x4.splat(2 * root), odd2, even2));
   target += step;
-  v128.store(target, f32x4.sub(even2, odd2));
+  v128.store(target, madd(f32x4.splat(-2 * root), odd2, even2));
   target += step;
-  v128.store(target, madd(four, d1, madd(minusFive, d3, d5)));
+  v128.store(target, madd(f32x4.splat(-2.5), d3, f32x4.add(d1, d5)));
 }
 
 /** Bᵀ x B of `bytes` / 16 vectors of channels; `addresses` holds those of the tile's 36 pixels. */
@@ -74,19 +73,19 @@ export function inputTile(addresses: usize, vectors: usize, bytes: usize, target
 // @ts-ignore: decorator
 @inline
 function transformGradient(y0: v128, y1: v128, y2: v128, y3: v128, target: usize, step: usize): void {
-  const even = f32x4.add(y0, y2);
-  const odd = f32x4.add(y1, y3);
-  const even2 = madd(f32x4.splat(4), y2, y0);
-  const odd2 = madd(f32x4.splat(8), y3, f32x4.add(y1, y1));
+  const even = madd(f32x4.splat(0.5), y2, y0);
+  const odd = madd(f32x4.splat(0.5), y3, y1);
+  const even2 = madd(f32x4.splat(2), y2, y0);
+  const odd2 = madd(f32x4.splat(2), y3, y1);
   v128.store(target, y0);
   target += step;
-  v128.store(target, f32x4.add(even, odd));
+  v128.store(target, madd(f32x4.splat(root), odd, even));
   target += step;
-  v128.store(target, f32x4.sub(even, odd));
+  v128.store(target, madd(f32x4.splat(-root), odd, even));
   target += step;
-  v128.store(target, f32x4.add(even2, odd2));
+  v128.store(target, madd(f32x4.splat(2 * root), odd2, even2));
   target += step;
-  v128.store(target, f32x4.sub(even2, odd2));
+  v128.store(target, madd(f32x4.splat(-2 * root), odd2, even2));
   target += step;
   v128.store(target, y3);
 }
@@ -146,11 +145,11 @@ function transformOutput(
   const difference2 = f32x4.sub(m3, m4);
   v128.store(target, f32x4.add(m0, f32x4.add(sum, sum2)));
   target += step;
-  v128.store(target, madd(f32x4.splat(2), difference2, difference));
+  v128.store(target, madd(f32x4.splat(2 * root), difference2, f32x4.mul(f32x4.splat(root), difference)));
   target += step;
-  v128.store(target, madd(f32x4.splat(4), sum2, sum));
+  v128.store(target, madd(f32x4.splat(2), sum2, f32x4.mul(f32x4.splat(0.5), sum)));
   target += step;
-  v128.store(target, madd(f32x4.splat(8), difference2, f32x4.add(difference, m5)));
+  v128.store(target, madd(f32x4.splat(4 * root), difference2, madd(f32x4.splat(0.5 * root), difference, m5)));
 }
 
 /** Aᵀ m A of 4 channels at `source`, left in `vectors`: rows of four, 64 bytes apart. */

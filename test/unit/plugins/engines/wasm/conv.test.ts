@@ -115,6 +115,32 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
     });
   });
 
+  describe('rounding', () => {
+    test('Winograd is as good as its points allow: within 1.5e-6 of the largest output, against sums in float64', async () => {
+      const [size, channels] = [16, 32];
+      const x = randomTensor([1, size, size, channels], 1);
+      const filter = randomTensor([3, 3, channels, channels], 2);
+      const y = runKernel(tf.Conv2D, {x, filter}, attributes({x: [1, size, size, channels], filter: [3, 3, channels, channels], strides: [1, 1], pad: 1, ...plain})); // prettier-ignore
+      const [input, weights, found] = [await x.data(), await filter.data(), await y.data()];
+      tf.dispose([x, filter, y]);
+      let [wrong, largest] = [0, 0];
+      for (let place = 0; place < found.length; place += 5) {
+        const [row, column] = [Math.floor(place / channels / size), Math.floor(place / channels) % size];
+        let sum = 0;
+        for (let tap = 0; tap < 9; tap++) {
+          const [down, across] = [row + Math.floor(tap / 3) - 1, column + (tap % 3) - 1];
+          if (down < 0 || down >= size || across < 0 || across >= size) continue;
+          for (let c = 0; c < channels; c++) {
+            sum += input[(down * size + across) * channels + c]! * weights[(tap * channels + c) * channels + (place % channels)]!; // prettier-ignore
+          }
+        }
+        wrong = Math.max(wrong, Math.abs(found[place]! - sum));
+        largest = Math.max(largest, Math.abs(sum));
+      }
+      expect(wrong / largest).toBeLessThanOrEqual(1.5e-6);
+    });
+  });
+
   describe('NaN and infinities', () => {
     /** Normal draws of which some are replaced. */
     const withSpecials = (shape: readonly number[], seed: number, specials: readonly [number, number][]): tf.Tensor => {
