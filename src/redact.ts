@@ -73,3 +73,22 @@ export function redactor(env: Readonly<Record<string, string | undefined>>): (te
     .sort((a, b) => b.length - a.length);
   return (text) => secrets.reduce((clean, secret) => clean.replaceAll(secret, placeholder), redactUrls(text));
 }
+
+/** What is a key or a token wherever it stands: those of GitHub, GitLab, Slack, Hugging Face, OpenAI, AWS and Google. */
+const tokens =
+  /\b(?:gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|hf_|sk-|AKIA|ASIA|AIza)[A-Za-z0-9_-]{16,}|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g;
+/** `name = "value"` and, alone on a line, `NAME=value` and `name: value`; `name` is looked at afterwards. */
+const assignment =
+  /(?<name>[A-Za-z][\w-]*)(?<sign>["']?[ \t]*[:=][ \t]*)(?:(?<quote>["'`])[^"'`\n]{4,}\k<quote>|[^\s"'`()[\]{},;<>$]{6,}(?=[ \t]*\r?$))/gm;
+
+/**
+ * A source text without what looks like a secret: as `redactor`, and further the values given to names of secrets, and
+ * tokens of well-known services.
+ */
+export function redactSource(text: string, env: Readonly<Record<string, string | undefined>>): string {
+  return redactor(env)(text)
+    .replaceAll(tokens, placeholder)
+    .replaceAll(assignment, (all: string, name: string, sign: string, quote: string | undefined) =>
+      secretName.test(name) ? `${name}${sign}${quote ?? ''}${placeholder}${quote ?? ''}` : all,
+    );
+}

@@ -14,6 +14,7 @@ import type {Registry} from '../plugin-api/registry.ts';
 import {logArtifact, logDataset, logImage, logTable} from '../runs/artifacts.ts';
 import {createRun, fromCommand, resumeCommand, resumeRun, type Run} from '../runs/run-directory.ts';
 import {listenForStop, type StopSignal} from '../runs/signals.ts';
+import {keepCode, keepDiff} from '../runs/source-files.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 import {trackedRun, trackersOf, type TrackerSettings} from '../tracking/sync.ts';
@@ -175,7 +176,7 @@ export async function withRun<T>(
       // A resumed run has it: its engine is the one that it began with. `engine` is the config's, e.g. `auto`.
       if (run.record().engine === null) {
         run.journal.log('param', {runtime: {engine: name, device, threads}});
-        logSources(run, session, options);
+        logSources(run, session, {...options, notice});
       }
       run.update({engine: {name, device, threads}, metric: session.task.metric});
       notice(`Engine ${name}: ${device}`);
@@ -280,13 +281,16 @@ const phaseCheckpoints: Readonly<Partial<Record<keyof Results, string>>> = {
   train: 'quantized.safetensors',
 };
 
-/** What data the run works on, and which files of other runs, for its trackers. */
+/** What data the run works on, which files of other runs, and with which code, for its trackers. */
 function logSources(
   run: Run,
   {config, dataset, registry}: Session,
-  {inputs, root}: Pick<RunOptions, 'inputs' | 'root'>,
+  {inputs, notice, root}: Pick<RunOptions, 'inputs' | 'root'> & {readonly notice: (message: string) => void},
 ): void {
   logInputs(run, root, inputs);
+  const asks = (option: string): boolean => trackersOf({config}).some((settings) => settings[option] === true);
+  if (asks('gitDiff')) keepDiff(run, process.env, notice);
+  if (asks('saveCode')) keepCode(run, process.env, notice);
   const {directory} = selectDataset(registry, config.data.name, config.data);
   for (const split of ['train', 'test'] as const) {
     const samples = dataset[split].labels.length;

@@ -9,6 +9,7 @@ import type {Event} from '../runs/journal.ts';
 
 export type {ImageBoxes} from '../runs/artifacts.ts';
 export type {Event} from '../runs/journal.ts';
+export {codeFolder, diffFile} from '../runs/source-files.ts';
 
 export type Json = null | boolean | number | string | readonly Json[] | {readonly [key: string]: Json};
 

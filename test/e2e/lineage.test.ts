@@ -1,4 +1,5 @@
 /** What W&B draws of a search and a training that follows it: strategy and weights → checkpoint → exported network. */
+import {execFileSync} from 'node:child_process';
 import {writeFileSync} from 'node:fs';
 import path from 'node:path';
 
@@ -23,9 +24,17 @@ afterAll(() => server.stop());
   'runs use what other runs made, also from a copy by --output (in the slow suite)',
   async () => {
     writeSmallJob(cwd);
-    const tracking = [{name: 'wandb', project: 'p', artifacts: ['strategy', 'checkpoint', 'model']}];
+    const tracking = [
+      {name: 'wandb', project: 'p', artifacts: ['strategy', 'checkpoint', 'model'], gitDiff: true, saveCode: true},
+    ];
     const search = {method: 'uniform', target: {meanWeightBits: 4}, epochs: 1};
     writeFileSync(path.join(cwd, 'sdq.config.json'), JSON.stringify({...smallJob, search, tracking}));
+    const git = (...args: string[]): unknown => execFileSync('git', args, {cwd});
+    git('init', '-q');
+    writeFileSync(path.join(cwd, 'notes.txt'), 'before\n');
+    git('add', 'notes.txt');
+    git('-c', 'user.name=a', '-c', 'user.email=a@b.c', 'commit', '-qm', 'first');
+    writeFileSync(path.join(cwd, 'notes.txt'), 'after\n');
     const env = {WANDB_API_KEY: 'f'.repeat(40), WANDB_BASE_URL: server.url(), WANDB_MODE: 'online'};
     const step = async (...args: string[]): Promise<string> => {
       const {exitCode, stderr, stdout} = await sdq([...args, '--tracker-strict', '--json'], {cwd, env});
@@ -55,6 +64,9 @@ afterAll(() => server.stop());
       [trained, 'quantized.safetensors', [trained]],
       [trained, 'model.onnx', []],
     ]);
+
+    expect(service.files.get('diff.patch')?.toString()).toContain('-before\n+after');
+    expect(JSON.parse(String(service.files.get('code/sdq.config.json')))).toMatchObject({search});
 
     // `sdq run` has its phases in one run: the strategy that it found, and its weights, are its inputs too.
     const whole = await step('run');

@@ -48,6 +48,18 @@ export const wandbTracker = (timeoutMs: number): TrackerDefinition<WandbOptions>
         description:
           'Names of the metrics of layers: `quantity` as dbp/beta/LAYER, `layer` as dbp/LAYER/beta, for dashboards that have these.',
       },
+      gitDiff: {
+        type: 'boolean',
+        default: false,
+        description:
+          'Whether `diff.patch` is sent: what differs from the last commit, without what looks like a secret, up to 10 MB.',
+      },
+      saveCode: {
+        type: 'boolean',
+        default: false,
+        description:
+          'Whether the sources below the working folder are sent that git does not ignore, without what looks like a secret, up to 10 MB.',
+      },
       artifacts: {
         type: 'array',
         items: {enum: ['strategy', 'table', 'image', 'checkpoint', 'model']},

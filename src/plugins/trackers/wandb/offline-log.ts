@@ -28,7 +28,7 @@ import {fileHeader, frameRecord, readFrames} from './framing.ts';
 import type {MediaFile} from './media.ts';
 import {encodeRecord, fileTypes, readRecordHead, type LogRecord} from './records.ts';
 import {addEvents, emptyState, type Row, type RowState} from './rows.ts';
-import {consoleFile, isPreempted, startFiles} from './run-files.ts';
+import {endFiles, isPreempted, startFiles} from './run-files.ts';
 import type {WandbSettings} from './settings.ts';
 import {description, stepMetric, type RunDescription} from './description.ts';
 
@@ -194,11 +194,13 @@ export class OfflineLog {
   #exitRecords(end: End, {logged: num, rows}: LogState): readonly Chunk[] {
     const {exitCode, ts} = end;
     const runtime = Math.max(0, Math.round((ts - this.#run.startedAt) / 1000));
-    const output = path.join(this.#open().folder, 'files', consoleFile);
-    const hasOutput = copy(path.join(this.#run.directory, consoleFile), output);
+    const {directory} = this.#run;
+    const names = endFiles(directory, this.#settings).filter((name) =>
+      copy(path.join(directory, name), path.join(this.#open().folder, 'files', name)),
+    );
     return [
       {record: {summary: {update: itemsOf(rows.summary)}}, num},
-      ...(hasOutput ? [{record: filesRecord([consoleFile]), num}] : []),
+      ...(names.length > 0 ? [{record: filesRecord(names), num}] : []),
       ...(isPreempted(end, false) ? [{record: {preempting: {}}, num}] : []),
       {record: {exit: {exitCode, runtime}}, num},
       {record: {final: {}}, num},

@@ -1,15 +1,30 @@
 /** The files that W&B's own client keeps of every run: where it ran, with which packages, its settings and its console. */
-import {existsSync, readFileSync} from 'node:fs';
+import {existsSync, readdirSync, readFileSync, statSync} from 'node:fs';
 import {createRequire} from 'node:module';
 import {arch, cpus, hostname, platform, release, totalmem} from 'node:os';
 import path from 'node:path';
 
 import {stringify} from 'yaml';
 
-import type {End, TrackedRun} from '../../../plugin-api/tracker.ts';
+import {codeFolder, diffFile, type End, type TrackedRun} from '../../../plugin-api/tracker.ts';
+import type {WandbSettings} from './settings.ts';
 
 /** Of a run's folder and of the run at W&B. */
-export const consoleFile = 'output.log';
+const consoleFile = 'output.log';
+
+/** Files of the run's folder that are sent at its end, by their paths there and at W&B: the console log, and the sources that are asked for. */
+export function endFiles(
+  directory: string,
+  {gitDiff, saveCode}: Pick<WandbSettings, 'gitDiff' | 'saveCode'>,
+): readonly string[] {
+  const code = path.join(directory, codeFolder);
+  const sources = saveCode && existsSync(code) ? readdirSync(code, {recursive: true, encoding: 'utf8'}) : [];
+  return [
+    consoleFile,
+    ...(gitDiff ? [diffFile] : []),
+    ...sources.map((name) => `${codeFolder}/${name.replaceAll(path.sep, '/')}`).sort(),
+  ].filter((name) => statSync(path.join(directory, name), {throwIfNoEntry: false})?.isFile() === true);
+}
 
 /** Said when the run begins, by the process that runs it. */
 export function startFiles(run: TrackedRun): ReadonlyMap<string, string> {

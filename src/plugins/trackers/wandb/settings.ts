@@ -28,6 +28,8 @@ export interface WandbOptions {
   readonly transport: Transport;
   readonly metricNames: MetricNames;
   readonly artifacts: readonly string[];
+  readonly gitDiff?: boolean;
+  readonly saveCode?: boolean;
 }
 
 export const metricNames = ['quantity', 'layer'] as const;
@@ -68,6 +70,9 @@ export interface WandbSettings {
   /** Whether `dbp/LAYER/beta` of the journal is `dbp/beta/LAYER` at W&B. */
   readonly metricNames: MetricNames;
   readonly artifacts: ReadonlySet<string>;
+  /** Whether `diff.patch` and `code/` of the run's folder are sent. */
+  readonly gitDiff: boolean;
+  readonly saveCode: boolean;
 }
 
 const publicServer = 'https://api.wandb.ai';
@@ -113,6 +118,8 @@ export function resolveSettings(options: WandbOptions, env: Environment, cwd: st
     transport: options.transport,
     metricNames: options.metricNames,
     artifacts: new Set(options.artifacts),
+    gitDiff: options.gitDiff === true,
+    saveCode: options.saveCode === true,
   };
 }
 

@@ -29,7 +29,7 @@ import type {OfflineLog} from './offline-log.ts';
 import type {MediaFile} from './media.ts';
 import {addEvents, emptyState, objectOf, type Row, type RowState} from './rows.ts';
 import {startSdk, type SdkRun} from './sdk.ts';
-import {configYaml, consoleFile, isPreempted, startFiles} from './run-files.ts';
+import {configYaml, endFiles, isPreempted, startFiles} from './run-files.ts';
 import {systemLine, systemValues} from './system.ts';
 import {WandbServer, type RemoteState, type RunPath, type StreamRequest} from './server.ts';
 import {idOf, limits, type WandbSettings} from './settings.ts';
@@ -181,8 +181,10 @@ export class WandbTracker implements Tracker {
       await this.#sendRows(remote, {rows: [], first: remote.rows.count, summary: remote.rows}, signal);
     }
     await this.#sendFiles(remote, new Map([['config.yaml', configYaml(remote.description.config)]]), signal);
-    const output = bodyOf({content: {file: consoleFile}}, remote.run.directory);
-    if (output !== undefined) await this.#server.upload(remote.where, consoleFile, output, signal);
+    for (const name of endFiles(remote.run.directory, settings)) {
+      const body = bodyOf({content: {file: name}}, remote.run.directory);
+      if (body !== undefined) await this.#server.upload(remote.where, name, body, signal);
+    }
     if (isPreempted(end, this.#isStopRequested)) await this.#stream(remote, {preempting: true}, signal);
     await this.#stream(remote, {complete: true, exitcode: end.exitCode}, signal);
     await this.#checkCount(remote, signal);

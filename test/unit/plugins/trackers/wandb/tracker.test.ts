@@ -379,6 +379,22 @@ describe('the W&B tracker', () => {
     expect(numbers.filter((number) => number === 3)).toHaveLength(1);
   });
 
+  test('the diff and the code of a run are sent, and are in the log, where it is asked for', async () => {
+    const sources = {'diff.patch': 'the diff', 'code/plugin/a.js': 'the code'};
+    for (const asked of [false, true]) {
+      service.files.clear();
+      const {run, sync} = runWith({WANDB_RUN_ID: `sources-${asked}`}, asked ? {gitDiff: true, saveCode: true} : {});
+      mkdirSync(path.join(run.directory, 'code/plugin'), {recursive: true});
+      for (const [name, text] of Object.entries(sources)) writeFileSync(path.join(run.directory, name), text);
+      expect(await sync()).toMatchObject({complete: true});
+      const [log] = readdirSync(path.join(run.directory, 'wandb'));
+      for (const [name, text] of Object.entries(sources)) {
+        expect([name, service.files.get(name)?.toString()]).toEqual([name, asked ? text : undefined]);
+        expect(existsSync(path.join(run.directory, 'wandb', log!, 'files', name))).toBe(asked);
+      }
+    }
+  });
+
   test('a run uses the strategy of another run and its own checkpoint, where the server has them with this content', async () => {
     const options = {artifacts: ['strategy', 'checkpoint', 'model']};
     const maker = runWith({WANDB_RUN_ID: 'maker'}, options);
