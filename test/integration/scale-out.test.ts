@@ -178,7 +178,7 @@ async function python(service: string, file: string, cwd: string): Promise<void>
     const trials = await expectTrials(cwd, 3, [...epochs, '--set', 'engine.threads=1']);
     expect(trials.map(({status}) => status)).toEqual(['finished', 'finished', 'finished']);
     for (const {run} of trials) expect((outcomeOf(run) as {rows: unknown[]}).rows.length).toBeGreaterThan(360);
-  }, 400_000);
+  }, 900_000);
 });
 
 /** A process that has ended meanwhile is none. */
