@@ -1,7 +1,9 @@
 """The eager PyTorch side of step.ts: times steps of the same networks and prints one JSON object.
 
-  python3 pytorch_peer.py [--model resnet20|resnet18|mobilenet-v2|vit|yolov4-tiny] [--kind train|evaluate] [--batch 128] [--threads 2]
+  python3 pytorch_peer.py [--model resnet20|resnet18|mobilenet-v2|vit|convnext-atto|yolov4-tiny] [--kind train|evaluate]
+    [--batch 128] [--threads 2]
     [--weight-bits 4] [--activation-bits 4] [--steps 14] [--device cpu|cuda]
+  python3 pytorch_peer.py --model convnext-atto --export network.onnx    (writes the network, in float, and ends)
 
 Bits of 32 mean full precision; the stem and the classifier always are. Weights are quantized as in DoReFa (Zhou et al.,
 2016), activations as in PACT (Choi et al., 2018). channels_last, as PyTorch recommends for convolutions on a CPU.
@@ -24,6 +26,7 @@ parser.add_argument('--weight-bits', type=int, default=4)
 parser.add_argument('--activation-bits', type=int, default=4)
 parser.add_argument('--steps', type=int, default=14)
 parser.add_argument('--device', default='cpu')
+parser.add_argument('--export')
 a = parser.parse_args()
 torch.set_num_threads(a.threads)
 torch.manual_seed(0)
@@ -42,13 +45,24 @@ class Round(torch.autograd.Function):
         return g, None
 
 
+def quantized_weight(w):
+    if a.weight_bits == 32:
+        return w
+    t = torch.tanh(w)
+    return 2 * Round.apply(t / (2 * t.abs().max()) + 0.5, 2**a.weight_bits - 1) - 1
+
+
+def quantized_signed(x, alpha):
+    """Clipped to a learned range and rounded."""
+    if a.activation_bits == 32:
+        return x
+    clipped = torch.maximum(torch.minimum(x, alpha), -alpha)
+    return Round.apply(clipped / alpha, 2 ** (a.activation_bits - 1) - 1) * alpha
+
+
 class QuantizedConv(nn.Conv2d):
     def forward(self, x):
-        w = self.weight
-        if a.weight_bits < 32:
-            t = torch.tanh(w)
-            w = 2 * Round.apply(t / (2 * t.abs().max()) + 0.5, 2**a.weight_bits - 1) - 1
-        return F.conv2d(x, w, None, self.stride, self.padding, 1, self.groups)
+        return F.conv2d(x, quantized_weight(self.weight), self.bias, self.stride, self.padding, 1, self.groups)
 
 
 class Activation(nn.Module):
@@ -111,14 +125,7 @@ class QuantizedLinear(nn.Linear):
         self.alpha = nn.Parameter(torch.tensor(3.0))
 
     def forward(self, x):
-        w = self.weight
-        if a.weight_bits < 32:
-            t = torch.tanh(w)
-            w = 2 * Round.apply(t / (2 * t.abs().max()) + 0.5, 2**a.weight_bits - 1) - 1
-        if a.activation_bits < 32:
-            clipped = torch.maximum(torch.minimum(x, self.alpha), -self.alpha)
-            x = Round.apply(clipped / self.alpha, 2 ** (a.activation_bits - 1) - 1) * self.alpha
-        return F.linear(x, w, self.bias)
+        return F.linear(quantized_signed(x, self.alpha), quantized_weight(self.weight), self.bias)
 
 
 class Encoder(nn.Module):
@@ -154,6 +161,55 @@ class Vit(nn.Module):
         return self.head(self.norm(self.blocks(x))[:, 0])
 
 
+class SignedConv(QuantizedConv):
+    """A convolution whose signed input is quantized."""
+
+    def __init__(self, *sizes, **options):
+        super().__init__(*sizes, **options)
+        self.alpha = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, x):
+        return super().forward(quantized_signed(x, self.alpha))
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation of each pixel's channels."""
+
+    def forward(self, x):
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class NextBlock(nn.Module):
+    """ConvNeXt's block: depthwise 7 x 7, layer normalisation, 1 x 1 to four times the width, GELU, 1 x 1 back, a scale."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.depthwise, self.norm = SignedConv(c, c, 7, padding=3, groups=c), ChannelNorm(c, 1e-6)
+        self.wide, self.narrow = SignedConv(c, 4 * c, 1), SignedConv(4 * c, c, 1)
+        self.scale = nn.Parameter(torch.full((1, c, 1, 1), 1e-6))
+
+    def forward(self, x):
+        return x + self.scale * self.narrow(F.gelu(self.wide(self.norm(self.depthwise(x)))))
+
+
+class ConvNext(nn.Module):
+    """ConvNeXt as in Liu et al. (2022), its sizes those of timm."""
+
+    def __init__(self, widths, depths, classes):
+        super().__init__()
+        layers = [nn.Conv2d(3, widths[0], 4, 4), ChannelNorm(widths[0], 1e-6)]
+        for stage, (width, depth) in enumerate(zip(widths, depths)):
+            if stage > 0:
+                before = widths[stage - 1]
+                layers += [ChannelNorm(before, 1e-6), SignedConv(before, width, 2, 2)]
+            layers += [NextBlock(width) for _ in range(depth)]
+        self.features = nn.Sequential(*layers)
+        self.norm, self.head = nn.LayerNorm(widths[-1], 1e-6), nn.Linear(widths[-1], classes)
+
+    def forward(self, x):
+        return self.head(self.norm(self.features(x).mean((2, 3))))
+
+
 class Network(nn.Module):
     def __init__(self, features, width, classes):
         super().__init__()
@@ -171,11 +227,7 @@ class Cell(nn.Module):
         self.conv, self.norm, self.alpha = conv(i, o, k, s), nn.BatchNorm2d(o), nn.Parameter(torch.tensor(3.0))
 
     def forward(self, x):
-        y = F.leaky_relu(self.norm(self.conv(x)), 0.1)
-        if a.activation_bits == 32:
-            return y
-        clipped = torch.maximum(torch.minimum(y, self.alpha), -self.alpha)
-        return Round.apply(clipped / self.alpha, 2 ** (a.activation_bits - 1) - 1) * self.alpha
+        return quantized_signed(F.leaky_relu(self.norm(self.conv(x)), 0.1), self.alpha)
 
 
 class CrossStage(nn.Module):
@@ -295,11 +347,22 @@ elif a.model == 'mobilenet-v2':
 elif a.model == 'yolov4-tiny':
     size, classes = 416, 80
     model = YoloTiny(classes)
+elif a.model == 'convnext-atto':
+    size, classes = 224, 1000
+    model = ConvNext((40, 80, 160, 320), (2, 2, 6, 2), classes)
 elif a.model == 'vit':
     size, classes = 32, 10
     model = Vit(4, 192, 12, 3, 64, classes)
 else:
     raise SystemExit(f'no model "{a.model}"')
+
+if a.export:
+    a.weight_bits = a.activation_bits = 32
+    image = torch.zeros(1, 3, size, size)
+    axes = {'image': {0: 'batch'}, 'logits': {0: 'batch'}}
+    names = {'input_names': ['image'], 'output_names': ['logits'], 'dynamic_axes': axes}
+    torch.onnx.export(model.eval(), (image,), a.export, dynamo=False, **names)
+    raise SystemExit
 
 model = model.to(a.device, memory_format=torch.channels_last)
 optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, weight_decay=1e-4)

@@ -4,9 +4,12 @@
  * the medians over all turns. Run it on an idle machine:
  *
  *   node --import tsx bench/step.ts [comparison …] [--turns 3] [--python python3]
+ *
+ * ConvNeXt is PyTorch's export of the peer's own network.
  */
 import {spawnSync} from 'node:child_process';
-import {existsSync} from 'node:fs';
+import {existsSync, mkdtempSync, rmSync} from 'node:fs';
+import {tmpdir} from 'node:os';
 import path from 'node:path';
 import {parseArgs} from 'node:util';
 
@@ -36,9 +39,13 @@ const pytorch = (...args: string[]): Contender => {
 };
 const full = ['--weight-bits', '32', '--activation-bits', '32'];
 const resnet18 = ['--model', 'resnet18', '--batch', '16', '--steps', '5'];
+const a8 = ['--activation-bits', '8'];
 const mobilenet = ['--model', 'mobilenet-v2', '--batch', '64', '--steps', '5'];
 const yolo = ['--model', 'yolov4-tiny', '--batch', '8', '--steps', '4'];
-const vit = ['--model', 'vit', '--batch', '64', '--steps', '4', '--activation-bits', '8'];
+const vit = ['--model', 'vit', '--batch', '64', '--steps', '4', ...a8];
+const folder = mkdtempSync(path.join(tmpdir(), 'sdq-bench-'));
+const convnext = path.join(folder, 'convnext-atto.onnx');
+const convnextSteps = ['--batch', '16', '--steps', '4', ...a8];
 
 /** The first contender is the one that the ratios are of. */
 const comparisons: Readonly<Record<string, readonly Contender[]>> = {
@@ -48,10 +55,15 @@ const comparisons: Readonly<Record<string, readonly Contender[]>> = {
   'resnet20-evaluate': [ours('wasm', '--kind', 'evaluate', ...full), pytorch('--kind', 'evaluate', ...full)],
   'resnet20-threads': [ours('2 threads', '--steps', '8'), ours('1 thread', '--threads', '1', '--steps', '8')],
   resnet18: [ours('wasm', ...resnet18), pytorch(...resnet18)],
-  'mobilenet-v2': [ours('wasm', ...mobilenet), pytorch(...mobilenet)],
-  vit: [ours('wasm', ...vit), pytorch(...vit)],
+  'mobilenet-v2-fp': [ours('wasm', ...mobilenet, ...full), pytorch(...mobilenet, ...full)],
+  'mobilenet-v2-w4a8': [ours('wasm', ...mobilenet, ...a8), pytorch(...mobilenet, ...a8)],
+  'vit-w4a8': [ours('wasm', ...vit), pytorch(...vit)],
+  'convnext-atto-w4a8': [
+    ours('wasm', '--model', convnext, ...convnextSteps),
+    pytorch('--model', 'convnext-atto', ...convnextSteps),
+  ],
   'yolov4-tiny-fp': [ours('wasm', ...yolo, ...full), pytorch(...yolo, ...full)],
-  'yolov4-tiny-w4a8': [ours('wasm', ...yolo, '--activation-bits', '8'), pytorch(...yolo, '--activation-bits', '8')],
+  'yolov4-tiny-w4a8': [ours('wasm', ...yolo, ...a8), pytorch(...yolo, ...a8)],
   'stock-tfjs': [
     ours('wasm', '--batch', '32'),
     ours('stock tfjs wasm', '--engine', 'tfjs-wasm', '--batch', '32', '--steps', '2'),
@@ -68,19 +80,22 @@ interface Timing {
 /** One turn; null where the contender cannot run here. */
 function turn({command, args}: Contender): Timing | null {
   const {status, stdout} = spawnSync(command, args, {cwd: root, encoding: 'utf8'});
-  return status === 0 ? (JSON.parse(stdout) as Timing) : null;
+  return status === 0 && stdout !== '' ? (JSON.parse(stdout) as Timing) : null;
 }
 
 function median(numbers: readonly number[]): number {
   return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
 }
 
+console.log('| comparison         | contender          |      step |  images/s |  peak MiB | first is × as fast |');
 const names = positionals.length > 0 ? positionals : Object.keys(comparisons);
 for (const name of names) {
   const contenders = comparisons[name];
   if (contenders === undefined) {
     throw new Error(`no comparison "${name}"; there are ${Object.keys(comparisons).join(', ')}`);
   }
+  const usesExport = contenders.some(({args}) => args.includes(convnext));
+  if (usesExport) turn(pytorch('--model', 'convnext-atto', '--export', convnext));
   const timings = contenders.map((): Timing[] => []);
   for (let i = 0; i < Number(values.turns); i++) {
     for (const [k, contender] of contenders.entries()) {
@@ -88,17 +103,17 @@ for (const name of names) {
       if (timing !== null) timings[k]!.push(timing);
     }
   }
-  console.log(name);
   const speeds = timings.map((all) => median(all.map(({imagesPerSecond}) => imagesPerSecond.median)));
   for (const [k, contender] of contenders.entries()) {
     if (timings[k]!.length === 0) {
-      console.log(`  ${contender.name}: cannot run here (${contender.command} ${contender.args.join(' ')})`);
+      console.log(`${name}: ${contender.name} cannot run here (${contender.command} ${contender.args.join(' ')})`);
       continue;
     }
     const ms = median(timings[k]!.map(({stepMs}) => stepMs.median));
     const rss = Math.max(...timings[k]!.map(({peakRssMiB}) => peakRssMiB ?? 0));
-    const ratio = k === 0 ? '' : `, ${contenders[0]!.name} is ${(speeds[0]! / speeds[k]!).toFixed(2)} × as fast`;
-    const memory = rss === 0 ? '' : `, peak ${rss.toFixed(0)} MiB`;
-    console.log(`  ${contender.name}: ${ms.toFixed(1)} ms, ${speeds[k]!.toFixed(1)} images/s${memory}${ratio}`);
+    const ratio = k === 0 ? '' : (speeds[0]! / speeds[k]!).toFixed(2);
+    const cells = [name, contender.name, `${ms.toFixed(0)} ms`, speeds[k]!.toFixed(1), rss.toFixed(0), ratio];
+    console.log(`| ${cells.map((cell, i) => (i < 2 ? cell.padEnd(18) : cell.padStart(9))).join(' | ')} |`);
   }
 }
+rmSync(folder, {recursive: true});

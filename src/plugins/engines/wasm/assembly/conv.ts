@@ -31,7 +31,7 @@ import {
 import {clip} from './rows';
 import {tileColumns, tileRows} from './shared';
 import {float, int, madd, pointer, shareStart} from './task';
-import {dotTiles, outerTile1, outerTile4, storeColumns} from './tiles';
+import {dotTiles, outerTile1, outerTile4, splatQuads, storeColumns} from './tiles';
 
 /**
  * Runs of contiguous inputs under one output pixel, as pairs (byte offset, floats): a row of the filter where its taps
@@ -145,27 +145,31 @@ function runTiles(length: i32): i32 {
   return length < tileRows ? length : (length + tileRows - 1) / tileRows;
 }
 
-/** dy of a band as panels without bias, [panel][pixel][8]; columns beyond the last are 0. */
-function packGradient(entries: usize, pixels: i32, dy: usize, columns: i32, target: usize): void {
+/** Columns `first` … of a band's dy as panels without bias, [panel][pixel][8]; columns beyond the last are 0. */
+function packGradient(entries: usize, pixels: i32, dy: usize, first: i32, end: i32, target: usize): void {
   const zero = f32x4.splat(0);
+  const panelBytes = <usize>pixels << 5;
   for (let i = 0; i < pixels; i++) {
     const from = dy + load<usize>(entries, 4);
-    if (columns == tileColumns) {
-      v128.store(target, v128.load(from));
-      v128.store(target, v128.load(from, 16), 16);
-    } else {
-      v128.store(target, zero);
-      v128.store(target, zero, 16);
-      for (let j: usize = 0; j < <usize>columns; j++) store<f32>(target + (j << 2), load<f32>(from + (j << 2)));
+    let to = target + (<usize>i << 5);
+    let column = first;
+    for (; column + tileColumns <= end; column += tileColumns) {
+      v128.store(to, v128.load(from + (<usize>column << 2)));
+      v128.store(to, v128.load(from + (<usize>column << 2), 16), 16);
+      to += panelBytes;
+    }
+    if (column < end) {
+      v128.store(to, zero);
+      v128.store(to, zero, 16);
+      for (; column < end; column++, to += 4) store<f32>(to, load<f32>(from + (<usize>column << 2)));
     }
     entries += 8;
-    target += 32;
   }
 }
 
 /**
  * convolveFilterGradient: [x, dy, sums, scratch, …geometry, bytes of scratch per thread, offset of entries, offset of
- * band, offset of dy panels, bytes of sums per part, parts]. Dilation 1.
+ * band, offset of quads, bytes of sums per part, parts, offset of dy panels]. Dilation 1.
  *
  * `parts` = threads: each thread sums its own bands over the whole filter. `parts` = 1 (large filters): each thread has
  * its own panels of output channels and sums all bands. `reduceFilterGradient` adds the parts.
@@ -175,7 +179,8 @@ export function convolveFilterGradient(task: usize, thread: i32, threads: i32): 
   const scratch = pointer(task, 3) + <usize>thread * pointer(task, afterGeometry);
   const entries = scratch + pointer(task, afterGeometry + 1);
   const space = scratch + pointer(task, afterGeometry + 2);
-  const panel = scratch + pointer(task, afterGeometry + 3);
+  const quads = scratch + pointer(task, afterGeometry + 3);
+  const gradients = scratch + pointer(task, afterGeometry + 6);
   const parts = int(task, afterGeometry + 5);
   const down = kernelHeight(task);
   const length = kernelWidth(task) * channels(task);
@@ -201,21 +206,23 @@ export function convolveFilterGradient(task: usize, thread: i32, threads: i32): 
     const pixels = bandPixels(task, band);
     const source = loadBand(task, band, pointer(task, 0), space);
     const dy = pointer(task, 1) + <usize>firstImage(task, band) * dyImage + <usize>firstRow(task, band) * dyRow;
-    for (let p = firstPanel; p < lastPanel; p++) {
-      const column = p * tileColumns;
-      packGradient(entries, pixels, dy + (<usize>column << 2), min(tileColumns, columns - column), panel);
-      let sum = sums + <usize>p * panelBytes;
-      for (let y = 0; y < down; y++) {
-        const row = source + <usize>y * rowBytes(task);
-        for (let tile = 0; tile < tiles; tile++) {
-          if (length < tileRows) {
-            outerTile1(entries, pixels, row + (<usize>tile << 2), panel, sum);
-          } else {
-            const first = min(tile * tileRows, length - tileRows);
-            outerTile4(entries, pixels, row + (<usize>first << 2), panel, sum);
-          }
-          sum += tileBytes;
+    const last = min(columns, lastPanel * tileColumns);
+    packGradient(entries, pixels, dy, firstPanel * tileColumns, last, gradients);
+    let tileSums = sums + <usize>firstPanel * panelBytes;
+    for (let y = 0; y < down; y++) {
+      const row = source + <usize>y * rowBytes(task);
+      for (let tile = 0; tile < tiles; tile++) {
+        const first = length < tileRows ? tile : min(tile * tileRows, length - tileRows);
+        splatQuads(entries, pixels, row + (<usize>first << 2), quads);
+        let panel = gradients;
+        let sum = tileSums;
+        for (let p = firstPanel; p < lastPanel; p++) {
+          if (length < tileRows) outerTile1(quads, pixels, panel, sum);
+          else outerTile4(quads, pixels, panel, sum);
+          panel += <usize>pixels << 5;
+          sum += panelBytes;
         }
+        tileSums += tileBytes;
       }
     }
   }

@@ -2,6 +2,27 @@
 import {tileColumns} from './shared';
 import {int, pointer, shareStart} from './task';
 
+/** Four steps of four columns whose steps are contiguous, to rows 32 bytes apart. Returns the sum of 0 · value. */
+// @ts-ignore: decorator
+@inline
+function transposeQuad(source: usize, columnStride: usize, target: usize): v128 {
+  const zero = f32x4.splat(0);
+  const c0 = v128.load(source);
+  const c1 = v128.load(source + columnStride);
+  const c2 = v128.load(source + 2 * columnStride);
+  const c3 = v128.load(source + 3 * columnStride);
+  const low01 = v128.shuffle<f32>(c0, c1, 0, 4, 1, 5);
+  const low23 = v128.shuffle<f32>(c2, c3, 0, 4, 1, 5);
+  v128.store(target, v128.shuffle<i64>(low01, low23, 0, 2));
+  v128.store(target, v128.shuffle<i64>(low01, low23, 1, 3), 32);
+  const high01 = v128.shuffle<f32>(c0, c1, 2, 6, 3, 7);
+  const high23 = v128.shuffle<f32>(c2, c3, 2, 6, 3, 7);
+  v128.store(target, v128.shuffle<i64>(high01, high23, 0, 2), 64);
+  v128.store(target, v128.shuffle<i64>(high01, high23, 1, 3), 96);
+  const first = f32x4.add(f32x4.mul(c0, zero), f32x4.mul(c1, zero));
+  return f32x4.add(first, f32x4.add(f32x4.mul(c2, zero), f32x4.mul(c3, zero)));
+}
+
 /** Copies `length` steps of 8 columns; columns from `columns` on are 0. Returns the sum of 0 · value: NaN if one is not finite. */
 export function packSteps(
   source: usize,
@@ -13,7 +34,16 @@ export function packSteps(
 ): v128 {
   const zero = f32x4.splat(0);
   let check = zero;
-  for (let k = 0; k < length; k++) {
+  let k = 0;
+  if (stepStride == 4 && columns == tileColumns) {
+    for (; k + 4 <= length; k += 4) {
+      check = f32x4.add(check, transposeQuad(source, columnStride, target));
+      check = f32x4.add(check, transposeQuad(source + 4 * columnStride, columnStride, target + 16));
+      source += 16;
+      target += 128;
+    }
+  }
+  for (; k < length; k++) {
     let a: v128;
     let b: v128;
     if (columnStride == 4 && columns == tileColumns) {

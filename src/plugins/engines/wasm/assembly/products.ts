@@ -2,7 +2,7 @@
 import {packSteps} from './panels';
 import {tileColumns, tileRows} from './shared';
 import {int, pointer, shareStart} from './task';
-import {dotTiles, outerTile1, outerTile4, storeColumns} from './tiles';
+import {dotTiles, outerTile1, outerTile4, splatQuads, storeColumns} from './tiles';
 
 /** b as panels without bias, [panel][1 + length][8]. */
 function packMatrix(b: usize, panels: usize, length: i32, columns: i32, transposed: bool): void {
@@ -17,31 +17,35 @@ function packMatrix(b: usize, panels: usize, length: i32, columns: i32, transpos
   }
 }
 
-/** Columns of a panel of aᵀ · b: a is [length, rows], so four neighbours in memory are a tile's rows. */
-function outerColumns(
+/** aᵀ · b: a is [length, rows], so four neighbours in memory are a tile's rows. @param quads room for 64 bytes a step */
+function outerProduct(
   a: usize,
   entries: usize,
+  quads: usize,
   rows: i32,
   length: i32,
-  panel: usize,
+  panels: usize,
   sums: usize,
   y: usize,
-  rowBytes: usize,
   columns: i32,
 ): void {
-  for (let tile = 0; tile < rows; tile += tileRows) {
-    const tall = rows >= tileRows;
+  const rowBytes = <usize>columns << 2;
+  const tall = rows >= tileRows;
+  const height = tall ? tileRows : 1;
+  for (let tile = 0; tile < rows; tile += height) {
     const first = tall ? min(tile, rows - tileRows) : tile;
-    const here = tall ? tileRows : rows;
-    memory.fill(sums, 0, 128);
-    if (tall) {
-      outerTile4(entries, length, a + (<usize>first << 2), panel, sums);
-    } else {
-      for (let r = 0; r < here; r++) outerTile1(entries, length, a + (<usize>r << 2), panel, sums + (<usize>r << 5));
-    }
-    for (let r = 0; r < here; r++) {
-      const from = sums + (<usize>r << 5);
-      storeColumns(y + <usize>(first + r) * rowBytes, v128.load(from), v128.load(from, 16), columns);
+    splatQuads(entries, length, a + (<usize>first << 2), quads);
+    let panel = panels + 32;
+    for (let column = 0; column < columns; column += tileColumns) {
+      memory.fill(sums, 0, 128);
+      if (tall) outerTile4(quads, length, panel, sums);
+      else outerTile1(quads, length, panel, sums);
+      for (let r = 0; r < height; r++) {
+        const from = sums + (<usize>r << 5);
+        const to = y + <usize>(first + r) * rowBytes + (<usize>column << 2);
+        storeColumns(to, v128.load(from), v128.load(from, 16), min(tileColumns, columns - column));
+      }
+      panel += <usize>(length + 1) << 5;
     }
   }
 }
@@ -49,7 +53,7 @@ function outerColumns(
 /**
  * products: [a, b, y, scratch, products, matrices in a, matrices in b, rows, length, columns, a transposed (0, 1), b
  * transposed (0, 1), bytes of scratch per thread]: y[i] = a[i mod matrices] · b[i mod matrices], [rows, columns].
- * Scratch: sums of a tile (128 bytes), one run, entries (8 bytes for each row, or each step of a transposed a), panels.
+ * Scratch: sums of a tile (128 bytes), one run, entries (8 bytes for each row, or 72 for each step of a transposed a), panels.
  */
 export function products(task: usize, thread: i32, threads: i32): void {
   const matricesA = int(task, 5);
@@ -63,7 +67,8 @@ export function products(task: usize, thread: i32, threads: i32): void {
   const run = sums + 128;
   const entries = run + 8;
   const count = transposedA ? length : rows;
-  const panels = (entries + (<usize>count << 3) + 63) & ~63;
+  const quads = (entries + (<usize>count << 3) + 63) & ~63;
+  const panels = transposedA ? quads + (<usize>length << 6) : quads;
   store<usize>(run, 0);
   store<i32>(run, length, 4);
   const step = <usize>(transposedA ? rows : length) << 2;
@@ -83,12 +88,14 @@ export function products(task: usize, thread: i32, threads: i32): void {
       const b = pointer(task, 1) + (<usize>packed * <usize>(length * columns) << 2);
       packMatrix(b, panels, length, columns, int(task, 11) == 1);
     }
+    if (transposedA) {
+      outerProduct(a, entries, quads, rows, length, panels, sums, y, columns);
+      continue;
+    }
     let panel = panels;
     for (let column = 0; column < columns; column += tileColumns) {
       const here = min(tileColumns, columns - column);
-      const to = y + (<usize>column << 2);
-      if (transposedA) outerColumns(a, entries, rows, length, panel + 32, sums, to, rowBytes, here);
-      else dotTiles(entries, rows, a, to, run, run + 8, panel, low, high, here);
+      dotTiles(entries, rows, a, y + (<usize>column << 2), run, run + 8, panel, low, high, here);
       panel += <usize>(length + 1) << 5;
     }
   }

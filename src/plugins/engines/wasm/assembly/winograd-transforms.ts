@@ -36,8 +36,15 @@ function transformInput(
   v128.store(target, madd(f32x4.splat(-2.5), d3, f32x4.add(d1, d5)));
 }
 
-/** Bᵀ x B of `bytes` / 16 vectors of channels; `addresses` holds those of the tile's 36 pixels. */
-export function inputTile(addresses: usize, vectors: usize, bytes: usize, target: usize, positionBytes: usize): void {
+/** Bᵀ x B of `bytes` / 16 vectors of channels, `step` apart in the target; `addresses` holds those of the tile's 36 pixels. */
+export function inputTile(
+  addresses: usize,
+  vectors: usize,
+  bytes: usize,
+  target: usize,
+  positionBytes: usize,
+  step: usize,
+): void {
   for (let c: usize = 0; c < bytes; c += 16) {
     for (let j: usize = 0; j < 6; j++) {
       const at = addresses + (j << 2);
@@ -52,7 +59,8 @@ export function inputTile(addresses: usize, vectors: usize, bytes: usize, target
         96,
       );
     }
-    let to = target + c;
+    let to = target;
+    target += step;
     for (let i: usize = 0; i < 6; i++) {
       const row = vectors + i * 96;
       transformInput(

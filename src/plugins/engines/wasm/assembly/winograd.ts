@@ -24,8 +24,9 @@ import {
   width,
 } from './bands';
 import {clip} from './rows';
-import {winogradAddresses, winogradPositions, winogradSlack, winogradZeros} from './shared';
+import {tileColumns, winogradAddresses, winogradPositions, winogradSlack, winogradZeros} from './shared';
 import {float, int, madd, pointer, shareStart} from './task';
+import {outerTile4, splatRows} from './tiles';
 import {gradientTile, inputTile, outputTile, root} from './winograd-transforms';
 
 /**
@@ -132,8 +133,21 @@ function tilesAcross(task: usize): i32 {
   return (outWidth(task) + 3) >> 2;
 }
 
-/** Transforms the inputs of tiles first … first + count − 1. */
-function inputGroup(task: usize, first: i32, count: i32, scratch: usize, target: usize, positionBytes: usize): void {
+/**
+ * Transforms the inputs of tiles first … first + count − 1.
+ * @param tileStep bytes from one tile to the next
+ * @param step bytes from four channels to the next four
+ */
+function inputGroup(
+  task: usize,
+  first: i32,
+  count: i32,
+  scratch: usize,
+  target: usize,
+  positionBytes: usize,
+  tileStep: usize,
+  step: usize,
+): void {
   const pixelBytes = <usize>channels(task) << 2;
   const imageBytes = <usize>(height(task) * width(task)) * pixelBytes;
   const ofImage = tilesDown(task) * tilesAcross(task);
@@ -149,8 +163,8 @@ function inputGroup(task: usize, first: i32, count: i32, scratch: usize, target:
       pixelBytes,
       scratch + <usize>winogradZeros,
     );
-    inputTile(scratch + <usize>winogradAddresses, scratch, pixelBytes, target, positionBytes);
-    target += pixelBytes;
+    inputTile(scratch + <usize>winogradAddresses, scratch, pixelBytes, target, positionBytes, step);
+    target += tileStep;
   }
 }
 
@@ -250,7 +264,7 @@ export function winograd(task: usize, thread: i32, threads: i32): void {
   for (let g = shareStart(groups, thread, threads); g < shareStart(groups, thread + 1, threads); g++) {
     const first = g * group;
     const count = min(group, total - first);
-    inputGroup(task, first, count, scratch, inputs, inPosition);
+    inputGroup(task, first, count, scratch, inputs, inPosition, inBytes, 16);
     let weights = pointer(task, 2);
     for (let position: usize = 0; position < <usize>winogradPositions; position++) {
       for (let c: usize = 0; c < outBytes; c += 32) {
@@ -295,6 +309,36 @@ export function winograd(task: usize, thread: i32, threads: i32): void {
     }
   }
   if (v128.any_true(f32x4.ne(check, check))) store<i32>(pointer(task, afterGeometry + 3), 1);
+}
+
+/** Transforms dy of tiles first … first + count − 1 to panels, [position][panel][tile][8]. */
+function gradientGroup(
+  task: usize,
+  first: i32,
+  count: i32,
+  scratch: usize,
+  target: usize,
+  positionBytes: usize,
+  panelBytes: usize,
+): void {
+  const outBytes = <usize>outChannels(task) << 2;
+  const across = tilesAcross(task);
+  const ofImage = tilesDown(task) * across;
+  for (let tile = first; tile < first + count; tile++) {
+    const place = tile % ofImage;
+    writeAddresses(
+      scratch + <usize>winogradAddresses,
+      pointer(task, 1) + <usize>((tile / ofImage) * outHeight(task) * outWidth(task)) * outBytes,
+      (place / across) * 4,
+      (place % across) * 4,
+      outHeight(task),
+      outWidth(task),
+      outBytes,
+      scratch + <usize>winogradZeros,
+    );
+    gradientTile(scratch + <usize>winogradAddresses, scratch, outBytes, target, panelBytes, positionBytes);
+    target += 32;
+  }
 }
 
 /** sums[channel][8] += Σ over `tiles` rows of source[row][channel] · panel[row][8]. */
@@ -356,31 +400,15 @@ export function winogradFilterGradient(task: usize, thread: i32, threads: i32): 
   const panelBytes = <usize>group << 5;
   const sumsBytes = (inBytes * outBytes) >> 2;
   const sums = pointer(task, 2) + <usize>(thread * winogradPositions) * sumsBytes;
-  const across = tilesAcross(task);
-  const ofImage = tilesDown(task) * across;
-  const total = batch(task) * ofImage;
+  const total = batch(task) * tilesDown(task) * tilesAcross(task);
   const groups = (total + group - 1) / group;
   memory.fill(scratch + <usize>winogradZeros, 0, max(inBytes, outBytes));
   memory.fill(sums, 0, <usize>winogradPositions * sumsBytes);
   for (let g = shareStart(groups, thread, threads); g < shareStart(groups, thread + 1, threads); g++) {
     const first = g * group;
     const count = min(group, total - first);
-    inputGroup(task, first, count, scratch, inputs, inPosition);
-    for (let tile = first; tile < first + count; tile++) {
-      const place = tile % ofImage;
-      writeAddresses(
-        scratch + <usize>winogradAddresses,
-        pointer(task, 1) + <usize>((tile / ofImage) * outHeight(task) * outWidth(task)) * outBytes,
-        (place / across) * 4,
-        (place % across) * 4,
-        outHeight(task),
-        outWidth(task),
-        outBytes,
-        scratch + <usize>winogradZeros,
-      );
-      const target = gradients + (<usize>(tile - first) << 5);
-      gradientTile(scratch + <usize>winogradAddresses, scratch, outBytes, target, panelBytes, outPosition);
-    }
+    inputGroup(task, first, count, scratch, inputs, inPosition, inBytes, 16);
+    gradientGroup(task, first, count, scratch, gradients, outPosition, panelBytes);
     let sum = sums;
     for (let position: usize = 0; position < <usize>winogradPositions; position++) {
       let panel = gradients + position * outPosition;
@@ -388,6 +416,62 @@ export function winogradFilterGradient(task: usize, thread: i32, threads: i32): 
         addOuterProducts(inputs + position * inPosition, inBytes, panel, count, sum);
         panel += panelBytes;
         sum += inBytes << 3;
+      }
+    }
+  }
+}
+
+/**
+ * winogradFilterTiles: [x, dy, inputs, scratch, …geometry, bytes of scratch per thread, tiles of a group, gradients, first tile]:
+ * the transformed tiles of one group, in whose channels the threads share (winogradFilterProducts), for filters whose sums are too
+ * large for each thread to have its own. Scratch: its head.
+ */
+export function winogradFilterTiles(task: usize, thread: i32, threads: i32): void {
+  const scratch = pointer(task, 3) + <usize>thread * pointer(task, afterGeometry);
+  const group = int(task, afterGeometry + 1);
+  const first = int(task, afterGeometry + 3);
+  const inBytes = <usize>channels(task) << 2;
+  const outBytes = <usize>outChannels(task) << 2;
+  const total = batch(task) * tilesDown(task) * tilesAcross(task);
+  const count = min(group, total - first);
+  const start = shareStart(count, thread, threads);
+  const here = shareStart(count, thread + 1, threads) - start;
+  memory.fill(scratch + <usize>winogradZeros, 0, max(inBytes, outBytes));
+  const inputs = pointer(task, 2) + (<usize>start << 4);
+  const inPosition = <usize>group * inBytes + <usize>winogradSlack;
+  inputGroup(task, first + start, here, scratch, inputs, inPosition, 16, <usize>group << 4);
+  const gradients = pointer(task, afterGeometry + 2) + (<usize>start << 5);
+  const outPosition = <usize>group * outBytes + <usize>winogradSlack;
+  gradientGroup(task, first + start, here, scratch, gradients, outPosition, <usize>group << 5);
+}
+
+/**
+ * winogradFilterProducts: [inputs, gradients, sums, scratch, channels, outChannels, tiles, tiles of a group, adds (0, 1)]: sums
+ * [position][panel][channel][8] = (or +=) the products of the tiles of `winogradFilterTiles`. Scratch: 64 bytes a tile and thread.
+ */
+export function winogradFilterProducts(task: usize, thread: i32, threads: i32): void {
+  const length = int(task, 4);
+  const columns = int(task, 5);
+  const tiles = int(task, 6);
+  const group = int(task, 7);
+  const quads = pointer(task, 3) + (<usize>(thread * group) << 6);
+  const inPosition = (<usize>(group * length) << 2) + <usize>winogradSlack;
+  const outPosition = (<usize>(group * columns) << 2) + <usize>winogradSlack;
+  const sumsBytes = <usize>(length * columns) << 2;
+  const end = shareStart(winogradPositions, thread + 1, threads);
+  for (let position = shareStart(winogradPositions, thread, threads); position < end; position++) {
+    const sums = pointer(task, 2) + <usize>position * sumsBytes;
+    if (int(task, 8) == 0) memory.fill(sums, 0, sumsBytes);
+    const inputs = pointer(task, 0) + <usize>position * inPosition;
+    const gradients = pointer(task, 1) + <usize>position * outPosition;
+    for (let channel = 0; channel < length; channel += 4) {
+      splatRows(inputs + (<usize>(channel * group) << 2), tiles, quads);
+      let panel = gradients;
+      let sum = sums + (<usize>channel << 5);
+      for (let column = 0; column < columns; column += tileColumns) {
+        outerTile4(quads, tiles, panel, sum);
+        panel += <usize>group << 5;
+        sum += <usize>length << 5;
       }
     }
   }

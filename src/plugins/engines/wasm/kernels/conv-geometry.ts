@@ -80,8 +80,16 @@ export function rowsGeometry(rows: number, length: number, columns: number): Geo
   };
 }
 
-/** Bytes of input under a band that stay in the second-level cache next to its output and the panels. */
-const bandBytes = 48 * 1024;
+/** Bytes of input under a band, and its output pixels, that are not exceeded where smaller bands are possible. */
+interface BandLimits {
+  readonly bytes: number;
+  readonly pixels: number;
+}
+
+/** The input stays in the second-level cache next to its output and the panels. */
+const convolutionBand: BandLimits = {bytes: 48 * 1024, pixels: Infinity};
+/** Of the gradient of a filter, which reads a tile of each pixel (64 bytes) and a panel (32) again and again from the first-level cache. */
+export const gradientBand: BandLimits = {bytes: 256 * 1024, pixels: 160};
 /** Pixels of a band below which the leftovers of tiles cost too much. */
 const bandPixels = 96;
 
@@ -98,7 +106,7 @@ export interface Plan {
 
 export const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
-export function planned(g: Geometry, threads: number): Plan {
+export function planned(g: Geometry, threads: number, band: BandLimits = convolutionBand): Plan {
   const spanHeight = (g.kernelHeight - 1) * g.dilationHeight + 1;
   const columns = (g.outWidth - 1) * g.strideWidth + (g.kernelWidth - 1) * g.dilationWidth + 1;
   const padded =
@@ -107,9 +115,12 @@ export function planned(g: Geometry, threads: number): Plan {
     (g.outHeight - 1) * g.strideHeight + spanHeight - g.padTop > g.height ||
     columns - g.padLeft > g.width;
   const rowBytes = 4 * columns * g.channels;
-  const most = Math.max(
-    Math.floor((bandBytes / rowBytes - spanHeight) / g.strideHeight) + 1,
-    Math.ceil(bandPixels / g.outWidth / 2),
+  const most = Math.min(
+    Math.max(
+      Math.floor((band.bytes / rowBytes - spanHeight) / g.strideHeight) + 1,
+      Math.ceil(bandPixels / g.outWidth / 2),
+    ),
+    Math.ceil(band.pixels / g.outWidth),
   );
   const wantedBands = Math.max(Math.ceil(g.outHeight / most), Math.ceil((2 * threads) / g.batch));
   const rows = Math.max(1, Math.ceil(g.outHeight / wantedBands));

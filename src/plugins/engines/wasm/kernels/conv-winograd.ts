@@ -63,8 +63,17 @@ export function convolveWinograd(
   return !spoilt;
 }
 
-/** Filters up to this size are summed as transformed tiles by each thread. */
-export const winogradFilterFloats = 256 * 256;
+/** Filters up to this size are summed as transformed tiles by each thread; of larger ones the threads share the positions. */
+const partFloats = 128 * 128;
+/** Bytes of transformed tiles of a group that the threads share. */
+const sharedBytes = 32 * 2 ** 20;
+
+interface FilterGradient {
+  readonly source: number;
+  readonly dy: number;
+  readonly target: number;
+  readonly g: Geometry;
+}
 
 /** `convolveFilterGradient` by Winograd; false where an element is not finite. */
 export function winogradFilterGradient(
@@ -74,24 +83,52 @@ export function winogradFilterGradient(
   target: number,
   g: Geometry,
 ): boolean {
-  const threads = backend.threadsFor(multiplyAdds(g));
-  const {group} = tiled(g, threads);
-  const widest = Math.max(g.channels, g.outChannels);
-  const threadBytes = winogradBytes(g, group, widest);
   const size = g.channels * g.outChannels;
-  const scratch = backend.allocate(threads * threadBytes);
-  const sums = backend.allocate(4 * winogradPositions * size * threads);
-  const head = [source, dy, sums, scratch, ...planned(g, threads).ints];
-  backend.run('winogradFilterGradient', [...head, threadBytes, group], [], threads);
+  const threads = backend.threadsFor(multiplyAdds(g));
+  const shared = size > partFloats;
+  const parts = shared ? 1 : threads;
+  const sums = backend.allocate(4 * winogradPositions * size * parts);
+  const addresses = {source, dy, target: sums, g};
+  if (shared) sumTogether(backend, addresses, threads);
+  else sumParts(backend, addresses, threads);
   const spoilt = withFlag(backend, (flag) =>
     backend.run(
       'winogradFilterResult',
-      [sums, target, threads, g.channels, g.outChannels, flag],
+      [sums, target, parts, g.channels, g.outChannels, flag],
       [],
-      Math.min(threads, backend.threadsFor(winogradPositions * size * threads)),
+      Math.min(threads, backend.threadsFor(winogradPositions * size * parts)),
     ),
   );
   backend.release(sums);
-  backend.release(scratch);
   return !spoilt;
+}
+
+/** target = [thread][position][panel][channel][8] of each thread's tiles. */
+function sumParts(backend: WasmBackend, {source, dy, target, g}: FilterGradient, threads: number): void {
+  const {group} = tiled(g, threads);
+  const threadBytes = winogradBytes(g, group, Math.max(g.channels, g.outChannels));
+  const scratch = backend.allocate(threads * threadBytes);
+  const head = [source, dy, target, scratch, ...planned(g, threads).ints];
+  backend.run('winogradFilterGradient', [...head, threadBytes, group], [], threads);
+  backend.release(scratch);
+}
+
+/** target = [position][panel][channel][8] of all tiles: these are transformed, then each thread multiplies its positions. */
+function sumTogether(backend: WasmBackend, {source, dy, target, g}: FilterGradient, threads: number): void {
+  const {tiles} = tiled(g, threads);
+  const most = Math.max(64, Math.floor(sharedBytes / (4 * winogradPositions * (g.channels + g.outChannels))));
+  const group = Math.ceil(tiles / Math.ceil(tiles / most));
+  const headBytes = align(winogradZeros + 4 * Math.max(g.channels, g.outChannels));
+  const bytes = (channels: number): number => winogradPositions * (4 * group * channels + winogradSlack);
+  const inputs = backend.allocate(bytes(g.channels));
+  const gradients = backend.allocate(bytes(g.outChannels));
+  const scratch = backend.allocate(threads * Math.max(headBytes, 64 * group));
+  const head = [source, dy, inputs, scratch, ...planned(g, threads).ints, headBytes, group, gradients];
+  for (let first = 0; first < tiles; first += group) {
+    backend.run('winogradFilterTiles', [...head, first], [], threads);
+    const count = Math.min(group, tiles - first);
+    const sizes = [g.channels, g.outChannels, count, group, first === 0 ? 0 : 1];
+    backend.run('winogradFilterProducts', [inputs, gradients, target, scratch, ...sizes], [], threads);
+  }
+  for (const address of [scratch, gradients, inputs]) backend.release(address);
 }

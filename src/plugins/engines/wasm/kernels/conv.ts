@@ -11,6 +11,7 @@ import {
   asRows,
   convInfo,
   geometryOf,
+  gradientBand,
   isPointwise,
   multiplyAdds,
   planned,
@@ -19,7 +20,7 @@ import {
   type Geometry,
   type Target,
 } from './conv-geometry.ts';
-import {convolveWinograd, suitsWinograd, winogradFilterFloats, winogradFilterGradient} from './conv-winograd.ts';
+import {convolveWinograd, suitsWinograd, winogradFilterGradient} from './conv-winograd.ts';
 import {fusedConvolution, noClip, type Clip} from './fused-activation.ts';
 import {packPanels, panelCount, withFlag, type Weights} from './panels.ts';
 
@@ -70,22 +71,22 @@ export function convolveFilterGradient(
   const length = g.kernelWidth * g.channels;
   const filter = g.kernelHeight * length * g.outChannels;
   if (filter === 0) return;
-  const small = g.channels * g.outChannels <= winogradFilterFloats;
-  if (small && suitsWinograd(g) && winogradFilterGradient(backend, source, dy, target, g)) return;
+  if (suitsWinograd(g) && winogradFilterGradient(backend, source, dy, target, g)) return;
 
   const threads = backend.threadsFor(multiplyAdds(g));
-  const plan = planned(g, threads);
+  const plan = planned(g, threads, gradientBand);
   const parts = filter > partFloats && g.outChannels >= tileColumns * threads ? 1 : threads;
   const rowsOfRun = length < tileRows ? length : tileRows * Math.ceil(length / tileRows);
   const partBytes = 4 * panelCount(g.outChannels) * tileColumns * g.kernelHeight * rowsOfRun;
-  const threadBytes = plan.end + align(4 * tileColumns * plan.pixels);
+  const gradients = plan.end + align(16 * tileRows * plan.pixels);
+  const threadBytes = gradients + align(4 * tileColumns * panelCount(g.outChannels) * plan.pixels);
   const scratch = backend.allocate(threads * threadBytes);
   const sums = backend.allocate(parts * partBytes);
   backend.run(
     'convolveFilterGradient',
     [
       ...[source, dy, sums, scratch, ...plan.ints],
-      ...[threadBytes, plan.entriesOffset, plan.bandOffset, plan.end, partBytes, parts],
+      ...[threadBytes, plan.entriesOffset, plan.bandOffset, plan.end, partBytes, parts, gradients],
     ],
     [],
     threads,

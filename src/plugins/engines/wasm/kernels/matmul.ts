@@ -40,7 +40,7 @@ function products(
   transposed: readonly [boolean, boolean],
 ): void {
   const threads = backend.threadsFor(count * rows * length * columns);
-  const entries = 8 * (transposed[0] ? length : rows);
+  const entries = transposed[0] ? 72 * length : 8 * rows;
   const panels = 32 * panelCount(columns) * (length + 1);
   const bytes = 64 * Math.ceil((256 + entries + panels) / 64);
   const scratch = backend.allocate(threads * bytes);

@@ -109,6 +109,7 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
       ['1×1 of stride 2', [2, 16, 16, 16], [1, 1, 16, 32], [2, 2], 'valid'],
       ['7×7 of stride 2', [1, 20, 18, 3], [7, 7, 3, 16], [2, 2], 3],
       ['a filter too large for sums per thread', [1, 3, 4, 65], [3, 3, 65, 120], [1, 1], 'same'],
+      ['more pixels than a band of the filter gradient', [1, 3, 190, 6], [1, 3, 6, 19], [1, 1], 'same'],
     ])('%s', (_, x, filter, strides, pad) => {
       const c = {x, filter, strides, pad, ...plain};
       expectSameOnBothBackends(() => [forward(c), inputGradient(c), filterGradient(c)]);
@@ -138,6 +139,33 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
         largest = Math.max(largest, Math.abs(sum));
       }
       expect(wrong / largest).toBeLessThanOrEqual(1.5e-6);
+    });
+
+    test('a filter gradient of several groups of shared tiles: equal to that of the direct kernel', () => {
+      const [x, dy] = [randomTensor([4, 57, 57, 136], 1), randomTensor([4, 57, 57, 128], 2)];
+      const gradient = (width: number): tf.Tensor =>
+        runKernel(
+          tf.Conv2DBackpropFilter,
+          {x, dy},
+          {
+            strides: 1,
+            dilations: 1,
+            dataFormat: 'NHWC',
+            filterShape: [3, width, 136, 128],
+            pad: [
+              [0, 0],
+              [1, 1],
+              [1, width - 2],
+              [0, 0],
+            ],
+          },
+        );
+      // A filter four wide is not Winograd's; its first three columns are the same sums.
+      const [winograd, direct] = [gradient(3), gradient(4)];
+      const difference = tf.abs(tf.sub(winograd, tf.slice(direct, [0, 0, 0, 0], winograd.shape)));
+      const error = tf.div(tf.max(difference), tf.max(tf.abs(direct)));
+      expect(error.dataSync()[0]).toBeLessThan(5e-5);
+      tf.dispose([x, dy, winograd, direct, difference, error]);
     });
   });
 
