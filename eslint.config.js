@@ -93,7 +93,7 @@ export default tseslint.config(
       'wasm',
       'node_modules',
       'coverage',
-      'src/plugins/engines/wasm/assembly',
+      'src/**/assembly',
       'src/config/config-types.ts',
       // Compiled against the packed package: test/e2e/plugin-types.test.ts.
       'test/fixtures/every-kind',

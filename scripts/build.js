@@ -20,6 +20,7 @@ const kernels = ['--config', `${assembly}/asconfig.json`];
 if (existsSync(path.join(root, assembly, 'asconfig.json'))) {
   for (const target of ['simd', 'relaxed-simd']) run('assemblyscript/bin/asc.js', ...kernels, '--target', target);
 }
+run('assemblyscript/bin/asc.js', '--config', 'src/data/assembly/asconfig.json');
 rmSync(path.join(root, 'dist'), {recursive: true, force: true});
 run('typescript/bin/tsc', '-p', 'tsconfig.json');
 run('oclif/bin/run.js', 'manifest');

@@ -146,6 +146,22 @@ describe('decodeImage', () => {
     expect(dark.map(([name]) => name)).toEqual([place]);
   });
 
+  test.each([
+    ['plain', (image: Sharp) => image.jpeg()],
+    ['progressive', (image: Sharp) => image.jpeg({progressive: true})],
+    ['grey', (image: Sharp) => image.greyscale().jpeg()],
+    ['with a colour profile', (image: Sharp) => image.withIccProfile('p3').jpeg()],
+    ['with XMP', (image: Sharp) => image.withXmp('<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>').jpeg()],
+  ])('the size of a JPEG that is %s is that of its header', async (name, encode) => {
+    const image = sharp({create: {width: 31, height: 17, channels: 3, background: '#204080'}});
+    let size: [number, number] | undefined;
+    await decodeImage(save(`${name}.jpg`, await encode(image).toBuffer()), 8, (width, height) => {
+      size = [width, height];
+      return {left: 23, top: 9, width: 8, height: 8};
+    });
+    expect(size).toEqual([31, 17]);
+  });
+
   test('a truncated PNG, a truncated JPEG and another format are named', async () => {
     const noise = {
       create: {width: 64, height: 64, channels: 3, noise: {type: 'gaussian', mean: 128, sigma: 40}, background: '#000'},

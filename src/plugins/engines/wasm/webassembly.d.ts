@@ -1,6 +1,7 @@
-/** The part of the WebAssembly JavaScript API that the engine uses; TypeScript has it only together with the browser's. */
+/** The part of the WebAssembly JavaScript API that sdq uses; TypeScript has it only together with the browser's. */
 declare namespace WebAssembly {
   class Module {
+    constructor(bytes: Uint8Array);
     private readonly brand: undefined;
   }
   class Memory {
