@@ -48,7 +48,7 @@ function result(name: string, command: string, ...set: string[]): Record<string,
 for (const seed of values.seeds.split(',')) {
   const first = result(`full-precision-${seed}`, 'pretrain', `seed=${seed}`);
   console.log(`seed ${seed}, full precision: ${JSON.stringify(first['map50'])}`);
-  for (const method of ['dbp', 'uniform']) {
+  for (const method of ['sdq', 'uniform']) {
     const weights = `model.weights=${String(first['checkpoint'])}`;
     const found = result(`${method}-${seed}`, 'run', `seed=${seed}`, weights, `search.method=${method}`);
     console.log(`seed ${seed}, ${method}: ${JSON.stringify(found['quantized'])}`);
