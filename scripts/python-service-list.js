@@ -34,8 +34,8 @@ export const pythonServices = {
     base: 'mlflow',
   },
   wandb: {requirements: ['wandb==0.30.0']},
-  /** Saved views of projects, for examples/dashboards. */
-  'wandb-workspaces': {requirements: ['wandb-workspaces==0.4.13'], exact: true, base: 'wandb'},
+  /** Saved views of projects, for examples/dashboards, and what the package needs for images. */
+  'wandb-workspaces': {requirements: ['wandb-workspaces==0.4.13', 'pillow==13.0.0'], exact: true, base: 'wandb'},
   /** Schedulers of examples/scale-out. */
   ray: {requirements: ['ray[default,tune]==2.60.0']},
   optuna: {requirements: ['optuna==5.0.0']},

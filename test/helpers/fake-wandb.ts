@@ -177,7 +177,7 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
       case 'CommitArtifact': {
         const artifact = artifacts[Number(String(variables['artifactID']).slice(1))]!;
         artifact.state = 'COMMITTED';
-        return data({commitArtifact: {artifact: {id: 'a', digest: artifact.input.digest}}});
+        return data({commitArtifact: {artifact: {id: variables['artifactID'], digest: artifact.input.digest}}});
       }
       case 'ArtifactByName': {
         const index = artifacts.findLastIndex(
@@ -190,9 +190,11 @@ export function fakeWandb(url: () => string = () => ''): FakeWandb {
         return data({project: {artifact}});
       }
       case 'UseArtifact': {
-        const artifact = artifacts[Number(String(variables['artifactID']).slice(1))]!;
-        artifact.users.add(String(variables['runName']));
-        return data({useArtifact: {artifact: {id: variables['artifactID'], digest: artifact.input.digest}}});
+        // The package sends one input.
+        const {artifactID, runName} = (variables['input'] ?? variables) as Readonly<Record<string, string>>;
+        const artifact = artifacts[Number(artifactID!.slice(1))]!;
+        artifact.users.add(runName!);
+        return data({useArtifact: {artifact: {id: artifactID, digest: artifact.input.digest}}});
       }
       // The package asks for it before it makes an artifact.
       case 'ArtifactType':

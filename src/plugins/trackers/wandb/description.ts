@@ -1,5 +1,6 @@
 /** What W&B shows of a run beside its rows: name, tags, config, and the x axis of its metrics. */
 import type {Event, TrackedRun} from '../../../plugin-api/tracker.ts';
+import {classLabelsKey, classLabelsOf} from './media.ts';
 import {shownName} from './rows.ts';
 import {limits, type WandbSettings} from './settings.ts';
 
@@ -9,6 +10,8 @@ export interface RunDescription {
   readonly config: Readonly<Record<string, unknown>>;
   /** Names of the metrics so far, in the order of their first rows. */
   readonly metrics: readonly string[];
+  /** Of pictures with boxes; the same object until there are more. */
+  readonly classLabels: Readonly<Record<string, unknown>>;
   readonly commit: string | undefined;
   /** Of the repository, without user name and password. */
   readonly remote: string | undefined;
@@ -33,20 +36,30 @@ export function description(
       sdq: {uid: run.uid, run: run.id, command: run.command, seed: run.seed, versions: run.versions, git: gitOf(run)},
     },
     metrics: [],
+    classLabels: {},
     commit: run.git?.commit,
     remote: run.git?.remote,
     startedAt: run.startedAt,
   },
 ): RunDescription {
-  let {config, tags} = before;
+  let {classLabels, config, tags} = before;
   const metrics = new Set(before.metrics);
-  for (const {data, kind} of events) {
+  for (const event of events) {
+    const {data, kind} = event;
+    const labels = classLabelsOf(event, settings.artifacts);
+    if (Object.keys(labels).length > 0) classLabels = {...classLabels, ...labels};
     if (kind === 'param') config = {...config, ...data};
     if (kind === 'metric') for (const name of Object.keys(data)) metrics.add(shownName(name, settings));
     if (kind !== 'tag') continue;
     tags = [...new Set([...tags, ...tagsOf(data).map((tag) => tag.slice(0, limits.tag))])];
   }
-  return {...before, config, tags, metrics: metrics.size === before.metrics.length ? before.metrics : [...metrics]};
+  return {
+    ...before,
+    classLabels,
+    config,
+    tags,
+    metrics: metrics.size === before.metrics.length ? before.metrics : [...metrics],
+  };
 }
 
 /** The column with the exact optimizer step: the x axis of every metric. */
@@ -61,6 +74,10 @@ export function metricDefinitions(names: readonly string[]): readonly Readonly<R
   if (names.length === 0) return [];
   return [{1: stepMetric, 6: [3], 7: []}, ...names.map((name) => ({1: name, 5: 1, 6: [1, 3], 7: []}))];
 }
+
+/** What `_wandb` of the config holds of the pictures' boxes; empty without any. */
+export const labelsOf = ({classLabels}: RunDescription): Readonly<Record<string, unknown>> =>
+  Object.keys(classLabels).length === 0 ? {} : {[classLabelsKey]: classLabels};
 
 /** Without the remote, which has a field of its own. */
 const gitOf = ({git}: TrackedRun): object | null => git && {commit: git.commit, dirty: git.dirty};

@@ -25,6 +25,25 @@ export function mediaOf({seq, kind, data}: Event, types: ReadonlySet<string>): M
   return data['type'] === 'image' ? imageOf(seq, data) : undefined;
 }
 
+/**
+ * The names of the classes of a picture's boxes, as W&B keeps them in the config of a run: one entry for each picture and
+ * group, below `bounding_box/class_labels` (wandb 0.30, BoundingBoxes2D). Empty for any other event, and for types that are not sent.
+ */
+export function classLabelsOf({kind, data}: Event, types: ReadonlySet<string>): Readonly<Record<string, unknown>> {
+  const {boxes, path: file} = data as {readonly boxes?: ImageBoxes; readonly path?: string};
+  if (kind !== 'artifact' || data['type'] !== 'image' || !types.has('image') || boxes === undefined) return {};
+  const value = Object.fromEntries(boxes.classes.entries());
+  return Object.fromEntries(
+    Object.keys(boxes.groups).map((group) => {
+      const key = `${path.parse(file ?? '').name}_wandb_delimeter_${group}`;
+      return [key, {type: classLabelsKey, key, value}];
+    }),
+  );
+}
+
+/** Below `_wandb` of the config. */
+export const classLabelsKey = 'bounding_box/class_labels';
+
 function tableOf(seq: number, data: Event['data']): Media {
   const {name, columns, rows} = data as unknown as {name: string; columns: readonly string[]; rows: readonly unknown[]};
   const text = JSON.stringify({columns, data: rows});

@@ -30,7 +30,7 @@ import {encodeRecord, fileTypes, readRecordHead, type LogRecord} from './records
 import {addEvents, emptyState, type Row, type RowState} from './rows.ts';
 import {endFiles, isPreempted, startFiles} from './run-files.ts';
 import type {WandbSettings} from './settings.ts';
-import {description, stepMetric, type RunDescription} from './description.ts';
+import {description, labelsOf, stepMetric, type RunDescription} from './description.ts';
 
 /** Versions of the format's writer and of the oldest server that can read it, as wandb 0.30 writes them. */
 const versionInfo = {producer: '0.30.0', minConsumer: '0.40.0'};
@@ -181,7 +181,8 @@ export class OfflineLog {
   #changes(before: RunDescription, after: LogState): readonly Chunk[] {
     const {description: now, isEnded, logged: num, rows} = after;
     const chunks: Chunk[] = [];
-    if (now.config !== before.config && this.#hasRunRecord) {
+    const hasNewConfig = now.config !== before.config || now.classLabels !== before.classLabels;
+    if (hasNewConfig && this.#hasRunRecord) {
       chunks.push({record: {config: {update: configItems(now)}}, num});
     }
     if (now.tags.length !== before.tags.length && this.#hasRunRecord) {
@@ -386,8 +387,13 @@ function itemsOf(values: ReadonlyMap<string, string>): {key: string; valueJson: 
   return [...values].map(([key, valueJson]) => ({key, valueJson}));
 }
 
-function configItems({config}: RunDescription): {key: string; valueJson: string}[] {
-  return Object.entries(config).map(([key, value]) => ({key, valueJson: JSON.stringify(value ?? null)}));
+function configItems(shown: RunDescription): {key: string; valueJson: string}[] {
+  const labels = labelsOf(shown);
+  const values: Readonly<Record<string, unknown>> = {
+    ...shown.config,
+    ...(Object.keys(labels).length === 0 ? {} : {_wandb: labels}),
+  };
+  return Object.entries(values).map(([key, value]) => ({key, valueJson: JSON.stringify(value ?? null)}));
 }
 
 function runRecord(

@@ -1,5 +1,5 @@
 /** The files that W&B's own client keeps of every run: where it ran, with which packages, its settings and its console. */
-import {existsSync, readdirSync, readFileSync, statSync} from 'node:fs';
+import {existsSync, readdirSync, readFileSync, statfsSync, statSync} from 'node:fs';
 import {createRequire} from 'node:module';
 import {arch, cpus, hostname, platform, release, totalmem} from 'node:os';
 import path from 'node:path';
@@ -48,7 +48,14 @@ function metadataOf({command, git, startedAt}: TrackedRun): object {
     executable: process.execPath,
     cpu_count_logical: cores,
     memory: {total: String(totalmem())},
+    disk: {'/': diskOf('/')},
   };
+}
+
+/** In bytes, as texts. */
+function diskOf(folder: string): {readonly total: string; readonly used: string} {
+  const {bfree, blocks, bsize} = statfsSync(folder);
+  return {total: String(blocks * bsize), used: String((blocks - bfree) * bsize)};
 }
 
 /** `NAME==VERSION` of sdq, Node.js and the packages that sdq is made with, as they are installed. */

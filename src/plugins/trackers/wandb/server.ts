@@ -13,7 +13,7 @@ import {isMapping} from '../../../mapping.ts';
 import {jsonOf, sendRequest} from '../../../tracking/http.ts';
 import {TrackerError} from '../../../plugin-api/tracker.ts';
 import {clientIdOf, digestOf, manifestDigest, type ArtifactFile, type ArtifactInput} from './artifacts.ts';
-import {metricDefinitions, type RunDescription} from './description.ts';
+import {labelsOf, metricDefinitions, type RunDescription} from './description.ts';
 import type {WandbSettings} from './settings.ts';
 
 /** Where a run is at the server. */
@@ -94,7 +94,7 @@ export class WandbServer {
   async upsert({entity, project, runId}: RunPath, shown: RunDescription, signal: AbortSignal): Promise<RunPath> {
     const {group, jobType, notes, sweepId} = this.#settings;
     const orNull = (text: string): string | null => (text === '' ? null : text);
-    const values = {...shown.config, _wandb: {m: metricDefinitions(shown.metrics)}};
+    const values = {...shown.config, _wandb: {m: metricDefinitions(shown.metrics), ...labelsOf(shown)}};
     const config = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, {value}]));
     const variables = {
       name: runId,

@@ -288,8 +288,9 @@ export class WandbTracker implements Tracker {
     const {notice, settings} = this.#parts;
     const added = addEvents(remote.rows, events, remote.run.startedAt, settings);
     const next = description(remote.run, settings, events, remote.description);
-    const {config, metrics, tags} = remote.description;
-    if (next.config !== config || next.metrics !== metrics || next.tags !== tags) {
+    const {classLabels, config, metrics, tags} = remote.description;
+    const hasNewConfig = next.config !== config || next.classLabels !== classLabels;
+    if (hasNewConfig || next.metrics !== metrics || next.tags !== tags) {
       await this.#server.upsert(remote.where, next, signal);
       remote.description = next;
       for (const tag of longTags(events)) notice(`wandb: the tag ${tag} is cut: W&B takes ${limits.tag} characters.`);

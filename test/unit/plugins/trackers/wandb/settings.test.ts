@@ -58,6 +58,8 @@ describe('W&B settings', () => {
       transport: 'http',
       metricNames: 'quantity',
       artifacts: new Set(['strategy']),
+      gitDiff: false,
+      saveCode: false,
     });
   });
 

@@ -260,6 +260,15 @@ describe('the W&B tracker', () => {
       class_labels: {0: 'WBC', 1: 'RBC'},
     });
     expect(String(service.files.get(picture.boxes['ground_truth']!.path))).toContain('"box_caption":"WBC"');
+    const labels = (stored('boxes').config['_wandb']!.value as Record<string, unknown>)['bounding_box/class_labels'];
+    const label = (group: string): object => ({
+      [`test-0_wandb_delimeter_${group}`]: {
+        type: 'bounding_box/class_labels',
+        key: `test-0_wandb_delimeter_${group}`,
+        value: {0: 'WBC', 1: 'RBC'},
+      },
+    });
+    expect(labels).toEqual({...label('predictions'), ...label('ground_truth')});
   });
 
   test('has the files of wandb: metadata, requirements, config and console; a preempted run says so', async () => {
