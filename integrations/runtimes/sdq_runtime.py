@@ -1,10 +1,11 @@
 """Runs ONNX files for `sdq verify --python` and `sdq hardware measure --python`.
 
 Reads requests from stdin, one JSON object a line, and answers each with one on stdout. Images and outputs pass through files of
-float32 in the machine's byte order. Needs numpy and the package of the runtime: onnxruntime or openvino.
+float32 in the machine's byte order. Needs numpy and the package of the runtime: onnxruntime, openvino or qonnx.
 """
 
 import collections
+import functools
 import json
 import os
 import sys
@@ -76,7 +77,43 @@ class OpenVino:
         return [{"op": op, "integer": integer, "count": count} for (op, integer), count in counts.items()]
 
 
-PACKAGES = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+class Qonnx:
+    """The executor of qonnx, node by node. It has no optimizations and no threads of its own."""
+
+    def __init__(self, _threads):
+        import importlib.metadata
+
+        from qonnx.core.modelwrapper import ModelWrapper
+        from qonnx.core.onnx_exec import execute_onnx
+        from qonnx.util.cleanup import cleanup_model
+
+        self.version = importlib.metadata.version("qonnx")
+        self.wrap, self.execute, self.cleanup = ModelWrapper, execute_onnx, cleanup_model
+
+    def open(self, file, _level, optimized=None):
+        model = self.wrap(file)
+        name = model.graph.input[0].name
+        content = model.model.SerializeToString()
+
+        @functools.lru_cache(maxsize=2)
+        def of_shape(shape):
+            shaped = self.wrap(content)
+            shaped.set_tensor_shape(name, list(shape))
+            return self.cleanup(shaped)
+
+        def run(images):
+            shaped = of_shape(images.shape)
+            results = self.execute(shaped, {name: images})
+            return [results[output.name] for output in shaped.graph.output]
+
+        return model, run
+
+    def kernels(self, model):
+        counts = collections.Counter(node.op_type for node in model.graph.node)
+        return [{"op": op, "integer": False, "count": count} for op, count in counts.items()]
+
+
+PACKAGES = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "qonnx": Qonnx}
 
 
 class Server:

@@ -26,7 +26,7 @@ export default class Verify extends CheckpointCommand {
 the first class is the same for a share of --agreement: a value in the middle between two levels may be rounded to either. \
 Tasks without classes compare the outputs themselves, to 1 % of the largest one. Otherwise the exit code is 7. The file's nodes are run as they are, in float32; \
 what the runtime's own optimizations, its default, change is reported beside it. Runtimes: the npm packages onnxruntime-web and onnxruntime-node, \
-and onnxruntime and openvino of a Python interpreter. The time of the file is compared with that of the same network in float: the two take turns.`;
+and onnxruntime, openvino and qonnx of a Python interpreter. The time of the file is compared with that of the same network in float: the two take turns.`;
 
   static override examples = [
     '<%= config.bin %> verify model.onnx --checkpoint quantized.safetensors',
@@ -64,7 +64,7 @@ and onnxruntime and openvino of a Python interpreter. The time of the file is co
       default: 'onnxruntime-web' as const,
     })(),
     python: Flags.string({
-      summary: 'The interpreter that has the package onnxruntime or openvino.',
+      summary: 'The interpreter that has the package onnxruntime, openvino or qonnx.',
       helpValue: 'PROGRAM',
       default: 'python3',
     }),

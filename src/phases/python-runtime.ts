@@ -1,4 +1,4 @@
-/** ONNX Runtime or OpenVINO in a Python interpreter: a child process that runs integrations/runtimes/sdq_runtime.py. */
+/** ONNX Runtime, OpenVINO or qonnx in a Python interpreter: a child process that runs integrations/runtimes/sdq_runtime.py. */
 import {spawn, type ChildProcessWithoutNullStreams} from 'node:child_process';
 import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
@@ -85,7 +85,7 @@ class Child {
 
 /** @throws SdqError (exit 6) where the interpreter or the package is missing */
 export async function startPythonRuntime(
-  name: Extract<RuntimeName, 'onnxruntime' | 'openvino'>,
+  name: Exclude<RuntimeName, 'onnxruntime-web' | 'onnxruntime-node'>,
   python: string,
   threads: number,
 ): Promise<Runtime> {

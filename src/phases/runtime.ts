@@ -2,8 +2,8 @@
 
 import {ExitCode, SdqError} from '../errors.ts';
 
-/** `onnxruntime` and `openvino` are packages of a Python interpreter, the others of npm. */
-export const runtimeNames = ['onnxruntime-web', 'onnxruntime-node', 'onnxruntime', 'openvino'] as const;
+/** `onnxruntime`, `openvino` and `qonnx` are packages of a Python interpreter, the others of npm. */
+export const runtimeNames = ['onnxruntime-web', 'onnxruntime-node', 'onnxruntime', 'openvino', 'qonnx'] as const;
 export type RuntimeName = (typeof runtimeNames)[number];
 
 /**

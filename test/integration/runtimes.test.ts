@@ -172,6 +172,24 @@ describeWith('runtimes')('Python', () => {
   });
 });
 
+(thorough ? describeWith('hls4ml') : describe.skip)('qonnx (in the slow suite)', () => {
+  test('its executor runs a QONNX file', async () => {
+    const quantized = ['--checkpoint', 'fp.safetensors', '--strategy', 'w4.json'];
+    const exported = ['export', ...quantized, '--format', 'qonnx', '--output', 'w4.qonnx.onnx', '--quiet'];
+    expect(await sdq(exported, {cwd})).toMatchObject({exitCode: 0, stderr: ''});
+    const runtime = ['--runtime', 'qonnx', '--python', pythonProgram('hls4ml'), '--runs', '0', '--json'];
+    const images = ['--split', 'train', '--samples', '24', '--agreement', '0'];
+    const {exitCode, stderr, stdout} = await sdq(['verify', 'w4.qonnx.onnx', ...quantized, ...images, ...runtime], {cwd});
+    expect({exitCode, stderr}).toEqual({exitCode: 0, stderr: ''});
+    expect(resultProblems('verify', stdout)).toEqual([]);
+    const result = JSON.parse(stdout) as Verified;
+    expect(result.runtime).toMatch(/^qonnx \d+\.\d+\.\d+ \(Python\)$/);
+    // 20 layers' weights and inputs.
+    expect(result.kernels).toContainEqual({op: 'Quant', integer: false, count: 40});
+    expect(result.agreement).toBeGreaterThanOrEqual(0.95);
+  }, 120_000); // prettier-ignore
+});
+
 describeWith('onnxruntime-node')('the native package of npm', () => {
   beforeAll(() => {
     mkdirSync(path.join(cwd, 'node_modules'));
