@@ -67,7 +67,12 @@ export async function initialConfig(
           options: {size: detectorSize},
         },
         pretrain: {epochs: 60, optimizer: {name: 'adam', learningRate: 0.001}},
-        search: {target: {meanWeightBits: 4}, epochs: 10, activationBits: 8},
+        search: {
+          target: {meanWeightBits: 4},
+          epochs: 10,
+          activationBits: 8,
+          optimizer: {name: 'adam', learningRate: 0.0002},
+        },
         train: {epochs: 20, optimizer: {name: 'adam', learningRate: 0.0002}},
       },
       lines: [
