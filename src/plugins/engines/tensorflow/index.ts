@@ -10,6 +10,7 @@ import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
+import {OutOfMemoryError} from '../../../plugin-api/out-of-memory.ts';
 import {item} from '../../../lookup.ts';
 import type {EngineDefinition, EngineOptions} from '../../../plugin-api/registry.ts';
 import {sharedTfjs} from '../npm-packages.ts';
@@ -49,9 +50,13 @@ function restoreRemovedUtilities(): void {
   utilities['isArray'] ??= Array.isArray;
 }
 
-/** TensorFlow's error is recognised by its text only. */
+/**
+ * TensorFlow's error is recognised by its text only, and names no limit: what is in use did fit.
+ * @param inUse bytes of all tensors
+ */
 export function tellOutOfMemory(
   backend: Pick<TfjsNodeBackend, 'executeSingleOutput' | 'executeMultipleOutputs'>,
+  inUse: () => number,
 ): void {
   const withReason =
     <Call extends unknown[], Out>(execute: (...call: Call) => Out) =>
@@ -59,17 +64,11 @@ export function tellOutOfMemory(
       try {
         return execute.apply(backend, call);
       } catch (cause) {
-        const match = /OOM when allocating tensor with shape(\[[\d,]*\])/.exec((cause as Error).message);
+        const match = /OOM when allocating tensor with shape\[([\d,]*)\]/.exec((cause as Error).message);
         if (match === null) throw cause;
-        throw new SdqError(
-          `The tensorflow engine is out of memory: it has no room for a tensor of shape ${item(match, 1)}.`,
-          {
-            code: 'engine-out-of-memory',
-            exit: ExitCode.notAvailable,
-            suggestions: ['Use a smaller batch size.'],
-            cause,
-          },
-        );
+        const elements = item(match, 1).split(',').map(Number);
+        const asked = elements.reduce((product, length) => product * length, Float32Array.BYTES_PER_ELEMENT);
+        throw new OutOfMemoryError('tensorflow', asked, inUse(), inUse());
       }
     };
   backend.executeSingleOutput = withReason(backend.executeSingleOutput);
@@ -117,7 +116,7 @@ function loadLibrary({variant}: {readonly variant: Variant}, options: EngineOpti
   };
   const backend = new NodeJSKernelBackend(binding, '@tensorflow/tfjs-node');
   padBeforeKernels(backendName);
-  tellOutOfMemory(backend);
+  tellOutOfMemory(backend, () => tf.memory().numBytes);
   tf.registerBackend(backendName, () => backend);
   return {variant, version: binding.TF_Version, usesGpu: backend.isUsingGpuDevice, threads};
 }

@@ -6,6 +6,7 @@ import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/glo
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 
+import {suggestBatchSize} from '../../../../src/plugin-api/out-of-memory.ts';
 import {
   notInstalled,
   probeOf,
@@ -83,7 +84,7 @@ test.each([
   expect(probeOf({...library, version: '2.21.0', threads: 3}, machine)).toEqual({device, rank, reason});
 });
 
-test('says that memory is short, and passes other errors on', () => {
+test('says that memory is short and what batch may fit, and passes other errors on', () => {
   const message = 'Invalid TF_Status: 8\nMessage: OOM when allocating tensor with shape[128,32,32,16] and type float';
   const backend = {
     executeSingleOutput(): tf.Tensor {
@@ -93,15 +94,24 @@ test('says that memory is short, and passes other errors on', () => {
       throw new Error('Invalid TF_Status: 3');
     },
   };
-  tellOutOfMemory(backend);
-  expect(() => backend.executeSingleOutput()).toThrow(
-    expect.objectContaining({
-      message: 'The tensorflow engine is out of memory: it has no room for a tensor of shape [128,32,32,16].',
-      code: 'engine-out-of-memory',
-      oclif: {exit: 6},
-      cause: expect.objectContaining({message}),
-    }),
-  );
+  tellOutOfMemory(backend, () => 3 * 2 ** 23);
+  const error = ((): unknown => {
+    try {
+      return backend.executeSingleOutput();
+    } catch (thrown) {
+      return thrown;
+    }
+  })();
+  expect(error).toMatchObject({
+    message: expect.stringContaining('The tensorflow engine is out of memory: 8.0 MiB were asked for while 24.0 MiB'),
+    code: 'engine-out-of-memory',
+    oclif: {exit: 6},
+  });
+  expect(suggestBatchSize(error, 128)).toMatchObject({
+    message: expect.stringContaining('A step of 128 images does not fit; at most 96 do.'),
+    suggestions: ['Use a smaller batch: --set data.batchSize=96.'],
+    oclif: {exit: 6},
+  });
   expect(() => backend.executeMultipleOutputs()).toThrow(new Error('Invalid TF_Status: 3'));
 });
 
