@@ -57,6 +57,61 @@ function sumTaps(
 }
 
 /**
+ * `sumTaps` of six pixels, `sourceStep` apart in x and `targetStep` in the target: they share the loads of taps and weights, and
+ * their chains of multiply-adds run at the same time.
+ */
+function sumTapsOfSix(
+  taps: usize,
+  tapsEnd: usize,
+  shift: usize,
+  sourceStep: usize,
+  bias: usize,
+  target: usize,
+  targetStep: usize,
+  bytes: usize,
+  low: v128,
+  high: v128,
+): void {
+  for (let c: usize = 0; c < bytes; c += 16) {
+    let a0 = bias == 0 ? f32x4.splat(0) : v128.load(bias + c);
+    let a1 = a0;
+    let a2 = a0;
+    let a3 = a0;
+    let a4 = a0;
+    let a5 = a0;
+    const from = shift + c;
+    for (let tap = taps; tap < tapsEnd; tap += 8) {
+      let x = load<usize>(tap) + from;
+      const w = v128.load(load<usize>(tap, 4) + c);
+      a0 = madd(v128.load(x), w, a0);
+      x += sourceStep;
+      a1 = madd(v128.load(x), w, a1);
+      x += sourceStep;
+      a2 = madd(v128.load(x), w, a2);
+      x += sourceStep;
+      a3 = madd(v128.load(x), w, a3);
+      x += sourceStep;
+      a4 = madd(v128.load(x), w, a4);
+      x += sourceStep;
+      a5 = madd(v128.load(x), w, a5);
+    }
+    const left = bytes - c;
+    let to = target + c;
+    storeUpTo(to, clip(a0, low, high), left);
+    to += targetStep;
+    storeUpTo(to, clip(a1, low, high), left);
+    to += targetStep;
+    storeUpTo(to, clip(a2, low, high), left);
+    to += targetStep;
+    storeUpTo(to, clip(a3, low, high), left);
+    to += targetStep;
+    storeUpTo(to, clip(a4, low, high), left);
+    to += targetStep;
+    storeUpTo(to, clip(a5, low, high), left);
+  }
+}
+
+/**
  * Neighbouring pixels of a row under a filter of width 3 and step 1. The weights of four channels stay in registers, each column
  * of the image is read once. Its products with a column of the filter are a sum of their own, which is then added: chains of 3
  * multiply-adds are short enough that those of several pixels run at the same time, chains of 9 are not. The loop's values,
@@ -172,6 +227,91 @@ function writeRows(task: usize, rows: usize, source: usize, y: i32, left: i32): 
   return rows;
 }
 
+/** Writes the taps of a target pixel that lie in the image, as `sumTaps` reads them; returns their end. */
+function writeTaps(task: usize, taps: usize, source: usize, y: i32, x: i32): usize {
+  const bytes = <usize>int(task, 8) << 2;
+  const divisorX = int(task, 20);
+  const divisorY = int(task, 19);
+  let fromY = y * int(task, 13) + int(task, 17);
+  for (let ky = 0; ky < int(task, 11); ky++, fromY += int(task, 15)) {
+    const sourceY = divisorY == 1 ? fromY : fromY / divisorY;
+    if (fromY < 0 || sourceY >= int(task, 6) || sourceY * divisorY != fromY) continue;
+    let fromX = x * int(task, 14) + int(task, 18);
+    let w = pointer(task, 2) + <usize>(ky * int(task, 12)) * bytes;
+    for (let kx = 0; kx < int(task, 12); kx++, fromX += int(task, 16), w += bytes) {
+      const sourceX = divisorX == 1 ? fromX : fromX / divisorX;
+      if (fromX < 0 || sourceX >= int(task, 7) || sourceX * divisorX != fromX) continue;
+      store<usize>(taps, source + <usize>(sourceY * int(task, 7) + sourceX) * bytes);
+      store<usize>(taps, w, 4);
+      taps += 8;
+    }
+  }
+  return taps;
+}
+
+/**
+ * A target row, the pixels from `skipFirst` up to `skipEnd` excepted. Every divisor-th pixel has the same taps of the filter, one
+ * step further; between the borders all of them are in the image.
+ */
+function sumRow(
+  task: usize,
+  taps: usize,
+  source: usize,
+  target: usize,
+  y: i32,
+  skipFirst: i32,
+  skipEnd: i32,
+  low: v128,
+  high: v128,
+): void {
+  const bytes = <usize>int(task, 8) << 2;
+  const width = int(task, 10);
+  const divisor = int(task, 20);
+  const step = int(task, 14);
+  const bias = pointer(task, 3);
+  for (let phase = 0; phase < divisor; phase++) {
+    // The outermost source columns of this phase's first pixel.
+    let leftmost: i32 = 0x7fffffff;
+    let rightmost: i32 = -0x7fffffff;
+    for (let kx = 0; kx < int(task, 12); kx++) {
+      const from = phase * step + int(task, 18) + kx * int(task, 16);
+      const column = from / divisor;
+      if (column * divisor != from) continue;
+      leftmost = min(leftmost, column);
+      rightmost = max(rightmost, column);
+    }
+    const hasTaps = leftmost <= rightmost;
+    for (let x = phase, column = 0; x < width; x += divisor, column += step) {
+      if (x >= skipFirst && x < skipEnd) continue;
+      const tapsEnd = writeTaps(task, taps, source, y, x);
+      let shift: usize = 0;
+      if (hasTaps && leftmost + column >= 0) {
+        while (x + 5 * divisor < width && rightmost + column + 5 * step < int(task, 7) && (x >= skipEnd || x + 5 * divisor < skipFirst)) {
+          const to = target + <usize>x * bytes;
+          sumTapsOfSix(taps, tapsEnd, shift, <usize>step * bytes, bias, to, <usize>divisor * bytes, bytes, low, high);
+          shift += <usize>(6 * step) * bytes;
+          x += 6 * divisor;
+          column += 6 * step;
+        }
+        // The rest between the borders.
+        while (x < width && rightmost + column < int(task, 7) && !(x >= skipFirst && x < skipEnd)) {
+          sumTaps(taps, tapsEnd, shift, bias, target + <usize>x * bytes, bytes, low, high);
+          shift += <usize>step * bytes;
+          x += divisor;
+          column += step;
+        }
+        if (shift > 0) {
+          // Back to the last pixel that was done, from which the loop steps on.
+          x -= divisor;
+          column -= step;
+          continue;
+        }
+      }
+      sumTaps(taps, tapsEnd, 0, bias, target + <usize>x * bytes, bytes, low, high);
+    }
+  }
+}
+
 /**
  * depthwise: [source, target, filter, bias or 0, scratch, batch, sourceHeight, sourceWidth, channels, targetHeight,
  * targetWidth, kernelHeight, kernelWidth, step y, step x, tap step y, tap step x, start y, start x, divisor y, divisor x]
@@ -184,85 +324,40 @@ export function depthwise(task: usize, thread: i32, threads: i32): void {
   const batch = int(task, 5);
   const sourceHeight = int(task, 6);
   const sourceWidth = int(task, 7);
-  const channels = int(task, 8);
   const targetHeight = int(task, 9);
   const targetWidth = int(task, 10);
   const down = int(task, 11);
   const across = int(task, 12);
-  const divisorY = int(task, 19);
-  const divisorX = int(task, 20);
-  const bytes = <usize>channels << 2;
+  const bytes = <usize>int(task, 8) << 2;
   const taps = pointer(task, 4) + <usize>(thread * down * across) * 8;
   const bias = pointer(task, 3);
   const low = f32x4.splat(float(task, 0));
   const high = f32x4.splat(float(task, 1));
   const finishes = bias != 0 || float(task, 0) != -Infinity || float(task, 1) != Infinity;
+  // The pixels from `firstInner` up to `innerEnd` have all their columns in the image.
+  const tapStep = int(task, 16);
+  const left = int(task, 18) + min(0, 2 * tapStep);
+  const firstInner = max(0, -left);
+  const innerEnd = min(targetWidth, sourceWidth - 2 - left);
+  const count = innerEnd - firstInner;
+  // `slide` also takes the pixels beside them that miss one column.
+  const firstSlid = firstInner > 0 ? firstInner - 1 : 0;
+  const slidEnd = innerEnd < targetWidth ? innerEnd + 1 : innerEnd;
+  const adjacent = abs(tapStep) == 1 && int(task, 14) == 1 && int(task, 20) == 1;
+  const fits = across == 3 && down <= 3 && adjacent && count >= 0 && sourceWidth >= 2 && slidEnd > firstSlid;
   const rows = batch * targetHeight;
   for (let row = shareStart(rows, thread, threads); row < shareStart(rows, thread + 1, threads); row++) {
+    const y = row % targetHeight;
     const source = pointer(task, 0) + <usize>((row / targetHeight) * sourceHeight * sourceWidth) * bytes;
-    let target = pointer(task, 1) + <usize>(row * targetWidth) * bytes;
-    let tapsEnd = taps;
-    let shift: usize = 0;
-    let wasInside = false;
-    // The pixels from `firstInner` up to `innerEnd` have all their columns in the image.
-    const tapStep = int(task, 16);
-    const left = int(task, 18) + min(0, 2 * tapStep);
-    const firstInner = max(0, -left);
-    const innerEnd = min(targetWidth, sourceWidth - 2 - left);
-    const count = innerEnd - firstInner;
-    let slides = across == 3 && down <= 3 && abs(tapStep) == 1 && int(task, 14) == 1 && divisorX == 1 && count >= 0 && sourceWidth >= 2;
-    // `slide` also takes the pixels beside them that miss one column.
-    const firstSlid = firstInner > 0 ? firstInner - 1 : 0;
-    const slidEnd = innerEnd < targetWidth ? innerEnd + 1 : innerEnd;
+    const target = pointer(task, 1) + <usize>(row * targetWidth) * bytes;
+    const rowsEnd = fits ? writeRows(task, taps, source, y, firstInner + left) : taps;
+    const slides = rowsEnd > taps;
     if (slides) {
-      const rowsEnd = writeRows(task, taps, source, row % targetHeight, firstInner + left);
-      slides = rowsEnd > taps && slidEnd > firstSlid;
-      if (slides) {
-        const inner = target + <usize>firstInner * bytes;
-        slideRows(taps, rowsEnd, inner, count, firstSlid < firstInner, slidEnd > innerEnd, bytes, tapStep < 0);
-        if (finishes) finishRow(target + <usize>firstSlid * bytes, slidEnd - firstSlid, bias, bytes, low, high);
-      }
+      const inner = target + <usize>firstInner * bytes;
+      slideRows(taps, rowsEnd, inner, count, firstSlid < firstInner, slidEnd > innerEnd, bytes, tapStep < 0);
+      if (finishes) finishRow(target + <usize>firstSlid * bytes, slidEnd - firstSlid, bias, bytes, low, high);
     }
-    for (let x = 0; x < targetWidth; x++) {
-      if (slides && x == firstSlid) {
-        target += <usize>(slidEnd - firstSlid) * bytes;
-        x = slidEnd - 1;
-        wasInside = false;
-        continue;
-      }
-      // Between the borders the next pixel has the same taps, one step further.
-      const firstX = x * int(task, 14) + int(task, 18);
-      const lastX = firstX + (across - 1) * int(task, 16);
-      const inside = divisorX == 1 && min(firstX, lastX) >= 0 && max(firstX, lastX) < sourceWidth;
-      if (inside && wasInside) {
-        shift += <usize>int(task, 14) * bytes;
-      } else {
-        shift = 0;
-        tapsEnd = taps;
-        let fromY = (row % targetHeight) * int(task, 13) + int(task, 17);
-        for (let ky = 0; ky < down; ky++) {
-          const sourceY = divisorY == 1 ? fromY : fromY / divisorY;
-          if (fromY >= 0 && sourceY < sourceHeight && sourceY * divisorY == fromY) {
-            let fromX = firstX;
-            let w = pointer(task, 2) + <usize>(ky * across) * bytes;
-            for (let kx = 0; kx < across; kx++) {
-              const sourceX = divisorX == 1 ? fromX : fromX / divisorX;
-              if (fromX >= 0 && sourceX < sourceWidth && sourceX * divisorX == fromX) {
-                store<usize>(tapsEnd, source + <usize>(sourceY * sourceWidth + sourceX) * bytes);
-                store<usize>(tapsEnd, w, 4);
-                tapsEnd += 8;
-              }
-              fromX += int(task, 16);
-              w += bytes;
-            }
-          }
-          fromY += int(task, 15);
-        }
-      }
-      wasInside = inside;
-      sumTaps(taps, tapsEnd, shift, bias, target, bytes, low, high);
-      target += bytes;
-    }
+    sumRow(task, taps, source, target, y, slides ? firstSlid : 0, slides ? slidEnd : 0, low, high);
   }
 }
 
@@ -358,10 +453,72 @@ function sumWindow(x: usize, dy: usize, count: i32, sums: usize, bytes: usize): 
   }
 }
 
+/** `sumWindow` of pixels `step` columns of x apart. */
+function sumSteps(x: usize, step: usize, dy: usize, count: i32, sums: usize, bytes: usize): void {
+  let c: usize = 0;
+  for (; c + 32 <= bytes; c += 32) {
+    let to = sums + c;
+    let a0 = v128.load(to);
+    let b0 = v128.load(to, 16);
+    let a1 = v128.load(to + bytes);
+    let b1 = v128.load(to + bytes, 16);
+    let a2 = v128.load(to + 2 * bytes);
+    let b2 = v128.load(to + 2 * bytes, 16);
+    let p0 = x + c;
+    let p1 = p0 + bytes;
+    let p2 = p1 + bytes;
+    let q = dy + c;
+    for (let i = 0; i < count; i++) {
+      const d = v128.load(q);
+      const e = v128.load(q, 16);
+      a0 = madd(v128.load(p0), d, a0);
+      b0 = madd(v128.load(p0, 16), e, b0);
+      a1 = madd(v128.load(p1), d, a1);
+      b1 = madd(v128.load(p1, 16), e, b1);
+      a2 = madd(v128.load(p2), d, a2);
+      b2 = madd(v128.load(p2, 16), e, b2);
+      p0 += step;
+      p1 += step;
+      p2 += step;
+      q += bytes;
+    }
+    v128.store(to, a0);
+    v128.store(to, b0, 16);
+    to += bytes;
+    v128.store(to, a1);
+    v128.store(to, b1, 16);
+    to += bytes;
+    v128.store(to, a2);
+    v128.store(to, b2, 16);
+  }
+  for (; c < bytes; c += 16) {
+    for (let k: usize = 0; k < 3; k++) {
+      const to = sums + k * bytes + c;
+      let sum = v128.load(to);
+      for (let i: usize = 0; i < <usize>count; i++) {
+        sum = madd(v128.load(x + c + i * step + k * bytes), v128.load(dy + c + i * bytes), sum);
+      }
+      storeUpTo(to, sum, bytes - c);
+    }
+  }
+}
+
 // @ts-ignore: decorator
 @inline
 function ceilDivide(a: i32, b: i32): i32 {
   return a <= 0 ? 0 : (a + b - 1) / b;
+}
+
+/** sums += the products of tap `kx` with the pixels from `first` up to `end` whose column is in the image. */
+function sumTap(task: usize, x: usize, dy: usize, kx: i32, first: i32, end: i32, sums: usize): void {
+  const bytes = <usize>int(task, 6) << 2;
+  const stride = int(task, 12);
+  const left = kx - int(task, 14);
+  const from = max(first, ceilDivide(-left, stride));
+  const to = min(end, ceilDivide(int(task, 5) - left, stride));
+  if (from >= to) return;
+  const source = x + <usize>(from * stride + left) * bytes;
+  sumPixels(source, <usize>stride * bytes, dy + <usize>from * bytes, bytes, to - from, sums, bytes);
 }
 
 /**
@@ -388,32 +545,23 @@ export function depthwiseFilterGradient(task: usize, thread: i32, threads: i32):
       const inY = (row % outHeight) * int(task, 11) - int(task, 13) + ky;
       if (inY < 0 || inY >= height) continue;
       const x = pointer(task, 0) + <usize>(((row / outHeight) * height + inY) * width) * bytes;
-      // Pixels that have all three taps of a filter row in the image; the others come one tap at a time.
-      const innerFirst = max(0, padLeft);
-      const innerEnd = min(outWidth, width + padLeft - 2);
-      const slides = across == 3 && strideWidth == 1 && innerEnd - innerFirst >= 4;
-      if (slides) {
-        const window = x + <usize>(innerFirst - padLeft) * bytes;
-        const sum = sums + <usize>(ky * across) * bytes;
-        sumWindow(window, dy + <usize>innerFirst * bytes, innerEnd - innerFirst, sum, bytes);
-      }
-      for (let kx = 0; kx < across; kx++) {
-        const sum = sums + <usize>(ky * across + kx) * bytes;
-        if (slides) {
-          for (let i = max(0, padLeft - kx); i < min(outWidth, width + padLeft - kx); i++) {
-            if (i == innerFirst) i = innerEnd;
-            if (i >= min(outWidth, width + padLeft - kx)) break;
-            sumPixels(x + <usize>(i - padLeft + kx) * bytes, bytes, dy + <usize>i * bytes, bytes, 1, sum, bytes);
-          }
-          continue;
-        }
+      let kx = 0;
+      for (; kx + 3 <= across; kx += 3) {
+        // Pixels that have all three taps in the image; the others come one tap at a time.
         const first = ceilDivide(padLeft - kx, strideWidth);
-        const end = min(outWidth, ceilDivide(width + padLeft - kx, strideWidth));
-        const from = x + <usize>(first * strideWidth - padLeft + kx) * bytes;
-        if (first < end) {
-          sumPixels(from, <usize>strideWidth * bytes, dy + <usize>first * bytes, bytes, end - first, sum, bytes);
+        const end = min(outWidth, ceilDivide(width + padLeft - kx - 2, strideWidth));
+        if (end - first < 4) break;
+        const window = x + <usize>(first * strideWidth - padLeft + kx) * bytes;
+        const sum = sums + <usize>(ky * across + kx) * bytes;
+        const from = dy + <usize>first * bytes;
+        if (strideWidth == 1) sumWindow(window, from, end - first, sum, bytes);
+        else sumSteps(window, <usize>strideWidth * bytes, from, end - first, sum, bytes);
+        for (let k = kx; k < kx + 3; k++) {
+          sumTap(task, x, dy, k, 0, first, sums + <usize>(ky * across + k) * bytes);
+          sumTap(task, x, dy, k, end, outWidth, sums + <usize>(ky * across + k) * bytes);
         }
       }
+      for (; kx < across; kx++) sumTap(task, x, dy, kx, 0, outWidth, sums + <usize>(ky * across + kx) * bytes);
     }
   }
 }

@@ -58,7 +58,7 @@ export function convolve(
 }
 
 /** Filters up to this size are summed by each thread apart; of larger ones each thread sums its own output channels. */
-const partFloats = 65_536;
+const partFloats = 262_144;
 
 /** target [kernelHeight, kernelWidth, channels, outChannels] = gradient of the filter. */
 export function convolveFilterGradient(

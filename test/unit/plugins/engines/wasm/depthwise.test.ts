@@ -103,13 +103,18 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
       );
     });
 
-    test.each<[number, number]>([
-      [1, 96],
-      [2, 36],
-    ])('3×3 of stride %d on %d channels, large enough for every thread', (stride, channels) => {
+    test.each<[size: number, stride: number, channels: number]>([
+      [3, 1, 96],
+      [3, 2, 36],
+      [5, 1, 21],
+      [5, 2, 40],
+      [7, 1, 16],
+      [7, 2, 33],
+      [4, 3, 17],
+    ])('%d pixels wide, of stride %d on %d channels: several pixels at once', (size, stride, channels) => {
       const c: Case = {
-        x: [2, 12, 11, channels],
-        filter: [3, 3, channels, 1],
+        x: [2, 9, 23, channels],
+        filter: [3, size, channels, 1],
         strides: [stride, stride],
         dilations: [1, 1],
         pad: 'same',
