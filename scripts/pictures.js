@@ -2,7 +2,7 @@
 // `npm run pictures -- --fast-dev-run` takes seconds, to try this script. The terminal becomes SVG (a recording of
 // `sdq run`, and the tables at 60, 80 and 200 columns); the report becomes WebP at 1400 and 400 pixels and in the dark style.
 // Needs Linux with util-linux (`script` gives a pseudo-terminal), Chromium, and MNIST, which it fetches.
-import {execFileSync, spawn} from 'node:child_process';
+import {spawn} from 'node:child_process';
 import {mkdtempSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import path from 'node:path';
@@ -10,12 +10,13 @@ import path from 'node:path';
 import headless from '@xterm/headless';
 import sharp from 'sharp';
 
+import {chromium, screenshot, works} from './headless-chromium.js';
+
 const root = path.resolve(import.meta.dirname, '..');
 const images = path.join(root, 'docs/images');
 const command = (line) => `"${process.execPath}" "${path.join(root, 'bin/run.js')}" ${line}`;
-const browser = ['chromium', 'chromium-browser', 'google-chrome'].find((name) => works(name));
 if (!works('script')) throw new Error('`script` of util-linux is missing');
-if (browser === undefined) throw new Error('Chromium is missing');
+chromium();
 
 /** Of the terminal, in pixels. */
 const cell = {width: 8.4, height: 18, margin: 12};
@@ -50,15 +51,6 @@ try {
   await photograph(report, 'report-400', {width: 400, height: 1500});
 } finally {
   rmSync(folder, {recursive: true, force: true});
-}
-
-function works(name) {
-  try {
-    execFileSync(name, ['--version'], {stdio: 'ignore'});
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Types `sdq LINE` on a terminal of this size and waits for its end. @returns what the screen was sent, in its order */
@@ -170,10 +162,7 @@ async function photograph(page, name, {dark = false, height, width}) {
     wrapper,
     `<!DOCTYPE html><body style="margin:0"><iframe src="file://${page}" style="border:0;width:${width}px;height:${height}px"></iframe>`,
   );
-  const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', `--screenshot=${shot}`];
-  const style = dark ? ['--blink-settings=preferredColorScheme=0'] : [];
-  const size = `--window-size=${Math.max(500, width)},${height}`;
-  execFileSync(browser, [...flags, ...style, size, `file://${wrapper}`], {stdio: 'ignore'});
+  screenshot(`file://${wrapper}`, shot, {dark, height, width: Math.max(500, width)});
   await sharp(shot)
     .extract({left: 0, top: 0, width, height})
     .webp({quality: 80, effort: 6})
