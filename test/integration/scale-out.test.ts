@@ -151,12 +151,11 @@ async function python(service: string, file: string, cwd: string): Promise<void>
       while (!isTrue()) await sleep(stepMs);
     };
     const states = (): readonly string[] => [...slurm.tasks(job).values()];
+    const tasks = [...slurm.tasks(job).keys()];
+    expect(tasks).toHaveLength(3);
     const random = uniform(20, 'bench');
     while (slurm.restarts(job) < 20) {
-      await until(() => states().every((state) => state === 'RUNNING'), 200);
-      const tasks = [...slurm.tasks(job).keys()];
-      expect(tasks).toHaveLength(3);
-      // Some before their first step. Each is halted there, so that no machine is too fast for the scheduler.
+      // Some before their first step. Each is halted as soon as it is so far: the scheduler may start the others seconds later.
       const halted = await Promise.all(
         tasks.map(async (task) => {
           const trial = path.join(cwd, 'shared', `trial-000${task}`);
@@ -168,6 +167,9 @@ async function python(service: string, file: string, cwd: string): Promise<void>
           return process!;
         }),
       );
+      // One that is over says why in its log.
+      const logs = states().length === 3 ? [] : readdirSync(cwd).filter((name) => name.endsWith('.log'));
+      expect(logs.map((name) => [name, readFileSync(path.join(cwd, name), 'utf8')])).toEqual([]);
       slurm.preempt();
       await until(() => states().every((state) => state !== 'RUNNING'), 100);
       for (const process of halted) kill(process, 'SIGCONT');
