@@ -43,11 +43,11 @@ export interface Loaded {
   readonly threads: number;
 }
 
-/** tfjs-node 4.22 calls these two functions of Node, which version 23 removed. */
-function restoreRemovedUtilities(): void {
+/** tfjs-node 4.22 calls these two functions of Node. Those that version 23 has not removed print a warning. */
+function replaceDeprecatedUtilities(): void {
   const utilities = util as unknown as Record<string, unknown>;
-  utilities['isNullOrUndefined'] ??= (value: unknown) => value === null || value === undefined;
-  utilities['isArray'] ??= Array.isArray;
+  utilities['isNullOrUndefined'] = (value: unknown) => value === null || value === undefined;
+  utilities['isArray'] = Array.isArray;
 }
 
 /**
@@ -103,7 +103,7 @@ export function notInstalled(machine: Machine, isBegun: boolean): string {
 function loadLibrary({variant}: {readonly variant: Variant}, options: EngineOptions): Loaded {
   const places = layout();
   const threads = threadCount(options);
-  restoreRemovedUtilities();
+  replaceDeprecatedUtilities();
   // TensorFlow reads both when it is loaded. 2: only errors are logged.
   process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2';
   process.env['TF_NUM_INTRAOP_THREADS'] = String(threads);
