@@ -32,7 +32,7 @@ export function confusionChart(
     // The root, so that single mistakes are seen.
     const shade = (0.06 + 0.94 * Math.sqrt(share)).toFixed(2);
     const [from, to] = [classes[actual] ?? String(actual), classes[predicted] ?? String(predicted)];
-    const label = `${from} taken for ${to}: ${images} images (${(100 * share).toFixed(1)} %)`;
+    const label = `${from} taken for ${to}: ${images} image${images === 1 ? '' : 's'} (${(100 * share).toFixed(1)} %)`;
     const color = actual === predicted ? 'f0' : 'f1';
     const box = `<rect class="${color}" x="${x}" y="${y}" width="${size - 1}" height="${size - 1}" fill-opacity="${shade}"><title>${escaped(label)}</title></rect>`;
     const shown = text(x + size / 2, y + size / 2 + 4, String(images), 'middle');

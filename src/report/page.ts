@@ -70,7 +70,7 @@ h1 { font-size: 24px; margin: 0; } h2 { font-size: 18px; margin: 32px 0 4px; } p
 .parts { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; }
 .parts > * { flex: 1 1 500px; min-width: 0; margin: 0; overflow-x: auto; } figcaption { font-weight: 600; font-size: 14px; }
 figure.wide { flex-basis: 100%; } figure.wide svg { min-width: 760px; } figure:not(.wide) svg, .parts > svg { max-width: 600px; }
-svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; } svg text { fill: var(--text); } svg text.on { fill: var(--back); } svg tspan.f0 { fill: var(--c0); } svg tspan.f1 { fill: var(--c1); }
+svg { width: 100%; height: auto; font: 11px system-ui, sans-serif; } svg text { fill: var(--text); pointer-events: none; } svg text.on { fill: var(--back); } svg tspan.f0 { fill: var(--c0); } svg tspan.f1 { fill: var(--c1); }
 .hit { fill: transparent; } .hit:hover { fill: var(--text); fill-opacity: 0.5; }
 .images { display: flex; flex-wrap: wrap; gap: 12px; } .images figure { margin: 0; width: 120px; font-size: 12px; overflow-wrap: anywhere; }
 .images img { width: 96px; height: 96px; object-fit: contain; image-rendering: pixelated; display: block; }
@@ -86,9 +86,9 @@ table { border-collapse: collapse; font-size: 13px; } th { text-align: left; } t
 h1, p { overflow-wrap: anywhere; }
 @media (max-width: 560px) { body { padding: 12px; } .tiles { gap: 8px; } .tile { flex: 1 1 120px; min-width: 0; padding: 8px 10px; }
   .tile b { font-size: 19px; } table { font-size: 12px; } th, td { padding-right: 5px; } td:first-child { overflow-wrap: anywhere; } .parts > table { display: block; } .parts > * { flex-basis: 100%; max-width: 100%; } }
-@media print { :root { --text: #000; --soft: #444; --line: #bbb; --back: #fff; --tile: #f4f6f9; --c0: #1f5f99; --c1: #d9822b; --c2: #2e8b57;
+@media print { :root { color-scheme: light; --text: #000; --soft: #444; --line: #bbb; --back: #fff; --tile: #f4f6f9; --c0: #1f5f99; --c1: #d9822b; --c2: #2e8b57;
   --c3: #b03a5b; --c4: #7a5fb0; --c5: #6b6b6b; } body { max-width: none; padding: 0; } .parts > * { overflow: visible; }
-  figure.wide svg { min-width: 0; } figure, tr, .tile { break-inside: avoid; } h2 { break-after: avoid; } .tile { border: 1px solid var(--line); } }
+  figure.wide svg { min-width: 0; } figure, svg, tr, .tile { break-inside: avoid; } h2 { break-after: avoid; } .tile { border: 1px solid var(--line); } }
 `;
 
 /** The HTML of the page; it is XML too. */

@@ -1,24 +1,24 @@
-/** The report in headless Chromium: nothing wider than the window, no label over another, no chart without its lines. */
-import {execFileSync, spawnSync} from 'node:child_process';
+/**
+ * The report in headless Chromium: nothing wider than the window or the paper, no label over another, no chart without its lines,
+ * black on white in print, and values under the pointer.
+ */
 import {writeFileSync} from 'node:fs';
 import path from 'node:path';
 
-import {expect, test} from '@jest/globals';
+import {describe, expect, test} from '@jest/globals';
 
 import {encodePng} from '../../src/data/png.ts';
-import {bitsOfLayers, bitsOverSteps, escaped, lineChart, namedLines} from '../../src/report/charts.ts';
+import {bitsOfLayers, bitsOverSteps, lineChart, namedLines} from '../../src/report/charts.ts';
 import {confusionChart} from '../../src/report/confusion.ts';
 import {figure, gallery, html, table} from '../../src/report/page.ts';
+import {chromium, withPage} from '../helpers/chromium.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 
-const browser = ['chromium', 'chromium-browser', 'google-chrome'].find(
-  (name) => spawnSync(name, ['--version']).status === 0,
-);
-const title = browser === undefined ? 'no Chromium is installed' : browser;
+const title = chromium ?? 'no Chromium is installed';
 const folder = temporaryFolder();
 
-/** What a page says of itself, as the title that `--dump-dom` prints. */
-const measure = `<script>
+/** What a page says of itself. */
+const measure = `(() => {
 const shown = (element) => element.getBoundingClientRect();
 const overlaps = [];
 for (const svg of document.querySelectorAll('svg')) {
@@ -41,11 +41,10 @@ const empty = [...document.querySelectorAll('svg')]
     return width > 0.5 || height > 0.5;
   }))
   .map((svg) => svg.getAttribute('aria-label'));
-document.title = JSON.stringify({
+return {
   excess: Math.max(0, document.documentElement.scrollWidth - innerWidth), overlaps, cut, empty, scrolled, width: innerWidth,
-});
-parent.document.title = document.title;
-</script>`;
+};
+})()`;
 
 const layers = Array.from({length: 20}, (_, i) => `layer${1 + Math.floor(i / 7)}.${i % 7}.conv${1 + (i % 2)}`);
 const curve = (name: string, slope: number, steps = 40) => ({
@@ -114,29 +113,89 @@ function writePage(): string {
       },
     ],
   });
-  return page.replace('</body>', `${measure}</body>`);
+  const file = path.join(folder, 'report.html');
+  writeFileSync(file, page);
+  return file;
 }
 
-(browser === undefined ? test.skip : test).each([[1400], [400]])(
-  `in a window of %i pixels: ${title}`,
-  (width) => {
-    // A window of Chromium has at least 500 pixels: the page is in a frame as wide as it is asked to be.
-    const frame = `<iframe style="width: ${width}px; height: 2000px; border: 0" srcdoc="${escaped(writePage())}"></iframe>`;
-    const file = path.join(folder, `${width}.html`);
-    writeFileSync(file, `<!DOCTYPE html><title></title><body style="margin: 0">${frame}</body>`);
-    const flags = [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      `--window-size=${Math.max(500, width)},2000`,
-      '--dump-dom',
-    ];
-    const dom = execFileSync(browser ?? '', [...flags, `file://${file}`], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
+(chromium === undefined ? describe.skip : describe)(`the report (${title})`, () => {
+  const fits = {excess: 0, overlaps: [], cut: [], empty: [], scrolled: 0};
+
+  test.each([[1400], [400]])(
+    'in a window of %i pixels',
+    async (width) => {
+      const found = await withPage(writePage(), width, (page) => page.evaluate(measure));
+      expect(found).toEqual({...fits, width});
+    },
+    60_000,
+  );
+
+  test('printed on A4 from a dark screen: dark on white, every chart whole and on one page', async () => {
+    // A4 is 794 × 1123 pixels; Chromium's margins are 38 on each side.
+    const [width, height] = [794 - 76, 1123 - 76];
+    const printed = await withPage(writePage(), width, async (page) => {
+      const features = [{name: 'prefers-color-scheme', value: 'dark'}];
+      await page.send('Emulation.setEmulatedMedia', {media: 'screen', features});
+      const style = `getComputedStyle(document.body).`;
+      const dark = await page.evaluate(`${style}backgroundColor`);
+      await page.send('Emulation.setEmulatedMedia', {media: 'print', features});
+      const {data} = await page.send('Page.printToPDF', {paperWidth: 8.27, paperHeight: 11.69});
+      return {
+        dark,
+        page: await page.evaluate(measure),
+        colours: await page.evaluate(
+          `[${style}backgroundColor, ${style}color, getComputedStyle(document.documentElement).colorScheme]`,
+        ),
+        scrolling: await page.evaluate(
+          `[...document.querySelectorAll('.parts > *')].filter((part) => part.scrollWidth > part.clientWidth + 1).length`,
+        ),
+        highest: await page.evaluate(
+          `Math.max(...[...document.querySelectorAll('figure:not(:has(.images)), .parts > svg')].map((figure) => figure.offsetHeight ?? figure.getBoundingClientRect().height))`,
+        ),
+        broken: await page.evaluate(
+          `[...document.querySelectorAll('figure, .parts > svg')].filter((figure) => getComputedStyle(figure).breakInside !== 'avoid').length`,
+        ),
+        pdf: Buffer.from(data as string, 'base64')
+          .subarray(0, 5)
+          .toString(),
+      };
     });
-    const found = JSON.parse(/<title>(\{.*?\})<\/title>/.exec(dom)![1]!.replaceAll('&amp;', '&')) as unknown;
-    expect(found).toEqual({excess: 0, overlaps: [], cut: [], empty: [], scrolled: 0, width});
-  },
-  60_000,
-);
+    expect(printed).toEqual({
+      dark: 'rgb(22, 25, 29)',
+      page: {...fits, width},
+      colours: ['rgb(255, 255, 255)', 'rgb(0, 0, 0)', 'light'],
+      scrolling: 0,
+      highest: expect.any(Number),
+      broken: 0,
+      pdf: '%PDF-',
+    });
+    expect(printed.highest).toBeLessThanOrEqual(height);
+  }, 60_000);
+
+  test('values appear under the pointer: on a line, a cell of the bits and one of the confusion matrix', async () => {
+    const hovered = await withPage(writePage(), 1400, async (page) => {
+      const shown = [];
+      for (const selector of ['.hit:nth-last-of-type(5)', '.heat', '[aria-label^="Confusion"] rect:has(title)']) {
+        const place = (await page.evaluate(`(() => {
+          const drawn = document.querySelector('${selector}');
+          drawn.scrollIntoView({block: 'center'});
+          const {left, top, width, height} = drawn.getBoundingClientRect();
+          return {x: left + width / 2, y: top + height / 2};
+        })()`)) as {x: number; y: number};
+        await page.send('Input.dispatchMouseEvent', {type: 'mouseMoved', ...place});
+        shown.push(
+          await page.evaluate(`(() => {
+            const under = [...document.querySelectorAll(':hover')].at(-1);
+            return {text: under.querySelector('title')?.textContent, opacity: getComputedStyle(under).fillOpacity};
+          })()`),
+        );
+      }
+      return shown;
+    });
+    expect(hovered).toEqual([
+      {text: expect.stringMatching(/^20261130-113251-run-1f82: [.\d]+ at step \d+$/), opacity: '0.5'},
+      {text: expect.stringMatching(/layer1\.0\.conv1.*8 bits/), opacity: expect.any(String)},
+      {text: expect.stringContaining('a class with a long name 0'), opacity: expect.any(String)},
+    ]);
+  }, 60_000);
+});
