@@ -64,6 +64,11 @@ interface RemoteRun {
   }[];
 }
 
+/** Runs a program and ends its whole process group with it, or with the process that is named first: tests may be killed. */
+const untilParentEnds = `parent=$1; shift; "$@" & server=$!
+while kill -0 "$parent" && kill -0 "$server"; do sleep 1; done 2>/dev/null
+kill -9 0`;
+
 class MlflowServer {
   readonly #folder: string;
   readonly #arguments: readonly string[];
@@ -87,7 +92,8 @@ class MlflowServer {
     const store = ['--backend-store-uri', 'sqlite:///mlflow.db', '--artifacts-destination', './artifacts'];
     const place = ['--host', '127.0.0.1', '--port', String(this.#port), '--workers', '1'];
     const log = openSync(path.join(this.#folder, 'log'), 'a');
-    this.#process = spawn(pythonProgram('mlflow'), ['-m', 'mlflow', 'server', ...store, ...place, ...this.#arguments], {
+    const server = [pythonProgram('mlflow'), '-m', 'mlflow', 'server', ...store, ...place, ...this.#arguments];
+    this.#process = spawn('sh', ['-c', untilParentEnds, 'sh', String(process.pid), ...server], {
       cwd: this.#folder,
       // The server's own job queue is four more processes that no test needs.
       env: {...process.env, ...this.env, MLFLOW_TRACKING_URI: '', MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false'},

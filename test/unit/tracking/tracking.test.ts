@@ -300,6 +300,30 @@ describe('the address of MLflow', () => {
     expect(trackerStatus(run.directory, 'mlflow')).toMatchObject({failed: 1, pending: 0, complete: true});
   });
 
+  test('of a picture with boxes the one with the boxes drawn on it arrives; a file that the run starts from is none', async () => {
+    const options = {...subject.options, artifacts: ['image', 'strategy']};
+    const {journal, run, start} = testRun({...subject, options}, folder, server.url());
+    for (const name of ['test-0.png', 'test-0.boxes.png']) writeFileSync(path.join(run.directory, name), `of ${name}`);
+    const before = new Set(service.artifacts.keys());
+    const pump = start();
+    const boxes = {classes: ['a'], groups: {predictions: [{class: 0, box: [0, 0, 1, 1], score: 0.5}]}};
+    const size = {width: 8, height: 8, bytes: 13, sha256: 'ab'.repeat(32)};
+    journal.log('artifact', {
+      type: 'image',
+      name: 'test-0.png',
+      path: 'test-0.png',
+      ...size,
+      drawn: 'test-0.boxes.png',
+      boxes,
+    });
+    journal.log('artifact', {type: 'input', of: 'strategy', name: 'strategy.json', path: '../other/strategy.json'});
+    expect(await pump.end({status: 'finished', exitCode: 0})).toMatchObject({complete: true});
+    const sent = [...service.artifacts].filter(([name]) => !before.has(name));
+    expect(sent.map(([name, body]) => [name.replace(/^.*artifacts\//, ''), String(body)])).toEqual([
+      ['image/test-0.boxes.png', 'of test-0.boxes.png'],
+    ]);
+  });
+
   const config = {data: {name: 'digits', directory: '/data/digits'}};
 
   test('data sets are inputs of the run, with digest, source, schema and sizes', async () => {
