@@ -131,13 +131,13 @@ and onnxruntime, openvino and qonnx of a Python interpreter. The time of the fil
     }
     const rule = isClose
       ? `every output is within ${tolerance} of the largest one (${(maxAbsError / maxAbsLogit).toExponential(1)})`
-      : `the ${agreementOf} is the same for ${percent(verified.agreement)} % of the images, ${percent(agreement)} % are needed`;
+      : `same ${agreementOf} for ${percent(verified.agreement)} % of the images, at least ${percent(agreement)} % needed`;
     this.log(verdict(passed, `${passed ? 'Passed' : 'Failed'}: ${rule}.`));
     if (!passed) {
       this.checkFailed(
         new SdqError(
           roundedInputs > 0
-            ? `${args.file}: the ${agreementOf} is the same for ${percent(verified.agreement)} % of the images; ${percent(agreement)} % are wanted.`
+            ? `${args.file}: same ${agreementOf} for ${percent(verified.agreement)} % of the images, at least ${percent(agreement)} % needed.`
             : `${args.file}: an output is off by ${maxAbsError.toExponential(1)}; ${(tolerance * maxAbsLogit).toExponential(1)} is allowed.`,
           {code: 'verification-failed', exit: ExitCode.verificationFailed},
         ),
