@@ -26,8 +26,8 @@ export interface Dataset {
 /** What training does to an image of this data set; evaluation does none of it. */
 export interface Augmentation {
   /**
-   * Images in memory: zeros added on every side before normalisation, then a random crop of the image's own size.
-   * Files take a random resized crop instead.
+   * Pixels of zeros added on every side before normalisation, then a random crop of the image's own size.
+   * Files with 0 take a random resized crop instead.
    */
   readonly pad: number;
   /** Whether a mirrored image still shows its class (not so for digits). */

@@ -3,9 +3,10 @@
  * (seed, epoch, index) and, image by image, of (seed, epoch, image): a resumed run needs no state, and another batch size
  * moves no crop.
  *
- * Augmentation is the usual one. In memory: zeros around the image, a random crop, a mirror image half of the time (He et
- * al. 2016, section 4.2). Files: a random resized crop of 8 to 100 % of the area and aspect 3:4 to 4:3 (Szegedy et al.
- * 2015), a mirror image half of the time; evaluation takes the centre. Files with boxes: `detection-image.ts`.
+ * Augmentation is the usual one. In memory and of small files: zeros around the image, a random crop, a mirror image half of
+ * the time (He et al. 2016, section 4.2). Larger files: a random resized crop of 8 to 100 % of the area and aspect 3:4 to
+ * 4:3 (Szegedy et al. 2015), a mirror image half of the time; evaluation takes the centre. Files with boxes:
+ * `detection-image.ts`.
  */
 import {boxNumbers} from '../detection/boxes.ts';
 import {item} from '../lookup.ts';
@@ -161,12 +162,16 @@ function memoryWriter(plan: RenderPlan, split: Extract<Split, {kind: 'memory'}>)
   const {pad, flip} = plan.augmentation ?? {pad: 0, flip: false};
   return (image, draw, target) => {
     const pixels = split.images.subarray(image * imageSize, (image + 1) * imageSize);
-    const top = draw ? Math.floor(draw() * (2 * pad + 1)) - pad : 0;
-    const left = draw ? Math.floor(draw() * (2 * pad + 1)) - pad : 0;
-    const mirrored = draw !== undefined && flip && draw() < 0.5;
-    writeNormalized(pixels, target, plan, table, {top, left, mirrored});
+    writeNormalized(pixels, target, plan, table, shift(draw, pad, flip));
     return undefined;
   };
+}
+
+/** By how much a crop of the padded image is off its middle, and whether it is mirrored; without `draw` it is neither. */
+function shift(draw: Uniform | undefined, pad: number, flip: boolean): {top: number; left: number; mirrored: boolean} {
+  const top = draw ? Math.floor(draw() * (2 * pad + 1)) - pad : 0;
+  const left = draw ? Math.floor(draw() * (2 * pad + 1)) - pad : 0;
+  return {top, left, mirrored: draw !== undefined && flip && draw() < 0.5};
 }
 
 /** @param source of an image */
@@ -175,7 +180,14 @@ function encodedWriter(
   source: (image: number, block: unknown) => string | Promise<EncodedImage>,
 ): WriteImage {
   const table = normalizationTable(plan.normalization);
-  const flip = plan.augmentation?.flip === true;
+  const {pad, flip} = plan.augmentation ?? {pad: 0, flip: false};
+  if (pad > 0) {
+    return async (image, draw, target, block) => {
+      const place = shift(draw, pad, flip);
+      const pixels = await decodeImage(await source(image, block), plan.width, undefined);
+      writeNormalized(pixels, target, plan, table, place);
+    };
+  }
   return async (image, draw, target, block) => {
     const crop = draw && randomResizedCrop(draw);
     const mirrored = draw !== undefined && flip && draw() < 0.5;

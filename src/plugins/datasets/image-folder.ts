@@ -12,7 +12,7 @@ import {joinedPaths, packPaths, pathAt, reorderedPaths, type PathList} from '../
 import {invalidInput, SdqError} from '../../errors.ts';
 import {fileError} from '../../files.ts';
 import type {DatasetDefinition} from '../../plugin-api/registry.ts';
-import {sizeOption, nothingToFetch} from './own-files.ts';
+import {nothingToFetch, photographAugmentation, sizeOption} from './own-files.ts';
 
 interface ImageFolderOptions {
   /** Height and width of the images as the network sees them. */
@@ -141,7 +141,7 @@ export const imageFolder: DatasetDefinition<ImageFolderOptions> = {
       width: size,
       channels: 3,
       ...imagenetNormalization,
-      augmentation: {pad: 0, flip: true},
+      augmentation: photographAugmentation(size),
     };
   },
 };

@@ -1,4 +1,5 @@
 /** What the data sets share that read files of the user's own. */
+import type {Augmentation} from '../../data/dataset.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
 import type {DatasetDefinition} from '../../plugin-api/registry.ts';
 
@@ -23,3 +24,12 @@ export const sizeOption = {
   default: 224,
   description: 'Height and width of the images as the network sees them, in pixels.',
 } as const;
+
+/** Up to this size a random resized crop of 8 % of the area is a few pixels. */
+const smallImage = 64;
+
+/** Small images are moved by up to an eighth, as He et al. (2016) move CIFAR-10's; of larger ones a part is cropped. */
+export const photographAugmentation = (size: number): Augmentation => ({
+  pad: size <= smallImage ? Math.round(size / 8) : 0,
+  flip: true,
+});

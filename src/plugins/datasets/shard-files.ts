@@ -15,7 +15,7 @@ import {invalidInput, SdqError} from '../../errors.ts';
 import {fileError} from '../../files.ts';
 import {item} from '../../lookup.ts';
 import type {DatasetDefinition} from '../../plugin-api/registry.ts';
-import {sizeOption, nothingToFetch} from './own-files.ts';
+import {nothingToFetch, photographAugmentation, sizeOption} from './own-files.ts';
 
 export interface ShardOptions {
   readonly train?: string;
@@ -184,7 +184,7 @@ async function openShards<Group extends ShardGroup>(
     width: size,
     channels: 3,
     ...imagenetNormalization,
-    augmentation: {pad: 0, flip: true},
+    augmentation: photographAugmentation(size),
   };
 }
 

@@ -123,6 +123,31 @@ describe('a training batch from a file', () => {
     expect(Math.abs(centre - 125)).toBeLessThan(2);
     expect(Math.abs(crop!.right - crop!.left)).toBeLessThan(14);
   });
+
+  test('with padding is the image, moved by up to that and mirrored half of the time', async () => {
+    const split = {kind: 'files', paths: [await positions(size, size)], labels: sharedLabels([0])} as const;
+    const plan = planOf(madeDataset(1, 1), {
+      ...{split, height: size, width: size, augmentation: {pad: 2, flip: true}},
+    });
+    const places = new Set<string>();
+    for (let epoch = 0; epoch < 400; epoch++) {
+      const image = (await rendered(plan, epoch, 0)).bytes[0]!;
+      const [middle, next] = [8, 9].map((column) => image.slice((8 * size + column) * 3, (8 * size + column) * 3 + 2));
+      const isMirrored = next![0]! < middle![0]!;
+      const [left, top] = [middle![0]! - (isMirrored ? size - 9 : 8), middle![1]! - 8];
+      const expected = Array.from({length: size}, (_, y) =>
+        Array.from({length: size}, (__, x) => {
+          const [column, row] = [left + (isMirrored ? size - 1 - x : x), top + y];
+          return [column, row].some((place) => place < 0 || place >= size) ? [0, 0, 0] : [column, row, 0];
+        }),
+      );
+      expect(image).toEqual(expected.flat(2));
+      places.add([left, top, isMirrored].join());
+    }
+    const moves = [-2, -1, 0, 1, 2];
+    const all = moves.flatMap((left) => moves.flatMap((top) => [true, false].map((m) => [left, top, m].join())));
+    expect([...places].sort()).toEqual(all.sort());
+  });
 });
 
 describe('a batch from memory', () => {

@@ -48,7 +48,8 @@ describe('image-folder', () => {
     const labelled = pathsOf(train).map((file, i) => `${path.relative(folder, file)} ${train.labels[i]!}`);
     expect(labelled.sort()).toEqual(['train/ant/x.jpeg 0', 'train/zebra/a.png 1', 'train/zebra/b.JPG 1']);
     expect([...held.labels]).toEqual([1]);
-    expect(rest).toMatchObject({height: 16, width: 16, channels: 3, augmentation: {flip: true}});
+    expect(rest).toMatchObject({height: 16, width: 16, channels: 3, augmentation: {pad: 2, flip: true}});
+    expect((await imageFolder.open(folder, {size: 65})).augmentation).toEqual({pad: 0, flip: true});
     expect(await imageFolder.verify(folder, {})).toEqual([]);
   });
 
