@@ -50,7 +50,7 @@ export function leastErrorStep(sample: Float32Array, {qmin, qmax, offset}: Grid)
     for (const x of sample) {
       const q = Math.min(top, Math.max(bottom, Math.round(x / step - offset) + offset));
       error += Math.abs(x - q * step) ** errorPower;
-      if (error > least) return;
+      if (!(error <= least)) return; // NaN too
     }
     least = error;
     best = step;

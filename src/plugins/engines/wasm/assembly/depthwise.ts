@@ -441,16 +441,7 @@ function sumWindow(x: usize, dy: usize, count: i32, sums: usize, bytes: usize): 
     v128.store(to, a2);
     v128.store(to, b2, 16);
   }
-  for (; c < bytes; c += 16) {
-    for (let k: usize = 0; k < 3; k++) {
-      const to = sums + k * bytes + c;
-      let sum = v128.load(to);
-      for (let i: usize = 0; i < <usize>count; i++) {
-        sum = madd(v128.load(x + c + (i + k) * bytes), v128.load(dy + c + i * bytes), sum);
-      }
-      storeUpTo(to, sum, bytes - c);
-    }
-  }
+  sumRest(x, bytes, dy, count, sums, bytes, c);
 }
 
 /** `sumWindow` of pixels `step` columns of x apart. */
@@ -491,6 +482,11 @@ function sumSteps(x: usize, step: usize, dy: usize, count: i32, sums: usize, byt
     v128.store(to, a2);
     v128.store(to, b2, 16);
   }
+  sumRest(x, step, dy, count, sums, bytes, c);
+}
+
+/** What `sumSteps` does, from channel byte `c` on: too few channels for a pair of vectors. */
+function sumRest(x: usize, step: usize, dy: usize, count: i32, sums: usize, bytes: usize, c: usize): void {
   for (; c < bytes; c += 16) {
     for (let k: usize = 0; k < 3; k++) {
       const to = sums + k * bytes + c;

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import {item} from '../../../../lookup.ts';
 import {defineKernel, type WasmBackend} from '../backend.ts';
+import {around} from './rows.ts';
 
 /** Dimensions that the kernel `copyStrided` takes. */
 const boxRank = 6;
@@ -29,12 +30,6 @@ interface Box {
 /** Elements between neighbours of each dimension, the last one included. */
 function strides(shape: readonly number[]): number[] {
   return shape.map((_, i) => tf.util.sizeFromShape(shape.slice(i + 1)));
-}
-
-/** Elements before, along and after an axis. */
-function around(shape: readonly number[], axis: number): readonly [number, number, number] {
-  const product = (sizes: readonly number[]): number => tf.util.sizeFromShape([...sizes]);
-  return [product(shape.slice(0, axis)), item(shape, axis), product(shape.slice(axis + 1))];
 }
 
 /** The same box with neighbouring dimensions merged where both sides step through them evenly. */
@@ -174,7 +169,7 @@ export const memoryKernels: readonly tf.KernelConfig[] = [
   defineKernel<Gathered, tf.GatherV2Attrs>(tf.GatherV2, ({backend, inputs: {x, indices}, attrs, cpu}) => {
     if (!movable(x) || indices.dtype !== 'int32' || attrs.batchDims !== 0) return cpu();
     const axis = item(tf.util.parseAxisParam(attrs.axis, x.shape), 0);
-    const [outer, size, inner] = around(x.shape, axis);
+    const [outer, size, inner] = around(x.shape, axis, axis + 1);
     const at = backend.values(indices);
     if (at.some((index) => index < 0 || index >= size)) return cpu();
     const out = backend.output([...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)], x.dtype);

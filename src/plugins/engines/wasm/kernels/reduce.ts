@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import {item} from '../../../../lookup.ts';
 import {reduceMaximum, reduceSum} from '../assembly/shared.ts';
 import {defineKernel, type WasmBackend} from '../backend.ts';
-import {sizeOf} from './rows.ts';
+import {around, sizeOf} from './rows.ts';
 
 type Reduction = typeof reduceSum | typeof reduceMaximum;
 
@@ -16,8 +16,7 @@ function reducedRun(
   operation: Reduction,
   factor: number,
 ): tf.TensorInfo {
-  const product = (from: number, to: number): number => tf.util.sizeFromShape(x.shape.slice(from, to));
-  const [outer, length, inner] = [product(0, first), product(first, end), product(end, x.shape.length)];
+  const [outer, length, inner] = around(x.shape, first, end);
   const y = backend.output(x.shape.map((size, i) => (i >= first && i < end ? 1 : size)));
   const threads = backend.threadsFor(sizeOf(x));
   // Few results: every thread takes a part of each; many: whole results.
@@ -43,7 +42,7 @@ function reduced(
   for (const first of runs.length === 0 ? [0] : runs) {
     let end = first;
     while (axes.includes(end)) end += 1;
-    const next = reducedRun(backend, y, [first, end], operation, first === Math.min(...runs, first) ? factor : 1);
+    const next = reducedRun(backend, y, [first, end], operation, y === x ? factor : 1);
     if (y !== x) backend.disposeIntermediateTensorInfo(y);
     y = next;
   }

@@ -43,7 +43,14 @@ export function withRow(
   backend.release(row);
 }
 
+const product = (sizes: readonly number[]): number => sizes.reduce((all, size) => all * size, 1);
+
 /** Elements of a tensor. */
 export function sizeOf({shape}: tf.TensorInfo): number {
-  return shape.reduce((product, size) => product * size, 1);
+  return product(shape);
+}
+
+/** Elements before, in and after the axes from `first` to before `end`. */
+export function around(shape: readonly number[], first: number, end: number): readonly [number, number, number] {
+  return [product(shape.slice(0, first)), product(shape.slice(first, end)), product(shape.slice(end))];
 }
