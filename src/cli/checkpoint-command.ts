@@ -6,7 +6,7 @@ import type {Source} from '../schema/settings.ts';
 import {SdqError} from '../errors.ts';
 import type {Kind, Registry} from '../plugin-api/registry.ts';
 import type {Session} from '../phases/session.ts';
-import {findRun} from '../runs/run-directory.ts';
+import {findRun} from '../runs/find-run.ts';
 import {SdqCommand} from './base-command.ts';
 
 /** What a checkpoint says of its model and data; undefined where it says nothing. */

@@ -4,7 +4,7 @@ import {Flags} from '@oclif/core';
 import {trackersOf, trackerStatus} from '../tracking/sync.ts';
 import {isLocked} from '../lock.ts';
 import {bytesOf, removeRun} from '../runs/remove-run.ts';
-import type {FoundRun} from '../runs/run-directory.ts';
+import type {FoundRun} from '../runs/find-run.ts';
 import {SdqCommand} from './base-command.ts';
 import {confirm} from './confirm.ts';
 import {table} from './table.ts';

@@ -1,5 +1,5 @@
 import {ExitCode, SdqError} from '../errors.ts';
-import {syncCommand} from '../runs/run-directory.ts';
+import {syncCommand} from '../runs/run-commands.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
 
 /** The error of trackers that have not got everything; undefined when all have. */

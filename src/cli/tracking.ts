@@ -2,7 +2,7 @@
 import type {Worker} from 'node:worker_threads';
 
 import type {RunTracking} from '../phases/run.ts';
-import {syncCommand} from '../runs/run-directory.ts';
+import {syncCommand} from '../runs/run-commands.ts';
 import {startThread} from '../start-thread.ts';
 import type {PumpOutcome} from '../tracking/pump.ts';
 import type {End} from '../plugin-api/tracker.ts';

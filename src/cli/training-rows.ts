@@ -1,5 +1,5 @@
 import {metricCell, type TrainingMetric} from '../phases/results.ts';
-import type {RunMetric} from '../runs/run-directory.ts';
+import type {RunMetric} from '../runs/run-record.ts';
 
 /** The rows of a table of a training: its metric on the validation split and on the test split. */
 export const trainingRows = (

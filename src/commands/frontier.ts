@@ -14,7 +14,7 @@ import {readJsonFile} from '../json-file.ts';
 import {leaves} from '../mapping.ts';
 import {budgetNames, budgetUnit, digits, metricCell, metricHead} from '../phases/results.ts';
 import type {SearcherDefinition} from '../plugin-api/registry.ts';
-import type {RunMetric} from '../runs/run-directory.ts';
+import type {RunMetric} from '../runs/run-record.ts';
 import {
   frontierAssignments,
   frontierPoints,

@@ -6,7 +6,7 @@ import {settingFlags} from '../cli/setting-flags.ts';
 import {table} from '../cli/table.ts';
 import {trainingRows} from '../cli/training-rows.ts';
 import {metricHead, trainingMetric} from '../phases/results.ts';
-import {metricOfRun, taskOfRun} from '../runs/run-directory.ts';
+import {metricOfRun, taskOfRun} from '../runs/run-record.ts';
 
 interface Result {
   readonly runId: string;

@@ -7,8 +7,9 @@ import {openPage} from '../cli/open-page.ts';
 import {outputPath} from '../cli/output.ts';
 import {runArg} from '../cli/run-arg.ts';
 import {item} from '../lookup.ts';
-import {writeComparison, writeReport} from '../phases/run-report.ts';
-import {findRun} from '../runs/run-directory.ts';
+import {writeComparison} from '../phases/run-comparison.ts';
+import {writeReport} from '../phases/run-report.ts';
+import {findRun} from '../runs/find-run.ts';
 
 interface Result {
   readonly path: string;

@@ -8,7 +8,7 @@ import {settingFlags} from '../cli/setting-flags.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
 import {table} from '../cli/table.ts';
 import {metricCell, metricHead, trainingMetric} from '../phases/results.ts';
-import {metricOfRun, taskOfRun} from '../runs/run-directory.ts';
+import {metricOfRun, taskOfRun} from '../runs/run-record.ts';
 import type {Evaluation} from '../training/task.ts';
 
 interface Result {
@@ -47,7 +47,7 @@ interrupted run continues with --resume, to the same result.`;
       flags,
       reads: ({model, train: {distillation}}) => [model.weights, teacherFile(distillation)],
       async body(context) {
-        const {runAll} = await import('../phases/run.ts');
+        const {runAll} = await import('../phases/run-all.ts');
         return runAll(context);
       },
     });

@@ -11,7 +11,7 @@ import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
 import {table} from '../cli/table.ts';
 import {invalidInput, type SdqError} from '../errors.ts';
 import {figureOf, metricCell, metricHead, type SearchResult} from '../phases/results.ts';
-import {metricOfRun, type RunMetric} from '../runs/run-directory.ts';
+import {metricOfRun, type RunMetric} from '../runs/run-record.ts';
 
 interface Result extends SearchResult {
   readonly runId: string;
@@ -59,7 +59,7 @@ export default class Search extends RunCommand {
         const {weights} = session.config.model;
         const [{search}, {targetMissed}, {keepWeights, keptFiles}] = await Promise.all([
           import('../phases/search.ts'),
-          import('../phases/run.ts'),
+          import('../phases/run-errors.ts'),
           import('../phases/kept-weights.ts'),
         ]);
         const start = keepWeights(session, run, keptFiles.start, present(weights, 'weights'));

@@ -11,7 +11,7 @@ import {trainingRows} from '../cli/training-rows.ts';
 import {ExitCode, invalidInput, SdqError} from '../errors.ts';
 import {checkFile} from '../files.ts';
 import {metricHead, trainingMetric} from '../phases/results.ts';
-import {metricOfRun, taskOfRun} from '../runs/run-directory.ts';
+import {metricOfRun, taskOfRun} from '../runs/run-record.ts';
 
 /** The primary metric under its name, a `TrainingMetric`, and: */
 interface Result {

@@ -9,7 +9,9 @@ import type {Weights} from '../graph/graph.ts';
 import type {Network} from '../graph/network.ts';
 import {suggestBatchSize} from '../plugin-api/out-of-memory.ts';
 import {exitCodeOf, type StopSignal} from '../runs/signals.ts';
-import {prefixedMetric, resumeCommand, type Run} from '../runs/run-directory.ts';
+import {resumeCommand} from '../runs/run-commands.ts';
+import type {Run} from '../runs/run-directory.ts';
+import {prefixedMetric} from '../runs/run-record.ts';
 import {decodeCheckpoint, encodeCheckpoint, type Checkpoint, type Json} from '../training/checkpoint.ts';
 import {firstState, parseLoopState, runLoop, type LoopState, type Report, type StepInput} from '../training/loop.ts';
 import {

@@ -1,6 +1,6 @@
 /** What each phase leaves in `run.json` under `results`. Metrics have the names of the task; accuracies are fractions of 1; paths are absolute. */
 import {invalidInput} from '../errors.ts';
-import type {RunMetric} from '../runs/run-directory.ts';
+import type {RunMetric} from '../runs/run-record.ts';
 import type {Evaluation, Figures} from '../training/task.ts';
 
 /** A metric of a training on the validation split, by epoch, and on the test split, read once at the end. */

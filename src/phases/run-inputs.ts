@@ -4,7 +4,8 @@ import path from 'node:path';
 
 import {SdqError} from '../errors.ts';
 import {logInput} from '../runs/artifacts.ts';
-import {allRuns, type Run} from '../runs/run-directory.ts';
+import {allRuns} from '../runs/find-run.ts';
+import type {Run} from '../runs/run-directory.ts';
 
 /** The files that a run leaves for its trackers, and their types. */
 const types: Readonly<Record<string, 'strategy' | 'checkpoint'>> = {

@@ -4,39 +4,24 @@ import path from 'node:path';
 
 import {stringify} from 'yaml';
 
-import {item, present} from '../lookup.ts';
-import {leaves} from '../mapping.ts';
+import {present} from '../lookup.ts';
 import {writeFileAtomic} from '../files.ts';
-import {
-  bitsOfLayers,
-  bitsOverSteps,
-  escaped,
-  lineChart,
-  namedLines,
-  type Point,
-  type Series,
-  createCurve,
-  type CurveBuilder,
-} from '../report/charts.ts';
+import {bitsOfLayers, bitsOverSteps, escaped, lineChart, namedLines, type Series} from '../report/charts.ts';
 import {confusionChart, confusionLimit} from '../report/confusion.ts';
 import {boxedImage, boxedPairs, precisionRecallChart} from '../report/detections.ts';
 import {figure, folded, gallery, html, table, type Section, type Tile} from '../report/page.ts';
-import {journalOf, readJournal, type Event} from '../runs/journal.ts';
-import {metricOfRun, prefixedMetric, type FoundRun, type RunMetric, type RunRecord} from '../runs/run-directory.ts';
+import {journalOf} from '../runs/journal.ts';
+import type {FoundRun} from '../runs/find-run.ts';
+import {metricOfRun, prefixedMetric, type RunMetric, type RunRecord} from '../runs/run-record.ts';
 import {weightsKiB, type Strategy} from '../sdq/strategy.ts';
 import {detectionsIn, type RunDetections} from './detections-file.ts';
-import {figureOf, inUnits, shownMetric, trainingMetric, type Results} from './results.ts';
 import {readHardwareCosts} from './hardware-costs-file.ts';
 import type {ComparedRow} from './hardware-estimate.ts';
 import {readMistakes, type MistakesFile} from './mistakes-file.ts';
+import {figureOf, inUnits, shownMetric, trainingMetric, type Results} from './results.ts';
+import {bitsMetric, readCurves, type Curves, type PhaseSeconds} from './run-curves.ts';
 import {durationOf, nextCommand, shownSeconds} from './run-summary.ts';
 import {readStrategy} from './strategy-file.ts';
-
-/** Bits of a layer in the search: only their changes are kept. */
-const bitsMetric = /^dbp\/(.+)\/bits$/;
-
-/** Points of every metric by name. */
-type Curves = ReadonlyMap<string, readonly Point[]>;
 
 /**
  * Writes `report.html`, of a run that goes on too.
@@ -60,86 +45,8 @@ export function writeReport({directory, record}: FoundRun, file = path.join(dire
   return file;
 }
 
-/**
- * Writes a page that sets runs side by side: results, settings that differ, bits of each layer, curves over each other.
- * @param runs two or more
- * @returns the file
- * @throws SdqError (exit 3) for a broken run, (exit 6) where it cannot be written
- */
-export function writeComparison(runs: readonly FoundRun[], file: string): string {
-  const all = runs.map((run) => {
-    const strategyFile = path.join(run.directory, 'strategy.json');
-    return {
-      ...run,
-      curves: readCurves(journalOf(run.directory)).curves,
-      strategy: existsSync(strategyFile) ? readStrategy(strategyFile) : undefined,
-    };
-  });
-  writeFileAtomic(file, comparisonOf(all));
-  return file;
-}
-
-interface ComparedRun extends FoundRun {
-  readonly curves: Curves;
-  readonly strategy: Strategy | undefined;
-}
-
-function comparisonOf(runs: readonly ComparedRun[]): string {
-  const ids = runs.map(({record}) => record.id);
-  const head = ['', ...ids];
-  const tiles = runs.map(({record, strategy}) => tilesOf(metricOfRun(record), record.results, strategy));
-  const labels = [...new Set(tiles.flat().map(({label}) => label))];
-  const results = labels.map((label) => [
-    label,
-    ...tiles.map((own) => own.find((tile) => tile.label === label)?.value ?? '–'),
-  ]);
-  const facts = factsOf(runs.map(({record}) => record));
-  const leavesOf = runs.map(({record}) => leaves({...(record.config as Readonly<Record<string, unknown>>)}, '.'));
-  const text = (value: unknown): string => (value === undefined ? '–' : JSON.stringify(value));
-  const settings = [...new Set(leavesOf.flatMap((own) => [...own.keys()]))]
-    .toSorted()
-    .map((key) => [key, ...leavesOf.map((own) => text(own.get(key)))])
-    .filter(([, first, ...others]) => others.some((other) => other !== first));
-  const layers = [...new Set(runs.flatMap(({strategy}) => strategy?.layers.map(({name}) => name) ?? []))];
-  const bits = layers.map((name) => [
-    name,
-    ...runs.map(({strategy}) => {
-      const layer = strategy?.layers.find((own) => own.name === name);
-      return layer === undefined ? '–' : `${layer.weightBits} / ${layer.activationBits}`;
-    }),
-  ]);
-  const metric = metricOfRun(item(runs, 0).record);
-  const chart = (title: string, name: string): string | undefined =>
-    figure(
-      title,
-      lineChart(
-        title,
-        runs.map(({record, curves}) => ({name: record.id, points: curves.get(name) ?? []})),
-      ),
-    );
-  return html({
-    title: `${runs.length} runs of sdq`,
-    subtitle: ids.join(' · '),
-    tiles: [],
-    sections: [
-      {heading: 'Results', parts: [table(head, [...results, ...facts])]},
-      {heading: 'Settings that differ', parts: settings.length === 0 ? ['<p>None.</p>'] : [table(head, settings)]},
-      {
-        heading: 'Curves',
-        parts: [
-          chart('Mean weight bits of the search', 'search/committedMeanBits'),
-          chart('Loss of the search', 'search/loss'),
-          chart('Loss at these bits (phase 2)', 'train/loss'),
-          chart(`Validation ${metric.name} at these bits`, `train/${prefixedMetric('validation', metric)}`),
-        ],
-      },
-      ...(bits.length === 0 ? [] : [{heading: 'Bits of each layer: weights / inputs', parts: [table(head, bits)]}]),
-    ],
-  });
-}
-
 /** Rows about runs: when, how long, where, from which commit, and why they ended. */
-function factsOf(records: readonly RunRecord[]): string[][] {
+export function factsOf(records: readonly RunRecord[]): string[][] {
   const row = (name: string, of: (record: RunRecord) => string | null | undefined): string[] => [
     name,
     ...records.map((record) => of(record) ?? '–'),
@@ -156,55 +63,6 @@ function factsOf(records: readonly RunRecord[]): string[][] {
     row('seed', ({seed}) => String(seed)),
     row('sdq', ({versions}) => versions['sdq']),
   ].filter(([, ...cells]) => cells.some((cell) => cell !== '–'));
-}
-
-/** Numbers that are not finite are left out. Memory does not grow with the journal. */
-function readCurves(journal: string): {readonly curves: Curves; readonly seconds: PhaseSeconds} {
-  if (!existsSync(journal)) return {curves: new Map(), seconds: new Map()};
-  const clock = phaseClock();
-  const curves = new Map<string, CurveBuilder>();
-  const changes = new Map<string, Point[]>();
-  for (const event of readJournal(journal)) {
-    clock.add(event);
-    const {data, kind, step = 0} = event;
-    if (kind !== 'metric') continue;
-    for (const [name, value] of Object.entries(data)) {
-      if (typeof value !== 'number') continue;
-      if (bitsMetric.test(name)) {
-        const points = changes.get(name) ?? [];
-        changes.set(name, points);
-        if (points.at(-1)?.[1] !== value) points.push([step, value]);
-        continue;
-      }
-      const curve = curves.get(name) ?? createCurve();
-      curves.set(name, curve);
-      curve.add(step, value);
-    }
-  }
-  const points = [...curves].map(([name, curve]) => [name, curve.points()] as const);
-  return {curves: new Map([...points, ...changes]), seconds: clock.seconds};
-}
-
-/** How long each phase took. */
-type PhaseSeconds = ReadonlyMap<string, number>;
-
-/** Adds up the time before each row of a phase; the time between two tries of a resumed run is none. */
-function phaseClock(): {readonly seconds: PhaseSeconds; add(event: Event): void} {
-  const seconds = new Map<string, number>();
-  let before: number | undefined;
-  return {
-    seconds,
-    add({data, kind, ts}) {
-      if (kind === 'end') {
-        before = undefined;
-        return;
-      }
-      const [, phase] = /^(pretrain|search|train)\//.exec(Object.keys(data)[0] ?? '') ?? [];
-      if (phase !== undefined && before !== undefined)
-        seconds.set(phase, (seconds.get(phase) ?? 0) + (ts - before) / 1000);
-      if (phase !== undefined || before === undefined) before = ts;
-    },
-  };
 }
 
 interface Report {
@@ -253,7 +111,12 @@ function reportOf({costs, curves, detections, mistakes, next, record, seconds, s
   });
 }
 
-function tilesOf(metric: RunMetric, {fullPrecision, pretrain, train}: Results, strategy: Strategy | undefined): Tile[] {
+/** The figures at the top: accuracy in full precision and quantized, mean bits, size. */
+export function tilesOf(
+  metric: RunMetric,
+  {fullPrecision, pretrain, train}: Results,
+  strategy: Strategy | undefined,
+): Tile[] {
   const before =
     (fullPrecision && figureOf(metric, fullPrecision)) ?? (pretrain && trainingMetric(metric, pretrain).test);
   const tiles: Tile[] = [];

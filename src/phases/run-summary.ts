@@ -5,14 +5,9 @@ import path from 'node:path';
 import {readTextBounded} from '../files.ts';
 import {leaves} from '../mapping.ts';
 import {journalOf, readJournal} from '../runs/journal.ts';
-import {
-  fromCommand,
-  metricOfRun,
-  resumeCommand,
-  type FoundRun,
-  type RunRecord,
-  type RunStatus,
-} from '../runs/run-directory.ts';
+import type {FoundRun} from '../runs/find-run.ts';
+import {fromCommand, resumeCommand} from '../runs/run-commands.ts';
+import {metricOfRun, type RunRecord, type RunStatus} from '../runs/run-record.ts';
 import {trainingMetric, type Results} from './results.ts';
 
 export interface RunSummary {

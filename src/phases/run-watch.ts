@@ -4,7 +4,8 @@ import {setTimeout} from 'node:timers/promises';
 
 import {isLocked} from '../lock.ts';
 import {followJournal, journalOf, type Event} from '../runs/journal.ts';
-import {metricOfRun, prefixedMetric, type FoundRun, type RunRecord} from '../runs/run-directory.ts';
+import type {FoundRun} from '../runs/find-run.ts';
+import {metricOfRun, prefixedMetric, type RunRecord} from '../runs/run-record.ts';
 import {shownMetric} from './results.ts';
 
 const chunk = {events: 10_000, bytes: 16 << 20};

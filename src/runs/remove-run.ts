@@ -7,7 +7,8 @@ import path from 'node:path';
 
 import {fileError} from '../files.ts';
 import {acquireLock} from '../lock.ts';
-import type {FoundRun, RunStatus} from './run-directory.ts';
+import type {FoundRun} from './find-run.ts';
+import type {RunStatus} from './run-record.ts';
 
 const prefix = '.deleted-';
 

@@ -3,7 +3,8 @@ import {existsSync} from 'node:fs';
 import path from 'node:path';
 
 import {item} from '../lookup.ts';
-import {findRun, metricOfRun, type RunMetric, type RunRecord} from '../runs/run-directory.ts';
+import {findRun} from '../runs/find-run.ts';
+import {metricOfRun, type RunMetric, type RunRecord} from '../runs/run-record.ts';
 import type {Trial} from './runner.ts';
 import type {Assignment} from './trials.ts';
 

@@ -2,7 +2,7 @@
  * Every figure of a run that a sweep can look at: the metrics of the journal and the numbers of its summaries, whose
  * keys are joined by `/`. docs/metrics.md explains each; a test compares it, this list and a real journal.
  */
-import {prefixedMetric} from '../runs/run-directory.ts';
+import {prefixedMetric} from '../runs/run-record.ts';
 
 /** What a task measures, as its definition says. */
 export interface TaskMetrics {

@@ -4,7 +4,8 @@ import path from 'node:path';
 
 import {readTextBounded} from '../files.ts';
 import {isMapping} from '../mapping.ts';
-import {allRuns, findRun, type FoundRun, type RunStatus} from '../runs/run-directory.ts';
+import {allRuns, findRun, type FoundRun} from '../runs/find-run.ts';
+import type {RunStatus} from '../runs/run-record.ts';
 import {lastValue} from './metric-values.ts';
 import {readTrials, type Trial} from './runner.ts';
 import type {Metric} from './sweep-file.ts';

@@ -6,7 +6,7 @@ import {SdqError} from '../errors.ts';
 import {item} from '../lookup.ts';
 import {backoffMs, systemClock, untilAborted, type Clock} from '../retry.ts';
 import {followJournal, type Event, type JournalReader} from '../runs/journal.ts';
-import {syncCommand} from '../runs/run-directory.ts';
+import {syncCommand} from '../runs/run-commands.ts';
 import {noProgress, readProgress, writeProgress, type Progress} from './cursor.ts';
 import {TrackerError, type End, type FinalStatus, type TrackedRun, type Tracker} from '../plugin-api/tracker.ts';
 

@@ -5,7 +5,7 @@ import type {Registry, TrackerDefinition} from '../plugin-api/registry.ts';
 import {redactor} from '../redact.ts';
 import type {Clock} from '../retry.ts';
 import {followJournal, journalOf} from '../runs/journal.ts';
-import type {RunRecord} from '../runs/run-directory.ts';
+import type {RunRecord} from '../runs/run-record.ts';
 import {noProgress, readProgress} from './cursor.ts';
 import {runPump, type PumpOutcome} from './pump.ts';
 import type {TrackedRun, Tracker, TrackerContext} from '../plugin-api/tracker.ts';

@@ -19,7 +19,7 @@ import {beforeAll, describe, expect, test} from '@jest/globals';
 
 import {parseSafetensors, serializeSafetensors} from '../../src/graph/safetensors.ts';
 import {readJournal} from '../../src/runs/journal.ts';
-import {listRuns} from '../../src/runs/run-directory.ts';
+import {listRuns} from '../../src/runs/find-run.ts';
 import {failure, smallJob, temporaryFiles, writeSmallJob} from '../helpers/failures.ts';
 import {readOnly, smallDisk} from '../helpers/full-disk.ts';
 import {resultProblems} from '../helpers/result-schemas.ts';

@@ -6,7 +6,7 @@ import path from 'node:path';
 import {afterAll, beforeAll, expect, test} from '@jest/globals';
 
 import {readJournal} from '../../src/runs/journal.ts';
-import {allRuns} from '../../src/runs/run-directory.ts';
+import {allRuns} from '../../src/runs/find-run.ts';
 import {smallJob, writeSmallJob} from '../helpers/failures.ts';
 import {fakeWandb} from '../helpers/fake-wandb.ts';
 import {faultyServer} from '../helpers/faulty-server.ts';

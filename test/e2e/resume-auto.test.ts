@@ -5,7 +5,7 @@ import {setTimeout} from 'node:timers/promises';
 import {describe, expect, test} from '@jest/globals';
 
 import {readJournal} from '../../src/runs/journal.ts';
-import {listRuns} from '../../src/runs/run-directory.ts';
+import {listRuns} from '../../src/runs/find-run.ts';
 import {journalText} from '../helpers/run-journal.ts';
 import {sdq, startSdq} from '../helpers/sdq.ts';
 import {writeSmallImages} from '../helpers/small-images.ts';

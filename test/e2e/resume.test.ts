@@ -8,7 +8,7 @@ import {beforeAll, describe, expect, test} from '@jest/globals';
 import {parseSafetensors} from '../../src/graph/safetensors.ts';
 import {uniform} from '../../src/random.ts';
 import {readJournal} from '../../src/runs/journal.ts';
-import {listRuns} from '../../src/runs/run-directory.ts';
+import {listRuns} from '../../src/runs/find-run.ts';
 import {journalLines, journalText} from '../helpers/run-journal.ts';
 import {sdq, startSdq, type Started} from '../helpers/sdq.ts';
 import {writeSmallImages} from '../helpers/small-images.ts';

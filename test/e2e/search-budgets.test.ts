@@ -7,7 +7,7 @@ import {beforeAll, expect, test} from '@jest/globals';
 
 import {uniform} from '../../src/random.ts';
 import {readJournal} from '../../src/runs/journal.ts';
-import {listRuns} from '../../src/runs/run-directory.ts';
+import {listRuns} from '../../src/runs/find-run.ts';
 import {failure, smallJob, writeSmallJob} from '../helpers/failures.ts';
 import {resultProblems} from '../helpers/result-schemas.ts';
 import {journalLines} from '../helpers/run-journal.ts';

@@ -10,7 +10,7 @@ import {afterAll, describe, expect, test} from '@jest/globals';
 
 import {uniform} from '../../src/random.ts';
 import {readJournal} from '../../src/runs/journal.ts';
-import {allRuns} from '../../src/runs/run-directory.ts';
+import {allRuns} from '../../src/runs/find-run.ts';
 import {temporaryFolder} from '../helpers/temporary-folder.ts';
 import {thorough} from '../helpers/thorough.ts';
 

@@ -4,7 +4,7 @@ import {setTimeout} from 'node:timers/promises';
 
 import {describe, expect, test} from '@jest/globals';
 
-import {listRuns} from '../../src/runs/run-directory.ts';
+import {listRuns} from '../../src/runs/find-run.ts';
 import type {Trial} from '../../src/sweeps/runner.ts';
 import {smallJob, writeSmallJob} from '../helpers/failures.ts';
 import {resultProblems} from '../helpers/result-schemas.ts';

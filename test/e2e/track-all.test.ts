@@ -4,7 +4,8 @@ import path from 'node:path';
 import {afterAll, beforeAll, expect, test} from '@jest/globals';
 
 import {acquireLock} from '../../src/lock.ts';
-import {createRun, listRuns} from '../../src/runs/run-directory.ts';
+import {listRuns} from '../../src/runs/find-run.ts';
+import {createRun} from '../../src/runs/run-directory.ts';
 import {fakeMlflow} from '../helpers/fake-mlflow.ts';
 import {fakeWandb} from '../helpers/fake-wandb.ts';
 import {faultyServer} from '../helpers/faulty-server.ts';

@@ -6,7 +6,7 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import {afterAll, beforeAll, expect, test} from '@jest/globals';
 
 import {readJournal} from '../../src/runs/journal.ts';
-import {listRuns} from '../../src/runs/run-directory.ts';
+import {listRuns} from '../../src/runs/find-run.ts';
 import {fakeMlflow} from '../helpers/fake-mlflow.ts';
 import {fakeWandb, parseLine} from '../helpers/fake-wandb.ts';
 import {smallJob, writeSmallJob} from '../helpers/failures.ts';

@@ -2,7 +2,7 @@
 import {existsSync, readFileSync} from 'node:fs';
 import path from 'node:path';
 
-import {listRuns} from '../../src/runs/run-directory.ts';
+import {listRuns} from '../../src/runs/find-run.ts';
 
 /** @param runs a folder with one run, or with none yet, which gives '' */
 export function journalText(runs: string): string {

@@ -15,7 +15,7 @@ import {parseAllDocuments} from 'yaml';
 
 import {uniform} from '../../src/random.ts';
 import {readJournal} from '../../src/runs/journal.ts';
-import {listRuns} from '../../src/runs/run-directory.ts';
+import {listRuns} from '../../src/runs/find-run.ts';
 import {smallJob, writeSmallJob} from '../helpers/failures.ts';
 import {describeWith, nodeModules, pythonProgram} from '../helpers/python-service.ts';
 import {bin, sdq} from '../helpers/sdq.ts';

@@ -5,7 +5,7 @@ import path from 'node:path';
 
 import {afterAll, beforeAll, expect, test} from '@jest/globals';
 
-import {listRuns} from '../../src/runs/run-directory.ts';
+import {listRuns} from '../../src/runs/find-run.ts';
 import {fakeWandb, parseLine} from '../helpers/fake-wandb.ts';
 import {smallJob, writeSmallJob} from '../helpers/failures.ts';
 import {faultyServer} from '../helpers/faulty-server.ts';

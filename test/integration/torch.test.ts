@@ -18,7 +18,7 @@ import {wasmEngine} from '../../src/plugins/engines/wasm/index.ts';
 import {normal, uniform} from '../../src/random.ts';
 import {leastErrorStep} from '../../src/sdq/activation-quantizer.ts';
 import {readJournal} from '../../src/runs/journal.ts';
-import {listRuns} from '../../src/runs/run-directory.ts';
+import {listRuns} from '../../src/runs/find-run.ts';
 import {registerGradients} from '../../src/tensor/gradients.ts';
 import {failure, prepareQuantizedJob, smallJob} from '../helpers/failures.ts';
 import {describeWith, pythonProgram} from '../helpers/python-service.ts';

@@ -2,7 +2,7 @@ import {SdqCommand} from '../../cli/base-command.ts';
 import {runArg} from '../../cli/run-arg.ts';
 import {table} from '../../cli/table.ts';
 import {differences, type Difference} from '../../phases/run-summary.ts';
-import {findRun} from '../../runs/run-directory.ts';
+import {findRun} from '../../runs/find-run.ts';
 
 export default class RunsCompare extends SdqCommand {
   static override summary = 'Compare two runs: what differs in their settings, results and bits.';

@@ -3,7 +3,7 @@ import {Flags} from '@oclif/core';
 import {DeletionCommand, deletionFlags, reasonToKeep, type DeletionResult} from '../../cli/delete-runs.ts';
 import {runArg} from '../../cli/run-arg.ts';
 import {ExitCode, SdqError} from '../../errors.ts';
-import {findRun} from '../../runs/run-directory.ts';
+import {findRun} from '../../runs/find-run.ts';
 
 export default class RunsDelete extends DeletionCommand {
   static override summary = 'Delete runs with all their files.';

@@ -4,7 +4,7 @@ import {SdqCommand} from '../../cli/base-command.ts';
 import {table} from '../../cli/table.ts';
 import {selectRuns, sortNames, type ListedRun} from '../../phases/run-selection.ts';
 import {localTime, shownSeconds, summarise} from '../../phases/run-summary.ts';
-import {allRuns} from '../../runs/run-directory.ts';
+import {allRuns} from '../../runs/find-run.ts';
 import {tagsOf} from '../../runs/tags.ts';
 
 export default class RunsList extends SdqCommand {

@@ -3,7 +3,7 @@ import {Flags} from '@oclif/core';
 import {DeletionCommand, deletionFlags, reasonToKeep, type DeletionResult} from '../../cli/delete-runs.ts';
 import {parseAge} from '../../phases/run-selection.ts';
 import {judgeRuns} from '../../runs/remove-run.ts';
-import {allRuns} from '../../runs/run-directory.ts';
+import {allRuns} from '../../runs/find-run.ts';
 import {tagsOf} from '../../runs/tags.ts';
 
 const statuses = ['failed', 'interrupted', 'finished'] as const;

@@ -4,7 +4,8 @@ import {table} from '../../cli/table.ts';
 import {shownPath} from '../../files.ts';
 import {isMapping, leaves} from '../../mapping.ts';
 import {durationOf, lastMetrics, localTime, nextCommand} from '../../phases/run-summary.ts';
-import {findRun, type RunRecord} from '../../runs/run-directory.ts';
+import {findRun} from '../../runs/find-run.ts';
+import type {RunRecord} from '../../runs/run-record.ts';
 import {tagsOf} from '../../runs/tags.ts';
 
 export default class RunsShow extends SdqCommand {

@@ -2,7 +2,7 @@ import {Args, Flags} from '@oclif/core';
 
 import {SdqCommand} from '../../cli/base-command.ts';
 import {runArg} from '../../cli/run-arg.ts';
-import {findRun} from '../../runs/run-directory.ts';
+import {findRun} from '../../runs/find-run.ts';
 import {changeTags} from '../../runs/tags.ts';
 
 interface Result {

@@ -5,7 +5,9 @@ import {runArg} from '../../cli/run-arg.ts';
 import {ExitCode} from '../../errors.ts';
 import {shownPath} from '../../files.ts';
 import {stepOf, watchEvents} from '../../phases/run-watch.ts';
-import {findRun, resumeCommand, type RunRecord} from '../../runs/run-directory.ts';
+import {findRun} from '../../runs/find-run.ts';
+import {resumeCommand} from '../../runs/run-commands.ts';
+import type {RunRecord} from '../../runs/run-record.ts';
 import {listenForStop} from '../../runs/signals.ts';
 
 export default class RunsWatch extends SdqCommand {

@@ -4,7 +4,8 @@ import path from 'node:path';
 
 import {expect, test} from '@jest/globals';
 
-import {createRun, findRun, type Run} from '../../../src/runs/run-directory.ts';
+import {findRun} from '../../../src/runs/find-run.ts';
+import {createRun, type Run} from '../../../src/runs/run-directory.ts';
 import {bytesOf} from '../../../src/runs/remove-run.ts';
 import {resultProblems} from '../../helpers/result-schemas.ts';
 import {sdq} from '../../helpers/sdq.ts';

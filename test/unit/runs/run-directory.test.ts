@@ -21,8 +21,10 @@ import {temporaryFolder} from '../../helpers/temporary-folder.ts';
 const fs = interceptFs();
 const {openCheckpoints} = await import('../../../src/runs/checkpoints.ts');
 const {acquireLock} = await import('../../../src/lock.ts');
-const {createRun, findRun, listRuns, reserveRunId, resumeCommand, resumeRun, syncCommand} =
-  await import('../../../src/runs/run-directory.ts');
+const {findRun, listRuns} = await import('../../../src/runs/find-run.ts');
+const {resumeCommand, syncCommand} = await import('../../../src/runs/run-commands.ts');
+const {createRun, resumeRun} = await import('../../../src/runs/run-directory.ts');
+const {reserveRunId} = await import('../../../src/runs/run-id.ts');
 
 const folder = temporaryFolder();
 const spec = {command: 'search', config: {seed: 7}, seed: 7, versions: {sdq: '0.1.0'}};

@@ -20,7 +20,7 @@ import {
 import {mlflow, mlflowTracker} from '../../../src/plugins/trackers/mlflow/index.ts';
 import type {Clock} from '../../../src/retry.ts';
 import {followJournal, openJournal} from '../../../src/runs/journal.ts';
-import {syncCommand} from '../../../src/runs/run-directory.ts';
+import {syncCommand} from '../../../src/runs/run-commands.ts';
 import {flatten} from '../../../src/tracking/flatten.ts';
 import {runPump} from '../../../src/tracking/pump.ts';
 import {redactor} from '../../../src/redact.ts';
