@@ -44,7 +44,7 @@ const reasons: Readonly<Record<string, string>> = {
 };
 
 /**
- * Turns an error of the file system into an SdqError that names the path; any other error is returned as it is.
+ * Turns an error of the file system into an SdqError that names the path; any other error is returned unchanged.
  * @param doing e.g. `write`, for "Cannot write PATH: the disk is full."
  */
 export function fileError(error: unknown, doing: 'read' | 'write', file: string): Error {
@@ -84,7 +84,7 @@ function writeAll(fd: number, bytes: Uint8Array): void {
 }
 
 /**
- * Makes the folder and those above it; one that is there stays as it is. As `mkdirSync` with `recursive`, which never returns for a folder
+ * Makes the folder and those above it; an existing one is left unchanged. As `mkdirSync` with `recursive`, which never returns for a folder
  * below `/proc` (Node 20 to 24).
  * @throws the error of the file system
  */
@@ -170,7 +170,7 @@ export function removeLeftover(file: string): void {
   try {
     rmSync(file, {recursive: true, force: true});
   } catch {
-    // Read-only since: whoever writes there next is told.
+    // Read-only since then: the next writer gets the error.
   }
 }
 

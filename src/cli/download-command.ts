@@ -1,4 +1,4 @@
-/** What the commands share that bring something from elsewhere: progress, and a stop from which the same command goes on. */
+/** What the download commands share: progress, and a clean stop after which the same command continues. */
 import {SdqError} from '../errors.ts';
 import {exitCodeOf, listenForStop} from '../runs/signals.ts';
 import {SdqCommand} from './base-command.ts';

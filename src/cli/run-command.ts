@@ -214,7 +214,7 @@ export abstract class RunCommand extends SdqCommand {
   }
 
   /**
-   * What `--resume auto` goes on with, and the settings that say where its files are now; undefined where a run is to begin.
+   * The run that `--resume auto` continues, and the settings that say where its files are now; undefined where a new run begins.
    * @throws SdqError (exit 3) naming every setting of the command line that is not the run's
    */
   async #unfinishedRun(

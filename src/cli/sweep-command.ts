@@ -40,7 +40,7 @@ export abstract class SweepCommand extends SdqCommand {
   }
 
   /**
-   * Runs what is left of the trials, each a process of its own.
+   * Runs the remaining trials, each in its own process.
    * @returns all trials of the folder, and the signal that stopped them
    * @throws SdqError (exit 6) when another process runs them or the folder cannot be written
    */

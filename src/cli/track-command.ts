@@ -47,7 +47,7 @@ export abstract class TrackCommand extends SdqCommand {
     return this.#filesOf(findRun(settings.config.runs.directory, which), settings, only);
   }
 
-  /** Every run of the folder, and a way to load what its trackers need. A broken run is told of and left out. */
+  /** Every run of the folder, and a way to load what its trackers need. A broken run is reported and skipped. */
   protected async allTrackedRuns(only: string | undefined): Promise<
     readonly {
       readonly run: FoundRun;

@@ -70,7 +70,7 @@ export async function loadConfig(request: ConfigRequest): Promise<{
 }
 
 /**
- * Splits the settings of a command line that goes on with a run: what says where files are now, and what must be as the run has it.
+ * Splits the settings of a command line that continues a run: those that say where files are now, and those that must equal the run's.
  * @param begun.given as `loadConfig` returns them, with their `config` and `registry`
  * @param begun.stored the config of the run
  * @returns `places`, one key each, and a line for each of the others whose value is not the run's

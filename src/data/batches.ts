@@ -177,7 +177,7 @@ export function openBatches(
     close: () => pool.close(),
   };
 
-  /** Training goes on to the next epoch; evaluation begins again. */
+  /** Training continues with the next epoch; evaluation starts over. */
   function following({epoch, index}: {epoch: number; index: number}): {epoch: number; index: number} {
     if (index + 1 < batchesPerEpoch) return {epoch, index: index + 1};
     return {epoch: mode === 'training' ? epoch + 1 : epoch, index: 0};

@@ -26,7 +26,7 @@ export interface ParquetFile {
 
 type ReadColumn = (column: string, start: number, end: number) => Promise<DecodedArray>;
 
-/** @param invalid the error of a file that cannot be read: its message goes on after the file's name @throws SdqError (exit 3) */
+/** @param invalid the error of a file that cannot be read: its message follows the file's name @throws SdqError (exit 3) */
 export async function openParquetFile(file: string, invalid: (message: string) => SdqError): Promise<ParquetFile> {
   const attempt = async <T>(work: () => Promise<T>): Promise<T> => {
     try {

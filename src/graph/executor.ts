@@ -40,7 +40,7 @@ export interface ForwardOptions {
    */
   readonly activation?: (site: ActivationSite) => InputQuantizer | null;
   /**
-   * An input of a layer as it is to be used, made from the value `x` of the graph; differentiable. null: `activation` decides.
+   * The input that a layer uses, made from the value `x` of the graph; differentiable. null: `activation` decides.
    * A tensor that it makes belongs to the executor's scope.
    */
   readonly input?: (site: ActivationSite, x: tf.Tensor) => tf.Tensor | null;
@@ -119,7 +119,7 @@ export class Executor {
     return training ? this.#plans.training : this.#plans.evaluation;
   }
 
-  /** What a node's operator is told about its inputs and output. */
+  /** What a node's operator knows about its inputs and output. */
   known(node: Node, images: number): RunOptions {
     const {nodeLayouts, operands} = this.#laidOut;
     return {

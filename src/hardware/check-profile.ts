@@ -4,7 +4,7 @@ import {didYouMean} from '../nearest.ts';
 import type {HardwareProfile} from './profile.ts';
 
 /**
- * Every name refers to something, and what a combination is executed as runs as it is.
+ * Every name refers to something, and the combination in `executedAs` runs natively.
  * @param profile valid by schemas/hardware.schema.json
  * @param file its name, for messages
  * @throws SdqError (exit 3) naming the JSON pointer, the value found and what is allowed

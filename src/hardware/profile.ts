@@ -96,7 +96,7 @@ export interface HardwareProfile {
   readonly formats: Readonly<Record<string, Format>>;
   /** ONNX operator → its formats; an operator that is left out does not run on the device. */
   readonly operators: Readonly<Partial<Record<'Conv' | 'Gemm' | 'MatMul', OperatorRule>>>;
-  /** Left out: every combination of the formats runs as it is. */
+  /** By default every combination of the formats runs natively. */
   readonly pairs?: readonly PairRule[];
   /** Stricter formats of the network's first and last quantized layer. */
   readonly first?: AllowedFormats;

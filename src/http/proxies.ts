@@ -7,7 +7,7 @@ import {valueOf, type Environment} from './environment.ts';
 export interface Proxies {
   readonly http: URL | undefined;
   readonly https: URL | undefined;
-  /** NO_PROXY as it is written. */
+  /** The text of NO_PROXY. */
   readonly excluded: string;
   /** Whether the host is an address in one of the networks of NO_PROXY, e.g. `10.0.0.0/8`. */
   readonly isExcluded: (hostname: string) => boolean;

@@ -40,7 +40,7 @@ export interface FoundFiles {
   /** Absolute paths, by name. */
   readonly networks: readonly string[];
   readonly weights: readonly string[];
-  /** What was found and cannot be used as it is. */
+  /** Files that were found but cannot be used unchanged. */
   readonly notes: readonly string[];
 }
 

@@ -199,7 +199,7 @@ async function* variantsOf({
 }
 
 /**
- * The network as it is deployed on a target, with made-up integers.
+ * The network in the form deployed on a target, with made-up integers.
  * @param bits of each layer
  * @param parameters what is not made up: batch-norms, biases, and weights in float
  */

@@ -134,7 +134,7 @@ export async function initialConfig(
   };
 }
 
-/** A power of two from 8 to 64 with some 20 steps an epoch, of what is left to train on. */
+/** A power of two from 8 to 64 with about 20 steps an epoch on the images left for training. */
 function fittingBatch(count: number): number {
   const wanted = (0.85 * count) / 20;
   return 2 ** Math.min(6, Math.max(3, Math.floor(Math.log2(Math.max(1, wanted)))));

@@ -47,7 +47,7 @@ function originOf(root: string, file: string): string | undefined {
       .map((name) => path.join(maker.directory, name))
       .find((each) => existsSync(each) && content.equals(readFileSync(each)));
   } catch (error) {
-    // What cannot be read has no lineage; the run goes on.
+    // A file that cannot be read has no lineage; the run continues.
     if (error instanceof SdqError || (error as NodeJS.ErrnoException).code !== undefined) return undefined;
     throw error;
   }

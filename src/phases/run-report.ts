@@ -24,7 +24,7 @@ import {durationOf, nextCommand, shownSeconds} from './run-summary.ts';
 import {readStrategy} from './strategy-file.ts';
 
 /**
- * Writes `report.html`, of a run that goes on too.
+ * Writes `report.html`, also while the run is still going.
  * @param file where to write it; by default in the run's folder
  * @returns its path
  * @throws SdqError (exit 3) for a broken run, (exit 6) where it cannot be written

@@ -97,7 +97,7 @@ export async function withRun<T>(
   const notice = reporter.line.bind(reporter);
   // Before the run's folder is there: from then on a signal is one to a run, and has its exit code.
   const stop = listenForStop((asker) =>
-    notice(`Stop asked for by ${asker}: finishing the step; a second signal stops at once.`),
+    notice(`Stop requested by ${asker}: finishing the step; a second signal stops at once.`),
   );
   let run: Run;
   let opened: Session | undefined;

@@ -1,4 +1,4 @@
-/** What every phase works with: the settings, a started engine, the opened data set, and where progress is told. */
+/** What every phase works with: the settings, a started engine, the opened data set, and where progress is reported. */
 import type {Config} from '../config/config-types.ts';
 import {openBatches, type BatchSource} from '../data/batches.ts';
 import {decodingThreads} from '../data/decoding-threads.ts';

@@ -14,7 +14,7 @@ import type {TrainedParameter} from '../training/optimizers.ts';
 import type {Quantizers} from '../training/quantized-network.ts';
 import type {Figures, Metric} from '../training/task.ts';
 
-/** The section `search` of the config, as far as it is about the method. */
+/** The keys of the config's section `search` that concern the method. */
 export interface SearchSettings extends DbpOptions {
   /** Weight bitwidths a layer may get, ascending. */
   readonly candidates: readonly number[];

@@ -31,7 +31,7 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
   return `<table><thead><tr>${head.map((name) => `<th>${escaped(name)}</th>`).join('')}</tr></thead><tbody>${body}</tbody></table>`;
 }
 
-/** Text as it is, folded away. */
+/** Preformatted text, folded away. */
 export function folded(summary: string, content: string): string {
   return `<details><summary>${escaped(summary)}</summary><pre>${escaped(content)}</pre></details>`;
 }

@@ -33,7 +33,7 @@ const sourceFiles = ['js', 'mjs', 'cjs', 'ts', 'mts', 'cts', 'py', 'json', 'yaml
 
 /**
  * Writes what differs from the last commit of the working folder's repository, as a patch without what looks like a secret.
- * @param notice is told why there is none
+ * @param notice gets the reason where there is none
  */
 export function keepDiff(run: Run, env: NodeJS.ProcessEnv, notice: (message: string) => void): void {
   const excluded = secretFiles.map((name) => `:(top,exclude,glob,icase)**/${name}`);
@@ -44,7 +44,7 @@ export function keepDiff(run: Run, env: NodeJS.ProcessEnv, notice: (message: str
 
 /**
  * Copies the sources below the working folder that git does not ignore, without what looks like a secret.
- * @param notice is told why there are none, or which are left out
+ * @param notice gets the reason where there are none, and the names of those left out
  */
 export function keepCode(run: Run, env: NodeJS.ProcessEnv, notice: (message: string) => void): void {
   const named = (names: readonly string[], magic: string): string[] =>

@@ -1,7 +1,7 @@
 /**
  * Runs the trials of a sweep on this machine, without a server. Each trial is a process of its own with its own run and
  * its own output; what became of them is in `state.json`, written after every change, so that a runner that was killed
- * goes on where it stood: finished trials are not repeated, an interrupted one is resumed, and one whose process
+ * continues where it stopped: finished trials are not repeated, an interrupted one is resumed, and one whose process
  * outlived the runner is waited for.
  */
 import {spawn, type ChildProcess} from 'node:child_process';
@@ -65,7 +65,7 @@ const stateLimitBytes = 64 << 20;
 const stopMs = 9000;
 
 /**
- * Runs what is left of the sweep.
+ * Runs the remaining trials.
  * @returns the trials by number, those of earlier calls included
  * @throws SdqError (exit 6) when another runner has this sweep or the folder cannot be written, (exit 3) when its state
  *   is broken

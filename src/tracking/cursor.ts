@@ -11,7 +11,7 @@ export interface Progress {
   readonly version: 1;
   /** Every event up to this one is at the server, or was refused. */
   readonly seq: number;
-  /** Where reading goes on; at or before `seq`. */
+  /** Where reading continues; at or before `seq`. */
   readonly place: JournalPlace;
   /** The last metric's step: steps only grow. */
   readonly step: number;
@@ -19,7 +19,7 @@ export interface Progress {
   readonly refused: number;
   /** The newest end that the journal tells of, with nothing after it. */
   readonly end: End | null;
-  /** The server was told of the end, and nothing came after it. */
+  /** The server has the end of the run, and nothing came after it. */
   readonly closed: boolean;
   /** The tracker's own. */
   readonly state: Json;

@@ -155,7 +155,7 @@ class CursorStore {
     this.#progress = {...this.#progress, ...change};
   }
 
-  /** A disk that refuses is told of once; the next process asks the server. */
+  /** A disk error is reported once; the next process asks the server. */
   save(change: Partial<Progress>): void {
     const {name, notice, run, tracker} = this.#options;
     this.change(change);

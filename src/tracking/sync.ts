@@ -37,7 +37,7 @@ const killedExitCode = 137;
 const syncGraceMs = 24 * 60 * 60 * 1000;
 const syncAttempts = 5;
 
-/** What a tracker is told of a run. */
+/** What a tracker knows about a run. */
 export function trackedRun(record: RunRecord, directory: string): TrackedRun {
   const {command, config, git, id, seed, startedAt, uid, versions} = record;
   return {

@@ -55,7 +55,7 @@ export interface Optimizer {
   /** Zeros. The state belongs to the caller: `disposeState` frees it. */
   init(parameters: readonly TrainedParameter[]): OptimizerState;
   /**
-   * One update. A parameter without a gradient stays as it is, and so does its state. Disposes what it replaces of the
+   * One update. A parameter without a gradient is unchanged, and so is its state. Disposes what it replaces of the
    * old state, which is not to be used again.
    * @param gradients by parameter name
    * @param scale times the learning rate: the schedule's factor

@@ -35,7 +35,7 @@ export interface Annotations {
   readonly classes: readonly string[] | undefined;
 }
 
-/** Which files of the folder are read; what is left out is looked for. */
+/** Which files of the folder are read; by default it is detected. */
 export interface AnnotationSources {
   readonly train?: string;
   readonly test?: string;

@@ -1,6 +1,6 @@
 /**
  * A file's nodes as nodes of sdq, still under the file's names: what does not depend on the image is computed, control flow with
- * a fixed condition is resolved, and every other node is checked as it is met, with the shapes of its inputs at hand.
+ * a fixed condition is resolved, and every other node is checked when it is reached, with the shapes of its inputs known.
  */
 import {invalidInput, SdqError} from '../../errors.ts';
 import {entry, item} from '../../lookup.ts';

@@ -1,4 +1,4 @@
-/** In training, zeroes an element with probability `ratio` and divides the others by 1 − ratio; else the input as it is. */
+/** In training, zeroes an element with probability `ratio` and divides the others by 1 − ratio; else returns the input. */
 import {constantInput, expectValue, float, noCost, nodeError, type OperatorOf} from './operator.ts';
 
 export const dropout: OperatorOf<1> = {

@@ -156,7 +156,7 @@ interface OperatorWith<Operands extends readonly Operand[], Tensors extends read
   /** For inference. Left out: the node itself. @param input the graph's input */
   toOnnx?(node: Node, input: string): OnnxForm;
   /**
-   * The node of a file in sdq's form: constant inputs as attributes. Left out: as it is.
+   * The node of a file in sdq's form: constant inputs as attributes. By default the node unchanged.
    * @param constant the value of an input, where the file fixes it
    */
   fromOnnx?(node: Node, constant: ConstantLookup): Node;

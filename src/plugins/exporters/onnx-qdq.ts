@@ -45,7 +45,7 @@ export function exportQdq(network: IntegerNetwork, newest: 21 | 25): Pick<OnnxMo
   return {irVersion, opsets: {'': opset}, graph};
 }
 
-/** An index of the grid as it is stored: in half steps where the grid has no zero. */
+/** The stored index of the grid: in half steps where the grid has no zero. */
 const integerOf = ({grid}: LayerWeights, index: number): number => (grid.offset === 0.5 ? 2 * index + 1 : index);
 
 function containerOf(weights: LayerWeights, newest: number): Container {

@@ -86,7 +86,7 @@ export class Allocator {
     this.#waiting.clear();
   }
 
-  /** A free range of at least `size` bytes; what is left over goes back. */
+  /** A free range of at least `size` bytes; the rest of it stays free. */
   #take(size: number): number | undefined {
     for (const start of item(this.#free, sizeClass(size / granule, false))) {
       if (entry(this.#sizeByStart, start) >= size) return this.#cut(start, size);

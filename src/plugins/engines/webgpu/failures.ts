@@ -64,7 +64,7 @@ export function watchDevice(device: Device, backend: Backend): DeviceWatch {
       largest = 0;
       return values;
     } catch (error) {
-      // A read of a lost device fails a moment before `lost` is told.
+      // A read of a lost device fails a moment before `lost` resolves.
       await new Promise((resolve) => setImmediate(resolve));
       throw failure ?? error;
     }

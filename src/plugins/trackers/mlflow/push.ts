@@ -131,7 +131,7 @@ async function openChild(
   return id;
 }
 
-/** The settings, so that child runs can be compared too. What the server refuses was told of at the parent. */
+/** The settings, so that child runs can be compared too. The parent has already reported what the server refuses. */
 async function sendParams(
   connection: Connection,
   {config}: TrackedRun,

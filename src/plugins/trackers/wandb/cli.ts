@@ -8,7 +8,7 @@ import type {WandbSettings} from './settings.ts';
 const outputLimit = 400;
 
 /**
- * Runs `wandb sync` on each file, oldest first. It is told that a run of several files is one.
+ * Runs `wandb sync` on each file, oldest first. Several files of one run are sent as one run.
  * @throws TrackerError (permanent) when it is not installed or says that it failed
  */
 export async function runCli(

@@ -98,7 +98,7 @@ export function configYaml(config: Readonly<Record<string, unknown>>): string {
 }
 
 /**
- * Whether W&B is told that the run was preempted: a scheduler's signal stopped it, not Ctrl-C, not kill -9 and not W&B itself.
+ * Whether to tell W&B that the run was preempted: a scheduler's signal stopped it, not Ctrl-C, not kill -9 and not W&B itself.
  * Its sweeps start such a run again.
  */
 export function isPreempted({exitCode, status}: End, isStopRequested: boolean): boolean {

@@ -142,7 +142,7 @@ export class WandbServer {
     await this.#put(url, (created as Fields)['uploadHeaders'], body, signal);
   }
 
-  /** Sends a file as a version of an artifact; one that is there already is left as it is. */
+  /** Sends a file as a version of an artifact; an existing one is left unchanged. */
   async sendArtifact(where: RunPath, {file, name, type}: ArtifactFile, signal: AbortSignal): Promise<void> {
     const entry = path.basename(file);
     const {digest, size} = digestOf(file);

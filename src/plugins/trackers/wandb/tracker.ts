@@ -246,7 +246,7 @@ export class WandbTracker implements Tracker {
     }
   }
 
-  /** Makes or updates the run, as it is after the events that an earlier process sent. */
+  /** Makes or updates the run, with the state after the events that an earlier process sent. */
   async #upsert(
     run: TrackedRun,
     wanted: RunPath,

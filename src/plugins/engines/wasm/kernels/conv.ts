@@ -106,7 +106,7 @@ export function convolveFilterGradient(
   backend.release(scratch);
 }
 
-/** The filter as it is: taps row by row, a step an input channel. */
+/** The filter in its own order: taps row by row, one step for each input channel. */
 function forwardWeights(filter: number, g: Geometry, bias: number): Weights {
   const tap = g.channels * g.outChannels;
   return {
