@@ -38,7 +38,8 @@ export function convolve(
   const threads = backend.threadsFor(multiplyAdds(g));
   const panels = packPanels(backend, weights, threads);
   const addresses = {source, target, panels: panels.address, bias: weights.bias};
-  const done = panels.finite && suitsWinograd(g) && convolveWinograd(backend, addresses, g, range, threads);
+  const byWinograd = panels.finite && suitsWinograd(g) && isDense(to, g);
+  const done = byWinograd && convolveWinograd(backend, addresses, g, range, threads);
   if (!done) {
     const plan = planned(g, threads);
     const scratch = backend.allocate(threads * plan.end);
@@ -128,6 +129,12 @@ function forwardWeights(filter: number, g: Geometry, bias: number): Weights {
 function dense(g: Geometry): Target {
   const row = g.outWidth * g.outChannels;
   return {offset: 0, image: g.outHeight * row, row, column: g.outChannels};
+}
+
+/** Winograd writes its output pixels next to each other. */
+function isDense(to: Target, g: Geometry): boolean {
+  const {offset, image, row, column} = dense(g);
+  return to.offset === offset && to.image === image && to.row === row && to.column === column;
 }
 
 /** In one direction: the pixels i = stride · (u + first) + phase − pad of the input, u = 0 … count − 1, and the taps that reach them. */

@@ -107,6 +107,7 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
       ['3×3 of stride 2, padding 1', [3, 15, 16, 8], [3, 3, 8, 24], [2, 2], 1],
       ['1×1', [2, 12, 9, 24], [1, 1, 24, 40], [1, 1], 'same'],
       ['1×1 of stride 2', [2, 16, 16, 16], [1, 1, 16, 32], [2, 2], 'valid'],
+      ['5×5 of stride 2, of which phases are 3×3', [2, 16, 16, 16], [5, 5, 16, 8], [2, 2], 2],
       ['7×7 of stride 2', [1, 20, 18, 3], [7, 7, 3, 16], [2, 2], 3],
       ['more pixels than a band of the filter gradient', [1, 3, 190, 6], [1, 3, 6, 19], [1, 1], 'same'],
     ])('%s', (_, x, filter, strides, pad) => {
