@@ -1,6 +1,7 @@
 /** A data set by its name: its folder and options, and what the `data` commands say about it. */
 
 import {datasetFolder} from '../data/cache.ts';
+import type {Dataset, SplitBoxes} from '../data/dataset.ts';
 import {writeFileAtomic} from '../files.ts';
 import type {DatasetDefinition, Registry} from '../plugin-api/registry.ts';
 import {contactSheet} from './contact-sheet.ts';
@@ -27,7 +28,7 @@ export interface Inspection {
   readonly splits: {readonly train: number; readonly test: number} | null;
   readonly verified: boolean;
   readonly problems: readonly string[];
-  /** What was left out or changed in the files: full sentences. */
+  /** What was left out or changed in the files, and the number of boxes of each class: full sentences. */
   readonly notices: readonly string[];
 }
 
@@ -56,5 +57,20 @@ export async function inspectDataset(
   const dataset = await definition.open(directory, options);
   if (sheet !== undefined) writeFileAtomic(sheet, await contactSheet(dataset));
   const {notices = [], test, train} = dataset;
-  return {...about, splits: {train: train.labels.length, test: test.labels.length}, verified: true, notices};
+  return {
+    ...about,
+    splits: {train: train.labels.length, test: test.labels.length},
+    verified: true,
+    notices: [...notices, ...objectCounts(dataset)],
+  };
+}
+
+/** A sentence with the objects of each class, where the data set has boxes: a misspelt class is one of few objects. */
+function objectCounts({classes, test, train}: Dataset): readonly string[] {
+  if (train.boxes === undefined || test.boxes === undefined) return [];
+  const counted = ({classes: indices}: SplitBoxes, index: number): number =>
+    indices.reduce((sum, each) => sum + Number(each === index), 0);
+  const [ofTrain, ofTest] = [train.boxes, test.boxes];
+  const counts = classes.map((name, index) => `${name} ${counted(ofTrain, index)} and ${counted(ofTest, index)}`);
+  return [`Boxes in train and test: ${counts.join(', ')}.`];
 }

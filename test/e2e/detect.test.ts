@@ -1,5 +1,5 @@
 /** `sdq predict` and `sdq data verify --sheet` for detectors: by a checkpoint and by its exported file, on photographs with drawn rectangles. */
-import {existsSync, mkdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import path from 'node:path';
 
 import {beforeAll, expect, test} from '@jest/globals';
@@ -136,4 +136,11 @@ test('data verify draws training images with their boxes', async () => {
   expect(frames.length).toBeGreaterThan(300);
   expect(frames.every((i) => i % info.width < 264 || Math.floor(i / info.width) < 264)).toBe(true);
   expect(await sdq(['data', 'verify', 'boxes', '--sheet', 'sheet.jpg'], {cwd})).toMatchObject({exitCode: 2});
+  const folder = path.join(cwd, 'photos', 'Annotations');
+  const count = (name: string, split: 'train' | 'test'): number =>
+    readdirSync(folder)
+      .filter((file) => file.startsWith(split))
+      .reduce((sum, file) => sum + readFileSync(path.join(folder, file), 'utf8').split(`<name>${name}<`).length - 1, 0);
+  const counts = ['blue', 'red'].map((name) => `${name} ${count(name, 'train')} and ${count(name, 'test')}`);
+  expect(stdout).toContain(`Boxes in train and test: ${counts.join(', ')}.`);
 }, 30_000);
