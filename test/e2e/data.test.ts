@@ -174,7 +174,10 @@ test('sdq data verify says which boxes of Pascal VOC were left out, and names br
   expect(resultProblems('data-verify', stdout)).toEqual([]);
   expect(JSON.parse(stdout)).toMatchObject({
     splits: {train: 3, test: 2},
-    notices: [`1 box without area left out: ${file}, object 2 (line 9).`],
+    notices: [
+      `1 box without area left out: ${file}, object 2 (line 9).`,
+      'Boxes in train and test: blue 3 and 2, red 1 and 1.',
+    ],
   });
   writeFileSync(file, xml.replace('<name>', '<name'));
   const broken = await verify();
