@@ -2,12 +2,14 @@
  * The gradients of the tfjs operators that sdq uses. In Node, `@tensorflow/tfjs-core` 4.22 registers none, and its own
  * gradient modules cannot be imported (they import each other without file extensions).
  *
- * Conv2D and DepthwiseConv2dNative take any padding but no dilation: a dilated filter is stuffed with zeros upstream.
+ * Conv2D and DepthwiseConv2dNative take any padding; dilation where the backend's kernels do (dilations.ts), else a dilated
+ * filter is stuffed with zeros upstream.
  */
 import * as tf from '@tensorflow/tfjs-core';
 
 import {item} from '../lookup.ts';
 import {clipGradient} from './add-act.ts';
+import {takesDilations} from './dilations.ts';
 import {runFused} from './kernels.ts';
 import {sumToShape} from './sum-to-shape.ts';
 
@@ -115,7 +117,7 @@ function ofConvolution(kernelName: string, inputGradient: string, filterGradient
       const [x, filter] = saved as [tf.Tensor, tf.Tensor];
       const convolution = attributes as unknown as ConvAttributes;
       tf.util.assert(
-        tf.backend_util.tupleValuesAreOne(convolution.dilations),
+        takesDilations(tf) || tf.backend_util.tupleValuesAreOne(convolution.dilations),
         () => `The gradient of ${kernelName} takes no dilations, got ${String(convolution.dilations)}.`,
       );
       return {
@@ -185,7 +187,7 @@ const gradients: readonly tf.GradConfig[] = [
       const x = gradient as tf.Tensor;
       const {inputShape: _, ...convolution} = attributes;
       return {
-        dy: () => run(tf.Conv2D, {x, filter}, {...convolution, dilations: 1}),
+        dy: () => run(tf.Conv2D, {x, filter}, {dilations: 1, ...convolution}),
         filter: () => run(tf.Conv2DBackpropFilter, {x, dy}, {...convolution, filterShape: filter.shape}),
       };
     },

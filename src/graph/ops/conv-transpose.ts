@@ -2,8 +2,9 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import {item} from '../../lookup.ts';
+import {takesDilations} from '../../tensor/dilations.ts';
 import type {Node} from '../graph.ts';
-import {stuffed} from './conv.ts';
+import {stuffed} from './dilation.ts';
 import {
   channelsLast,
   elements,
@@ -83,14 +84,26 @@ export const convTranspose: OperatorOf<2> = {
     const [x, w] = inputs as [tfjs.Tensor4D, tfjs.Tensor4D];
     const bias = inputs[2];
     const {strides, dilations, pads, output} = geometryOf(node, [x.shape[1], x.shape[2]], [w.shape[0], w.shape[1]]);
-    const filter = dilations.some((step) => step > 1) ? stuffed(tf, w, dilations) : w;
+    const dilated = dilations.some((step) => step > 1);
+    const native = dilated && takesDilations(tf);
+    const filter = dilated && !native ? stuffed(tf, w, dilations) : w;
     const group = integer(node, 'group', 1, 1);
     const [top, left] = pads;
     const whole = ([0, 1] as const).map((axis) => output[axis] + pads[axis] + item(pads, axis + 2)) as [number, number];
     const filters = tf.split<tfjs.Tensor4D>(filter, group, 3);
     const parts = tf.split<tfjs.Tensor4D>(x, group, 3).map((part, index) => {
-      const shape: [number, number, number, number] = [x.shape[0], whole[0], whole[1], w.shape[2]];
-      return tf.conv2dTranspose(part, item(filters, index), shape, [...strides], 'valid');
+      const inputShape: [number, number, number, number] = [x.shape[0], whole[0], whole[1], w.shape[2]];
+      const taps = item(filters, index);
+      if (!native) return tf.conv2dTranspose(part, taps, inputShape, [...strides], 'valid');
+      // tf.conv2dTranspose takes no dilations.
+      const attributes = {
+        strides,
+        dilations,
+        inputShape,
+        pad: 'valid',
+        dataFormat: 'NHWC',
+      } as unknown as tfjs.NamedAttrMap;
+      return tf.engine().runKernel<tfjs.Tensor4D>(tf.Conv2DBackpropInput, {dy: part, filter: taps}, attributes);
     });
     const y = tf.slice(tf.concat(parts, 3), [0, top, left, 0], [x.shape[0], output[0], output[1], w.shape[2] * group]);
     return bias === undefined ? y : tf.add(y, bias);

@@ -2,6 +2,7 @@
 import type * as tfjs from '@tensorflow/tfjs-core';
 
 import {item} from '../../lookup.ts';
+import {dilatedConvolution} from './dilation.ts';
 import {
   channelsLast,
   elements,
@@ -17,29 +18,6 @@ import {
 } from './operator.ts';
 import {asImages, withHeight} from './rows.ts';
 import {explicitPadding, slidingWindow} from './window.ts';
-
-/**
- * The filter with d − 1 zeros between its taps: the same convolution without dilation, for which tfjs has gradients.
- * @param w [height, width, in, out]
- */
-export function stuffed(tf: Tf, w: tfjs.Tensor4D, dilations: readonly number[]): tfjs.Tensor4D {
-  const [height, width, inputs, outputs] = w.shape;
-  const [down, across] = dilations as readonly [number, number];
-  const spread = tf.pad(tf.reshape(w, [height, 1, width, 1, inputs * outputs]), [
-    [0, 0],
-    [0, down - 1],
-    [0, 0],
-    [0, across - 1],
-    [0, 0],
-  ]);
-  const rows = height * down;
-  const columns = width * across;
-  return tf.slice4d(
-    tf.reshape(spread, [rows, columns, inputs, outputs]),
-    [0, 0, 0, 0],
-    [rows - down + 1, columns - across + 1, inputs, outputs],
-  );
-}
 
 const ofImages: OperatorOf<2> = {
   op: 'Conv',
@@ -82,38 +60,53 @@ const ofImages: OperatorOf<2> = {
   layout: channelsLast,
 
   run(tf, node, inputs, {activation = 'linear'}) {
-    const x = inputs[0] as tfjs.Tensor4D;
-    let filter = inputs[1] as tfjs.Tensor4D;
+    const [given, weights] = inputs as [tfjs.Tensor4D, tfjs.Tensor4D];
     const bias = inputs[2];
-    const {strides, dilations, pads} = slidingWindow(
-      node,
-      [x.shape[1], x.shape[2]],
-      [filter.shape[0], filter.shape[1]],
-    );
-    if (dilations.some((step) => step > 1)) filter = stuffed(tf, filter, dilations);
+    const channels = given.shape[3];
     const group = integer(node, 'group', 1, 1);
+    const window = slidingWindow(node, [given.shape[1], given.shape[2]], [weights.shape[0], weights.shape[1]]);
+    const multiplied = group === channels && group > 1 && weights.shape[3] !== channels;
+    const {x, filter, dilations, pads} = dilatedConvolution(tf, given, weights, window, !multiplied);
+    const strides: [number, number] = [...window.strides];
     const pad = explicitPadding(pads.top, pads.left, pads.bottom, pads.right);
-    if (group === 1) {
-      if (bias === undefined && activation === 'linear') return tf.conv2d(x, filter, [...strides], pad);
-      return tf.fused.conv2d({
-        x,
-        filter,
-        strides: [...strides],
-        pad,
-        activation,
-        ...(bias === undefined ? {} : {bias}),
-      });
+    if (dilations.some((step) => step > 1)) {
+      const attributes = {strides, pad, dilations, dataFormat: 'NHWC'} as unknown as tfjs.NamedAttrMap;
+      // Not tf.conv2d, which takes strides or dilations.
+      const convolve = (part: tfjs.Tensor4D, taps: tfjs.Tensor4D): tfjs.Tensor =>
+        tf.engine().runKernel(tf.Conv2D, {x: part, filter: taps}, attributes);
+      const y =
+        group === channels && group > 1
+          ? tf
+              .engine()
+              .runKernel<tfjs.Tensor>(tf.DepthwiseConv2dNative, {x, filter: perChannel(tf, x, filter)}, attributes)
+          : inGroups(tf, x, filter, group, convolve);
+      return activate(tf, bias === undefined ? y : tf.add(y, bias), activation);
     }
-    if (group === x.shape[3]) return depthwise(tf, x, filter, strides, pad, bias, activation);
-    const parts = tf.split<tfjs.Tensor4D>(x, group, 3);
-    const filters = tf.split<tfjs.Tensor4D>(filter, group, 3);
-    const whole = tf.concat(
-      parts.map((part, index) => tf.conv2d(part, item(filters, index), [...strides], pad)),
-      3,
-    );
+    if (group === 1) {
+      if (bias === undefined && activation === 'linear') return tf.conv2d(x, filter, strides, pad);
+      return tf.fused.conv2d({x, filter, strides, pad, activation, ...(bias === undefined ? {} : {bias})});
+    }
+    if (group === channels) return depthwise(tf, x, filter, strides, pad, bias, activation);
+    const whole = inGroups(tf, x, filter, group, (part, taps) => tf.conv2d(part, taps, strides, pad));
     return activate(tf, bias === undefined ? whole : tf.add(whole, bias), activation);
   },
 };
+
+/** The convolutions of equal parts of the channels, one after the other. */
+function inGroups(
+  tf: Tf,
+  x: tfjs.Tensor4D,
+  filter: tfjs.Tensor4D,
+  group: number,
+  convolve: (x: tfjs.Tensor4D, filter: tfjs.Tensor4D) => tfjs.Tensor,
+): tfjs.Tensor {
+  if (group === 1) return convolve(x, filter);
+  const filters = tf.split<tfjs.Tensor4D>(filter, group, 3);
+  return tf.concat(
+    tf.split<tfjs.Tensor4D>(x, group, 3).map((part, index) => convolve(part, item(filters, index))),
+    3,
+  );
+}
 
 /** Over images [channels, height, width], or over rows [channels, length]. */
 export const conv: OperatorOf<2> = {
@@ -139,6 +132,12 @@ export const conv: OperatorOf<2> = {
   },
 };
 
+/** [height, width, 1, channels · multiplier] → [height, width, channels, multiplier]. */
+function perChannel(tf: Tf, x: tfjs.Tensor4D, filter: tfjs.Tensor4D): tfjs.Tensor4D {
+  const [height, width, , outputs] = filter.shape;
+  return tf.reshape(filter, [height, width, x.shape[3], outputs / x.shape[3]]);
+}
+
 /** @param filter [height, width, 1, channels · multiplier] */
 function depthwise(
   tf: Tf,
@@ -149,8 +148,7 @@ function depthwise(
   bias: tfjs.Tensor | undefined,
   activation: FusedActivation,
 ): tfjs.Tensor {
-  const [height, width, , outputs] = filter.shape;
-  const weights = tf.reshape<tfjs.Rank.R4>(filter, [height, width, x.shape[3], outputs / x.shape[3]]);
+  const weights = perChannel(tf, x, filter);
   if (bias === undefined && activation === 'linear') return tf.depthwiseConv2d(x, weights, [...strides], pad);
   return tf.fused.depthwiseConv2d({
     x,

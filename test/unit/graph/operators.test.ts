@@ -156,6 +156,22 @@ describe('Conv', () => {
     );
   });
 
+  test.each<[string, Parameters<typeof referenceConv>[3]]>([
+    ['rate 36, larger than the image', {dilations: [36, 36], pads: [36, 36, 36, 36], strides: [1, 1], group: 1}],
+    ['rate 12, depthwise, of stride 2', {dilations: [12, 12], pads: [12, 12, 12, 12], strides: [2, 2], group: 4}],
+    ['taps behind the image on one side only', {dilations: [9, 5], pads: [4, 0, 20, 9], strides: [1, 2], group: 2}],
+  ])('dilation, %s, equals the loop', (_, attributes) => {
+    const draw = uniform(7, 'bench');
+    const values = array([3, 4, 7, 6], () => draw() - 0.5);
+    const weights = array([4, 4 / attributes.group, 3, 3], () => draw() - 0.5);
+    const expected = referenceConv(values, weights, null, attributes);
+    tf.tidy(() => {
+      const y = apply('Conv', [values], [weights], {...attributes});
+      expect(y.shape).toEqual(expected.shape);
+      expectClose(y, expected.data);
+    });
+  });
+
   test('any geometry equals the loop in double precision, and the inferred shape', () => {
     const small = fc.integer({min: 1, max: 3});
     const pads = fc.integer({min: 0, max: 2});

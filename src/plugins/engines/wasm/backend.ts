@@ -105,6 +105,8 @@ export interface WasmBackendOptions {
 }
 
 export class WasmBackend extends MathBackendCPU {
+  /** The gradients of convolutions take dilations (src/tensor/dilations.ts). */
+  readonly dilatedGradients = true;
   readonly threads: number;
   readonly limitBytes: number;
   readonly #memory: WebAssembly.Memory;

@@ -1,6 +1,7 @@
 /**
  * Bands: the part of a convolution's input that a run of output rows reads, with the zeros around the image written out,
- * so that no tile kernel tests for a border. A band covers some rows of one image, or several whole (small) images.
+ * so that no tile kernel tests for a border. A band covers some rows of one image, or several whole (small) images. Where the
+ * filter's rows lie apart (dilation), a band holds the rows under each output row one after the other, and none between them.
  */
 import {int, pointer} from './task';
 
@@ -144,9 +145,25 @@ export function bandPixels(task: usize, band: i32): i32 {
   return images * rows * outWidth(task);
 }
 
+// @ts-ignore: decorator
+@inline
+function gathered(task: usize): bool {
+  return padded(task) && dilationHeight(task) > 1;
+}
+
+/** Rows of a band from one output row to the next. */
+function rowStep(task: usize): i32 {
+  return gathered(task) ? kernelHeight(task) : strideHeight(task);
+}
+
+/** Rows of a band from one row of the filter to the next. */
+export function tapStep(task: usize): i32 {
+  return gathered(task) ? 1 : dilationHeight(task);
+}
+
 /** Rows and columns of the input under a whole band. */
 function inputRows(task: usize): i32 {
-  return (bandRows(task) - 1) * strideHeight(task) + (kernelHeight(task) - 1) * dilationHeight(task) + 1;
+  return (bandRows(task) - 1) * rowStep(task) + (kernelHeight(task) - 1) * tapStep(task) + 1;
 }
 function inputColumns(task: usize): i32 {
   return (outWidth(task) - 1) * strideWidth(task) + (kernelWidth(task) - 1) * dilationWidth(task) + 1;
@@ -167,7 +184,7 @@ export function writeEntries(task: usize, entries: usize, imageStride: usize, ro
   const pixelBytes = <usize>(strideWidth(task) * channels(task)) << 2;
   for (let image = 0; image < bandImages(task); image++) {
     for (let row = 0; row < bandRows(task); row++) {
-      let from = <usize>image * imageBytes(task) + <usize>(row * strideHeight(task)) * rowBytes(task);
+      let from = <usize>image * imageBytes(task) + <usize>(row * rowStep(task)) * rowBytes(task);
       let to = <usize>image * imageStride + <usize>row * rowStride;
       for (let column = 0; column < outWidth(task); column++) {
         store<usize>(entries, from);
@@ -197,7 +214,9 @@ export function loadBand(task: usize, band: i32, source: usize, scratch: usize):
   const right = max(left, min(columns, width(task) + padLeft(task)));
   let target = scratch;
   for (let image = 0; image < images; image++) {
-    for (let row = top; row < top + inputRows(task); row++) {
+    for (let i = 0; i < inputRows(task); i++) {
+      const down = kernelHeight(task);
+      const row = top + (gathered(task) ? (i / down) * strideHeight(task) + (i % down) * dilationHeight(task) : i);
       if (row < 0 || row >= height(task)) {
         memory.fill(target, 0, targetRow);
       } else {

@@ -26,6 +26,7 @@ import {
   rowBytes,
   strideHeight,
   strideWidth,
+  tapStep,
   width,
   writeEntries,
 } from './bands';
@@ -34,17 +35,19 @@ import {tileColumns, tileRows} from './shared';
 import {float, int, madd, pointer, shareStart} from './task';
 import {dotTiles, outerTile1, outerTile4, splatQuads, storeColumns} from './tiles';
 
-/**
- * Runs of contiguous inputs under one output pixel, as pairs (byte offset, floats): a row of the filter where its taps
- * touch, else a tap.
- */
+/** Runs of contiguous inputs in a row of the filter: one where its taps touch, else one for each tap. */
+function runsAcross(task: usize): i32 {
+  return dilationWidth(task) == 1 ? 1 : kernelWidth(task);
+}
+
+/** The runs under one output pixel, as pairs (byte offset, floats). */
 function writeRuns(task: usize, runs: usize): usize {
-  const across = dilationWidth(task) == 1 ? 1 : kernelWidth(task);
+  const across = runsAcross(task);
   const length = (kernelWidth(task) / across) * channels(task);
   for (let y = 0; y < kernelHeight(task); y++) {
     for (let x = 0; x < across; x++) {
       const offset =
-        <usize>(y * dilationHeight(task)) * rowBytes(task) + (<usize>(x * dilationWidth(task) * channels(task)) << 2);
+        <usize>(y * tapStep(task)) * rowBytes(task) + (<usize>(x * dilationWidth(task) * channels(task)) << 2);
       store<usize>(runs, offset);
       store<i32>(runs, length, 4);
       runs += 8;
@@ -137,8 +140,7 @@ export function convolveClipped(task: usize, thread: i32, threads: i32): void {
 }
 
 /**
- * Rows of the filter gradient are taken in tiles of 4 from runs of `length` input values (a row of the filter and all input
- * channels); a run's last tile reaches back into the one before. Runs shorter than 4 are taken singly.
+ * Rows of the filter gradient are taken in tiles of 4 from runs of `length` input values; a run's last tile reaches back into the one before. Runs shorter than 4 are taken singly.
  */
 // @ts-ignore: decorator
 @inline
@@ -177,11 +179,11 @@ function readAhead(address: usize, bytes: usize): i32 {
 
 /**
  * convolveFilterGradient: [x, dy, sums, scratch, …geometry, bytes of scratch per thread, offset of entries, offset of
- * band, offset of quads, bytes of sums per part, parts, offset of dy panels]. Dilation 1.
+ * band, offset of quads, bytes of sums per part, parts, offset of dy panels].
  *
  * `parts` = threads: each thread sums its own bands over the whole filter. `parts` = 1 (large filters): each thread has
  * its own panels of output channels and sums all bands. `reduceFilterGradient` adds the parts.
- * sums: [part][panel][filter row][tile][4 or 1][8].
+ * sums: [part][panel][run][tile][4 or 1][8].
  */
 export function convolveFilterGradient(task: usize, thread: i32, threads: i32): void {
   const scratch = pointer(task, 3) + <usize>thread * pointer(task, afterGeometry);
@@ -190,20 +192,21 @@ export function convolveFilterGradient(task: usize, thread: i32, threads: i32): 
   const quads = scratch + pointer(task, afterGeometry + 3);
   const gradients = scratch + pointer(task, afterGeometry + 6);
   const parts = int(task, afterGeometry + 5);
-  const down = kernelHeight(task);
-  const length = kernelWidth(task) * channels(task);
+  const across = runsAcross(task);
+  const runs = kernelHeight(task) * across;
+  const length = (kernelWidth(task) / across) * channels(task);
   const tiles = runTiles(length);
   const tileBytes = <usize>(length < tileRows ? 32 : 32 * tileRows);
   const columns = outChannels(task);
   const panels = (columns + tileColumns - 1) / tileColumns;
-  const panelBytes = <usize>(down * tiles) * tileBytes;
+  const panelBytes = <usize>(runs * tiles) * tileBytes;
   const bands = bandCount(task);
   const pixelBytes = <usize>columns << 2;
   const dyRow = <usize>outWidth(task) * pixelBytes;
   const dyImage = <usize>outHeight(task) * dyRow;
   writeEntries(task, entries, dyImage, dyRow, pixelBytes);
 
-  const pointwise = !padded(task) && down * kernelWidth(task) * strideHeight(task) * strideWidth(task) == 1;
+  const pointwise = !padded(task) && kernelHeight(task) * kernelWidth(task) * strideHeight(task) * strideWidth(task) == 1;
   const firstBand = parts == 1 ? 0 : shareStart(bands, thread, threads);
   const lastBand = parts == 1 ? bands : shareStart(bands, thread + 1, threads);
   const firstPanel = parts == 1 ? shareStart(panels, thread, threads) : 0;
@@ -219,8 +222,9 @@ export function convolveFilterGradient(task: usize, thread: i32, threads: i32): 
     const last = min(columns, lastPanel * tileColumns);
     packGradient(entries, pixels, dy, firstPanel * tileColumns, last, gradients);
     let tileSums = sums + <usize>firstPanel * panelBytes;
-    for (let y = 0; y < down; y++) {
-      const row = source + <usize>y * rowBytes(task);
+    for (let run = 0; run < runs; run++) {
+      const tap = <usize>((run % across) * dilationWidth(task) * channels(task)) << 2;
+      const row = source + <usize>((run / across) * tapStep(task)) * rowBytes(task) + tap;
       for (let tile = 0; tile < tiles; tile++) {
         const first = length < tileRows ? tile : min(tile * tileRows, length - tileRows);
         splatQuads(entries, pixels, row + (<usize>first << 2), quads);
@@ -239,7 +243,7 @@ export function convolveFilterGradient(task: usize, thread: i32, threads: i32): 
 }
 
 /**
- * reduceFilterGradient: [sums, dw, parts, bytes of sums per part, kernelHeight, kernelWidth · channels, outChannels,
+ * reduceFilterGradient: [sums, dw, parts, bytes of sums per part, runs, floats of a run, outChannels,
  * notFinite]: dw [kernelHeight · kernelWidth · channels, outChannels] = Σ of the parts, in their order. `notFinite` is
  * the address of an integer that becomes 1 when an element is NaN or infinite.
  */
@@ -293,10 +297,10 @@ export function clippedFilterGradient(task: usize, thread: i32, threads: i32): v
       let sum: f32 = 0;
       for (let image = 0; image < batch(task); image++) {
         for (let y = 0; y < outHeight(task); y++) {
-          const inY = y * strideHeight(task) - padTop(task) + ky;
+          const inY = y * strideHeight(task) - padTop(task) + ky * dilationHeight(task);
           if (inY < 0 || inY >= height(task)) continue;
           for (let x = 0; x < outWidth(task); x++) {
-            const inX = x * strideWidth(task) - padLeft(task) + kx;
+            const inX = x * strideWidth(task) - padLeft(task) + kx * dilationWidth(task);
             if (inX < 0 || inX >= width(task)) continue;
             const input = ((image * height(task) + inY) * width(task) + inX) * length + channel;
             const output = ((image * outHeight(task) + y) * outWidth(task) + x) * columns + column;

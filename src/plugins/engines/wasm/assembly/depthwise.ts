@@ -509,7 +509,7 @@ function ceilDivide(a: i32, b: i32): i32 {
 function sumTap(task: usize, x: usize, dy: usize, kx: i32, first: i32, end: i32, sums: usize): void {
   const bytes = <usize>int(task, 6) << 2;
   const stride = int(task, 12);
-  const left = kx - int(task, 14);
+  const left = kx * int(task, 16) - int(task, 14);
   const from = max(first, ceilDivide(-left, stride));
   const to = min(end, ceilDivide(int(task, 5) - left, stride));
   if (from >= to) return;
@@ -519,7 +519,7 @@ function sumTap(task: usize, x: usize, dy: usize, kx: i32, first: i32, end: i32,
 
 /**
  * depthwiseFilterGradient: [x, dy, sums, batch, height, width, channels, outHeight, outWidth, kernelHeight, kernelWidth,
- * strideHeight, strideWidth, padTop, padLeft]: sums [thread][kernelHeight · kernelWidth · channels] of each thread's rows.
+ * strideHeight, strideWidth, padTop, padLeft, dilationHeight, dilationWidth]: sums [thread][kernelHeight · kernelWidth · channels] of each thread's rows.
  */
 export function depthwiseFilterGradient(task: usize, thread: i32, threads: i32): void {
   const batch = int(task, 3);
@@ -538,11 +538,11 @@ export function depthwiseFilterGradient(task: usize, thread: i32, threads: i32):
   for (let row = shareStart(rows, thread, threads); row < shareStart(rows, thread + 1, threads); row++) {
     const dy = pointer(task, 1) + <usize>(row * outWidth) * bytes;
     for (let ky = 0; ky < down; ky++) {
-      const inY = (row % outHeight) * int(task, 11) - int(task, 13) + ky;
+      const inY = (row % outHeight) * int(task, 11) - int(task, 13) + ky * int(task, 15);
       if (inY < 0 || inY >= height) continue;
       const x = pointer(task, 0) + <usize>(((row / outHeight) * height + inY) * width) * bytes;
       let kx = 0;
-      for (; kx + 3 <= across; kx += 3) {
+      for (; int(task, 16) == 1 && kx + 3 <= across; kx += 3) {
         // Pixels that have all three taps in the image; the others come one tap at a time.
         const first = ceilDivide(padLeft - kx, strideWidth);
         const end = min(outWidth, ceilDivide(width + padLeft - kx - 2, strideWidth));

@@ -43,8 +43,8 @@ export function geometryOf(info: ConvInfo): Geometry {
     kernelWidth: info.filterWidth,
     strideHeight: info.strideHeight,
     strideWidth: info.strideWidth,
-    dilationHeight: info.dilationHeight,
-    dilationWidth: info.dilationWidth,
+    dilationHeight: info.filterHeight > 1 ? info.dilationHeight : 1,
+    dilationWidth: info.filterWidth > 1 ? info.dilationWidth : 1,
     padTop: info.padInfo.top,
     padLeft: info.padInfo.left,
   };
@@ -108,6 +108,7 @@ export const align = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
 export function planned(g: Geometry, threads: number, band: BandLimits = convolutionBand): Plan {
   const spanHeight = (g.kernelHeight - 1) * g.dilationHeight + 1;
+  const gathered = g.dilationHeight > 1;
   const columns = (g.outWidth - 1) * g.strideWidth + (g.kernelWidth - 1) * g.dilationWidth + 1;
   const padded =
     g.padTop > 0 ||
@@ -117,7 +118,9 @@ export function planned(g: Geometry, threads: number, band: BandLimits = convolu
   const rowBytes = 4 * columns * g.channels;
   const most = Math.min(
     Math.max(
-      Math.floor((band.bytes / rowBytes - spanHeight) / g.strideHeight) + 1,
+      gathered
+        ? Math.floor(band.bytes / rowBytes / g.kernelHeight)
+        : Math.floor((band.bytes / rowBytes - spanHeight) / g.strideHeight) + 1,
       Math.ceil(bandPixels / g.outWidth / 2),
     ),
     Math.ceil(band.pixels / g.outWidth),
@@ -128,7 +131,7 @@ export function planned(g: Geometry, threads: number, band: BandLimits = convolu
     rows < g.outHeight
       ? 1
       : Math.max(1, Math.min(Math.ceil(bandPixels / (g.outHeight * g.outWidth)), Math.floor(g.batch / (2 * threads))));
-  const bandHeight = (rows - 1) * g.strideHeight + spanHeight;
+  const bandHeight = gathered ? rows * g.kernelHeight : (rows - 1) * g.strideHeight + spanHeight;
   const pixels = images * rows * g.outWidth;
   const entriesOffset = align(8 * g.kernelHeight * g.kernelWidth);
   const bandOffset = entriesOffset + align(8 * pixels);

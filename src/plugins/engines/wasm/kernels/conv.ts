@@ -23,6 +23,7 @@ import {
 import {convolveWinograd, suitsWinograd, winogradFilterGradient} from './conv-winograd.ts';
 import {fusedConvolution, noClip, type Clip} from './fused-activation.ts';
 import {packPanels, panelCount, withFlag, type Weights} from './panels.ts';
+import {greatestCommonDivisor} from './rows.ts';
 
 /** target = clip(conv(source, weights) + bias); the weights' taps and steps are in the order of the geometry's. */
 export function convolve(
@@ -69,16 +70,18 @@ export function convolveFilterGradient(
   target: number,
   g: Geometry,
 ): void {
-  const length = g.kernelWidth * g.channels;
-  const filter = g.kernelHeight * length * g.outChannels;
+  const across = g.dilationWidth === 1 ? 1 : g.kernelWidth;
+  const runs = g.kernelHeight * across;
+  const length = (g.kernelWidth / across) * g.channels;
+  const filter = runs * length * g.outChannels;
   if (filter === 0) return;
-  if (suitsWinograd(g) && winogradFilterGradient(backend, source, dy, target, g)) return;
+  if (g.batch > 0 && suitsWinograd(g) && winogradFilterGradient(backend, source, dy, target, g)) return;
 
   const threads = backend.threadsFor(multiplyAdds(g));
   const plan = planned(g, threads, gradientBand);
   const parts = filter > partFloats && g.outChannels >= tileColumns * threads ? 1 : threads;
   const rowsOfRun = length < tileRows ? length : tileRows * Math.ceil(length / tileRows);
-  const partBytes = 4 * panelCount(g.outChannels) * tileColumns * g.kernelHeight * rowsOfRun;
+  const partBytes = 4 * panelCount(g.outChannels) * tileColumns * runs * rowsOfRun;
   const gradients = plan.end + align(16 * tileRows * plan.pixels);
   const threadBytes = gradients + align(4 * tileColumns * panelCount(g.outChannels) * plan.pixels);
   const scratch = backend.allocate(threads * threadBytes);
@@ -95,7 +98,7 @@ export function convolveFilterGradient(
   const spoilt = withFlag(backend, (flag) =>
     backend.run(
       'reduceFilterGradient',
-      [sums, target, parts, partBytes, g.kernelHeight, length, g.outChannels, flag],
+      [sums, target, parts, partBytes, runs, length, g.outChannels, flag],
       [],
       backend.threadsFor(filter * parts),
     ),
@@ -137,30 +140,40 @@ function isDense(to: Target, g: Geometry): boolean {
   return to.offset === offset && to.image === image && to.row === row && to.column === column;
 }
 
-/** In one direction: the pixels i = stride · (u + first) + phase − pad of the input, u = 0 … count − 1, and the taps that reach them. */
+/**
+ * In one direction: the pixels i = stride · (u + first) + phase − pad of the input, u = 0 … count − 1, and the taps that reach
+ * them: `firstTap`, and `taps` − 1 more, each `tapStep` behind the one before.
+ */
 interface Phase {
-  readonly phase: number;
+  readonly firstTap: number;
+  readonly tapStep: number;
   readonly taps: number;
+  /** Pixels of dy from one of these taps to the next. */
+  readonly dilation: number;
   readonly start: number;
   readonly count: number;
   readonly pad: number;
 }
 
 /**
- * With i + pad = stride · q + phase, input pixel i meets output pixel q − j through tap phase + stride · j: for each
- * phase, a convolution of stride 1 over dy with the taps in reverse.
+ * Input pixel i meets output pixel (i + pad − dilation · tap) / stride, where that is whole. With i + pad = stride · q + phase:
+ * for each phase, a convolution of stride 1 over dy with every stride / gcd(stride, dilation)-th tap, in reverse.
  */
-function phases(size: number, kernel: number, stride: number, pad: number): Phase[] {
+function phases(size: number, kernel: number, stride: number, dilation: number, pad: number): Phase[] {
+  const common = greatestCommonDivisor(stride, dilation);
+  const tapStep = stride / common;
   return Array.from({length: stride}, (_, phase) => {
-    const taps = Math.max(0, Math.ceil((kernel - phase) / stride));
+    const candidates = Array.from({length: Math.min(tapStep, kernel)}, (_none, tap) => tap);
+    const firstTap = candidates.find((tap) => (phase - dilation * tap) % stride === 0) ?? kernel;
+    const taps = Math.ceil((kernel - firstTap) / tapStep);
     const first = Math.ceil((pad - phase) / stride);
     const last = Math.floor((size - 1 + pad - phase) / stride);
+    const step = taps > 1 ? dilation / common : 1;
     return {
-      phase,
-      taps,
+      ...{firstTap, tapStep, taps, dilation: step},
       start: stride * first + phase - pad,
       count: Math.max(0, last - first + 1),
-      pad: taps - 1 - first,
+      pad: taps === 0 ? 0 : step * (taps - 1) - first - (phase - dilation * firstTap) / stride,
     };
   });
 }
@@ -168,16 +181,17 @@ function phases(size: number, kernel: number, stride: number, pad: number): Phas
 function inputGradient(backend: WasmBackend, dy: number, filter: number, dx: number, info: ConvInfo): void {
   const {inHeight, inWidth, inChannels, outChannels, filterWidth, strideHeight, strideWidth, padInfo} = info;
   const tap = inChannels * outChannels;
-  for (const down of phases(inHeight, info.filterHeight, strideHeight, padInfo.top)) {
-    for (const across of phases(inWidth, filterWidth, strideWidth, padInfo.left)) {
-      const first = down.phase + strideHeight * (down.taps - 1);
-      const firstAcross = across.phase + strideWidth * (across.taps - 1);
+  for (const down of phases(inHeight, info.filterHeight, strideHeight, info.dilationHeight, padInfo.top)) {
+    for (const across of phases(inWidth, filterWidth, strideWidth, info.dilationWidth, padInfo.left)) {
+      const lastDown = down.firstTap + down.tapStep * (down.taps - 1);
+      const lastAcross = across.firstTap + across.tapStep * (across.taps - 1);
       const reached = down.taps > 0 && across.taps > 0;
       const geometry: Geometry = {
         ...{batch: info.batchSize, height: info.outHeight, width: info.outWidth, channels: outChannels},
         ...{outHeight: down.count, outWidth: across.count, outChannels: inChannels},
         ...{kernelHeight: reached ? down.taps : 0, kernelWidth: reached ? across.taps : 0},
-        ...{strideHeight: 1, strideWidth: 1, dilationHeight: 1, dilationWidth: 1},
+        ...{strideHeight: 1, strideWidth: 1},
+        ...{dilationHeight: reached ? down.dilation : 1, dilationWidth: reached ? across.dilation : 1},
         ...{padTop: down.pad, padLeft: across.pad},
       };
       const weights: Weights = {
@@ -185,9 +199,9 @@ function inputGradient(backend: WasmBackend, dy: number, filter: number, dx: num
         bias: 0,
         down: geometry.kernelHeight,
         across: geometry.kernelWidth,
-        first: (first * filterWidth + firstAcross) * tap,
-        downStride: -strideHeight * filterWidth * tap,
-        acrossStride: -strideWidth * tap,
+        first: (lastDown * filterWidth + lastAcross) * tap,
+        downStride: -down.tapStep * filterWidth * tap,
+        acrossStride: -across.tapStep * tap,
         length: outChannels,
         stepStride: 1,
         columnStride: outChannels,

@@ -84,7 +84,7 @@ function filterGradient(backend: WasmBackend, x: tf.TensorInfo, dy: tf.TensorInf
     [
       ...[backend.pointer(x), backend.pointer(dy), sums, info.batchSize, info.inHeight, info.inWidth, info.inChannels],
       ...[info.outHeight, info.outWidth, info.filterHeight, info.filterWidth, info.strideHeight, info.strideWidth],
-      ...[info.padInfo.top, info.padInfo.left],
+      ...[info.padInfo.top, info.padInfo.left, info.dilationHeight, info.dilationWidth],
     ],
     [],
     threads,
@@ -121,8 +121,8 @@ export const depthwiseKernels: readonly tf.KernelConfig[] = [
         {height: info.outHeight, width: info.outWidth},
         {height: info.inHeight, width: info.inWidth},
         [
-          {step: 1, tapStep: -1, start: info.padInfo.top, divisor: info.strideHeight},
-          {step: 1, tapStep: -1, start: info.padInfo.left, divisor: info.strideWidth},
+          {step: 1, tapStep: -info.dilationHeight, start: info.padInfo.top, divisor: info.strideHeight},
+          {step: 1, tapStep: -info.dilationWidth, start: info.padInfo.left, divisor: info.strideWidth},
         ],
         noClip,
       );

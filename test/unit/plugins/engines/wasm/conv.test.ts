@@ -66,6 +66,20 @@ const filterGradient = (c: Case): tf.Tensor =>
     {...attributes(c), filterShape: c.filter},
   );
 
+/** ⟨conv(x, w), dy⟩ = ⟨x, dx⟩ = ⟨w, dw⟩: the gradients by the forward pass, for which tfjs' cpu backend takes dilations. */
+function expectAdjoint(c: Case): void {
+  tf.tidy(() => {
+    const [x, filter, dy] = [randomTensor(c.x, c.seed), randomTensor(c.filter, c.seed + 1), randomTensor(infoOf(c).outShape, c.seed + 2)]; // prettier-ignore
+    const dot = (a: tf.Tensor, b: tf.Tensor): number => tf.sum(tf.mul(a, b)).dataSync()[0]!;
+    const y = runKernel(tf.Conv2D, {x, filter}, attributes(c));
+    const dx = runKernel(tf.Conv2DBackpropInput, {dy, filter}, {...attributes(c), inputShape: c.x});
+    const dw = runKernel(tf.Conv2DBackpropFilter, {x, dy}, {...attributes(c), filterShape: c.filter});
+    const size = Math.sqrt(dot(y, y) * dot(dy, dy));
+    expect(Math.abs(dot(x, dx) - dot(y, dy))).toBeLessThanOrEqual(1e-5 * size);
+    expect(Math.abs(dot(filter, dw) - dot(y, dy))).toBeLessThanOrEqual(1e-5 * size);
+  });
+}
+
 const plain = {dilations: [1, 1] as [number, number], seed: 1};
 
 describe.each(builds)('%s build, threads: %i', (build, threads) => {
@@ -93,6 +107,34 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
         fc.property(cases(1), (c) => expectSameOnBothBackends(() => filterGradient(c))),
         {numRuns: 50},
       );
+    });
+
+    test('both gradients of any dilation', () => {
+      fc.assert(
+        fc.property(cases(4), (c) => expectAdjoint(c)),
+        {numRuns: 100},
+      );
+    });
+
+    test('the gradients of no images are 0', () => {
+      expectSameOnBothBackends(() => {
+        const c: Case = {x: [0, 8, 8, 16], filter: [3, 3, 16, 16], strides: [1, 1], pad: 1, ...plain};
+        return [inputGradient(c), filterGradient(c)];
+      });
+    });
+
+    test.each<[string, Shape4, Shape4, [number, number], [number, number], Pad]>([
+      ['rate 2', [2, 9, 11, 17], [3, 3, 17, 9], [1, 1], [2, 2], 2],
+      ['rate 3 of stride 2', [2, 13, 10, 8], [3, 3, 8, 5], [2, 2], [3, 3], 3],
+      ['rate 3 of stride 3, a phase of all taps', [2, 13, 17, 16], [3, 3, 16, 16], [3, 3], [3, 3], 3],
+      ['rate 6 of stride 4', [1, 15, 14, 3], [3, 5, 3, 4], [4, 4], [6, 6], 6],
+      ['rate 12', [3, 15, 13, 6], [3, 3, 6, 7], [1, 1], [12, 12], 12],
+      ['rate 36, larger than the image', [3, 5, 7, 4], [3, 3, 4, 3], [1, 1], [36, 36], 36],
+      ['rates of one axis each', [1, 12, 9, 5], [3, 3, 5, 8], [1, 2], [5, 1], 5],
+    ])('dilated, %s', (_, x, filter, strides, dilations, pad) => {
+      const c = {x, filter, strides, dilations, pad, seed: 3};
+      expectSameOnBothBackends(() => forward(c));
+      expectAdjoint(c);
     });
 
     test.each<[string, Shape4, Shape4, [number, number], Pad]>([

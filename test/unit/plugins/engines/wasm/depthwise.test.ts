@@ -1,4 +1,4 @@
-import {afterAll, beforeAll, describe, test} from '@jest/globals';
+import {afterAll, beforeAll, describe, expect, test} from '@jest/globals';
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 
@@ -74,6 +74,14 @@ const forward = (c: Case, special?: number): tf.Tensor =>
     attributes(c),
   );
 
+/** The gradient of the filter with the dy that `inputGradient` draws. */
+const dwOf = (c: Case): tf.Tensor =>
+  runKernel(
+    tf.DepthwiseConv2dNativeBackpropFilter,
+    {x: drawn(c.x, c.seed), dy: drawn(infoOf(c).outShape, c.seed)},
+    {...attributes(c), filterShape: c.filter},
+  );
+
 describe.each(builds)('%s build, threads: %i', (build, threads) => {
   let stop: () => Promise<void>;
   beforeAll(async () => void (stop = await startBuild(build, threads)));
@@ -92,6 +100,27 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
         fc.property(cases(1), (c) => expectSameOnBothBackends(() => [inputGradient(c), filterGradient(c)])),
         {numRuns: 40},
       );
+    });
+
+    test.each([1, 3, 12, 36])('gradients of rate %d are the adjoint of the forward pass', (rate) => {
+      for (const stride of [1, 2, 3]) {
+        const c: Case = {
+          x: [3, 13, 10, 17],
+          filter: [3, 3, 17, 1],
+          strides: [stride, stride],
+          dilations: [rate, rate],
+          pad: rate,
+          seed: stride,
+        };
+        tf.tidy(() => {
+          const dot = (a: tf.Tensor, b: tf.Tensor): number => tf.sum(tf.mul(a, b)).dataSync()[0]!;
+          const [y, dy] = [forward(c), drawn(infoOf(c).outShape, c.seed)];
+          const size = 1e-5 * Math.sqrt(dot(y, y) * dot(dy, dy));
+          expect(Math.abs(dot(drawn(c.x, c.seed), inputGradient(c)) - dot(y, dy))).toBeLessThanOrEqual(size);
+          const filterPart = dot(drawn(c.filter, c.seed + 1), dwOf(c));
+          expect(Math.abs(filterPart - dot(y, dy))).toBeLessThanOrEqual(size);
+        });
+      }
     });
 
     test('a NaN goes where the oracle has it', () => {
