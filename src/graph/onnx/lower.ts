@@ -345,6 +345,7 @@ class Lowering {
       operand: (value: string) => this.#operand(shown, value),
       constant: (value: string) => this.#constant(value),
       readers: (value: string) => (this.#readers.get(value) ?? []).map(({opType}) => opType),
+      producer: (value: string) => this.#nodes.find(({outputs}) => outputs.includes(value)),
       define: (value: string, constant: Constant) => void this.#constants.set(value, constant),
     };
     for (const each of rewritten(shown, context)) this.#define(each, each.name === name ? message.name : each.name);

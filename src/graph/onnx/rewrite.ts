@@ -2,6 +2,7 @@
 import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {elements, integer, nodeError, type Operand} from '../ops/operator.ts';
+import {lowestFloat} from '../ops/pad.ts';
 import {axisIn, showSizes, sizesOf} from '../ops/sizes.ts';
 import {einsum} from './einsum.ts';
 import {hostArray, type HostArray} from './host-array.ts';
@@ -15,6 +16,8 @@ export interface RewriteContext {
   readonly constant: (name: string) => Constant | undefined;
   /** The operators of the nodes that read a value. */
   readonly readers: (name: string) => readonly string[];
+  /** The node that computes a value; undefined for the input and for constants. */
+  readonly producer: (name: string) => Node | undefined;
   /** A new constant. */
   readonly define: (name: string, constant: Constant) => void;
 }
@@ -270,6 +273,27 @@ function explicitPads(node: Node, {constant, operand}: RewriteContext): readonly
   return [{...node, attributes: {...attributes, pads}}];
 }
 
+/** A border that never wins a maximum, as `F.pad(x, …, value=-inf)` writes it, becomes padding of the pool. */
+function maxPool(node: Node, context: RewriteContext): readonly Node[] {
+  const pool = item(explicitPads(node, context), 0);
+  const border = context.producer(item(pool.inputs, 0));
+  const {mode = 'constant', pads: around, value} = border?.attributes ?? {};
+  const {ceil_mode: isRoundedUp = 0, kernel_shape: kernel, pads} = pool.attributes;
+  if (border?.op !== 'Pad' || mode !== 'constant' || value !== lowestFloat || isRoundedUp !== 0) return [pool];
+  if (!Array.isArray(around) || !Array.isArray(kernel)) return [pool];
+  const rank = kernel.length;
+  const sides = (all: readonly number[]): readonly number[] => [
+    ...all.slice(2, rank + 2),
+    ...all.slice(rank + 4, 2 * rank + 4),
+  ];
+  const isSpatial = around.length === 2 * rank + 4 && around[1] === 0 && around[rank + 3] === 0;
+  if (!isSpatial) return [pool];
+  const inside: readonly number[] = Array.isArray(pads) ? pads : Array.from({length: 2 * rank}, () => 0);
+  const merged = sides(around).map((size, side) => size + item(inside, side));
+  if (merged.some((size, side) => size < 0 || size >= item(kernel, side % rank))) return [pool];
+  return [{...pool, inputs: border.inputs.slice(0, 1), attributes: {...pool.attributes, pads: merged}}];
+}
+
 function batchNormalization(node: Node): readonly Node[] {
   if (node.attributes['training_mode'] !== undefined) throw nodeError(node, `${trainingMode}.`);
   return [node];
@@ -294,5 +318,6 @@ const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
   ['Concat', concat],
   ['BatchNormalization', batchNormalization],
   ['Dropout', dropout],
-  ...['Conv', 'MaxPool', 'AveragePool'].map((op) => [op, explicitPads] as const),
+  ['MaxPool', maxPool],
+  ...['Conv', 'AveragePool'].map((op) => [op, explicitPads] as const),
 ]);

@@ -26,6 +26,9 @@ function borders(node: Node, rank: number): readonly (readonly [number, number])
   return Array.from({length: rank}, (_, axis) => [item(pads, axis), item(pads, axis + rank)] as const);
 }
 
+/** The lowest number of float32. It stands for −∞, which attributes in JSON cannot hold. */
+export const lowestFloat = -3.4028234663852886e38;
+
 type Mode = 'constant' | 'reflect' | 'edge' | 'wrap';
 
 const modeOf = (node: Node): Mode => oneOf<Mode>(node, 'mode', 'constant', ['constant', 'reflect', 'edge', 'wrap']);
@@ -94,7 +97,11 @@ export const pad: OperatorOf<1> = {
     return {
       ...node,
       inputs: node.inputs.slice(0, 1),
-      attributes: {...node.attributes, ...(pads && {pads}), ...(value === undefined ? {} : {value})},
+      attributes: {
+        ...node.attributes,
+        ...(pads && {pads}),
+        ...(value === undefined ? {} : {value: Math.min(Math.max(value, lowestFloat), -lowestFloat)}),
+      },
     };
   },
 };

@@ -263,6 +263,22 @@ describe('names and forms of others', () => {
         ),
       ]),
     ]),
+    ...[-Infinity, 0].map((value): [string, Uint8Array] => [
+      `MaxPool after a border of ${value}`,
+      file(
+        [
+          node('Conv', ['x', 'w'], 'k'),
+          node('Pad', ['k', 'pads', 'border'], 'q'),
+          node('MaxPool', ['q'], 'c', [...kernel, {name: 'strides', kind: 'ints', value: [2, 3]}]),
+          ...head,
+        ],
+        [
+          weight('w', 3, 2, 1, 1),
+          integerTensor('pads', 'int64', [8], [0, 0, 1, 0, 0, 0, 2, 1]),
+          floatTensor('border', {shape: [], data: Float32Array.of(value)}),
+        ],
+      ),
+    ]),
     [
       'Gemm with alpha, beta and a bias of one row',
       file(
