@@ -317,9 +317,9 @@ export interface Config {
      */
     dualRate: number;
     /**
-     * Where `sdq` and `interpolation` begin: `highest` at the highest candidate of every layer, `sensitivity` one candidate above what that method would choose for the same targets, by `search.options.score`.
+     * Where `sdq` and `interpolation` begin: `highest` at the highest candidate of every layer, `sensitivity` one candidate above what that method would choose for the same targets, by `search.options.score`. Default: `sensitivity` for `sdq`, `highest` for `interpolation` and where `search.pareto` is set.
      */
-    start: 'highest' | 'sensitivity';
+    start?: 'highest' | 'sensitivity';
     /**
      * Part of the search in which the allowed cost falls to the target.
      */
@@ -329,7 +329,7 @@ export interface Config {
      */
     quantizationErrorWeight: number;
     /**
-     * Options of the search method itself. `sensitivity` has `score`: `loss` (default), `taylor` or `hessian`; the other built-in methods have none.
+     * Options of the search method itself. `sensitivity` has `score`: `loss` (default), `taylor` or `hessian`. So have `sdq` and `interpolation` for `search.start`; their default is `taylor`. `uniform` has none.
      */
     options: {
       [k: string]: unknown;

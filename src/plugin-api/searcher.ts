@@ -22,8 +22,8 @@ export interface SearchSettings extends DbpOptions {
   readonly activationBits: number | readonly number[];
   /** Budgets by name; at least one. */
   readonly targets: Targets;
-  /** Where a search by differentiable bitwidth parameters begins. */
-  readonly start: 'highest' | 'sensitivity';
+  /** Where a search by differentiable bitwidth parameters begins; undefined where the config leaves it to the method. */
+  readonly start?: 'highest' | 'sensitivity';
   /** Number of strategies to keep on the way to the targets. */
   readonly pareto: number;
   /** The method's own options. */

@@ -134,8 +134,11 @@ const runsOf = (folder: string): string[] => {
   return existsSync(root) ? readdirSync(root) : [];
 };
 
-/** Few steps at the default rates. */
-const slow = ['--set', 'search.dualRate=0.5', '--set', 'search.dbp.learningRate=0.1'];
+/** Few steps at the default rates, all the way from the highest candidates. */
+const slow = ['search.dualRate=0.5', 'search.dbp.learningRate=0.1', 'search.start=highest'].flatMap((setting) => [
+  '--set',
+  setting,
+]);
 
 describe('what will not work is said before there is a folder', () => {
   const folder = path.join(base, 'preflight');

@@ -30,9 +30,8 @@ test('a dry run checks everything, says what would be done and leaves nothing', 
   const {stdout} = await sdq(['pretrain', '--dry-run'], {cwd});
   expect(stdout).toMatch(/^mnist: 96 to train on, 32 held out, 32 to test on$/m);
   expect(await failure(['run', '--dry-run', '--set', 'data.batchSize=200'], cwd, 3)).toContain('data.batchSize is 200');
-  expect(await failure(['run', '--dry-run', '--bits', '1.5', '--epochs', '1'], cwd, 5)).toContain(
-    '--set search.epochs',
-  );
+  const long = ['--bits', '1.5', '--epochs', '1', '--set', 'search.start=highest'];
+  expect(await failure(['run', '--dry-run', ...long], cwd, 5)).toContain('--set search.epochs');
   expect(await failure(['run', '--dry-run', '--resume', 'latest'], cwd, 2)).toContain('--resume');
 });
 

@@ -4,4 +4,5 @@ export const interpolation = dbpDefinition(
   'interpolation',
   'Mixes two adjacent bitwidths by a learned share (FracBits; the paper’s counter-example).',
   'mix',
+  'highest',
 );

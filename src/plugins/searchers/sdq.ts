@@ -4,4 +4,5 @@ export const sdq = dbpDefinition(
   'sdq',
   'Draws one of two adjacent bitwidths a layer and step, and learns the probability (the paper).',
   'draw',
+  'sensitivity',
 );

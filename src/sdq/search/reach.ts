@@ -1,9 +1,30 @@
 /**
  * Whether a search has enough steps for its targets: the state of phase 1 is advanced without a network [ours].
  */
+import {item} from '../../lookup.ts';
 import {unmetBudgets} from './costs.ts';
 import {committed, initSearch, searchDone, type DbpProblem} from './dbp-state.ts';
 import {advanceSearch, planStep} from './dbp-step.ts';
+import type {Selection} from './problem.ts';
+
+/** Where a search begins: `sensitivity` is one candidate above a solution that is known only when the scores are. */
+type Start = 'highest' | 'sensitivity';
+
+/** One candidate above a solution. */
+export function startAbove({decisions}: Pick<DbpProblem, 'decisions'>, solution: Selection): Selection {
+  return solution.map((candidate, d) => Math.min(candidate + 1, item(decisions, d).candidates.length - 1));
+}
+
+/** In place of the solution by scores: the highest candidate for all decisions alike that keeps every target. */
+function evenSolution(problem: DbpProblem): Selection {
+  const most = Math.max(...problem.decisions.map(({candidates}) => candidates.length - 1));
+  const even = (candidate: number): Selection =>
+    problem.decisions.map(({candidates}) => Math.min(candidate, candidates.length - 1));
+  for (let candidate = most; candidate > 0; candidate--) {
+    if (unmetBudgets(problem, even(candidate)).length === 0) return even(candidate);
+  }
+  return even(0);
+}
 
 /** Past this many steps the answer no longer depends on their number; and the check takes a second or two at most. */
 const mostSteps = 2000;
@@ -12,10 +33,10 @@ const mostSteps = 2000;
 const margin = 1.5;
 
 /** @param share ∂L/∂share of every layer: 0 where the loss is indifferent, positive where it too asks for fewer bits */
-function reaches(problem: DbpProblem, steps: number, share: number): boolean {
+function reaches(problem: DbpProblem, steps: number, share: number, start: Start): boolean {
   const limited = {...problem, steps, quantizationErrorWeight: 0};
   const shares = problem.decisions.map(() => share);
-  let state = initSearch(limited);
+  let state = initSearch(limited, start === 'highest' ? undefined : startAbove(limited, evenSolution(limited)));
   while (!searchDone(limited, state)) {
     ({state} = advanceSearch(limited, state, planStep(limited, state), {shares}));
   }
@@ -29,28 +50,28 @@ const longestStep = 0.1 / Math.sqrt(0.001);
  * `no`: not even with the longest steps of θ that Adam takes, whether the loss is indifferent or asks for fewer bits too.
  * `doubtful`: not with an indifferent loss. Else `yes`.
  */
-export function canReach(problem: DbpProblem): 'yes' | 'doubtful' | 'no' {
+export function canReach(problem: DbpProblem, start: Start = 'highest'): 'yes' | 'doubtful' | 'no' {
   if (problem.steps >= mostSteps) return 'yes';
   // Fewer steps are quicker to try, and more of them only make it easier.
-  if (reaches(problem, Math.min(problem.steps, 400), 0) || reaches(problem, problem.steps, 0)) return 'yes';
+  if (reaches(problem, Math.min(problem.steps, 400), 0, start) || reaches(problem, problem.steps, 0, start)) return 'yes';
   const fast = {...problem, dbp: {...problem.dbp, learningRate: problem.dbp.learningRate * longestStep}};
-  return reaches(fast, problem.steps, 0) || reaches(fast, problem.steps, 1) ? 'doubtful' : 'no';
+  return reaches(fast, problem.steps, 0, start) || reaches(fast, problem.steps, 1, start) ? 'doubtful' : 'no';
 }
 
 /**
  * How many steps should do.
  * @returns undefined where the limit of the check does not reach the targets either
  */
-export function stepsToReach(problem: DbpProblem): number | undefined {
+export function stepsToReach(problem: DbpProblem, start: Start = 'highest'): number | undefined {
   let enough = 8;
-  while (!reaches(problem, enough, 0)) {
+  while (!reaches(problem, enough, 0, start)) {
     if (enough >= mostSteps) return undefined;
     enough *= 2;
   }
   let few = enough / 2;
   while (enough - few > Math.max(1, enough / 16)) {
     const middle = Math.round((few + enough) / 2);
-    if (reaches(problem, middle, 0)) enough = middle;
+    if (reaches(problem, middle, 0, start)) enough = middle;
     else few = middle;
   }
   return Math.ceil(margin * enough);

@@ -64,7 +64,8 @@ let found: Done<Awaited<ReturnType<typeof search>>>;
 beforeAll(async () => {
   first = await done({changes: pretraining}, pretrain);
   weights = first.result.checkpoint;
-  found = await done({changes: searching}, (context) => search(context, weights));
+  const fromHighest = {search: {...searching.search, start: 'highest'}};
+  found = await done({changes: fromHighest}, (context) => search(context, weights));
   strategy = found.result.strategy;
 });
 
@@ -219,7 +220,7 @@ describe('search', () => {
       const changes = bits.filter((value, i) => i > 0 && value !== bits[i - 1]);
       const told = moves.filter((line) => line.startsWith(`  ${name}:`));
       expect(told.length).toBeGreaterThanOrEqual(changes.length);
-      // A search starts at the highest candidate.
+      // `search.start: highest`.
       expect(bits[0]).toBe(8);
     }
   });

@@ -56,3 +56,19 @@ test('where no number of steps does, none is proposed', () => {
     ),
   ).toBeUndefined();
 });
+
+test('a search that begins near its target needs fewer steps, and still some', () => {
+  const params = [1000, 2000, 4000];
+  const names = ['a', 'b', 'c'];
+  const space = searchSpace(names, {candidates: [1, 2, 3, 4, 5, 6, 7, 8], activationBits: 32, pinned: new Map()});
+  const costs = layerCosts(space, meanWeightBitsOf(params.map((count) => ({params: count}))));
+  const near = (steps: number): DbpProblem => ({
+    ...problem(steps, 3),
+    ...space,
+    budgets: [createBudget('meanWeightBits', 3, costs)],
+  });
+  const least = (start: 'highest' | 'sensitivity'): number => stepsToReach(near(100), start)!;
+  expect(least('sensitivity')).toBeLessThan(least('highest') / 2);
+  expect(canReach(near(least('sensitivity')), 'sensitivity')).toBe('yes');
+  expect(canReach(near(2), 'sensitivity')).toBe('no');
+});

@@ -3,6 +3,7 @@
  * takes share 0 itself, then waits: kernels stay synchronous (Node allows `Atomics.wait` on the main thread).
  */
 import {once} from 'node:events';
+import {existsSync} from 'node:fs';
 import type {Worker} from 'node:worker_threads';
 
 import {ExitCode, SdqError} from '../../../errors.ts';
@@ -10,8 +11,10 @@ import {item} from '../../../lookup.ts';
 import {startThread} from '../../../start-thread.ts';
 import {type Kernel, mailbox, spins, taskBlock, type WorkerData} from './protocol.ts';
 
-/** A worker is given up when it needs this much longer than the main thread's equal share, plus ten seconds. */
+/** A worker is looked after when it needs this much longer than the main thread's equal share, plus ten seconds. */
 const patience = 20;
+/** Where the system does not tell whether a thread lives, it is given up after ten minutes more. */
+const blindMs = 600_000;
 const sliceMs = 100;
 const failureBytes = 256;
 
@@ -33,7 +36,7 @@ export interface ThreadPoolOptions {
   readonly threads: number;
   /** Reserves shared memory for the pool's own use. */
   readonly allocate: (bytes: number) => number;
-  /** Waiting time of a worker before it is given up; tests shorten it. */
+  /** Waiting time of a worker before it is looked after; tests shorten it. */
   readonly graceMs?: number;
 }
 
@@ -49,6 +52,8 @@ export class ThreadPool {
   readonly #failureAddress: number;
   /** Threads 1, 2, …; thread 0 is the main one. */
   readonly workers: Worker[] = [];
+  /** For each worker the file that is there while its thread lives; null where the system has none. */
+  readonly #lives: (string | null)[] = [];
   #stopped: SdqError | null = null;
 
   private constructor(options: ThreadPoolOptions) {
@@ -82,7 +87,8 @@ export class ThreadPool {
         thread: i + 1,
       });
       pool.workers.push(worker);
-      await once(worker, 'message');
+      const [life] = (await once(worker, 'message')) as [string | null];
+      pool.#lives[i + 1] = life;
       worker.on('error', (error) => (pool.#stopped ??= workerLost(i + 1, String(error))));
       worker.on('exit', () => (pool.#stopped ??= workerLost(i + 1, 'it ended before the run did')));
       worker.unref();
@@ -133,7 +139,10 @@ export class ThreadPool {
     Atomics.notify(words, mailbox.sequence);
   }
 
-  /** Counts slices of waiting, not the clock: a machine that was asleep is not a dead worker. */
+  /**
+   * Counts slices of waiting, not the clock: a machine that was asleep is not a dead worker. Nor is a thread that lives but gets no
+   * processor: it is waited for.
+   */
   #wait(thread: number, name: string, limitMs: number): void {
     const words = item(this.#mailboxes, thread);
     const sequence = item(words, mailbox.sequence);
@@ -141,7 +150,8 @@ export class ThreadPool {
       const done = Atomics.load(words, mailbox.done);
       if (done === sequence) break;
       if (i <= spins) continue;
-      if (waited > limitMs) {
+      const life = this.#lives[thread] ?? null;
+      if (waited > limitMs && (life === null ? waited > limitMs + blindMs : !existsSync(life))) {
         throw (this.#stopped = workerLost(
           thread,
           `no answer for ${(limitMs / 1000).toFixed(1)} s in kernel "${name}"`,

@@ -1,4 +1,6 @@
 /** One thread of the pool: sleeps until its mailbox changes, runs its share of the kernel named there, says so. */
+import {readlinkSync} from 'node:fs';
+import path from 'node:path';
 import {parentPort, workerData} from 'node:worker_threads';
 
 import {item, present} from '../../../lookup.ts';
@@ -9,8 +11,17 @@ const instance = new WebAssembly.Instance(module, {env: {memory}});
 const kernels = names.map((name) => instance.exports[name] as Kernel);
 const words = new Int32Array(memory.buffer, control + thread * mailbox.bytes, mailbox.bytes / 4);
 
+/** The file that is there while this thread lives (Linux), or null. */
+function life(): string | null {
+  try {
+    return path.resolve('/proc', readlinkSync('/proc/thread-self'));
+  } catch {
+    return null;
+  }
+}
+
 let seen = 0;
-present(parentPort, 'parent thread').postMessage('ready');
+present(parentPort, 'parent thread').postMessage(life());
 for (;;) {
   for (let i = 0; Atomics.load(words, mailbox.sequence) === seen; i++) {
     if (i > spins) Atomics.wait(words, mailbox.sequence, seen);

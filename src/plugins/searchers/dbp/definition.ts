@@ -1,26 +1,37 @@
 import {canReach, stepsToReach} from '../../../sdq/search/reach.ts';
 import type {DbpProblem} from '../../../sdq/search/dbp-state.ts';
 import type {SearcherDefinition} from '../../../plugin-api/registry.ts';
-import {checkScore, scoreSchema} from '../sensitivity/options.ts';
+import type {SearchSettings} from '../../../plugin-api/searcher.ts';
+import {checkScore, scoreSchema, type Score} from '../sensitivity/options.ts';
+
+/** One backward pass of 256 images whatever the number of bitwidths; `loss` needs a forward pass for each of them. */
+export const startScore: Score = 'taylor';
 
 /**
  * A search by differentiable bitwidth parameters.
  * @param forward how a layer between two bitwidths is seen in the forward pass
+ * @param start where a search begins whose config does not say
  */
-export function dbpDefinition(name: string, summary: string, forward: DbpProblem['forward']): SearcherDefinition {
+export function dbpDefinition(
+  name: string,
+  summary: string,
+  forward: DbpProblem['forward'],
+  start: NonNullable<SearchSettings['start']>,
+): SearcherDefinition {
   return {
     kind: 'searcher',
     name,
     summary,
     // Of `search.start: sensitivity`.
-    optionsSchema: scoreSchema,
-    prepare: (settings) => (settings.start === 'sensitivity' ? checkScore(settings) : settings),
-    canReach(problem, settings) {
-      const answer = canReach({...problem, ...settings, forward});
-      // The way from the program's solution is shorter, and known only when its scores are.
-      return answer === 'no' && settings.start === 'sensitivity' ? 'doubtful' : answer;
+    optionsSchema: scoreSchema(startScore),
+    prepare(settings) {
+      // Strategies on the way are wanted from the whole of it.
+      const begins = settings.start ?? (settings.pareto > 0 ? 'highest' : start);
+      const prepared = {...settings, start: begins};
+      return begins === 'sensitivity' ? checkScore(prepared) : prepared;
     },
-    stepsToReach: (problem, settings) => stepsToReach({...problem, ...settings, forward}),
+    canReach: (problem, settings) => canReach({...problem, ...settings, forward}, settings.start),
+    stepsToReach: (problem, settings) => stepsToReach({...problem, ...settings, forward}, settings.start),
     load: async () => (await import('./search.ts')).dbpSearcher(forward),
   };
 }

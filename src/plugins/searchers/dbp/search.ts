@@ -17,6 +17,7 @@ import {
 import {advanceSearch, planStep, type Choice} from '../../../sdq/search/dbp-step.ts';
 import {bitsOf, outcomeOf} from '../../../sdq/search/outcome.ts';
 import {dueLevel, keepPoint, parsePoints, type KeptPoint} from '../../../sdq/search/pareto.ts';
+import {startAbove} from '../../../sdq/search/reach.ts';
 import {inputCandidates, weightDecisions, type Candidate, type Selection} from '../../../sdq/search/problem.ts';
 import {searchWeights} from '../../../sdq/stochastic.ts';
 import {fullPrecision} from '../../../sdq/strategy.ts';
@@ -34,6 +35,7 @@ import {
 import {snapshotMetrics} from '../metrics.ts';
 import {leastScore} from '../sensitivity/program.ts';
 import {scoreMetrics, scoresOf} from '../sensitivity/scores.ts';
+import {startScore} from './definition.ts';
 import {createSearchInputs, type SearchInputs} from './inputs.ts';
 
 /** @param forward how a layer between two bitwidths is seen: one of the two at random (the paper), or their mix */
@@ -93,13 +95,10 @@ class DbpSearch implements SearchTraining {
 
   /** Begins one candidate above what the method `sensitivity` would choose for the same targets. [ours] */
   async #startAboveProgram(): Promise<void> {
-    const scores = await scoresOf(this.#context);
+    const scores = await scoresOf(this.#context, startScore);
     this.#context.log(scoreMetrics(this.#context, scores));
     const solution = await leastScore(this.#problem, scores);
-    const start = solution.map((candidate, d) =>
-      Math.min(candidate + 1, item(this.#problem.decisions, d).candidates.length - 1),
-    );
-    this.#state = initSearch(this.#problem, start);
+    this.#state = initSearch(this.#problem, startAbove(this.#problem, solution));
   }
 
   async forward(): Promise<Pick<ForwardOptions, 'weight' | 'activation' | 'input'>> {

@@ -148,6 +148,7 @@ export async function taylorScores(context: SearchContext, sample: InputSample):
   /** Of the inputs in the present batch. */
   let batch: {readonly key: string; readonly value: tf.Tensor}[] = [];
   let batches = 0;
+  let done = 0;
   const squared = (gradient: tf.Tensor, error: tf.Tensor): tf.Tensor => tf.sum(tf.square(tf.mul(gradient, error)));
   const input = ({id}: ActivationSite, x: tf.Tensor): tf.Tensor | null => {
     const choices = quantizers.get(id);
@@ -170,7 +171,8 @@ export async function taylorScores(context: SearchContext, sample: InputSample):
     );
   };
   try {
-    await context.sampleGradients(taylorImages, {input}, (images, gradients) =>
+    await context.sampleGradients(taylorImages, {input}, (images, gradients) => {
+      context.progress('measuring sensitivity', Math.min((done += images), taylorImages), taylorImages);
       tf.tidy(() => {
         for (const {key, value} of batch) sums.add(key, tf.mul(value, images));
         tf.dispose(batch.map(({value}) => value));
@@ -180,8 +182,8 @@ export async function taylorScores(context: SearchContext, sample: InputSample):
           if (gradient !== undefined) squares.add(name, tf.mul(tf.square(gradient), images));
         }
         batches += 1;
-      }),
-    );
+      });
+    });
     for (const {bits, key, layer} of roundedWeights) {
       const square = squares.get(layer.weight);
       if (square === undefined) continue;

@@ -6,7 +6,7 @@ export const sensitivity: SearcherDefinition = {
   kind: 'searcher',
   name: 'sensitivity',
   summary: 'Measures what each bitwidth of each layer costs in loss, then solves for the best that keeps every target.',
-  optionsSchema: scoreSchema,
+  optionsSchema: scoreSchema('loss'),
   prepare: checkScore,
   async load() {
     const {sensitivitySearcher} = await import('./search.ts');

@@ -8,6 +8,7 @@ import {createNetwork, type Network} from '../../../../src/graph/network.ts';
 import type {SearchContext, SearchSettings} from '../../../../src/plugin-api/searcher.ts';
 import {lsq} from '../../../../src/plugins/quantizers/lsq.ts';
 import {narrow} from '../../../../src/plugins/quantizers/narrow.ts';
+import {interpolation} from '../../../../src/plugins/searchers/interpolation.ts';
 import {sdq} from '../../../../src/plugins/searchers/sdq.ts';
 import {hessianScores, taylorScores} from '../../../../src/plugins/searchers/sensitivity/gradient-scores.ts';
 import {sensitivity} from '../../../../src/plugins/searchers/sensitivity/index.ts';
@@ -49,6 +50,7 @@ function contextOf(net: Network, size: number, candidates: number[], activationB
     network: net,
     problem: {...space, budgets: [], steps: 0, seed: 0},
     quantizers: {weights: narrow, activations: lsq, signedActivations: lsq},
+    progress: () => undefined,
     async sampleGradients(_images, forward, visit) {
       for (let i = 0; i < samples.length; i += size) {
         const x = tf.tidy(() => tf.variable(tf.tensor2d(samples.slice(i, i + size))));
@@ -166,5 +168,14 @@ test('hessian of decisions about inputs is refused, where scores are used', () =
   const refused = expect.objectContaining({code: 'score-of-weights-only', oclif: {exit: 3}});
   expect(() => sensitivity.prepare!(settings)).toThrow(refused);
   expect(() => sdq.prepare!({...settings, start: 'sensitivity'})).toThrow(refused);
-  expect(sdq.prepare!(settings)).toBe(settings);
+  expect(sdq.prepare!(settings)).toEqual(settings);
+});
+
+test.each([
+  ['sdq', sdq, {}, 'sensitivity'],
+  ['sdq from the highest candidates', sdq, {start: 'highest'}, 'highest'],
+  ['sdq with strategies on the way', sdq, {pareto: 4}, 'highest'],
+  ['interpolation', interpolation, {}, 'highest'],
+] as const)('%s begins where the config says, else where the method does', (_, {prepare}, settings, start) => {
+  expect(prepare!({activationBits: 32, pareto: 0, ...settings} as unknown as SearchSettings).start).toBe(start);
 });

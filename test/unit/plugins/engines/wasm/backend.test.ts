@@ -208,6 +208,15 @@ describe('a worker', () => {
     );
   });
 
+  test('that lives but is slow is waited for', async () => {
+    const backend = await bare({graceMs: -1});
+    const [from, to] = [backend.allocate(64), backend.allocate(64)];
+    // One row of 10^8 copies of one element: all of it is the worker's share.
+    const row = (value: number): number[] => [...Array<number>(5).fill(0), value];
+    const slow = [from, to, 1, 1, 1, 1, 1, 1e8, ...row(0), ...row(0)];
+    expect(() => backend.run('copyStrided', slow, [], 2)).not.toThrow();
+  });
+
   test('is given twenty times what the share of the main thread took, beside the grace', async () => {
     const backend = await bare({graceMs: 100});
     const block = ints(backend, 1000);
