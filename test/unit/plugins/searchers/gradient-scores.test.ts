@@ -176,6 +176,8 @@ test.each([
   ['sdq from the highest candidates', sdq, {start: 'highest'}, 'highest'],
   ['sdq with strategies on the way', sdq, {pareto: 4}, 'highest'],
   ['interpolation', interpolation, {}, 'highest'],
-] as const)('%s begins where the config says, else where the method does', (_, {prepare}, settings, start) => {
-  expect(prepare!({activationBits: 32, pareto: 0, ...settings} as unknown as SearchSettings).start).toBe(start);
+] as const)('%s begins where the config says, else where the method does', (_, searcher, settings, start) => {
+  expect(searcher.prepare!({activationBits: 32, pareto: 0, ...settings} as unknown as SearchSettings).start).toBe(
+    start,
+  );
 });
