@@ -53,7 +53,8 @@ const longestStep = 0.1 / Math.sqrt(0.001);
 export function canReach(problem: DbpProblem, start: Start = 'highest'): 'yes' | 'doubtful' | 'no' {
   if (problem.steps >= mostSteps) return 'yes';
   // Fewer steps are quicker to try, and more of them only make it easier.
-  if (reaches(problem, Math.min(problem.steps, 400), 0, start) || reaches(problem, problem.steps, 0, start)) return 'yes';
+  if (reaches(problem, Math.min(problem.steps, 400), 0, start) || reaches(problem, problem.steps, 0, start))
+    return 'yes';
   const fast = {...problem, dbp: {...problem.dbp, learningRate: problem.dbp.learningRate * longestStep}};
   return reaches(fast, problem.steps, 0, start) || reaches(fast, problem.steps, 1, start) ? 'doubtful' : 'no';
 }
