@@ -9,7 +9,8 @@ import {setTimeout} from 'node:timers/promises';
 
 import {acquireLock} from '../../dist/lock.js';
 import {readJournal} from '../../dist/runs/journal.js';
-import {allRuns, createRun, resumeRun} from '../../dist/runs/run-directory.js';
+import {allRuns} from '../../dist/runs/find-run.js';
+import {createRun, resumeRun} from '../../dist/runs/run-directory.js';
 
 const print = (...words) => writeSync(1, `${words.join(' ')}\n`);
 const spec = {command: 'search', config: {}, seed: 0, versions: {sdq: 'test'}};
