@@ -3,6 +3,7 @@
 import {datasetFolder} from '../data/cache.ts';
 import type {Dataset, SplitBoxes} from '../data/dataset.ts';
 import {writeFileAtomic} from '../files.ts';
+import {item} from '../lookup.ts';
 import type {DatasetDefinition, Registry} from '../plugin-api/registry.ts';
 import {contactSheet} from './contact-sheet.ts';
 
@@ -68,9 +69,12 @@ export async function inspectDataset(
 /** A sentence with the objects of each class, where the data set has boxes: a misspelt class is one of few objects. */
 function objectCounts({classes, test, train}: Dataset): readonly string[] {
   if (train.boxes === undefined || test.boxes === undefined) return [];
-  const counted = ({classes: indices}: SplitBoxes, index: number): number =>
-    indices.reduce((sum, each) => sum + Number(each === index), 0);
-  const [ofTrain, ofTest] = [train.boxes, test.boxes];
-  const counts = classes.map((name, index) => `${name} ${counted(ofTrain, index)} and ${counted(ofTest, index)}`);
+  const countsOf = ({classes: indices}: SplitBoxes): Uint32Array => {
+    const counts = new Uint32Array(classes.length);
+    for (const index of indices) counts[index] = item(counts, index) + 1;
+    return counts;
+  };
+  const [ofTrain, ofTest] = [countsOf(train.boxes), countsOf(test.boxes)];
+  const counts = classes.map((name, index) => `${name} ${item(ofTrain, index)} and ${item(ofTest, index)}`);
   return [`Boxes in train and test: ${counts.join(', ')}.`];
 }

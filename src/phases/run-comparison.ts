@@ -1,7 +1,4 @@
 /** Several runs side by side as one HTML page: results, settings that differ, bits of each layer, curves over each other. */
-import {existsSync} from 'node:fs';
-import path from 'node:path';
-
 import {writeFileAtomic} from '../files.ts';
 import {item} from '../lookup.ts';
 import {leaves} from '../mapping.ts';
@@ -13,7 +10,7 @@ import {metricOfRun, prefixedMetric} from '../runs/run-record.ts';
 import type {Strategy} from '../sdq/strategy.ts';
 import {readCurves, type Curves} from './run-curves.ts';
 import {factsOf, tilesOf} from './run-report.ts';
-import {readStrategy} from './strategy-file.ts';
+import {strategyIn} from './strategy-file.ts';
 
 /**
  * Writes the page.
@@ -22,14 +19,11 @@ import {readStrategy} from './strategy-file.ts';
  * @throws SdqError (exit 3) for a broken run, (exit 6) where it cannot be written
  */
 export function writeComparison(runs: readonly FoundRun[], file: string): string {
-  const all = runs.map((run) => {
-    const strategyFile = path.join(run.directory, 'strategy.json');
-    return {
-      ...run,
-      curves: readCurves(journalOf(run.directory)).curves,
-      strategy: existsSync(strategyFile) ? readStrategy(strategyFile) : undefined,
-    };
-  });
+  const all = runs.map((run) => ({
+    ...run,
+    curves: readCurves(journalOf(run.directory)).curves,
+    strategy: strategyIn(run.directory),
+  }));
   writeFileAtomic(file, comparisonOf(all));
   return file;
 }

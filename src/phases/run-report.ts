@@ -21,7 +21,7 @@ import {readMistakes, type MistakesFile} from './mistakes-file.ts';
 import {figureOf, inUnits, shownMetric, trainingMetric, type Results} from './results.ts';
 import {bitsMetric, readCurves, type Curves, type PhaseSeconds} from './run-curves.ts';
 import {durationOf, nextCommand, shownSeconds} from './run-summary.ts';
-import {readStrategy} from './strategy-file.ts';
+import {strategyIn} from './strategy-file.ts';
 
 /**
  * Writes `report.html`, also while the run is still going.
@@ -30,12 +30,11 @@ import {readStrategy} from './strategy-file.ts';
  * @throws SdqError (exit 3) for a broken run, (exit 6) where it cannot be written
  */
 export function writeReport({directory, record}: FoundRun, file = path.join(directory, 'report.html')): string {
-  const strategyFile = path.join(directory, 'strategy.json');
   const mistakesFile = path.join(directory, 'mistakes.json');
   const report: Report = {
     record,
     ...readCurves(journalOf(directory)),
-    strategy: existsSync(strategyFile) ? readStrategy(strategyFile) : undefined,
+    strategy: strategyIn(directory),
     costs: readHardwareCosts(directory),
     mistakes: existsSync(mistakesFile) ? readMistakes(mistakesFile) : undefined,
     detections: detectionsIn(directory),

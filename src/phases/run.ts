@@ -186,7 +186,7 @@ export async function withRun<T>(
   }
 }
 
-/** A picture too. */
+/** A report that cannot be written does not end the run. */
 function report(run: Run, notice: (message: string) => void): void {
   try {
     writeReport({record: run.record(), directory: run.directory});

@@ -1,5 +1,7 @@
 /** Reading a strategy: its schema, then what the schema cannot say. */
+import {existsSync} from 'node:fs';
 import {createRequire} from 'node:module';
+import path from 'node:path';
 
 import {invalidInput} from '../errors.ts';
 import {readJsonFile} from '../json-file.ts';
@@ -19,6 +21,12 @@ const limitBytes = 16 << 20;
 /** @throws SdqError (exit 3) naming the file, the JSON pointer, the value found and what is allowed */
 export function readStrategy(file: string): Strategy {
   return checkedStrategy(readJsonFile(file, limitBytes, 'strategy'), file);
+}
+
+/** The strategy of a run; undefined where it has none yet. @param directory the run's folder @throws as `readStrategy` */
+export function strategyIn(directory: string): Strategy | undefined {
+  const file = path.join(directory, 'strategy.json');
+  return existsSync(file) ? readStrategy(file) : undefined;
 }
 
 /** @param file where the value comes from, for messages @throws SdqError (exit 3) */

@@ -65,28 +65,26 @@ const ofImages: OperatorOf<2> = {
     const channels = given.shape[3];
     const group = integer(node, 'group', 1, 1);
     const window = slidingWindow(node, [given.shape[1], given.shape[2]], [weights.shape[0], weights.shape[1]]);
-    const multiplied = group === channels && group > 1 && weights.shape[3] !== channels;
+    const isDepthwise = group === channels && group > 1;
+    const multiplied = isDepthwise && weights.shape[3] !== channels;
     const {x, filter, dilations, pads} = dilatedConvolution(tf, given, weights, window, !multiplied);
     const strides: [number, number] = [...window.strides];
     const pad = explicitPadding(pads.top, pads.left, pads.bottom, pads.right);
     if (dilations.some((step) => step > 1)) {
       const attributes = {strides, pad, dilations, dataFormat: 'NHWC'} as unknown as tfjs.NamedAttrMap;
       // Not tf.conv2d, which takes strides or dilations.
-      const convolve = (part: tfjs.Tensor4D, taps: tfjs.Tensor4D): tfjs.Tensor =>
-        tf.engine().runKernel(tf.Conv2D, {x: part, filter: taps}, attributes);
-      const y =
-        group === channels && group > 1
-          ? tf
-              .engine()
-              .runKernel<tfjs.Tensor>(tf.DepthwiseConv2dNative, {x, filter: perChannel(tf, x, filter)}, attributes)
-          : inGroups(tf, x, filter, group, convolve);
+      const convolve = (kernel: string, part: tfjs.Tensor4D, taps: tfjs.Tensor4D): tfjs.Tensor =>
+        tf.engine().runKernel(kernel, {x: part, filter: taps}, attributes);
+      const y = isDepthwise
+        ? convolve(tf.DepthwiseConv2dNative, x, perChannel(tf, x, filter))
+        : inGroups(tf, x, filter, group, (part, taps) => convolve(tf.Conv2D, part, taps));
       return activate(tf, bias === undefined ? y : tf.add(y, bias), activation);
     }
     if (group === 1) {
       if (bias === undefined && activation === 'linear') return tf.conv2d(x, filter, strides, pad);
       return tf.fused.conv2d({x, filter, strides, pad, activation, ...(bias === undefined ? {} : {bias})});
     }
-    if (group === channels) return depthwise(tf, x, filter, strides, pad, bias, activation);
+    if (isDepthwise) return depthwise(tf, x, filter, strides, pad, bias, activation);
     const whole = inGroups(tf, x, filter, group, (part, taps) => tf.conv2d(part, taps, strides, pad));
     return activate(tf, bias === undefined ? whole : tf.add(whole, bias), activation);
   },

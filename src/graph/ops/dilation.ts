@@ -6,6 +6,7 @@ import type {Tf} from './operator.ts';
 import type {Window} from './window.ts';
 
 type Pair = readonly [number, number];
+type Size4 = [number, number, number, number];
 
 /**
  * The filter with d − 1 zeros between its taps: the same convolution without dilation, which every engine has gradients for.
@@ -53,6 +54,11 @@ function reach(size: number, kernel: number, stride: number, dilation: number, p
   };
 }
 
+/** A slice; where it is all of `x`, `x` itself. */
+function part(tf: Tf, x: tfjs.Tensor4D, begin: Size4, size: Size4): tfjs.Tensor4D {
+  return size.every((length, axis) => length === x.shape[axis]) ? x : tf.slice4d(x, begin, size);
+}
+
 export interface DilatedConvolution {
   readonly x: tfjs.Tensor4D;
   readonly filter: tfjs.Tensor4D;
@@ -77,12 +83,13 @@ export function dilatedConvolution(
   const [kernelHeight, kernelWidth, inputs, outputs] = filter.shape;
   const down = reach(height, kernelHeight, strides[0], dilations[0], [pads.top, pads.bottom], output[0]);
   const across = reach(width, kernelWidth, strides[1], dilations[1], [pads.left, pads.right], output[1]);
-  const image = tf.slice4d(
+  const image = part(
+    tf,
     x,
     [0, down.cut[0], across.cut[0], 0],
     [batch, height - down.cut[0] - down.cut[1], width - across.cut[0] - across.cut[1], channels],
   );
-  const taps = tf.slice4d(filter, [down.firstTap, across.firstTap, 0, 0], [down.taps, across.taps, inputs, outputs]);
+  const taps = part(tf, filter, [down.firstTap, across.firstTap, 0, 0], [down.taps, across.taps, inputs, outputs]);
   const steps: Pair = [down.taps > 1 ? dilations[0] : 1, across.taps > 1 ? dilations[1] : 1];
   const around = {top: down.pads[0], bottom: down.pads[1], left: across.pads[0], right: across.pads[1]};
   if (native && takesDilations(tf)) return {x: image, filter: taps, dilations: steps, pads: around};

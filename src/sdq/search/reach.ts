@@ -32,11 +32,16 @@ const mostSteps = 2000;
 /** A real loss resists: so many times the steps are proposed that a search with an indifferent loss needs [ours]. */
 const margin = 1.5;
 
+/** The candidates that a search is taken to begin at; undefined for the highest. */
+function firstSelection(problem: DbpProblem, start: Start): Selection | undefined {
+  return start === 'highest' ? undefined : startAbove(problem, evenSolution(problem));
+}
+
 /** @param share ∂L/∂share of every layer: 0 where the loss is indifferent, positive where it too asks for fewer bits */
-function reaches(problem: DbpProblem, steps: number, share: number, start: Start): boolean {
+function reaches(problem: DbpProblem, steps: number, share: number, first: Selection | undefined): boolean {
   const limited = {...problem, steps, quantizationErrorWeight: 0};
   const shares = problem.decisions.map(() => share);
-  let state = initSearch(limited, start === 'highest' ? undefined : startAbove(limited, evenSolution(limited)));
+  let state = initSearch(limited, first);
   while (!searchDone(limited, state)) {
     ({state} = advanceSearch(limited, state, planStep(limited, state), {shares}));
   }
@@ -52,11 +57,12 @@ const longestStep = 0.1 / Math.sqrt(0.001);
  */
 export function canReach(problem: DbpProblem, start: Start = 'highest'): 'yes' | 'doubtful' | 'no' {
   if (problem.steps >= mostSteps) return 'yes';
+  const first = firstSelection(problem, start);
   // Fewer steps are quicker to try, and more of them only make it easier.
-  if (reaches(problem, Math.min(problem.steps, 400), 0, start) || reaches(problem, problem.steps, 0, start))
+  if (reaches(problem, Math.min(problem.steps, 400), 0, first) || reaches(problem, problem.steps, 0, first))
     return 'yes';
   const fast = {...problem, dbp: {...problem.dbp, learningRate: problem.dbp.learningRate * longestStep}};
-  return reaches(fast, problem.steps, 0, start) || reaches(fast, problem.steps, 1, start) ? 'doubtful' : 'no';
+  return reaches(fast, problem.steps, 0, first) || reaches(fast, problem.steps, 1, first) ? 'doubtful' : 'no';
 }
 
 /**
@@ -64,15 +70,16 @@ export function canReach(problem: DbpProblem, start: Start = 'highest'): 'yes' |
  * @returns undefined where the limit of the check does not reach the targets either
  */
 export function stepsToReach(problem: DbpProblem, start: Start = 'highest'): number | undefined {
+  const first = firstSelection(problem, start);
   let enough = 8;
-  while (!reaches(problem, enough, 0, start)) {
+  while (!reaches(problem, enough, 0, first)) {
     if (enough >= mostSteps) return undefined;
     enough *= 2;
   }
   let few = enough / 2;
   while (enough - few > Math.max(1, enough / 16)) {
     const middle = Math.round((few + enough) / 2);
-    if (reaches(problem, middle, 0, start)) enough = middle;
+    if (reaches(problem, middle, 0, first)) enough = middle;
     else few = middle;
   }
   return Math.ceil(margin * enough);

@@ -11,10 +11,10 @@ import {item} from '../../../lookup.ts';
 import {startThread} from '../../../start-thread.ts';
 import {type Kernel, mailbox, spins, taskBlock, type WorkerData} from './protocol.ts';
 
-/** A worker is looked after when it needs this much longer than the main thread's equal share, plus ten seconds. */
+/** A worker that needs this many times the main thread's equal share, plus ten seconds, is checked: is its thread alive? */
 const patience = 20;
-/** Where the system does not tell whether a thread lives, it is given up after ten minutes more. */
-const blindMs = 600_000;
+/** Where the system cannot tell, the worker counts as lost after this much longer. */
+const uncheckedMs = 600_000;
 const sliceMs = 100;
 const failureBytes = 256;
 
@@ -36,7 +36,7 @@ export interface ThreadPoolOptions {
   readonly threads: number;
   /** Reserves shared memory for the pool's own use. */
   readonly allocate: (bytes: number) => number;
-  /** Waiting time of a worker before it is looked after; tests shorten it. */
+  /** How long a worker may take, beside its share, before it is checked; tests shorten it. */
   readonly graceMs?: number;
 }
 
@@ -52,8 +52,8 @@ export class ThreadPool {
   readonly #failureAddress: number;
   /** Threads 1, 2, …; thread 0 is the main one. */
   readonly workers: Worker[] = [];
-  /** For each worker the file that is there while its thread lives; null where the system has none. */
-  readonly #lives: (string | null)[] = [];
+  /** By thread: a file that exists as long as the thread does; null where the system has none. */
+  readonly #threadFiles: (string | null)[] = [];
   #stopped: SdqError | null = null;
 
   private constructor(options: ThreadPoolOptions) {
@@ -87,8 +87,8 @@ export class ThreadPool {
         thread: i + 1,
       });
       pool.workers.push(worker);
-      const [life] = (await once(worker, 'message')) as [string | null];
-      pool.#lives[i + 1] = life;
+      const [threadFile] = (await once(worker, 'message')) as [string | null];
+      pool.#threadFiles[i + 1] = threadFile;
       worker.on('error', (error) => (pool.#stopped ??= workerLost(i + 1, String(error))));
       worker.on('exit', () => (pool.#stopped ??= workerLost(i + 1, 'it ended before the run did')));
       worker.unref();
@@ -139,9 +139,15 @@ export class ThreadPool {
     Atomics.notify(words, mailbox.sequence);
   }
 
+  /** Whether the thread of a worker that is late has ended. @param late ms */
+  #isLost(thread: number, late: number): boolean {
+    const file = this.#threadFiles[thread] ?? null;
+    return file === null ? late > uncheckedMs : !existsSync(file);
+  }
+
   /**
-   * Counts slices of waiting, not the clock: a machine that was asleep is not a dead worker. Nor is a thread that lives but gets no
-   * processor: it is waited for.
+   * Counts slices of waiting, not the clock: a machine that was asleep is not a dead worker. Neither is a thread that exists but gets
+   * no processor time: it is waited for.
    */
   #wait(thread: number, name: string, limitMs: number): void {
     const words = item(this.#mailboxes, thread);
@@ -150,8 +156,7 @@ export class ThreadPool {
       const done = Atomics.load(words, mailbox.done);
       if (done === sequence) break;
       if (i <= spins) continue;
-      const life = this.#lives[thread] ?? null;
-      if (waited > limitMs && (life === null ? waited > limitMs + blindMs : !existsSync(life))) {
+      if (waited > limitMs && this.#isLost(thread, waited - limitMs)) {
         throw (this.#stopped = workerLost(
           thread,
           `no answer for ${(limitMs / 1000).toFixed(1)} s in kernel "${name}"`,

@@ -11,8 +11,8 @@ const instance = new WebAssembly.Instance(module, {env: {memory}});
 const kernels = names.map((name) => instance.exports[name] as Kernel);
 const words = new Int32Array(memory.buffer, control + thread * mailbox.bytes, mailbox.bytes / 4);
 
-/** The file that is there while this thread lives (Linux), or null. */
-function life(): string | null {
+/** A file that exists as long as this thread does (Linux), or null. */
+function threadFile(): string | null {
   try {
     return path.resolve('/proc', readlinkSync('/proc/thread-self'));
   } catch {
@@ -21,7 +21,7 @@ function life(): string | null {
 }
 
 let seen = 0;
-present(parentPort, 'parent thread').postMessage(life());
+present(parentPort, 'parent thread').postMessage(threadFile());
 for (;;) {
   for (let i = 0; Atomics.load(words, mailbox.sequence) === seen; i++) {
     if (i > spins) Atomics.wait(words, mailbox.sequence, seen);

@@ -2,10 +2,7 @@ import {canReach, stepsToReach} from '../../../sdq/search/reach.ts';
 import type {DbpProblem} from '../../../sdq/search/dbp-state.ts';
 import type {SearcherDefinition} from '../../../plugin-api/registry.ts';
 import type {SearchSettings} from '../../../plugin-api/searcher.ts';
-import {checkScore, scoreSchema, type Score} from '../sensitivity/options.ts';
-
-/** One backward pass of 256 images whatever the number of bitwidths; `loss` needs a forward pass for each of them. */
-export const startScore: Score = 'taylor';
+import {checkScore, scoreSchema} from '../sensitivity/options.ts';
 
 /**
  * A search by differentiable bitwidth parameters.
@@ -22,8 +19,8 @@ export function dbpDefinition(
     kind: 'searcher',
     name,
     summary,
-    // Of `search.start: sensitivity`.
-    optionsSchema: scoreSchema(startScore),
+    // Of `search.start: sensitivity`. `taylor` takes one backward pass of 256 images, `loss` a forward pass for each bitwidth.
+    optionsSchema: scoreSchema('taylor'),
     prepare(settings) {
       // Strategies on the way are wanted from the whole of it.
       const begins = settings.start ?? (settings.pareto > 0 ? 'highest' : start);

@@ -35,7 +35,6 @@ import {
 import {snapshotMetrics} from '../metrics.ts';
 import {leastScore} from '../sensitivity/program.ts';
 import {scoreMetrics, scoresOf} from '../sensitivity/scores.ts';
-import {startScore} from './definition.ts';
 import {createSearchInputs, type SearchInputs} from './inputs.ts';
 
 /** @param forward how a layer between two bitwidths is seen: one of the two at random (the paper), or their mix */
@@ -95,7 +94,7 @@ class DbpSearch implements SearchTraining {
 
   /** Begins one candidate above what the method `sensitivity` would choose for the same targets. [ours] */
   async #startAboveProgram(): Promise<void> {
-    const scores = await scoresOf(this.#context, startScore);
+    const scores = await scoresOf(this.#context);
     this.#context.log(scoreMetrics(this.#context, scores));
     const solution = await leastScore(this.#problem, scores);
     this.#state = initSearch(this.#problem, startAbove(this.#problem, solution));

@@ -4,7 +4,7 @@ import type {OptionsSchema} from '../../../plugin-api/registry.ts';
 import type {SearchSettings} from '../../../plugin-api/searcher.ts';
 
 const scores = ['loss', 'taylor', 'hessian'] as const;
-export type Score = (typeof scores)[number];
+type Score = (typeof scores)[number];
 
 /** @param standard the score of a config that names none */
 export function scoreSchema(standard: Score): OptionsSchema {

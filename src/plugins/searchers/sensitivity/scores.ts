@@ -7,17 +7,13 @@ import {fullPrecision} from '../../../sdq/strategy.ts';
 import {calibrateInputs, type InputSample} from '../../../training/calibration.ts';
 import {quantize, siteBits} from '../../../training/quantized-network.ts';
 import {hessianScores, taylorScores} from './gradient-scores.ts';
-import type {Score} from './options.ts';
 
 const unrounded = {weightBits: fullPrecision, activationBits: fullPrecision};
 
-/**
- * By decision and candidate, nats; 0 where there is nothing to choose.
- * @param standard the score of a config that names none
- */
-export async function scoresOf(context: SearchContext, standard: Score): Promise<number[][]> {
+/** By decision and candidate, nats; 0 where there is nothing to choose. */
+export async function scoresOf(context: SearchContext): Promise<number[][]> {
   const {network, options, problem} = context;
-  const score = options['score'] ?? standard;
+  const {score} = options;
   if (score === 'hessian') return hessianScores(context);
   const open = problem.decisions.filter(({candidates}) => candidates.length > 1);
   // Their values cost a forward pass of the whole sample.

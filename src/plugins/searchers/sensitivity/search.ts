@@ -8,7 +8,7 @@ import {scoreMetrics, scoresOf} from './scores.ts';
 export const sensitivitySearcher: Searcher = {
   async search(context) {
     const {problem} = context;
-    const scores = await scoresOf(context, 'loss');
+    const scores = await scoresOf(context);
     const selection = await leastScore(problem, scores);
     context.log({...selectionMetrics(problem, selection), ...scoreMetrics(context, scores)});
     const {bits, budgets, collapsed} = outcomeOf(problem, selection);

@@ -140,7 +140,8 @@ export function convolveClipped(task: usize, thread: i32, threads: i32): void {
 }
 
 /**
- * Rows of the filter gradient are taken in tiles of 4 from runs of `length` input values; a run's last tile reaches back into the one before. Runs shorter than 4 are taken singly.
+ * Rows of the filter gradient are taken in tiles of 4 from runs of `length` input values; a run's last tile reaches back into the one
+ * before. Runs shorter than 4 are taken singly.
  */
 // @ts-ignore: decorator
 @inline

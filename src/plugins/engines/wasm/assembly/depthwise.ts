@@ -519,7 +519,8 @@ function sumTap(task: usize, x: usize, dy: usize, kx: i32, first: i32, end: i32,
 
 /**
  * depthwiseFilterGradient: [x, dy, sums, batch, height, width, channels, outHeight, outWidth, kernelHeight, kernelWidth,
- * strideHeight, strideWidth, padTop, padLeft, dilationHeight, dilationWidth]: sums [thread][kernelHeight · kernelWidth · channels] of each thread's rows.
+ * strideHeight, strideWidth, padTop, padLeft, dilationHeight, dilationWidth]: sums [thread][kernelHeight · kernelWidth · channels] of
+ * each thread's rows.
  */
 export function depthwiseFilterGradient(task: usize, thread: i32, threads: i32): void {
   const batch = int(task, 3);
