@@ -2,7 +2,6 @@
 // run-writer.js write ROOT RUNS ROWS: makes RUNS runs of ROWS rows, and finishes those that dead processes left. Prints a line for
 //   every row once it is logged (`row RUN STEP PID`), every run of its own that is finished (`end RUN`), every other one (`took RUN`).
 // run-writer.js claim: reads lines `MILLISECONDS FOLDER`, tries that lock at that time, prints `got` or `refused`, keeps what it got.
-import {writeSync} from 'node:fs';
 import path from 'node:path';
 import {createInterface} from 'node:readline';
 import {setTimeout} from 'node:timers/promises';
@@ -12,7 +11,8 @@ import {readJournal} from '../../dist/runs/journal.js';
 import {allRuns} from '../../dist/runs/find-run.js';
 import {createRun, resumeRun} from '../../dist/runs/run-directory.js';
 
-const print = (...words) => writeSync(1, `${words.join(' ')}\n`);
+// Not writeSync: the pipe does not block once process.stdout was used, so a reader that falls behind makes it throw EAGAIN.
+const print = (...words) => process.stdout.write(`${words.join(' ')}\n`);
 const spec = {command: 'search', config: {}, seed: 0, versions: {sdq: 'test'}};
 
 /** A run that a dead process left, of which another process may be quicker to take any; undefined where there is none. */
