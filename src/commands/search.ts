@@ -5,7 +5,7 @@ import {Flags} from '@oclif/core';
 import {present, property} from '../lookup.ts';
 import {copyOutput} from '../cli/output.ts';
 import {relationships} from '../cli/base-command.ts';
-import {RunCommand, runFlags, type DryRun} from '../cli/run-command.ts';
+import {RunCommand, runFlags, type DryRun, teacherFile} from '../cli/run-command.ts';
 import {settingFlags} from '../cli/setting-flags.ts';
 import {showBudgets, showStrategy} from '../cli/strategy-view.ts';
 import {table} from '../cli/table.ts';
@@ -51,18 +51,20 @@ export default class Search extends RunCommand {
         flags.pareto === undefined
           ? []
           : [{name: `--pareto ${flags.pareto}`, base: process.cwd(), values: {search: {pareto: flags.pareto}}}],
-      reads({model}) {
+      reads({model, search, train: {distillation}}) {
         if (model.weights === undefined) throw noWeights();
-        return [model.weights];
+        return [model.weights, search.distillation ? teacherFile(distillation) : undefined];
       },
       async body({session, phase, context, run}) {
         const {weights} = session.config.model;
-        const [{search}, {targetMissed}, {keepWeights, keptFiles}] = await Promise.all([
+        const [{search}, {keepTeacher}, {targetMissed}, {keepWeights, keptFiles}] = await Promise.all([
           import('../phases/search.ts'),
+          import('../phases/teacher.ts'),
           import('../phases/run-errors.ts'),
           import('../phases/kept-weights.ts'),
         ]);
         const start = keepWeights(session, run, keptFiles.start, present(weights, 'weights'));
+        if (session.config.search.distillation) keepTeacher({session, run});
         const result = await phase('search', async () => search(context(run.record().results), start));
         return {result, failure: targetMissed(session, result.budgets, run)};
       },

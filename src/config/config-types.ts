@@ -321,6 +321,10 @@ export interface Config {
      */
     start?: 'highest' | 'sensitivity';
     /**
+     * Whether the weights learn from the teacher of `train.distillation` in the search too, at its temperature; else from the labels.
+     */
+    distillation: boolean;
+    /**
      * Part of the search in which the allowed cost falls to the target.
      */
     rampFraction: number;

@@ -10,7 +10,8 @@ import {checkPareto} from './search.ts';
 import {searchProblem} from './search-problem.ts';
 import {buildGraph, pretrains, readWeights, startWeights, type Session} from './session.ts';
 import {readStrategy} from './strategy-file.ts';
-import {checkTeacher, matchModel} from './train.ts';
+import {checkTeacher} from './teacher.ts';
+import {matchModel} from './train.ts';
 
 /** Phases that train, in the order in which a command runs them. */
 type Work = readonly {
@@ -84,7 +85,9 @@ export function preflight(session: Session, command: RunKind): void {
       );
     }
   }
-  if (command === 'run' || command === 'train') checkTeacher(session);
+  if (command === 'run' || command === 'train' || (command === 'search' && config.search.distillation)) {
+    checkTeacher(session);
+  }
   if (command === 'search' || command === 'run') checkSearch(session, command, graph, batches);
 }
 

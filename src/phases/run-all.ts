@@ -11,7 +11,8 @@ import type {RunContext} from './run.ts';
 import {targetMissed} from './run-errors.ts';
 import {search} from './search.ts';
 import {createModel, pretrains} from './session.ts';
-import {keepTeacher, train} from './train.ts';
+import {keepTeacher} from './teacher.ts';
+import {train} from './train.ts';
 
 /** Runs them in order. A phase that an earlier try completed is skipped. */
 export async function runAll({session, run, stop, context, phase}: RunContext): Promise<{

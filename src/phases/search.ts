@@ -27,6 +27,7 @@ import {runPhase, type PhaseContext} from './phase.ts';
 import {inUnits, type ParetoPoint, type SearchResult} from './results.ts';
 import {searchProblem, type Search} from './search-problem.ts';
 import {createModel, openPart, type Session} from './session.ts';
+import {createTeacher, learningLoss} from './teacher.ts';
 
 /** @throws SdqError (exit 3) where the strategies on the way could not be judged */
 export function checkPareto({data, search}: Session['config']): void {
@@ -49,7 +50,7 @@ export async function search(context: PhaseContext, weights: string): Promise<Se
     const setup = searchProblem(config, registry, network.graph, steps);
     const definition = registry.get('searcher', config.search.method);
     const [searcher, quantizers] = await Promise.all([definition.load(), loadQuantizers(registry, config.quantizers)]);
-    const host = new SearchHost(context, network, setup, quantizers);
+    const host = new SearchHost(context, network, setup, quantizers, weights);
     try {
       const outcome = await searcher.search(host);
       checkOutcome(outcome, setup.problem, config.search.method);
@@ -84,12 +85,21 @@ class SearchHost implements SearchContext {
   readonly options: SearchContext['options'];
   readonly metric: SearchContext['metric'];
   readonly #phase: PhaseContext;
+  readonly #weights: string;
   #sample: BatchSource | undefined;
   /** The same images in batches that a backward pass has memory for. */
   #gradientSample: BatchSource | undefined;
 
-  constructor(phase: PhaseContext, network: Network, {problem, settings}: Search, quantizers: Quantizers) {
+  /** @param weights file that the search starts from: the teacher `self` */
+  constructor(
+    phase: PhaseContext,
+    network: Network,
+    {problem, settings}: Search,
+    quantizers: Quantizers,
+    weights: string,
+  ) {
     this.#phase = phase;
+    this.#weights = weights;
     this.network = network;
     this.problem = problem;
     this.settings = settings;
@@ -173,30 +183,36 @@ class SearchHost implements SearchContext {
     const {config, task} = this.#phase.session;
     const parameters = [...networkParameters(network), ...training.parameters];
     const optimizer = createOptimizer(config.search.optimizer);
+    const teacher = config.search.distillation ? createTeacher(this.#phase, this.#weights) : undefined;
     const {followed} = training;
     const trainStep = createTrainStep({network, optimizer, parameters, followed, seed: config.seed});
-    const {steps} = await runPhase(this.#phase, {
+    const outcome = runPhase(this.#phase, {
       name: 'search',
       network,
       parameters,
       optimizer,
       epochs: config.search.epochs,
       start: async () => training.start(),
-      async step({images, targets, state}, optimizerState) {
+      step: async ({images, targets, state}, optimizerState) => {
         const forward = await training.forward();
-        const result = await trainStep({
-          images,
-          step: state.step,
-          optimizerState,
-          rate: 1,
-          forward,
-          objective: (outputs) => ({
-            loss: task.loss(outputs, targets),
-            reported: task.reported(outputs, targets),
-          }),
-        });
-        if (Number.isFinite(result.metrics.loss)) await training.advance(result.followed);
-        return result;
+        const teacherOutputs = teacher?.outputs(images, {training: false});
+        try {
+          const result = await trainStep({
+            images,
+            step: state.step,
+            optimizerState,
+            rate: 1,
+            forward,
+            objective: (outputs) => ({
+              loss: learningLoss(this.#phase.session, outputs, targets, teacherOutputs),
+              reported: task.reported(outputs, targets),
+            }),
+          });
+          if (Number.isFinite(result.metrics.loss)) await training.advance(result.followed);
+          return result;
+        } finally {
+          tf.dispose(teacherOutputs ?? []);
+        }
       },
       status: () => {
         const selection = training.selection();
@@ -214,7 +230,11 @@ class SearchHost implements SearchContext {
       importState: (state, arrays, file) => training.importState(state, arrays, file),
       isDone: () => training.isDone(),
     });
-    this.steps += steps;
+    try {
+      this.steps += (await outcome).steps;
+    } finally {
+      teacher?.dispose();
+    }
   };
 }
 

@@ -5,12 +5,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import {graphDigest} from '../graph/digest.ts';
-import type {Graph, Weights} from '../graph/graph.ts';
 import {hasWeights} from '../graph/layer-table.ts';
-import {createNetwork, type Network} from '../graph/network.ts';
+import type {Network} from '../graph/network.ts';
 import {entry, present} from '../lookup.ts';
 import {binRegularization, binWeight} from '../sdq/bin-regularization.ts';
-import type {Run} from '../runs/run-directory.ts';
 import {prefixedMetric} from '../runs/run-record.ts';
 import {sharedCandidates} from '../sdq/deployment/deploy.ts';
 import {matchStrategy, unquantized, type Strategy} from '../sdq/strategy.ts';
@@ -28,14 +26,14 @@ import {sampleTrainingInputs} from './calibration.ts';
 import {detectionFiles, watchDetections} from './detections-file.ts';
 import {hardwareError, violationsOf} from './hardware-check.ts';
 import {readProfiles} from './hardware-file.ts';
-import {keptFiles, keptWeightsOf} from './kept-weights.ts';
 import {loadQuantizers} from './load-quantizers.ts';
 import {worstImages, writeMistakes} from './mistakes-file.ts';
 import {readModelFile, writeModelFile} from './model-file.ts';
 import {runPhase, type PhaseContext} from './phase.ts';
 import {byMetric, metricValue, shownMetric, type TrainResult} from './results.ts';
-import {buildGraph, createModel, readWeights, type Session} from './session.ts';
+import {createModel, readWeights, type Session} from './session.ts';
 import {checkQuantizers, readStrategy} from './strategy-file.ts';
+import {createTeacher, learningLoss} from './teacher.ts';
 import {createComputation, trainedTarget, type Computation} from './train-target.ts';
 
 /** Batches over which batch-norm statistics are re-estimated once the bitwidths are fixed [ours]. */
@@ -54,7 +52,7 @@ export interface TrainInput {
 export async function train(context: PhaseContext, input: TrainInput): Promise<TrainResult> {
   const {session, run, stop} = context;
   const {config, task} = session;
-  const {epochs, schedule, distillation, binRegularization: bins, scaleRateFactor} = config.train;
+  const {epochs, schedule, binRegularization: bins, scaleRateFactor} = config.train;
   const strategy = readStrategy(input.strategy);
   const profiles = readProfiles(config.hardware);
   const target = trainedTarget(session, profiles);
@@ -103,10 +101,7 @@ export async function train(context: PhaseContext, input: TrainInput): Promise<T
             rate: factor,
             forward: computation.forward,
             objective: (outputs) => {
-              const taskLoss =
-                teacherOutputs === undefined
-                  ? task.loss(outputs, targets)
-                  : task.distillationLoss(outputs, teacherOutputs, targets, distillation);
+              const taskLoss = learningLoss(session, outputs, targets, teacherOutputs);
               const reported = {...task.reported(outputs, targets), taskLoss};
               if (lambdaE === 0) return {loss: taskLoss, reported};
               const binRegularizer = binLoss(network, quantization);
@@ -211,37 +206,4 @@ export async function quantizeByStrategy(
   const quantizers = await loadQuantizers(registry, strategy.quantizers);
   const byName = new Map(strategy.layers.map((layer) => [layer.name, layer]));
   return quantize(network, quantizers, ({name}) => byName.get(name) ?? unquantized, {learnSteps});
-}
-
-/** The network whose outputs are learned; undefined for `none`. */
-function createTeacher({session, run}: PhaseContext, fullPrecision: string): Network | undefined {
-  const {teacher} = session.config.train.distillation;
-  if (teacher === 'none') return undefined;
-  if (teacher === 'self') return createModel(session, fullPrecision);
-  const {graph, weights} = readTeacher(session, run, teacher);
-  return createNetwork(graph, weights);
-}
-
-type OtherTeacher = Exclude<Session['config']['train']['distillation']['teacher'], string>;
-
-function readTeacher(
-  session: Session,
-  run: Run,
-  {model, options = {}, weights}: OtherTeacher,
-): {graph: Graph; weights: Weights} {
-  const graph = buildGraph(session, {name: model, options});
-  return {graph, weights: keptWeightsOf(run, graph, keptFiles.teacher, weights)};
-}
-
-/** @throws SdqError (exit 3) when the teacher is another model whose weights cannot be used */
-export function checkTeacher(session: Session): void {
-  const {teacher} = session.config.train.distillation;
-  if (typeof teacher === 'string') return;
-  readWeights(buildGraph(session, {name: teacher.model, options: teacher.options ?? {}}), teacher.weights);
-}
-
-/** Copies the weights of a teacher that is another model into the run's folder. @throws SdqError (exit 3, exit 6) */
-export function keepTeacher({session, run}: Pick<PhaseContext, 'session' | 'run'>): void {
-  const {teacher} = session.config.train.distillation;
-  if (typeof teacher !== 'string') readTeacher(session, run, teacher);
 }

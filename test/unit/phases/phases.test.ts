@@ -194,6 +194,19 @@ describe('search', () => {
     expect(losses[1]).toBeGreaterThan(1.1 * losses[0]!);
   });
 
+  test('with distillation the teacher is learned, and no label is read', async () => {
+    const searched = async (distillation: boolean, wrongLabels: boolean): Promise<Buffer> => {
+      const dataset = madeImages();
+      if (wrongLabels) dataset.train.labels.fill(0);
+      const changes = {search: {...searching.search, start: 'highest', epochs: 1, distillation}};
+      const {result} = await done({dataset, changes}, (context) => search(context, weights));
+      return tensorBytes(result.checkpoint);
+    };
+    const taught = await searched(true, false);
+    expect(Buffer.compare(await searched(true, true), taught)).toBe(0);
+    expect(Buffer.compare(await searched(false, true), await searched(false, false))).not.toBe(0);
+  });
+
   test.each(['taylor', 'hessian'])(
     'sensitivity by %s: fewer bits have higher scores, and no weight moves',
     async (score) => {
@@ -285,6 +298,11 @@ describe('stopped after a step and resumed in a new session: the same weights an
       file: 'searched.safetensors',
       body: (context: PhaseContext) => search(context, weights),
     },
+    'taught search': {
+      changes: {search: {...searching.search, distillation: true}},
+      file: 'searched.safetensors',
+      body: (context: PhaseContext) => search(context, weights),
+    },
     train: {changes: training, file: 'quantized.safetensors', body: (context: PhaseContext) => train(context, input())},
   };
 
@@ -292,6 +310,7 @@ describe('stopped after a step and resumed in a new session: the same weights an
     ['pretrain', 'sgd', 11, []],
     ['pretrain', 'adamw', 8, []],
     ['search', 'sgd', 5, []],
+    ['taught search', 'sgd', 5, []],
     ['train', 'sgd', 7, []],
     ['train', 'adamw', 9, []],
     // In the first epoch, whose ranges were measured before it, and in the second.
@@ -299,9 +318,10 @@ describe('stopped after a step and resumed in a new session: the same weights an
     ['train', 'adamw', 9, ['onnxruntime']],
   ])('%s with %s, step %i, for %j', async (name, optimizer, stopAfter, hardware) => {
     const {body, changes: settings, file} = phases[name];
-    const section = (settings as Record<string, Record<string, unknown>>)[name]!;
+    const phase = name.split(' ').at(-1)!;
+    const section = (settings as Record<string, Record<string, unknown>>)[phase]!;
     const rate = optimizer === 'sgd' ? 0.1 : 0.01;
-    const changes = {[name]: {...section, optimizer: {name: optimizer, learningRate: rate}}, hardware};
+    const changes = {[phase]: {...section, optimizer: {name: optimizer, learningRate: rate}}, hardware};
     const whole = await done<unknown>({changes}, body);
     const half = await tinyRun({root, changes, stopAfter});
     const stopped = await body(half.context).catch((error: unknown) => error);
@@ -311,7 +331,7 @@ describe('stopped after a step and resumed in a new session: the same weights an
     await half.close();
     const resumed = await done<unknown>({changes, resume: half.run.id}, body);
     expect(resumed.run.metrics().length).toBeGreaterThan(rowsBefore);
-    expect(steps(resumed, name)).toEqual(steps(whole, name));
+    expect(steps(resumed, phase)).toEqual(steps(whole, phase));
     const bytesOf = ({run: {run}}: Done<unknown>): Buffer => tensorBytes(path.join(run.directory, file));
     expect(Buffer.compare(bytesOf(resumed), bytesOf(whole))).toBe(0);
     if (hardware.length === 0) return;

@@ -64,3 +64,13 @@ test('one class is said to leave nothing to learn', () => {
   preflight({...session(1, undefined, ['a']), reporter}, 'pretrain');
   expect(lines).toEqual(['made has one class only (a): there is nothing to learn.']);
 });
+
+test('a search that is to learn from a teacher needs one', () => {
+  const given = session(1, undefined);
+  const config = {...given.config, search: {distillation: true}, train: {distillation: {teacher: 'none'}}};
+  const error = failure(() => preflight({...given, config} as Session, 'search'));
+  expect(error.message).toBe(
+    '/search/distillation is true, and /train/distillation/teacher is none: the search has no teacher to learn from.',
+  );
+  expect(error.oclif.exit).toBe(3);
+});
