@@ -10,6 +10,7 @@ import {gelu} from '../tensor/gelu.ts';
 import type {ActivationRange, GradientRule, Grid} from '../tensor/kernels.ts';
 import {layerNorm} from '../tensor/layer-norm.ts';
 import {leakyRelu} from '../tensor/leaky-relu.ts';
+import {select} from '../tensor/select.ts';
 import type {Graph, Node} from './graph.ts';
 import {inputSites, layerTable, type ActivationSite, type QuantizedLayer, type WeightLayer} from './layer-table.ts';
 import type {LaidOutGraph} from './lay-out.ts';
@@ -59,7 +60,7 @@ export interface ForwardOptions {
   readonly dropout?: (index: number) => Uniform;
 }
 
-const fusedFunctions = {gelu, layerNorm, leakyRelu};
+const fusedFunctions = {gelu, layerNorm, leakyRelu, select};
 const noRule: GradientRule = {input: 'identity', scale: 'none', gradientScale: 1};
 const unbounded: ActivationRange = {min: -Infinity, max: Infinity};
 

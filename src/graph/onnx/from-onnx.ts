@@ -2,6 +2,7 @@
 import {invalidInput, SdqError} from '../../errors.ts';
 import {item} from '../../lookup.ts';
 import type {Array32, Graph, Initializer, Node, Parameter, Weights} from '../graph.ts';
+import {isCondition as isConditionOperator} from '../ops/conditions.ts';
 import {elements, nodeError} from '../ops/operator.ts';
 import {inferShapes} from '../shape.ts';
 import {externalFiles, toNumber, typeHint, typeName, type ReadBeside, type Refuse} from './constants.ts';
@@ -140,7 +141,8 @@ function roleOf(op: string, index: number, {array, trained}: Constant): Pick<Par
     const taps = elements(array.shape.slice(2));
     return {role: 'weight', initializer: {kind: 'kaiming-normal', fan: item(array.shape, 0) * taps}};
   }
-  if (!trained && !layers.has(op)) {
+  const isCondition = isConditionOperator(op) || (op === 'Where' && index === 0);
+  if (isCondition || (!trained && !layers.has(op))) {
     return {role: 'constant', initializer: {kind: 'fixed', values: Float32Array.from(array.data)}};
   }
   return {role: 'bias', initializer: filled(op === 'Mul' || op === 'Div' ? 1 : 0)};

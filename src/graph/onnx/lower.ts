@@ -6,6 +6,7 @@ import {invalidInput, SdqError} from '../../errors.ts';
 import {entry, item} from '../../lookup.ts';
 import {didYouMean} from '../../nearest.ts';
 import type {Node} from '../graph.ts';
+import {conditionInputs} from '../ops/conditions.ts';
 import {operators} from '../ops/index.ts';
 import {elements, nodeError, show, type Operand} from '../ops/operator.ts';
 import {showSizes, sizesOf} from '../ops/sizes.ts';
@@ -378,7 +379,8 @@ class Lowering {
       throw nodeError(node, `input "${name}" ${what}.`);
     }
     const {batch, shape, type} = constant.array;
-    if (type !== 'float32' && type !== 'float64') {
+    const isFlag = type === 'bool' && (conditionInputs.get(node.op) ?? []).some((index) => node.inputs[index] === name);
+    if (type !== 'float32' && type !== 'float64' && !isFlag) {
       throw nodeError(node, `the constant "${name}" has the type ${type}; it must be float32${typeHint(type)}.`);
     }
     if (batch !== undefined) throw nodeError(node, `input "${name}" is computed from the size of the batch.`);

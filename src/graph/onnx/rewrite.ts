@@ -1,9 +1,11 @@
 /** Nodes as files have them, in the form that the operators of sdq take. */
 import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
+import {isCondition} from '../ops/conditions.ts';
 import {elements, integer, nodeError, type Operand} from '../ops/operator.ts';
 import {lowestFloat} from '../ops/pad.ts';
 import {axisIn, showSizes, sizesOf} from '../ops/sizes.ts';
+import {typeName} from './constants.ts';
 import {einsum} from './einsum.ts';
 import {hostArray, type HostArray} from './host-array.ts';
 import type {Constant} from './lower.ts';
@@ -294,6 +296,40 @@ function maxPool(node: Node, context: RewriteContext): readonly Node[] {
   return [{...pool, inputs: border.inputs.slice(0, 1), attributes: {...pool.attributes, pads: merged}}];
 }
 
+/** They give every element of their first input on as it is. */
+const movements: ReadonlySet<string> = new Set([
+  ...['Expand', 'Flatten', 'Gather', 'Identity', 'Reshape', 'Slice', 'Squeeze', 'Transpose', 'Unsqueeze'],
+]);
+
+/** Whether a value is one of conditions: bool in the file, 0 or 1 here. */
+function holdsConditions(value: string, producer: RewriteContext['producer']): boolean {
+  const node = producer(value);
+  if (node === undefined) return false;
+  return isCondition(node.op) || (movements.has(node.op) && holdsConditions(item(node.inputs, 0), producer));
+}
+
+/** Values are float32 here. What becomes bool is a condition: whether it is not 0. */
+function cast(node: Node, {define, producer}: RewriteContext): readonly Node[] {
+  const {inputs, name, outputs} = node;
+  const [x = ''] = inputs;
+  const type = typeName(Number(node.attributes['to']));
+  const isTruth = holdsConditions(x, producer);
+  if (isTruth && type === 'bool') return [{...node, op: 'Identity', attributes: {}}];
+  if (isTruth || /^(float|double|bfloat)/.test(type)) return [{...node, attributes: {to: 1}}];
+  if (type !== 'bool') {
+    throw nodeError(
+      node,
+      `it makes ${type} of computed values; sdq computes in float32: export the network without it.`,
+    );
+  }
+  const [zero, equal] = [`${item(outputs, 0)}.zero`, `${item(outputs, 0)}.equal`];
+  define(zero, {array: hostArray('float32', [], [0]), origin: undefined, trained: false});
+  return [
+    {name: '', op: 'Equal', inputs: [x, zero], outputs: [equal], attributes: {}},
+    {name, op: 'Not', inputs: [equal], outputs, attributes: {}},
+  ];
+}
+
 function batchNormalization(node: Node): readonly Node[] {
   if (node.attributes['training_mode'] !== undefined) throw nodeError(node, `${trainingMode}.`);
   return [node];
@@ -317,6 +353,7 @@ const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
   ['Einsum', einsum],
   ['Concat', concat],
   ['BatchNormalization', batchNormalization],
+  ['Cast', cast],
   ['Dropout', dropout],
   ['MaxPool', maxPool],
   ...['Conv', 'AveragePool'].map((op) => [op, explicitPads] as const),

@@ -14,6 +14,9 @@ export interface OnnxParts {
 
 const floats = new Set(['alpha', 'beta', 'cubic_coeff_a', 'epsilon', 'gamma', 'momentum']);
 
+/** ONNX's number of the type. */
+const boolType = 9;
+
 function attributeOf(name: string, value: Attribute): OnnxAttribute {
   if (typeof value === 'string') return {name, kind: 'string', value};
   if (typeof value === 'number') return {name, kind: floats.has(name) ? 'float' : 'int', value};
@@ -39,13 +42,24 @@ export function toOnnx(
   inputsOf: (node: Node, parts: OnnxParts) => readonly string[],
 ): OnnxModel['graph'] {
   const parts: OnnxParts = {nodes: [], initializers: []};
+  const stored = new Set(graph.parameters.map(({name}) => name));
   for (const node of graph.nodes) {
-    const inputs = inputsOf(node, parts);
-    const {constants, computed, ...form} = operatorOf(node).toOnnx?.(node, graph.input.name) ?? {
+    const {
+      constants,
+      computed,
+      conditions = [],
+      ...form
+    } = operatorOf(node).toOnnx?.(node, graph.input.name) ?? {
       op: node.op,
       attributes: node.attributes,
       constants: [],
     };
+    const inputs = inputsOf(node, parts).map((input, index) => {
+      if (!conditions.includes(index) || !stored.has(input)) return input;
+      const name = `${node.name}.condition${index}`;
+      parts.nodes.push({name, op: 'Cast', inputs: [input], outputs: [name], attributes: [attributeOf('to', boolType)]});
+      return name;
+    });
     parts.initializers.push(...constants, ...(computed?.constants ?? []));
     for (const {op, inputs: read, output, attributes} of computed?.nodes ?? []) {
       const written = Object.entries(attributes).map(([name, value]) => attributeOf(name, value));

@@ -32,16 +32,21 @@ export function broadcastAxes(
  */
 export function aligned(
   tf: Tf,
-  [a, b]: AtLeast<2, tfjs.Tensor>,
+  inputs: AtLeast<2, tfjs.Tensor>,
   operands: AtLeast<2, Operand>,
   layout: Layout,
-): readonly [tfjs.Tensor, tfjs.Tensor] {
-  if (layout === 'plain') return [a, b];
+): AtLeast<2, tfjs.Tensor> {
+  if (layout === 'plain') return inputs;
   const rank = Math.max(...operands.map(rankOf));
   const whole = (x: tfjs.Tensor, {parameter}: Operand): tfjs.Tensor => {
     if (!parameter || x.rank >= rank - 1 || x.size === 1) return x;
     const all = tf.reshape(x, [...new Array<number>(rank - x.rank).fill(1), ...x.shape]);
     return tf.transpose(all, memoryOrder(rank, layout));
   };
-  return [whole(a, operands[0]), whole(b, operands[1])];
+  const [a, b, ...others] = inputs;
+  return [
+    whole(a, operands[0]),
+    whole(b, operands[1]),
+    ...others.map((x, index) => whole(x, item(operands, index + 2))),
+  ];
 }

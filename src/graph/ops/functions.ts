@@ -1,6 +1,7 @@
 /** Element-wise functions of one and of two inputs. Names, attributes and their defaults are ONNX's. */
 import type * as tfjs from '@tensorflow/tfjs-core';
 
+import {withoutGradient} from './conditions.ts';
 import {binary, unary} from './elementwise.ts';
 import {oneOf, type Operator, type OperatorOf, type Tf} from './operator.ts';
 
@@ -33,6 +34,7 @@ const cast: OperatorOf<1> = {...unary('Cast', (tf, x) => tf.clone(x)), attribute
 export const functions: readonly Operator[] = [
   unary('Abs', (tf, x) => tf.abs(x), {signed: false}),
   cast,
+  unary('Ceil', (tf, x) => withoutGradient(tf, () => tf.ceil(x))),
   unary('Celu', (tf, x, {alpha}) => tf.add(tf.relu(x), exponentialTail(tf, x, alpha, alpha)), {defaults: {alpha: 1}}),
   unary('Cos', (tf, x) => tf.cos(x), {signed: true}),
   unary('Elu', (tf, x, {alpha}) => tf.add(tf.relu(x), exponentialTail(tf, x, alpha)), {defaults: {alpha: 1}}),
@@ -46,6 +48,7 @@ export const functions: readonly Operator[] = [
   }),
   /** x · min(max(x + 3, 0), 6) / 6 (Howard et al., 2019). */
   unary('HardSwish', (tf, x) => tf.mul(tf.mul(x, 1 / 6), tf.relu6(tf.add(x, 3)))),
+  unary('Floor', (tf, x) => withoutGradient(tf, () => tf.floor(x))),
   unary('Identity', (tf, x) => tf.clone(x)),
   /** x where it is positive, else alpha · x (Maas et al., 2013). */
   unary('LeakyRelu', (_tf, x, {alpha}, {leakyRelu}) => leakyRelu(x, alpha), {defaults: {alpha: 0.01}}),
@@ -56,14 +59,16 @@ export const functions: readonly Operator[] = [
   unary('Reciprocal', (tf, x) => tf.div(1, x)),
   /** max(x, 0). */
   unary('Relu', (tf, x) => tf.relu(x), {signed: false}),
-  // Halves go to the even number.
-  unary('Round', (tf, x) => tf.round(x)),
+  // Halves go to the even number. Steps have no gradient.
+  unary('Round', (tf, x) => withoutGradient(tf, () => tf.round(x))),
   /** gamma · (x where positive, else alpha · (e^x − 1)) (Klambauer et al., 2017). */
   unary('Selu', (tf, x, {alpha, gamma}) => tf.mul(tf.add(tf.relu(x), exponentialTail(tf, x, alpha)), gamma), {
     defaults: {alpha: 1.67326319217681884765625, gamma: 1.05070102214813232421875},
   }),
   /** 1 / (1 + e^−x). */
   unary('Sigmoid', (tf, x) => tf.sigmoid(x), {signed: false}),
+  /** −1, 0 or 1. */
+  unary('Sign', (tf, x) => withoutGradient(tf, () => tf.sign(x))),
   unary('Sin', (tf, x) => tf.sin(x), {signed: true}),
   unary('Softplus', softplus, {signed: false}),
   unary('Softsign', (tf, x) => tf.div(x, tf.add(tf.abs(x), 1))),

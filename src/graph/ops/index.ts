@@ -3,6 +3,7 @@ import {averagePool} from './average-pool.ts';
 import {batchNormalization} from './batch-normalization.ts';
 import {clip} from './clip.ts';
 import {concat} from './concat.ts';
+import {conditions} from './conditions.ts';
 import {convTranspose} from './conv-transpose.ts';
 import {conv} from './conv.ts';
 import {depthToSpace, spaceToDepth} from './depth-space.ts';
@@ -27,6 +28,7 @@ import {transpose} from './transpose.ts';
 
 export const operators: ReadonlyMap<string, Operator> = new Map(
   [
+    ...conditions,
     ...functions,
     ...reductions,
     averagePool,

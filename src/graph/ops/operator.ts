@@ -51,6 +51,8 @@ interface FusedFunctions {
   readonly leakyRelu: (x: tfjs.Tensor, alpha: number) => tfjs.Tensor;
   /** Of rows [rows, C] with gamma and beta [C]. */
   readonly layerNorm: (x: tfjs.Tensor, gamma: tfjs.Tensor, beta: tfjs.Tensor, epsilon: number) => tfjs.Tensor;
+  /** `yes` where the condition is 1, `no` where it is 0; broadcast. */
+  readonly select: (condition: tfjs.Tensor, yes: tfjs.Tensor, no: tfjs.Tensor) => tfjs.Tensor;
 }
 
 export interface RunOptions<Operands extends readonly Operand[] = readonly Operand[]> {
@@ -109,6 +111,8 @@ interface OnnxForm {
   readonly attributes: Readonly<Record<string, Attribute>>;
   /** Inputs behind those of the node. */
   readonly constants: readonly OnnxTensor[];
+  /** Indices of the inputs that are bool in ONNX; a parameter there is cast. Left out: none. */
+  readonly conditions?: readonly number[];
   /** Where the last input depends on the number of images: the nodes that compute it, in their order, and their constants. */
   readonly computed?: {
     readonly nodes: readonly ComputedInput[];

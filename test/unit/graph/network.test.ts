@@ -18,6 +18,7 @@ import {gelu} from '../../../src/tensor/gelu.ts';
 import type {GradientRule, Grid} from '../../../src/tensor/kernels.ts';
 import {layerNorm} from '../../../src/tensor/layer-norm.ts';
 import {leakyRelu} from '../../../src/tensor/leaky-relu.ts';
+import {select} from '../../../src/tensor/select.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {expectClose, randomTensor} from '../../helpers/gradient-check.ts';
 
@@ -73,7 +74,7 @@ function shaken(graph: Graph, amount = 0.3): Network {
 function optionsOf(graph: Graph, node: Node, images: number): RunOptions {
   const {nodeLayouts, operands} = layOut(graph, inferShapes(graph));
   return {
-    fused: {gelu, layerNorm, leakyRelu},
+    fused: {gelu, layerNorm, leakyRelu, select},
     layout: nodeLayouts.get(node.name)!.inputs,
     images,
     inputs: node.inputs.map((name) => operands.get(name)!),

@@ -20,6 +20,11 @@ type Build = (g: GraphBuilder) => string;
 const vector = (g: GraphBuilder, name: string, ...shape: number[]): string =>
   g.parameter({name, shape, role: 'bias', initializer: {kind: 'uniform', bound: 1}});
 
+const flags = (g: GraphBuilder, name: string, ...shape: number[]): string => {
+  const values = Float32Array.from({length: shape.reduce((a, b) => a * b, 1)}, (_, i) => (i % 3 === 1 ? 1 : 0));
+  return g.parameter({name, shape, role: 'constant', initializer: {kind: 'fixed', values}});
+};
+
 /** A ViT's attention: the batch is not the first axis in between. */
 function attention(g: GraphBuilder): string {
   const tokens = g.node('Reshape', 'tokens', [g.input], {shape: [0, 7, 15]});
@@ -190,16 +195,19 @@ const cases: readonly [string, Build][] = [
   ],
   ...[
     'Abs',
+    'Ceil',
     'Celu',
     'Cos',
     'Elu',
     'Erf',
     'Exp',
+    'Floor',
     'Gelu',
     'Mish',
     'Neg',
     'Round',
     'Selu',
+    'Sign',
     'Sin',
     'Softplus',
     'Softsign',
@@ -210,6 +218,19 @@ const cases: readonly [string, Build][] = [
   ['Elu, steeper', on('Elu', {alpha: 0.3})],
   ...['Log', 'Reciprocal', 'Sqrt'].map((op): [string, Build] => [op, (g) => g.node(op, 'y', [positive(g)])]),
   ['Cast', on('Cast', {to: 1})],
+  ...['Equal', 'Greater', 'GreaterOrEqual', 'Less', 'LessOrEqual'].map((op): [string, Build] => [
+    `${op}, Where`,
+    (g) => g.node('Where', 'y', [g.node(op, 'c', [g.input, vector(g, 'b', 3, 1, 1)]), vector(g, 'a', 5), g.input]),
+  ]),
+  ...['And', 'Or', 'Xor'].map((op): [string, Build] => [
+    `${op}, Not, Where`,
+    (g) => {
+      const above = g.node('Greater', 'c', [g.input, g.node('Neg', 'n', [g.input])]);
+      const mask = g.node('Not', 'd', [g.node(op, 'o', [above, flags(g, 'mask', 7, 1)])]);
+      return g.node('Where', 'y', [mask, g.node('Exp', 'e', [g.input]), vector(g, 'b', 1)]);
+    },
+  ]),
+  ['Where, of a mask', (g) => g.node('Where', 'y', [flags(g, 'mask', 3, 7, 5), g.input, vector(g, 'b', 7, 1)])],
   ...['Div', 'Max', 'Min', 'Sub'].flatMap((op): [string, Build][] => [
     [op, (g) => g.node(op, 'y', [g.input, g.node('Exp', 'e', [g.input])])],
     [`${op}, of the last axis`, on(op, {}, [5])],

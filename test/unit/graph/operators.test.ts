@@ -11,6 +11,7 @@ import {uniform} from '../../../src/random.ts';
 import {gelu} from '../../../src/tensor/gelu.ts';
 import {layerNorm} from '../../../src/tensor/layer-norm.ts';
 import {leakyRelu} from '../../../src/tensor/leaky-relu.ts';
+import {select} from '../../../src/tensor/select.ts';
 import {useCpuBackend} from '../../helpers/cpu-backend.ts';
 import {expectClose, expectGradients, randomTensor, spacedTensor} from '../../helpers/gradient-check.ts';
 import {referenceConv, type Array64} from '../../helpers/reference-operators.ts';
@@ -49,7 +50,7 @@ function infer(
   );
 }
 
-const fused = {gelu, layerNorm, leakyRelu};
+const fused = {gelu, layerNorm, leakyRelu, select};
 /** For operators that need to know no more. */
 const imageOptions: RunOptions = {
   fused,
@@ -415,6 +416,31 @@ describe('element-wise operators', () => {
     expectClose(y, [0.5, 1.5, 0, 1]);
   });
 
+  test.each<[string, number[]]>([
+    ['Equal', [0, 0, 1, 0, 0, 0]],
+    ['Greater', [0, 0, 0, 1, 1, 0]],
+    ['GreaterOrEqual', [0, 0, 1, 1, 1, 0]],
+    ['Less', [1, 1, 0, 0, 0, 0]],
+    ['LessOrEqual', [1, 1, 1, 0, 0, 0]],
+  ])('%s gives 0 and 1, of no number 0', (op, expected) => {
+    const values = array([1, 6], (i) => [-Infinity, -1, 0.5, 0.75, Infinity, NaN][i]!);
+    expectClose(apply(op, [values], [array([1], () => 0.5)]), expected);
+  });
+
+  test.each<[string, number[]]>([
+    ['And', [0, 0, 0, 1]],
+    ['Or', [0, 1, 1, 1]],
+    ['Xor', [0, 1, 1, 0]],
+  ])('%s combines conditions', (op, expected) => {
+    const [a, b] = [array([1, 2, 1], (i) => i), array([1, 1, 2], (i) => i)];
+    expectClose(apply(op, [a, b]), expected);
+    expectClose(apply(op, [a], [array([1, 2], (i) => i)]), expected);
+    expectClose(
+      apply('Not', [array([1, 4], (i) => expected[i]!)]),
+      expected.map((value) => 1 - value),
+    );
+  });
+
   test('Add and Mul broadcast between values and with parameters', () => {
     const a = array([2, 2, 1, 3], (i) => i);
     const channel = array([2, 2, 1, 1], (i) => i + 1);
@@ -580,6 +606,37 @@ describe('gradients equal finite differences', () => {
   ])('of %s with parameters %j', (op, shapes) => {
     const parameters = shapes.map((shape, i) => tf.add(tf.abs(spacedTensor(shape, i + 2, 0.31)), 0.337));
     expectGradients((x, ...others) => run(op, [x], others), [above, ...parameters], {epsilon: 3e-3, absolute: 5e-3});
+  });
+
+  test('of Where, and through it none of the condition', () => {
+    const [shared, row] = [spacedTensor([3, 4], 2, 0.3), spacedTensor([2, 2, 1, 4], 3, 0.2)];
+    for (const layout of ['plain', 'channels-last'] as const) {
+      const chosen = (x: tf.Tensor, a: tf.Tensor, b: tf.Tensor) => {
+        const condition = run('Greater', [x], [tf.tensor1d([0.11, -0.23, 0.04, 0])], {}, layout);
+        return tf.add(run('Where', [condition, tf.square(x), b], [], {}, layout), tf.mul(a, x));
+      };
+      expectGradients(chosen, [image, shared, row], {epsilon: 1e-3});
+      expectGradients((x, b) => run('Where', [tf.step(x), x], [b], {}, layout), [image, shared], {epsilon: 1e-3});
+    }
+  });
+
+  test.each(['Ceil', 'Floor', 'Round', 'Sign', 'Not'])('of %s: none', (op) => {
+    const [gradient] = tf.grads((x) => tf.add(x, run(op, [x])))([image]);
+    expectClose(
+      gradient!,
+      range(image.size, () => 1),
+    );
+  });
+
+  test('what Where does not choose may be infinite', () => {
+    const x = tf.tensor2d([[1, -Infinity, NaN, 4]]);
+    const mask = tf.tensor1d([1, 0, 0, 1]);
+    const node = nodeOf('Where', 3, {});
+    const operands = [[4], [4], []].map((shape, i) => ({name: `in${i}`, shape, signed: true, parameter: i !== 1}));
+    const options = {...imageOptions, layout: 'plain' as const, inputs: operands};
+    const y = (input: tf.Tensor) => operatorOf(node).run(tf, node, [mask, input, tf.scalar(7)], options);
+    expectClose(y(x), [1, 7, 7, 4]);
+    expectClose(tf.grads(y)([x], tf.tensor2d([[2, Infinity, NaN, 3]]))[0]!, [2, 0, 0, 3]);
   });
 
   test('of PRelu and GroupNormalization', () => {
