@@ -10,6 +10,7 @@ import * as tf from '@tensorflow/tfjs-core';
 
 import {present} from '../../../lookup.ts';
 import {OutOfMemoryError} from '../../../plugin-api/out-of-memory.ts';
+import type {Grid} from '../../../tensor/kernels.ts';
 import {Allocator} from './allocator.ts';
 import {ThreadPool} from './thread-pool.ts';
 
@@ -62,12 +63,20 @@ class RecordStorage<T> extends tf.DataStorage<T> {
   }
 }
 
+/** What all values of a tensor are: scale · (q + offset), q a whole number of the grid. */
+export interface Levels {
+  readonly grid: Grid;
+  /** One step, or one for each place on the last axis. */
+  readonly scale: Float32Array;
+}
+
 /** A tensor's data in the shared memory. (Strings and complex numbers stay with the cpu backend's own records.) */
 class TensorBlock {
   readonly dtype: tf.DataType;
   readonly address: number;
   readonly length: number;
   refCount: number;
+  levels: Levels | null = null;
   #values: Float32Array | Int32Array | Uint8Array | undefined;
   readonly #memory: WebAssembly.Memory;
 
@@ -172,6 +181,16 @@ export class WasmBackend extends MathBackendCPU {
     const block = this.#block(info.dataId);
     if (block.dtype !== info.dtype) throw new Error(`a tensor of ${block.dtype} is labelled ${info.dtype}`);
     return block.address;
+  }
+
+  /** Notes that a kernel has rounded all values of its output to a grid. @param scale [] or [C], C the last axis of `info` */
+  roundedTo(info: tf.TensorInfo, grid: Grid, scale: tf.TensorInfo): void {
+    this.#block(info.dataId).levels = {grid, scale: this.floats(scale).slice()};
+  }
+
+  /** The grid that a kernel has rounded these values to, null where none is known. */
+  levels(info: tf.TensorInfo): Levels | null {
+    return this.#block(info.dataId).levels;
   }
 
   /** A live view of a tensor of numbers or booleans. */

@@ -7,6 +7,7 @@ export * from './depthwise';
 export * from './elementwise';
 export * from './fake-quantize';
 export * from './gelu';
+export * from './integer-products';
 export * from './layer-norm';
 export * from './memory';
 export * from './optimizer';

@@ -52,6 +52,7 @@ export const batchNormKernels: readonly tf.KernelConfig[] = [
     );
     backend.release(totals);
     backend.release(coefficients);
+    if (attrs.grid !== null) backend.roundedTo(y, attrs.grid, inputs.scale);
     return [y, mean, variance];
   }),
 

@@ -22,6 +22,7 @@ import {
 } from './conv-geometry.ts';
 import {convolveWinograd, suitsWinograd, winogradFilterGradient} from './conv-winograd.ts';
 import {fusedConvolution, noClip, type Clip} from './fused-activation.ts';
+import {integerProduct} from './integer-products.ts';
 import {packPanels, panelCount, withFlag, type Weights} from './panels.ts';
 import {greatestCommonDivisor} from './rows.ts';
 
@@ -236,6 +237,10 @@ function forward(
   const info = convInfo(x.shape, filter.shape, attributes);
   const g = geometryOf(info);
   const y = backend.output(info.outShape);
+  if (isPointwise(info)) {
+    const sizes = {rows: g.outHeight, length: g.channels, columns: g.outChannels};
+    if (integerProduct(backend, {x, w: filter, target: backend.pointer(y), bias, range, ...sizes})) return y;
+  }
   const weights = forwardWeights(backend.pointer(filter), g, bias);
   convolve(backend, backend.pointer(x), backend.pointer(y), weights, g, dense(g), range);
   return y;

@@ -28,6 +28,7 @@ export const fakeQuantizeKernels: readonly tf.KernelConfig[] = [
         backend.threadsFor(size),
       );
     });
+    backend.roundedTo(y, attrs, scale);
     return y;
   }),
 

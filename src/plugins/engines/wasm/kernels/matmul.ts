@@ -6,6 +6,7 @@ import {backendName, defineKernel, type WasmBackend} from '../backend.ts';
 import {rowsGeometry} from './conv-geometry.ts';
 import {convolve, convolveFilterGradient} from './conv.ts';
 import {activated, clipRange, noClip, type Clip} from './fused-activation.ts';
+import {integerProduct} from './integer-products.ts';
 import {panelCount} from './panels.ts';
 
 interface Operands {
@@ -79,6 +80,10 @@ function product(
       transposeB,
     ]);
     return y;
+  }
+  if (count === 1 && !transposeA && !transposeB) {
+    const sizes = {x: a, w: b, target: backend.pointer(y), bias, rows, length, columns, range};
+    if (integerProduct(backend, sizes)) return y;
   }
   // aᵀ · b sums outer products of rows, as a filter gradient does.
   const outer = transposeA && !transposeB && bias === 0 && range === noClip;
