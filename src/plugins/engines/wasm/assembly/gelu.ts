@@ -1,7 +1,7 @@
 /** Gelu, x · Φ(x), and its approximation by tanh, with their gradients (src/tensor/gelu.ts). */
 import {storeUpTo} from './rows';
 import {int, madd, pointer, shareStartAligned} from './task';
-import {exp4, normalTail4, sigmoid4} from './vector-math';
+import {expOfNegative4, normalTail4, sigmoid4} from './vector-math';
 
 const cubic: f32 = 0.044715;
 /** 2 √(2 / π): tanh's argument is half of the sigmoid's. */
@@ -23,7 +23,13 @@ function gate(approximate: bool, x: v128, density: v128): v128 {
 // @ts-ignore: decorator
 @inline
 function bell(approximate: bool, x: v128): v128 {
-  return approximate ? x : exp4(f32x4.mul(f32x4.mul(x, x), f32x4.splat(-0.5)));
+  return approximate ? x : expOfNegative4(f32x4.mul(f32x4.mul(x, x), f32x4.splat(-0.5)));
+}
+
+// @ts-ignore: decorator
+@inline
+function value(approximate: bool, x: v128): v128 {
+  return f32x4.mul(x, gate(approximate, x, bell(approximate, x)));
 }
 
 // @ts-ignore: decorator
@@ -31,10 +37,11 @@ function bell(approximate: bool, x: v128): v128 {
 function forward(approximate: bool, task: usize, thread: i32, threads: i32): void {
   const length = int(task, 2);
   const end = <usize>shareStartAligned(length, 16, thread + 1, threads) << 2;
-  for (let i = <usize>shareStartAligned(length, 16, thread, threads) << 2; i < end; i += 16) {
-    const x = v128.load(pointer(task, 0) + i);
-    storeUpTo(pointer(task, 1) + i, f32x4.mul(x, gate(approximate, x, bell(approximate, x))), end - i);
-  }
+  const source = pointer(task, 0);
+  const target = pointer(task, 1);
+  let i = <usize>shareStartAligned(length, 16, thread, threads) << 2;
+  for (; i + 16 <= end; i += 16) v128.store(target + i, value(approximate, v128.load(source + i)));
+  if (i < end) storeUpTo(target + i, value(approximate, v128.load(source + i)), end - i);
 }
 
 /** gelu: [x, y, length, approximate (0, 1)]. */
@@ -60,10 +67,17 @@ function derivative(approximate: bool, x: v128): v128 {
 function backward(approximate: bool, task: usize, thread: i32, threads: i32): void {
   const length = int(task, 3);
   const end = <usize>shareStartAligned(length, 16, thread + 1, threads) << 2;
-  for (let i = <usize>shareStartAligned(length, 16, thread, threads) << 2; i < end; i += 16) {
-    const dy = v128.load(pointer(task, 1) + i);
-    const slopes = derivative(approximate, v128.load(pointer(task, 0) + i));
-    storeUpTo(pointer(task, 2) + i, f32x4.mul(dy, slopes), end - i);
+  const source = pointer(task, 0);
+  const dy = pointer(task, 1);
+  const target = pointer(task, 2);
+  let i = <usize>shareStartAligned(length, 16, thread, threads) << 2;
+  for (; i + 16 <= end; i += 16) {
+    const slopes = derivative(approximate, v128.load(source + i));
+    v128.store(target + i, f32x4.mul(v128.load(dy + i), slopes));
+  }
+  if (i < end) {
+    const slopes = derivative(approximate, v128.load(source + i));
+    storeUpTo(target + i, f32x4.mul(v128.load(dy + i), slopes), end - i);
   }
 }
 

@@ -11,13 +11,7 @@ import {madd} from './task';
 export function exp4(x: v128): v128 {
   const bounded = clip(x, f32x4.splat(-104), f32x4.splat(89));
   const n = f32x4.nearest(f32x4.mul(bounded, f32x4.splat(1.44269504)));
-  const r = madd(n, f32x4.splat(2.1219444e-4), madd(n, f32x4.splat(-0.693359375), bounded));
-  let p = madd(f32x4.splat(1.98756915e-4), r, f32x4.splat(1.3981999507e-3));
-  p = madd(p, r, f32x4.splat(8.3334519073e-3));
-  p = madd(p, r, f32x4.splat(4.1665795894e-2));
-  p = madd(p, r, f32x4.splat(1.6666665459e-1));
-  p = madd(p, r, f32x4.splat(5.0000001201e-1));
-  p = f32x4.add(madd(f32x4.mul(r, r), p, r), f32x4.splat(1));
+  const p = reducedExp(bounded, n);
   // 2^n as two factors, because its exponent alone may not be a float's.
   const exponent = i32x4.trunc_sat_f32x4_s(n);
   const half = i32x4.shr_s(exponent, 1);
@@ -30,6 +24,30 @@ export function exp4(x: v128): v128 {
 @inline
 function powerOfTwo(n: v128): v128 {
   return i32x4.shl(i32x4.add(n, i32x4.splat(127)), 23);
+}
+
+/** e^x of x ≤ 0, within 2 ulp; below −86, where floats end soon, e^−86. NaN stays NaN. */
+// @ts-ignore: decorator
+@inline
+export function expOfNegative4(x: v128): v128 {
+  const bounded = f32x4.pmax(x, f32x4.splat(-86));
+  // Behind 3 · 2²² a float's last bit counts ones.
+  const shifted = f32x4.add(f32x4.mul(bounded, f32x4.splat(1.44269504)), f32x4.splat(12582912));
+  const p = reducedExp(bounded, f32x4.sub(shifted, f32x4.splat(12582912)));
+  return f32x4.mul(p, i32x4.shl(i32x4.add(shifted, i32x4.splat(127)), 23));
+}
+
+/** e^x / 2^n. */
+// @ts-ignore: decorator
+@inline
+function reducedExp(x: v128, n: v128): v128 {
+  const r = madd(n, f32x4.splat(2.1219444e-4), madd(n, f32x4.splat(-0.693359375), x));
+  let p = madd(f32x4.splat(1.98756915e-4), r, f32x4.splat(1.3981999507e-3));
+  p = madd(p, r, f32x4.splat(8.3334519073e-3));
+  p = madd(p, r, f32x4.splat(4.1665795894e-2));
+  p = madd(p, r, f32x4.splat(1.6666665459e-1));
+  p = madd(p, r, f32x4.splat(5.0000001201e-1));
+  return f32x4.add(madd(f32x4.mul(r, r), p, r), f32x4.splat(1));
 }
 
 /** 1 / (1 + e^−x). */
