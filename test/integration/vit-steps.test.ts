@@ -163,14 +163,16 @@ async function bothSteps(
       const distance = (theirs: readonly number[]): number[] =>
         ours.map((loss, i) => Math.abs(loss - theirs[i]!) / theirs[i]!);
       // Every step from the same state. At W 4 / A 8 a number in the middle between two levels falls to another side in a few steps.
-      // Traced: in step 6 one input of blocks.0.mlp.fc2 lies 4.8e-7 levels from the middle (-15.5). With that one number on the
+      // Traced with products of floats: in step 6 one input of blocks.0.mlp.fc2 lies 4.8e-7 levels from the middle (-15.5). With that one number on the
       // other level, PyTorch's loss differs by 8e-8 in place of 2.4e-4.
       const fromSame = distance(same.losses);
       const parted = fromSame.filter((off) => off > 1e-6).length;
       expect(parted).toBeLessThanOrEqual(bits === undefined ? 0 : 3);
       const together = parted === 0 ? steps : fromSame.findIndex((off) => off > 1e-6);
-      expect(Math.max(...same.off.slice(0, together))).toBeLessThanOrEqual(1e-5);
-      // All steps from the first state. Traced: before step 17 all parameters are within 1.7e-5 of their tensor's largest, and no weight
+      // In step 3 the changes part by 1e-5 where the losses do not: 2e-6 with products of floats. Against PyTorch in float64 both products
+      // part by 1e-4 in step 0, and have losses within 4e-8 in the steps where none of these numbers falls to another side.
+      expect(Math.max(...same.off.slice(0, together))).toBeLessThanOrEqual(bits === undefined ? 1e-5 : 2e-5);
+      // All steps from the first state. Traced with products of floats: before step 17 all parameters are within 1.7e-5 of their tensor's largest, and no weight
       // is on another level. Three inputs of blocks.1.attn.proj are (-31.49992 for sdq, -31.50021 for PyTorch): losses part by 4e-4.
       const exact = bits === undefined ? steps : 10;
       expect(Math.max(...distance(free).slice(0, exact))).toBeLessThanOrEqual(1e-4);
