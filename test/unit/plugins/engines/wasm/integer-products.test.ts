@@ -19,7 +19,7 @@ const distinct = (grids: readonly Grid[]): Grid[] => [...new Map(grids.map((g) =
 const inputGrids = distinct(
   allBits.flatMap((bits) => [lsq.grid(bits, true), lsq.grid(bits, false), pact.grid(bits, false)]),
 );
-const weightGrids = distinct(weightQuantizers.flatMap(({grid}) => allBits.map((bits) => grid(bits))));
+const weightGrids = distinct(weightQuantizers.flatMap((quantizer) => allBits.map((bits) => quantizer.grid(bits))));
 const six = 63;
 
 /** Σ x · w in double precision. */
@@ -95,7 +95,7 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
             const bias = randomTensor([columns], seed + 3);
             const added = bias.dataSync();
             const sums = product(x.dataSync(), w.dataSync(), length, columns).map((y, i) => y + added[i % columns]!);
-            const y = tf.fused.matMul({a: x as tf.Tensor2D, b: w, bias, activation: activation as 'relu'});
+            const y = tf.fused.matMul({a: x, b: w, bias, activation: activation});
             const functions: Readonly<Record<string, (y: number) => number>> = {
               linear: (y) => y,
               relu: (y) => Math.max(0, y),
