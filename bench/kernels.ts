@@ -53,9 +53,15 @@ const shapes: readonly Shape[] = [
 ];
 const depthwiseShapes: readonly Shape[] = [
   shape('depthwise 96 @16', [32, 16, 16, 96], [3, 3, 96, 1]),
-  shape('depthwise /2 144 @16', [32, 16, 16, 144], [3, 3, 144, 1], 2),
   shape('depthwise 576 @4', [32, 4, 4, 576], [3, 3, 576, 1]),
   shape('depthwise 32 @112', [2, 112, 112, 32], [3, 3, 32, 1]),
+  shape('depthwise /2 144 @16', [32, 16, 16, 144], [3, 3, 144, 1], 2),
+  shape('depthwise /2 96 @112', [1, 112, 112, 96], [3, 3, 96, 1], 2),
+  shape('depthwise 5x5 120 @28', [4, 28, 28, 120], [5, 5, 120, 1]),
+  shape('depthwise 5x5 672 @14', [4, 14, 14, 672], [5, 5, 672, 1]),
+  shape('depthwise 5x5 /2 144 @56', [2, 56, 56, 144], [5, 5, 144, 1], 2),
+  shape('depthwise 7x7 40 @56', [4, 56, 56, 40], [7, 7, 40, 1]),
+  shape('depthwise 7x7 160 @14', [8, 14, 14, 160], [7, 7, 160, 1]),
 ];
 const products: readonly (readonly [rows: number, length: number, columns: number])[] = [
   [128, 64, 10],
@@ -85,7 +91,7 @@ function bestTimes(functions: readonly (() => tf.Tensor | null)[]): number[] {
 function line(name: string, operations: number, functions: readonly (() => tf.Tensor)[], peak: number): void {
   const speeds = bestTimes(functions).map((ms) => operations / ms / 1e6);
   const cells = speeds.map((speed) => `${speed.toFixed(1)} (${((100 * speed) / peak).toFixed(0)} %)`.padStart(14));
-  console.log(`${name.padEnd(22)}${cells.join('')}`);
+  console.log(`${name.padEnd(25)}${cells.join('')}`);
 }
 
 /**
@@ -141,7 +147,7 @@ for (const threads of values.threads.split(',').map(Number)) {
   const peak = (threads * steps * 10 * 4 * 2) / peakTime / 1e6;
   console.log(`\n${threads} thread(s), peak ${peak.toFixed(1)} GFLOP/s; GFLOP/s (of the peak)`);
 
-  console.log(`${''.padEnd(22)}       forward         input        filter`);
+  console.log(`${''.padEnd(25)}       forward         input        filter`);
   for (const s of shapes.filter(selected)) {
     const x = tf.randomUniform(s.x, -1, 1);
     const filter = tf.randomUniform(s.filter, -1, 1);
@@ -166,7 +172,7 @@ for (const threads of values.threads.split(',').map(Number)) {
     const y = run(tf.DepthwiseConv2dNative, {x, filter}, attributes);
     line(
       s.name,
-      2 * y.size * 9,
+      2 * (y.size / s.filter[2]) * filter.size,
       [
         () => run(tf.DepthwiseConv2dNative, {x, filter}, attributes),
         () => run(tf.DepthwiseConv2dNativeBackpropInput, {dy: y, filter}, {...attributes, inputShape: s.x}),
@@ -178,7 +184,7 @@ for (const threads of values.threads.split(',').map(Number)) {
   }
 
   if (values.only === '') {
-    console.log(`${''.padEnd(22)}       a · b         a · bᵀ        aᵀ · b`);
+    console.log(`${''.padEnd(25)}       a · b         a · bᵀ        aᵀ · b`);
     for (const [rows, length, columns] of products) {
       const [a, at] = [tf.randomUniform([rows, length]), tf.randomUniform([length, rows])];
       const [b, bt] = [tf.randomUniform([length, columns]), tf.randomUniform([columns, length])];

@@ -4,6 +4,7 @@ export * from './batch-norm';
 export * from './bin-regularizer';
 export * from './conv';
 export * from './depthwise';
+export * from './depthwise-filter';
 export * from './elementwise';
 export * from './fake-quantize';
 export * from './gelu';

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 import {defineKernel, type WasmBackend} from '../backend.ts';
-import {convInfo, type ConvAttributes, type ConvInfo} from './conv-geometry.ts';
+import {align, convInfo, type ConvAttributes, type ConvInfo} from './conv-geometry.ts';
 import {fusedConvolution, noClip, type Clip} from './fused-activation.ts';
 
 /** Whether the kernels of this file take these tensors. */
@@ -19,29 +19,53 @@ interface Walk {
 }
 
 interface Image {
+  readonly address: number;
   readonly height: number;
   readonly width: number;
 }
 
+/** The input of a convolution, or the gradient of it. */
+const inputImage = (address: number, {inHeight, inWidth}: ConvInfo): Image => ({
+  address,
+  height: inHeight,
+  width: inWidth,
+});
+const outputImage = (address: number, {outHeight, outWidth}: ConvInfo): Image => ({
+  address,
+  height: outHeight,
+  width: outWidth,
+});
+
+/** From output pixels to those of the input, down and across. */
+const forwardWalks = (info: ConvInfo): readonly [Walk, Walk] => [
+  {step: info.strideHeight, tapStep: info.dilationHeight, start: -info.padInfo.top, divisor: 1},
+  {step: info.strideWidth, tapStep: info.dilationWidth, start: -info.padInfo.left, divisor: 1},
+];
+/** From input pixels to those of the output. */
+const backwardWalks = (info: ConvInfo): readonly [Walk, Walk] => [
+  {step: 1, tapStep: -info.dilationHeight, start: info.padInfo.top, divisor: info.strideHeight},
+  {step: 1, tapStep: -info.dilationWidth, start: info.padInfo.left, divisor: info.strideWidth},
+];
+
 function sumTaps(
   backend: WasmBackend,
-  addresses: {readonly source: number; readonly target: number; readonly filter: number; readonly bias: number},
-  info: ConvInfo,
+  {batchSize, inChannels, filterHeight, filterWidth}: ConvInfo,
   source: Image,
   target: Image,
+  [filter, bias]: readonly [filter: number, bias: number],
   [down, across]: readonly [Walk, Walk],
   range: Clip,
 ): void {
-  const {batchSize, inChannels, filterHeight, filterWidth} = info;
   const taps = filterHeight * filterWidth;
   const threads = backend.threadsFor(batchSize * target.height * target.width * inChannels * taps);
-  const scratch = backend.allocate(8 * taps * threads);
+  const bytes = align(8 * filterHeight + 4 * (across.divisor + 1) + 12 * filterWidth + 20 * taps);
+  const scratch = backend.allocate(bytes * threads);
   backend.run(
     'depthwise',
     [
-      ...[addresses.source, addresses.target, addresses.filter, addresses.bias, scratch],
-      ...[batchSize, source.height, source.width, inChannels, target.height, target.width, filterHeight, filterWidth],
-      ...[down.step, across.step, down.tapStep, across.tapStep, down.start, across.start, down.divisor, across.divisor],
+      ...[source.address, target.address, filter, bias, scratch, batchSize, source.height, source.width, inChannels],
+      ...[target.height, target.width, filterHeight, filterWidth, down.step, across.step, down.tapStep, across.tapStep],
+      ...[down.start, across.start, down.divisor, across.divisor, bytes],
     ],
     [range.min, range.max],
     threads,
@@ -59,19 +83,16 @@ function forward(
 ): tf.TensorInfo {
   const info = convInfo(x.shape, filter.shape, attributes, true);
   const y = backend.output(info.outShape);
-  sumTaps(
-    backend,
-    {source: backend.pointer(x), target: backend.pointer(y), filter: backend.pointer(filter), bias},
-    info,
-    {height: info.inHeight, width: info.inWidth},
-    {height: info.outHeight, width: info.outWidth},
-    [
-      {step: info.strideHeight, tapStep: info.dilationHeight, start: -info.padInfo.top, divisor: 1},
-      {step: info.strideWidth, tapStep: info.dilationWidth, start: -info.padInfo.left, divisor: 1},
-    ],
-    range,
-  );
+  const [source, target] = [inputImage(backend.pointer(x), info), outputImage(backend.pointer(y), info)];
+  sumTaps(backend, info, source, target, [backend.pointer(filter), bias], forwardWalks(info), range);
   return y;
+}
+
+function inputGradient(backend: WasmBackend, dy: tf.TensorInfo, filter: tf.TensorInfo, info: ConvInfo): tf.TensorInfo {
+  const dx = backend.output(info.inShape);
+  const [source, target] = [outputImage(backend.pointer(dy), info), inputImage(backend.pointer(dx), info)];
+  sumTaps(backend, info, source, target, [backend.pointer(filter), 0], backwardWalks(info), noClip);
+  return dx;
 }
 
 function filterGradient(backend: WasmBackend, x: tf.TensorInfo, dy: tf.TensorInfo, info: ConvInfo): tf.TensorInfo {
@@ -112,21 +133,7 @@ export const depthwiseKernels: readonly tf.KernelConfig[] = [
     tf.DepthwiseConv2dNativeBackpropInput,
     ({backend, inputs: {dy, filter}, attrs, cpu}) => {
       if (!covered(filter.shape, dy, filter)) return cpu();
-      const info = convInfo(attrs.inputShape, filter.shape, attrs, true);
-      const dx = backend.output(info.inShape);
-      sumTaps(
-        backend,
-        {source: backend.pointer(dy), target: backend.pointer(dx), filter: backend.pointer(filter), bias: 0},
-        info,
-        {height: info.outHeight, width: info.outWidth},
-        {height: info.inHeight, width: info.inWidth},
-        [
-          {step: 1, tapStep: -info.dilationHeight, start: info.padInfo.top, divisor: info.strideHeight},
-          {step: 1, tapStep: -info.dilationWidth, start: info.padInfo.left, divisor: info.strideWidth},
-        ],
-        noClip,
-      );
-      return dx;
+      return inputGradient(backend, dy, filter, convInfo(attrs.inputShape, filter.shape, attrs, true));
     },
   ),
 

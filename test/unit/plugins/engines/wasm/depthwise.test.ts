@@ -132,24 +132,53 @@ describe.each(builds)('%s build, threads: %i', (build, threads) => {
       );
     });
 
-    test.each<[size: number, stride: number, channels: number]>([
-      [3, 1, 48],
-      [3, 2, 36],
-      [5, 1, 21],
-      [5, 2, 40],
-      [7, 1, 16],
-      [7, 2, 33],
-      [4, 3, 17],
-    ])('%d pixels wide, of stride %d on %d channels: several pixels at once', (size, stride, channels) => {
+    test.each<[size: number, stride: number, channels: number, width: number, pad: Case['pad']]>([
+      [3, 1, 48, 23, 'same'],
+      [3, 1, 5, 71, 1],
+      [3, 1, 20, 1, 1],
+      [3, 2, 36, 23, 'same'],
+      [3, 2, 20, 70, 1],
+      [3, 2, 17, 71, 'same'],
+      [3, 2, 8, 70, 'valid'],
+      [3, 2, 7, 1, 1],
+      [3, 2, 6, 2, 'same'],
+      [5, 1, 21, 23, 'same'],
+      [5, 1, 8, 3, 4],
+      [5, 2, 40, 23, 'same'],
+      [5, 2, 9, 34, 2],
+      [7, 1, 16, 23, 'same'],
+      [7, 1, 3, 6, 'same'],
+      [7, 2, 33, 23, 'same'],
+      [12, 1, 4, 30, 'same'],
+      [4, 3, 17, 23, 'same'],
+    ])('%d pixels wide, of stride %d on %d channels, rows of %d, padding %s', (size, stride, channels, width, pad) => {
       const c: Case = {
-        x: [2, 4, 23, channels],
+        x: [2, 4, width, channels],
         filter: [3, size, channels, 1],
         strides: [stride, stride],
         dilations: [1, 1],
-        pad: 'same',
+        pad,
         seed: 1,
       };
       expectSameOnBothBackends(() => [forward(c), inputGradient(c), filterGradient(c)]);
+    });
+
+    test.each([
+      [3, 2],
+      [5, 1],
+      [5, 2],
+      [7, 1],
+    ])('%d pixels wide, of stride %d, fused with bias and relu6', (size, strides) => {
+      expectSameOnBothBackends(() =>
+        tf.fused.depthwiseConv2d({
+          x: tf.mul<tf.Tensor4D>(randomTensor([2, 6, 21, 18], 1), 4),
+          filter: randomTensor([3, size, 18, 1], 2) as tf.Tensor4D,
+          strides,
+          pad: 'same',
+          bias: randomTensor([18], 3),
+          activation: 'relu6',
+        }),
+      );
     });
 
     test.each<[tf.fused.Activation | undefined]>([['relu'], ['relu6'], ['linear'], ['elu'], ['prelu'], [undefined]])(
