@@ -158,6 +158,130 @@ function sumTap(task: usize, x: usize, dy: usize, kx: i32, first: i32, end: i32,
   sumPixels(source, <usize>stride * bytes, dy + <usize>from * bytes, bytes, to - from, sums, bytes);
 }
 
+/** Columns of the image that a segment of `sumEverySecond` reads: they stay in the first-level cache for all channels. */
+const segmentColumns: i32 = 32;
+
+/**
+ * The sums of `down` rows of a filter 3 wide and of stride 2, over neighbouring pixels of dy: every column of the image is read once,
+ * the 9 sums of four channels stay in registers. The loop has basic blocks of few loads (tiles.ts).
+ * @param down 1, 2 or 3: a constant, so that each has code of its own
+ * @param source the first pixel's first column or, with `before`, its second: the first is outside the image
+ * @param xEnd the end of the row of x
+ * @param xRow distance of the image's rows in bytes
+ */
+// @ts-ignore: decorator
+@inline
+function sumEverySecond(
+  down: i32,
+  source: usize,
+  xEnd: usize,
+  xRow: usize,
+  before: bool,
+  dy: usize,
+  dyEnd: usize,
+  sums: usize,
+  bytes: usize,
+): void {
+  for (let c: usize = 0; c < bytes; c += 16) {
+    const zero = f32x4.splat(0);
+    let to = sums + c;
+    let s00 = v128.load(to);
+    let s01 = v128.load(to + bytes);
+    let s02 = v128.load(to + 2 * bytes);
+    let s10 = down > 1 ? v128.load(to + 3 * bytes) : zero;
+    let s11 = down > 1 ? v128.load(to + 4 * bytes) : zero;
+    let s12 = down > 1 ? v128.load(to + 5 * bytes) : zero;
+    let s20 = down > 2 ? v128.load(to + 6 * bytes) : zero;
+    let s21 = down > 2 ? v128.load(to + 7 * bytes) : zero;
+    let s22 = down > 2 ? v128.load(to + 8 * bytes) : zero;
+    let p = source + c;
+    let q = dy + c;
+    let d = v128.load(q);
+    if (!before) {
+      s00 = madd(v128.load(p), d, s00);
+      if (down > 1) s10 = madd(v128.load(p + xRow), d, s10);
+      if (down > 2) s20 = madd(v128.load(p + 2 * xRow), d, s20);
+      p += bytes;
+    }
+    while (true) {
+      s01 = madd(v128.load(p), d, s01);
+      if (down > 1) s11 = madd(v128.load(p + xRow), d, s11);
+      if (down > 2) s21 = madd(v128.load(p + 2 * xRow), d, s21);
+      p += bytes;
+      q += bytes;
+      if (q >= dyEnd) break;
+      const next = v128.load(q);
+      let x = v128.load(p);
+      s02 = madd(x, d, s02);
+      s00 = madd(x, next, s00);
+      if (down > 1) x = v128.load(p + xRow);
+      if (down > 1) s12 = madd(x, d, s12);
+      if (down > 1) s10 = madd(x, next, s10);
+      if (down > 2) x = v128.load(p + 2 * xRow);
+      if (down > 2) s22 = madd(x, d, s22);
+      if (down > 2) s20 = madd(x, next, s20);
+      d = next;
+      p += bytes;
+      // Never: the row goes on. It divides the loop into two basic blocks.
+      if (p >= xEnd) break;
+    }
+    if (p < xEnd) {
+      s02 = madd(v128.load(p), d, s02);
+      if (down > 1) s12 = madd(v128.load(p + xRow), d, s12);
+      if (down > 2) s22 = madd(v128.load(p + 2 * xRow), d, s22);
+    }
+    const left = bytes - c;
+    storeUpTo(to, s00, left);
+    storeUpTo(to + bytes, s01, left);
+    storeUpTo(to + 2 * bytes, s02, left);
+    if (down > 1) to += 3 * bytes;
+    if (down > 1) storeUpTo(to, s10, left);
+    if (down > 1) storeUpTo(to + bytes, s11, left);
+    if (down > 1) storeUpTo(to + 2 * bytes, s12, left);
+    if (down > 2) to += 3 * bytes;
+    if (down > 2) storeUpTo(to, s20, left);
+    if (down > 2) storeUpTo(to + bytes, s21, left);
+    if (down > 2) storeUpTo(to + 2 * bytes, s22, left);
+  }
+}
+
+/** `sumEverySecond` for all rows of the filter that are in the image under a row of dy. @param inY the first one's row, if it is */
+function sumRowOfStride2(task: usize, image: usize, inY: i32, dy: usize, sums: usize): void {
+  const height = int(task, 4);
+  const width = int(task, 5);
+  const outWidth = int(task, 8);
+  const down = int(task, 9);
+  const apart = int(task, 15);
+  const bytes = (<usize>int(task, 6)) << 2;
+  const row = <usize>width * bytes;
+  const xRow = <usize>apart * row;
+  let ky = 0;
+  while (ky < down && inY + ky * apart < 0) ky++;
+  while (ky < down && inY + ky * apart < height) {
+    let rows = 1;
+    while (rows < 3 && ky + rows < down && inY + (ky + rows) * apart < height) rows++;
+    const x = image + <usize>(inY + ky * apart) * row;
+    const sum = sums + <usize>(3 * ky) * bytes;
+    for (let pixel = 0; pixel < outWidth; pixel += segmentColumns / 2) {
+      const column = 2 * pixel - int(task, 14);
+      const from = x + <usize>max(0, column) * bytes;
+      const dyFrom = dy + <usize>pixel * bytes;
+      const dyEnd = dy + <usize>min(outWidth, pixel + segmentColumns / 2) * bytes;
+      if (rows == 3) sumEverySecond(3, from, x + row, xRow, column < 0, dyFrom, dyEnd, sum, bytes);
+      else if (rows == 2) sumEverySecond(2, from, x + row, xRow, column < 0, dyFrom, dyEnd, sum, bytes);
+      else sumEverySecond(1, from, x + row, xRow, column < 0, dyFrom, dyEnd, sum, bytes);
+    }
+    ky += rows;
+  }
+}
+
+/** Whether `sumRowOfStride2` takes this convolution: no pixel may miss more than a column on one side. */
+function isOfStride2(task: usize): bool {
+  const padLeft = int(task, 14);
+  const plain = int(task, 10) == 3 && int(task, 12) == 2 && int(task, 16) == 1;
+  return plain && (padLeft == 0 || padLeft == 1) && 2 * int(task, 8) - padLeft <= int(task, 5);
+}
+
 /**
  * depthwiseFilterGradient: [x, dy, sums, batch, height, width, channels, outHeight, outWidth, kernelHeight, kernelWidth,
  * strideHeight, strideWidth, padTop, padLeft, dilationHeight, dilationWidth]: sums [thread][kernelHeight · kernelWidth · channels] of
@@ -177,8 +301,14 @@ export function depthwiseFilterGradient(task: usize, thread: i32, threads: i32):
   const sums = pointer(task, 2) + <usize>(thread * down * across) * bytes;
   memory.fill(sums, 0, <usize>(down * across) * bytes);
   const rows = batch * outHeight;
+  const ofStride2 = isOfStride2(task);
   for (let row = shareStart(rows, thread, threads); row < shareStart(rows, thread + 1, threads); row++) {
     const dy = pointer(task, 1) + <usize>(row * outWidth) * bytes;
+    if (ofStride2) {
+      const image = pointer(task, 0) + <usize>((row / outHeight) * height * width) * bytes;
+      sumRowOfStride2(task, image, (row % outHeight) * int(task, 11) - int(task, 13), dy, sums);
+      continue;
+    }
     for (let ky = 0; ky < down; ky++) {
       const inY = (row % outHeight) * int(task, 11) - int(task, 13) + ky * int(task, 15);
       if (inY < 0 || inY >= height) continue;
