@@ -753,6 +753,16 @@ describe('what cannot be imported is said', () => {
       'Node "t" (Tile): it repeats [N, 3, 4, 4] by "r"; it takes axes of size 1, by constants',
     ],
     [
+      'antialiasing',
+      {nodes: [{name: 'r', op: 'Resize', inputs: ['x', '', '', 's'], outputs: ['y'], attributes: [{name: 'antialias', kind: 'int', value: 1}, {name: 'mode', kind: 'string', value: 'linear'}]}], initializers: [integerTensor('s', 'int64', [4], [1, 3, 3, 4])]}, // prettier-ignore
+      'Node "r" (Resize): it shrinks images with antialiasing; export the network with antialias=False',
+    ],
+    [
+      'whole numbers made of computed ones',
+      {nodes: [{name: 'c', op: 'Cast', inputs: ['x'], outputs: ['y'], attributes: [{name: 'to', kind: 'int', value: 7}]}]}, // prettier-ignore
+      'Node "c" (Cast): it makes int64 of computed values',
+    ],
+    [
       'an operator that sdq has not',
       {nodes: [{...conv, op: 'Convv'}]},
       'node "conv" (Convv): the operator is not supported; docs/operators.md lists those that are',
