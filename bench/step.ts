@@ -5,7 +5,7 @@
  *
  *   node --import tsx bench/step.ts [comparison …] [--turns 3] [--python python3]
  *
- * ConvNeXt is PyTorch's export of the peer's own network.
+ * ConvNeXt is PyTorch's export of the peer's own network, for which Python needs the package `onnx` too.
  */
 import {spawnSync} from 'node:child_process';
 import {existsSync, mkdtempSync, rmSync} from 'node:fs';
@@ -77,9 +77,14 @@ interface Timing {
   readonly peakRssMiB?: number;
 }
 
-/** One turn; null where the contender cannot run here. */
+/** One turn; null where the contender cannot run here: the error output says why. */
 function turn({command, args}: Contender): Timing | null {
-  const {status, stdout} = spawnSync(command, args, {cwd: root, encoding: 'utf8'});
+  const {status, stdout, error} = spawnSync(command, args, {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  if (error !== undefined) console.error(error.message);
   return status === 0 && stdout !== '' ? (JSON.parse(stdout) as Timing) : null;
 }
 
@@ -106,12 +111,12 @@ for (const name of names) {
   const speeds = timings.map((all) => median(all.map(({imagesPerSecond}) => imagesPerSecond.median)));
   for (const [k, contender] of contenders.entries()) {
     if (timings[k]!.length === 0) {
-      console.log(`${name}: ${contender.name} cannot run here (${contender.command} ${contender.args.join(' ')})`);
+      console.log(`${name}: ${contender.name} cannot run here`);
       continue;
     }
     const ms = median(timings[k]!.map(({stepMs}) => stepMs.median));
     const rss = Math.max(...timings[k]!.map(({peakRssMiB}) => peakRssMiB ?? 0));
-    const ratio = k === 0 ? '' : (speeds[0]! / speeds[k]!).toFixed(2);
+    const ratio = k === 0 || timings[0]!.length === 0 ? '' : (speeds[0]! / speeds[k]!).toFixed(2);
     const cells = [name, contender.name, `${ms.toFixed(0)} ms`, speeds[k]!.toFixed(1), rss.toFixed(0), ratio];
     console.log(`| ${cells.map((cell, i) => (i < 2 ? cell.padEnd(18) : cell.padStart(9))).join(' | ')} |`);
   }
