@@ -6,7 +6,7 @@
 import {invalidInput} from '../errors.ts';
 import type {Array32, Graph, Node, Parameter, Weights} from './graph.ts';
 import {elements} from './ops/operator.ts';
-import {headParameters} from './weights.ts';
+import {headParameters} from './head.ts';
 
 /** Parameters in the order of the file. */
 function inOrder({nodes, parameters}: Graph): Parameter[] {

@@ -2,7 +2,7 @@
  * The layers that quantization is about, with their cost; and the cost of the whole network. A layer is a node that multiplies. Its
  * sites are what may be quantized: its weights and its input, or both inputs of a product of two activations.
  */
-import {entry, item} from '../lookup.ts';
+import {entry, item, present} from '../lookup.ts';
 import {isTrained, type Graph, type Node, type Shape} from './graph.ts';
 import {argumentsOf, elements, type Operand} from './ops/operator.ts';
 import {leadingTo} from './reachable.ts';
@@ -77,9 +77,17 @@ export function lastLayers({nodes, outputs}: Graph, names: readonly string[]): r
   return names.filter((name) => last.has(name));
 }
 
-/** The axis of the output channels in a layer's weights as ONNX stores them. */
-export function outputAxis({nodes}: Graph, {name, op}: WeightLayer): number {
-  return op === 'Conv' || nodes.some((node) => node.name === name && node.attributes['transB'] === 1) ? 0 : 1;
+/** The axis of the output channels in the weights of a node as ONNX stores them. */
+export const outputAxisOf = ({op, attributes}: Node): 0 | 1 => (op === 'Conv' || attributes['transB'] === 1 ? 0 : 1);
+
+/** That of a layer. */
+export function outputAxis({nodes}: Graph, {name}: WeightLayer): 0 | 1 {
+  return outputAxisOf(
+    present(
+      nodes.find((node) => node.name === name),
+      `node "${name}"`,
+    ),
+  );
 }
 
 /** The id of a layer's activation. */

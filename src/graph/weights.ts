@@ -1,9 +1,9 @@
 /** Finds a graph's parameters among the tensors of a file by their PyTorch names. */
 import {invalidInput, type SdqError} from '../errors.ts';
 import {item} from '../lookup.ts';
-import type {Array32, Graph, Node, Weights} from './graph.ts';
+import type {Array32, Graph, Weights} from './graph.ts';
+import {headParameters} from './head.ts';
 import {initialWeights} from './initialize.ts';
-import {leadingTo} from './reachable.ts';
 
 export interface MatchedWeights {
   /** By the graph's names. */
@@ -31,29 +31,6 @@ const uncounted = /(^|\.)num_batches_tracked$/;
 /** The first five, and how many more there are. */
 export const listed = (items: readonly string[]): string =>
   `${items.slice(0, 5).join('; ')}${items.length > 5 ? `; and ${items.length - 5} more` : ''}`;
-
-/**
- * The names of the last layers' parameters: those whose shapes depend on the number of classes. Each output has a last layer of its
- * own, unless another output's layers read it.
- */
-export function headParameters(graph: Graph): ReadonlySet<string> {
-  const weights = new Set(graph.parameters.filter(({role}) => role === 'weight').map(({name}) => name));
-  const isLayer = ({inputs}: Node): boolean => inputs.some((input) => weights.has(input));
-  const heads = graph.outputs.map((output) => {
-    const leading = leadingTo(graph.nodes, [output]);
-    const last = leading.findLastIndex(isLayer);
-    return last < 0 ? [] : leading.slice(last);
-  });
-  const bodyOf = (head: readonly Node[]): readonly Node[] => leadingTo(graph.nodes, item(head, 0).inputs);
-  const body = new Set(heads.filter((head) => head.length > 0).flatMap(bodyOf));
-  const names = new Set(graph.parameters.map(({name}) => name));
-  return new Set(
-    heads
-      .flat()
-      .filter((node) => !body.has(node))
-      .flatMap(({inputs}) => inputs.filter((input) => names.has(input))),
-  );
-}
 
 /**
  * @param file named in errors

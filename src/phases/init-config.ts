@@ -3,8 +3,9 @@ import path from 'node:path';
 
 import {Document, parseDocument, visit} from 'yaml';
 
-import {headParameters, matchWeights} from '../graph/weights.ts';
+import {headParameters, withClasses} from '../graph/head.ts';
 import {inferShapes} from '../graph/shape.ts';
+import {matchWeights} from '../graph/weights.ts';
 import {entry} from '../lookup.ts';
 import type {Registry} from '../plugin-api/registry.ts';
 import {readNetwork} from '../network-file.ts';
@@ -148,21 +149,22 @@ function fittingModel(
   registry: Registry,
 ): ChosenModel | undefined {
   for (const file of networks) {
-    const size = squareInput(file, classes);
-    if (size === undefined) continue;
-    const model = {name: 'onnx', options: {file: relative(file)}, weights: relative(file)};
-    return {model, size, line: `Network: ${relative(file)}, for images of ${size} × ${size}`};
+    const network = squareNetwork(file, classes);
+    if (network === undefined) continue;
+    const {size, isWhole} = network;
+    const {head, line} = headFor(isWhole);
+    const model = {name: 'onnx', options: {file: relative(file)}, weights: relative(file), ...head};
+    return {model, size, line: `Network: ${relative(file)}, for images of ${size} × ${size}${line}`};
   }
   for (const file of weights) {
     const known = knownModel(file, classes, registry);
     if (known === undefined) continue;
     const {name, isWhole, size} = known;
-    const head = isWhole ? {} : {head: 'reset'};
-    const fresh = isWhole ? '' : '; its last layer starts fresh for your classes';
+    const {head, line} = headFor(isWhole);
     return {
       model: {name, weights: relative(file), ...head},
       size,
-      line: `Weights: ${relative(file)}, a ${name}${fresh}`,
+      line: `Weights: ${relative(file)}, a ${name}${line}`,
     };
   }
   return undefined;
@@ -197,14 +199,25 @@ async function usualSide(files: readonly string[]): Promise<number> {
   return Math.min(largestSize, Math.max(smallestSize, median));
 }
 
-/** Side of the square colour images that an ONNX network maps to so many classes; undefined for any other file. */
-function squareInput(file: string, classes: number): number | undefined {
+/** What the config says of the last layer, and what the user is told. @param isWhole whether it has the classes */
+function headFor(isWhole: boolean): {readonly head: {readonly head?: 'reset'}; readonly line: string} {
+  return isWhole
+    ? {head: {}, line: ''}
+    : {head: {head: 'reset'}, line: '; its last layer starts fresh for your classes'};
+}
+
+/** An ONNX network that maps square colour images to so many classes, with a fresh last layer if need be; else undefined. */
+function squareNetwork(file: string, classes: number): Pick<KnownModel, 'size' | 'isWhole'> | undefined {
   return attempt(() => {
     const {graph} = readNetwork(file);
     const [channels, height, width] = graph.input.shape;
+    if (channels !== 3 || height === undefined || height !== width) return undefined;
     const shapes = inferShapes(graph);
-    const fits = graph.outputs.some((output) => entry(shapes, output).shape.join() === String(classes));
-    return channels === 3 && height === width && fits ? height : undefined;
+    const rows = graph.outputs.filter((output) => entry(shapes, output).shape.length === 1);
+    const isWhole = rows.some((output) => entry(shapes, output).shape.join() === String(classes));
+    const [first] = rows;
+    const fits = isWhole || (first !== undefined && withClasses(graph, first, classes) !== undefined);
+    return fits ? {size: height, isWhole} : undefined;
   });
 }
 

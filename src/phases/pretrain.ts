@@ -1,7 +1,7 @@
 /** Full-precision training with the loss of the task. */
 import {present} from '../lookup.ts';
 import {createNetwork} from '../graph/network.ts';
-import {headParameters} from '../graph/weights.ts';
+import {headParameters} from '../graph/head.ts';
 import {createOptimizer, networkParameters} from '../training/optimizers.ts';
 import {learningRateFactor} from '../training/schedules.ts';
 import {createTrainStep} from '../training/train-step.ts';

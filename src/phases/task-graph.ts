@@ -2,6 +2,7 @@
 import type {Config} from '../config/config-types.ts';
 import {invalidInput} from '../errors.ts';
 import type {Graph} from '../graph/graph.ts';
+import {withClasses} from '../graph/head.ts';
 import {withOutputs} from '../graph/reachable.ts';
 import {inferShapes} from '../graph/shape.ts';
 import {entry, item} from '../lookup.ts';
@@ -18,6 +19,7 @@ interface TaskNetwork {
 }
 
 /**
+ * A network for other classes gets last layers for those of the data set, as built-in models have them: no weights fit these yet.
  * @param notice told which outputs are left out, where the config does not choose
  * @returns the graph itself where it has one output
  * @throws SdqError (exit 3) where no output, or not the chosen one, fits
@@ -46,12 +48,17 @@ export function taskGraph(
   }
   const [first = ''] = chosen.names;
   const shape = shapes.get(first)?.shape ?? [];
-  if (chosen.names.length === 1 && shape.length === 1 && classes !== undefined && shape.join() !== `${classes}`) {
+  const isRow = chosen.names.length === 1 && shape.length === 1;
+  if (isRow && classes !== undefined && shape.join() !== `${classes}`) {
     const fitting = outputs.filter((output) => output.shape?.join() === `${classes}`);
+    const changed = isTeacher || fitting.length > 0 ? undefined : withClasses(graph, first, classes);
+    if (changed !== undefined) return taskGraph({graph: changed, task, classes}, registry, notice);
     throw invalidInput(
       'model-does-not-fit',
       `The output "${first}" of ${graph.name} has the shape [${shape.join(', ')}] for one image; the data set wants [${classes}].`,
-      fitting.map((output) => `--set task.options.output=${output.name}`),
+      fitting.length > 0
+        ? fitting.map((output) => `--set task.options.output=${output.name}`)
+        : [`Use a network with ${classes} outputs.`],
     );
   }
   if (isOnlyOutput) return graph;

@@ -262,7 +262,9 @@ describe('the network of an ONNX file as the model', () => {
       '--set',
       `model.options.file=${fixture}`,
     ];
-    expect(await failure(other, cwd, 3)).toContain('takes [2, 7, 5]; the data set has images of [1, 28, 28].');
+    const fits = await failure(other, cwd, 3);
+    expect(fits).toContain('takes [2, 7, 5]; the data set has images of [1, 28, 28].');
+    expect(fits).toContain('torch.zeros(1, 1, 28, 28)');
     expect(await failure(['model', 'show', 'model.onnx'], cwd, 3)).toContain('cannot be imported: ');
     expect(await failure(['model', 'show', 'none.onnx'], cwd, 3)).toContain('none.onnx');
   });

@@ -3,6 +3,7 @@ import {invalidInput, SdqError} from '../../errors.ts';
 import {item} from '../../lookup.ts';
 import type {Array32, Graph, Initializer, Node, Parameter, Weights} from '../graph.ts';
 import {isCondition as isConditionOperator} from '../ops/conditions.ts';
+import {outputAxisOf} from '../layer-table.ts';
 import {elements, nodeError} from '../ops/operator.ts';
 import {inferShapes} from '../shape.ts';
 import {externalFiles, toNumber, typeHint, typeName, type ReadBeside, type Refuse} from './constants.ts';
@@ -123,7 +124,8 @@ function unique(wanted: string, taken: Map<string, number>): string {
   return name;
 }
 
-const layers: ReadonlySet<string> = new Set(['Conv', 'ConvTranspose', 'Gemm', 'MatMul']);
+const linearLayers: ReadonlySet<string> = new Set(['Gemm', 'MatMul']);
+const layers: ReadonlySet<string> = new Set(['Conv', 'ConvTranspose', ...linearLayers]);
 const norms: ReadonlySet<string> = new Set([
   'BatchNormalization',
   'GroupNormalization',
@@ -131,11 +133,16 @@ const norms: ReadonlySet<string> = new Set([
   'LayerNormalization',
 ]);
 
-/** How a parameter would be drawn anew, and what the optimizer does with it. */
-function roleOf(op: string, index: number, {array, trained}: Constant): Pick<Parameter, 'role' | 'initializer'> {
+/** How a parameter would be drawn anew, as PyTorch's networks do, and what the optimizer does with it. */
+function roleOf(node: Node, index: number, {array, trained}: Constant): Pick<Parameter, 'role' | 'initializer'> {
+  const {op} = node;
   const filled = (value: number): Initializer => ({kind: 'constant', value});
   if (norms.has(op)) {
     return {role: index > 2 ? 'statistic' : 'norm', initializer: filled(index === 1 || index === 4 ? 1 : 0)};
+  }
+  if (linearLayers.has(op) && index === 1) {
+    const inputs = elements(array.shape) / (array.shape[outputAxisOf(node)] ?? 1);
+    return {role: 'weight', initializer: {kind: 'uniform', bound: 1 / Math.sqrt(inputs)}};
   }
   if (layers.has(op) && index === 1) {
     const taps = elements(array.shape.slice(2));
@@ -267,7 +274,7 @@ function named(
       inputs[read.index] = parameter;
       if (parameters.has(parameter)) continue;
       const {data, shape} = read.constant.array;
-      parameters.set(parameter, {name: parameter, shape, ...roleOf(node.op, read.index, read.constant)});
+      parameters.set(parameter, {name: parameter, shape, ...roleOf(node, read.index, read.constant)});
       weights.set(parameter, {shape, data: data instanceof Float32Array ? data : Float32Array.from(data)});
     }
     const output = outputName ?? nodeName;

@@ -34,6 +34,17 @@ export const onnx: ModelDefinition<{readonly file?: string}> = {
     throw invalidInput(
       'model-does-not-fit',
       `${file} takes [${graph.input.shape.join(', ')}]; the data set has ${given}.`,
+      [
+        ...sizeFor(graph.input.shape, context.inputShape),
+        `Export the network for such an input: torch.zeros(1, ${context.inputShape.join(', ')}).`,
+      ],
     );
   },
 };
+
+/** What gives the images of a data set with a size of its own the height and width that the network takes. */
+function sizeFor(network: readonly number[], data: readonly number[]): string[] {
+  const [channels, height, width] = network;
+  const isSize = data.length === 3 && channels === data[0] && height !== undefined && height === width;
+  return isSize ? [`Images from files: --set data.options.size=${height}.`] : [];
+}

@@ -75,6 +75,7 @@ export const yolov4Tiny: ModelDefinition<Options> = {
       throw invalidInput(
         'model-does-not-fit',
         `yolov4-tiny takes images whose height and width are multiples of ${stride}; the data set has ${height} × ${width}.`,
+        [`--set data.options.size=${Math.max(stride, stride * Math.round(Math.max(height, width) / stride))}`],
       );
     }
     const net = graphBuilder('yolov4-tiny', inputShape);

@@ -288,10 +288,20 @@ describe('the outputs that a task uses', () => {
     expect(() => used(graph, {output: 'another'})).toThrow(
       `The task learns "another" as an output [N, values]. The network has "${output}" [N, 3].`,
     );
-    expect(() => used(graph, {}, 5)).toThrow('has the shape [3] for one image; the data set wants [5].');
     const imported = fromOnnx(file([map]), 'a.onnx').graph;
     expect(() => used(imported, {})).toThrow(
       'The task learns an output [N, values]. The network has "body" [N, 3, 4, 3].',
+    );
+  });
+
+  test('of other classes: another last layer, but for a teacher, whose weights are not trained', () => {
+    const graph = tinyGraph();
+    const [output = ''] = graph.outputs;
+    const {graph: changed} = used(graph, {}, 5);
+    expect(inferShapes(changed).get(output)).toMatchObject({shape: [5]});
+    const teacher = {graph, task: {name: 'classification', options: {}}, classes: 5, isTeacher: true};
+    expect(() => taskGraph(teacher, registry, () => undefined)).toThrow(
+      'has the shape [3] for one image; the data set wants [5].',
     );
   });
 

@@ -7,7 +7,7 @@ import {graphBuilder} from '../../../src/graph/builder.ts';
 import type {Array32, Graph} from '../../../src/graph/graph.ts';
 import {initialWeights} from '../../../src/graph/initialize.ts';
 import {parseSafetensors} from '../../../src/graph/safetensors.ts';
-import {headParameters, matchWeights} from '../../../src/graph/weights.ts';
+import {matchWeights} from '../../../src/graph/weights.ts';
 import {models} from '../../../src/plugins/models/index.ts';
 
 function build(name: string, options: Record<string, unknown> = {}): Graph {
@@ -44,20 +44,6 @@ test('weights for other classes: the error says so', () => {
   } catch (thrown) {
     expect((thrown as SdqError).suggestions).toEqual([]);
   }
-});
-
-test('every head starts fresh, and nothing that another output reads', () => {
-  const g = graphBuilder('heads', [2, 6, 5]);
-  const features = g.batchNorm('bn', g.conv('conv', g.input, {channels: 4, kernel: 3}));
-  const flat = g.node('Flatten', 'flatten', [g.node('GlobalAveragePool', 'pool', [features])]);
-  const numbers = g.node('Sigmoid', 'numbers', [g.linear('squashed', flat, {features: 3})]);
-  const graph = g.build(numbers, g.linear('logits', flat, {features: 3}), features);
-  expect([...headParameters(graph)].sort()).toEqual([
-    'logits.bias',
-    'logits.weight',
-    'squashed.bias',
-    'squashed.weight',
-  ]);
 });
 
 describe('matchWeights', () => {
