@@ -330,21 +330,6 @@ function cast(node: Node, {define, producer}: RewriteContext): readonly Node[] {
   ];
 }
 
-/** Antialiasing changes nothing where an image grows; where it shrinks, sdq would compute another image. */
-function resize(node: Node, {constant, operand}: RewriteContext): readonly Node[] {
-  const {antialias, mode = 'nearest'} = node.attributes;
-  if (antialias !== 1 || mode === 'nearest') return [node];
-  const [x = '', , scales = '', sizes = ''] = node.inputs;
-  const [wanted, factors] = [constant(sizes)?.array.data, constant(scales)?.array.data];
-  const [, ...spatial] = operand(x).shape;
-  const grows = spatial.every((size, axis) => {
-    const place = axis - spatial.length;
-    return (wanted?.at(place) ?? size * (factors?.at(place) ?? 0)) >= size;
-  });
-  if (grows) return [node];
-  throw nodeError(node, 'it shrinks images with antialiasing; export the network with antialias=False.');
-}
-
 function batchNormalization(node: Node): readonly Node[] {
   if (node.attributes['training_mode'] !== undefined) throw nodeError(node, `${trainingMode}.`);
   return [node];
@@ -369,7 +354,6 @@ const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
   ['Concat', concat],
   ['BatchNormalization', batchNormalization],
   ['Cast', cast],
-  ['Resize', resize],
   ['Dropout', dropout],
   ['MaxPool', maxPool],
   ...['Conv', 'AveragePool'].map((op) => [op, explicitPads] as const),

@@ -8,6 +8,15 @@ import {item} from '../../lookup.ts';
 import type {Node} from '../graph.ts';
 import {floatTensor, integerTensor} from '../onnx/tensors.ts';
 import {
+  coordinateModes,
+  interpolationWeights,
+  nearestModes,
+  resizeModes,
+  sizingOf,
+  type Interpolation,
+  type Sizing,
+} from './interpolation.ts';
+import {
   channelsLast,
   constantInput,
   expectValue,
@@ -21,40 +30,18 @@ import {
   type Tf,
 } from './operator.ts';
 
-const coordinateModes = [
-  'half_pixel',
-  'half_pixel_symmetric',
-  'pytorch_half_pixel',
-  'align_corners',
-  'asymmetric',
-] as const;
-const nearestModes = ['round_prefer_floor', 'round_prefer_ceil', 'floor', 'ceil'] as const;
-
-interface Options {
-  readonly mode: 'nearest' | 'linear' | 'cubic';
-  readonly coordinates: (typeof coordinateModes)[number];
-  readonly nearest: (typeof nearestModes)[number];
-  readonly cubic: number;
-  readonly excludeOutside: boolean;
-}
-
-function optionsOf(node: Node): Options {
+function optionsOf(node: Node): Interpolation {
   return {
-    mode: oneOf(node, 'mode', 'nearest', ['nearest', 'linear', 'cubic']),
+    mode: oneOf(node, 'mode', 'nearest', resizeModes),
     coordinates: oneOf(node, 'coordinate_transformation_mode', 'half_pixel', coordinateModes),
     nearest: oneOf(node, 'nearest_mode', 'round_prefer_floor', nearestModes),
     cubic: float(node, 'cubic_coeff_a', -0.75),
     excludeOutside: oneOf(node, 'exclude_outside', 0, [0, 1]) === 1,
+    antialias: oneOf(node, 'antialias', 0, [0, 1]) === 1,
   };
 }
 
-/** One axis behind batch and channels: its size in the input and in the output, and the scale between them. */
-interface Sizing {
-  readonly from: number;
-  readonly to: number;
-  readonly scale: number;
-}
-
+/** Of the axes behind batch and channels. */
 function sizingsOf(node: Node, {shape}: Operand): readonly Sizing[] {
   const [, ...spatial] = shape;
   const {scales, sizes} = node.attributes as {scales?: readonly number[]; sizes?: readonly number[]};
@@ -63,79 +50,8 @@ function sizingsOf(node: Node, {shape}: Operand): readonly Sizing[] {
     const text = given === undefined ? 'missing' : given.join(', ');
     throw nodeError(node, `its sizes or scales are ${text}; it takes ${spatial.length} numbers above 0.`);
   }
-  return spatial.map((from, axis) => {
-    const value = item(given, axis);
-    return sizes === undefined
-      ? {from, to: Math.floor(from * value), scale: value}
-      : {from, to: value, scale: value / from};
-  });
-}
-
-/** Where in the input an output position lies. */
-function positionOf({coordinates}: Options, {from, to, scale}: Sizing, i: number): number {
-  switch (coordinates) {
-    case 'half_pixel':
-      return (i + 0.5) / scale - 0.5;
-    case 'half_pixel_symmetric': {
-      const adjustment = to / (scale * from);
-      return (from / 2) * (1 - adjustment) + (i + 0.5) / scale - 0.5;
-    }
-    case 'pytorch_half_pixel':
-      return to > 1 ? (i + 0.5) / scale - 0.5 : 0;
-    case 'align_corners':
-      return to > 1 ? (i * (from - 1)) / (to - 1) : 0;
-    case 'asymmetric':
-      return i / scale;
-  }
-}
-
-function nearestOf({nearest}: Options, position: number): number {
-  const below = Math.floor(position);
-  switch (nearest) {
-    case 'floor':
-      return below;
-    case 'ceil':
-      return Math.ceil(position);
-    case 'round_prefer_floor':
-      return position - below > 0.5 ? below + 1 : below;
-    case 'round_prefer_ceil':
-      return position - below >= 0.5 ? below + 1 : below;
-  }
-}
-
-/** Keys' kernel (1981) at a distance. */
-function cubicWeight(distance: number, a: number): number {
-  const d = Math.abs(distance);
-  if (d <= 1) return (a + 2) * d ** 3 - (a + 3) * d ** 2 + 1;
-  return d < 2 ? a * d ** 3 - 5 * a * d ** 2 + 8 * a * d - 4 * a : 0;
-}
-
-/** [from, to]: the weight of each input position in each output position. */
-function weightsOf(options: Options, sizing: Sizing): Float32Array {
-  const {from, to} = sizing;
-  const weights = new Float32Array(from * to);
-  for (let i = 0; i < to; i++) {
-    const position = positionOf(options, sizing, i);
-    const below = Math.floor(position);
-    let taps: (readonly [number, number])[];
-    if (options.mode === 'nearest') taps = [[nearestOf(options, position), 1]];
-    else if (options.mode === 'linear') {
-      taps = [
-        [below, 1 - (position - below)],
-        [below + 1, position - below],
-      ];
-    } else taps = [-1, 0, 1, 2].map((step) => [below + step, cubicWeight(below + step - position, options.cubic)]);
-    if (options.excludeOutside) {
-      taps = taps.filter(([source]) => source >= 0 && source < from);
-      const sum = taps.reduce((total, [, weight]) => total + weight, 0);
-      taps = taps.map(([source, weight]) => [source, weight / sum]);
-    }
-    for (const [source, weight] of taps) {
-      const index = Math.min(Math.max(source, 0), from - 1) * to + i;
-      weights[index] = item(weights, index) + weight;
-    }
-  }
-  return weights;
+  const kind = sizes === undefined ? 'scales' : 'sizes';
+  return spatial.map((from, axis) => sizingOf(from, item(given, axis), kind));
 }
 
 /** Replaces one axis of x by sums over it. @param weights [from, to] */
@@ -156,6 +72,7 @@ export const resize: OperatorOf<1> = {
   op: 'Resize',
   inputs: [1, 1],
   attributes: [
+    'antialias',
     'coordinate_transformation_mode',
     'cubic_coeff_a',
     'exclude_outside',
@@ -180,7 +97,8 @@ export const resize: OperatorOf<1> = {
     let y = tf.clone(x);
     sizingsOf(node, operand).forEach((sizing, index) => {
       const changes = sizing.from !== sizing.to || sizing.scale !== 1;
-      if (changes) y = alongAxis(tf, y, index + 1, tf.tensor2d(weightsOf(options, sizing), [sizing.from, sizing.to]));
+      if (changes)
+        y = alongAxis(tf, y, index + 1, tf.tensor2d(interpolationWeights(options, sizing), [sizing.from, sizing.to]));
     });
     return y;
   },
@@ -208,12 +126,14 @@ export const resize: OperatorOf<1> = {
 
   fromOnnx(node, constant) {
     const {
-      antialias: _antialias,
       axes,
       extrapolation_value: _value,
-      keep_aspect_ratio_policy: _policy,
+      keep_aspect_ratio_policy: policy = 'stretch',
       ...attributes
     } = node.attributes;
+    if (policy !== 'stretch') {
+      throw nodeError(node, `attribute "keep_aspect_ratio_policy" is "${String(policy)}"; it takes "stretch".`);
+    }
     const lists = {scales: constantInput(node, 2, constant), sizes: constantInput(node, 3, constant)};
     const given = Object.entries(lists).flatMap(([key, list = []]) => (list.length > 0 ? [[key, list] as const] : []));
     const [name, values] = given[0] ?? ['scales', []];

@@ -106,7 +106,33 @@ interface Case {
 
 const far = 2 ** 62;
 
+const text = (name: string, value: string): OnnxAttribute => ({name, kind: 'string', value});
+const scales = (...values: number[]): HostArray => hostArray('float32', [values.length], values);
+
+/** Tables of positions at another size; ONNX Runtime antialiases linear and cubic interpolation only. */
+const resizes: readonly Case[] = (['nearest', 'linear', 'cubic'] as const).flatMap((mode) =>
+  ['half_pixel', 'align_corners', 'asymmetric', 'pytorch_half_pixel'].flatMap((coordinates) =>
+    [0, 1].flatMap((antialias): Case[] => {
+      if (antialias === 1 && mode === 'nearest') return [];
+      const attributes = [
+        text('mode', mode),
+        text('coordinate_transformation_mode', coordinates),
+        intAttribute('antialias', antialias),
+      ];
+      const outside = mode === 'cubic' ? [intAttribute('exclude_outside', antialias)] : [];
+      const name = `${mode}, ${coordinates}${antialias === 1 ? ', antialiased' : ''}`;
+      const op = 'Resize';
+      const all = [...attributes, ...outside];
+      return [
+        {name: `${name}, other sizes`, op, inputs: [floats(1, 2, 7, 5), undefined, undefined, ints(1, 2, 3, 9)], attributes: all, opset: 18}, // prettier-ignore
+        {name: `${name}, scales`, op, inputs: [floats(1, 3, 6, 4), undefined, scales(1, 1, 0.5, 1.75)], attributes: all, opset: 18}, // prettier-ignore
+      ];
+    }),
+  ),
+);
+
 const cases: readonly Case[] = [
+  ...resizes,
   {op: 'Identity', inputs: [floats(2, 3)]},
   {op: 'Cast', inputs: [floats(2, 3)], attributes: [intAttribute('to', 7)]},
   {op: 'Cast', name: 'to bool', inputs: [grid(2, 3)], attributes: [intAttribute('to', 9)]},

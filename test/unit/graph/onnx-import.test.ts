@@ -753,9 +753,9 @@ describe('what cannot be imported is said', () => {
       'Node "t" (Tile): it repeats [N, 3, 4, 4] by "r"; it takes axes of size 1, by constants',
     ],
     [
-      'antialiasing',
-      {nodes: [{name: 'r', op: 'Resize', inputs: ['x', '', '', 's'], outputs: ['y'], attributes: [{name: 'antialias', kind: 'int', value: 1}, {name: 'mode', kind: 'string', value: 'linear'}]}], initializers: [integerTensor('s', 'int64', [4], [1, 3, 3, 4])]}, // prettier-ignore
-      'Node "r" (Resize): it shrinks images with antialiasing; export the network with antialias=False',
+      'another way to keep the proportions',
+      {nodes: [{name: 'r', op: 'Resize', inputs: ['x', '', '', 's'], outputs: ['y'], attributes: [{name: 'keep_aspect_ratio_policy', kind: 'string', value: 'not_larger'}]}], initializers: [integerTensor('s', 'int64', [4], [1, 3, 3, 4])]}, // prettier-ignore
+      'Node "r" (Resize): attribute "keep_aspect_ratio_policy" is "not_larger"; it takes "stretch"',
     ],
     [
       'whole numbers made of computed ones',

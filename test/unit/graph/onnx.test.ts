@@ -184,6 +184,10 @@ const cases: readonly [string, Build][] = [
       on('Resize', {mode, coordinate_transformation_mode: coordinates, sizes: [4, 11]}),
     ]),
   ),
+  ...(['linear', 'cubic'] as const).map((mode): [string, Build] => [
+    `Resize, ${mode}, antialiased`,
+    on('Resize', {mode, antialias: 1, sizes: [3, 9]}),
+  ]),
   [
     'Resize, by scales',
     on('Resize', {
