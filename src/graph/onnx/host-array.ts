@@ -14,7 +14,7 @@ export interface HostArray {
   readonly data: Float32Array | Float64Array;
   /** What each element gains with every image of the batch; left out: nothing. */
   readonly batch?: Float64Array;
-  /** The first axis, of size 1, stands for the batch: every image has these values. */
+  /** The first axis stands for the batch: every image has these entries of it. */
   readonly perImage?: true;
 }
 
@@ -150,7 +150,8 @@ export function elementwise(
   run: (...values: number[]) => number,
   linear?: (...values: Linear[]) => Linear,
 ): HostArray {
-  if (arrays.some(({perImage}) => perImage)) throw new NotConstant('it has a value for every image of the batch');
+  if (arrays.some(({perImage}) => perImage))
+    return {...elementwise(eachImage(arrays), type, run, linear), perImage: true};
   const shape = broadcast(arrays.map((array) => array.shape));
   const out = zeros(type, shape);
   const next = arrays.map((array) => walk(shape, broadcastStrides(array, shape)));
@@ -174,6 +175,17 @@ export function elementwise(
   return withBatch(out, batch);
 }
 /* eslint-enable @typescript-eslint/no-non-null-assertion */
+
+/** Of arrays that broadcast, the entries of one image. @throws NotConstant where the first axis is that of the batch in some only */
+function eachImage(arrays: readonly HostArray[]): readonly HostArray[] {
+  const {length, 0: entries} = broadcast(arrays.map(({shape}) => shape));
+  return arrays.map(({perImage, ...array}) => {
+    const {length: rank, 0: first} = array.shape;
+    const isSame = perImage === true ? rank === length && first === entries : rank < length || first === 1;
+    if (!isSame) throw new NotConstant('it has a value for every image of the batch');
+    return array;
+  });
+}
 
 /** The sign of a difference for every N ≥ 1. @throws NotConstant where it depends on N */
 function signOf({value, slope}: Linear): number {

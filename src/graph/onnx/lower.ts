@@ -378,12 +378,14 @@ class Lowering {
         : "is neither a constant, the network's input nor the output of a node";
       throw nodeError(node, `input "${name}" ${what}.`);
     }
-    const {batch, shape, type} = constant.array;
+    const {batch, perImage, shape, type} = constant.array;
     const isFlag = type === 'bool' && (conditionInputs.get(node.op) ?? []).some((index) => node.inputs[index] === name);
     if (type !== 'float32' && type !== 'float64' && !isFlag) {
       throw nodeError(node, `the constant "${name}" has the type ${type}; it must be float32${typeHint(type)}.`);
     }
-    if (batch !== undefined) throw nodeError(node, `input "${name}" is computed from the size of the batch.`);
+    if (batch !== undefined || (perImage === true && shape[0] !== 1)) {
+      throw nodeError(node, `input "${name}" is computed from the size of the batch.`);
+    }
     return {name, shape, signed: true, parameter: true};
   }
 

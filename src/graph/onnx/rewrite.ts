@@ -330,6 +330,51 @@ function cast(node: Node, {define, producer}: RewriteContext): readonly Node[] {
   ];
 }
 
+/**
+ * A value with several entries for each image (the windows of Swin), and a constant with as many: the entries get an axis of their own
+ * behind the batch, so that the constant is the same for each image.
+ */
+function entriesOfImages(node: Node, {constant, define, operand}: RewriteContext): readonly Node[] {
+  const index = node.inputs.findIndex((name) => constant(name)?.array.perImage === true);
+  const found = constant(node.inputs[index] ?? '');
+  const [entries = 1] = found?.array.shape ?? [];
+  if (found === undefined || entries === 1) return [node];
+  const value = item(node.inputs, 1 - index);
+  const [batch = 0, ...sizes] = sizesOf(operand(value));
+  const {type, shape, data} = found.array;
+  if (batch !== -entries || shape.length !== sizes.length + 1) {
+    throw nodeError(
+      node,
+      `the constant "${item(node.inputs, index)}" has ${entries} entries for each image; "${value}" is ${showSizes([batch, ...sizes])}.`,
+    );
+  }
+  const [output = ''] = node.outputs;
+  const fix = (name: string, array: HostArray): string => {
+    define(`${output}.${name}`, {array, origin: undefined, trained: found.trained});
+    return `${output}.${name}`;
+  };
+  const ofShape = (name: string, to: readonly number[]): string => fix(name, hostArray('int64', [to.length], to));
+  const [split, combined] = [`${output}.split`, `${output}.combined`];
+  const inputs = [split, split].with(index, fix('entries', {type, shape: [1, ...shape], data}));
+  return [
+    {
+      name: '',
+      op: 'Reshape',
+      inputs: [value, ofShape('to', [-1, entries, ...sizes])],
+      outputs: [split],
+      attributes: {},
+    },
+    {...node, name: '', inputs, outputs: [combined]},
+    {
+      name: node.name,
+      op: 'Reshape',
+      inputs: [combined, ofShape('back', [-1, ...sizes])],
+      outputs: [output],
+      attributes: {},
+    },
+  ];
+}
+
 function batchNormalization(node: Node): readonly Node[] {
   if (node.attributes['training_mode'] !== undefined) throw nodeError(node, `${trainingMode}.`);
   return [node];
@@ -357,4 +402,5 @@ const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
   ['Dropout', dropout],
   ['MaxPool', maxPool],
   ...['Conv', 'AveragePool'].map((op) => [op, explicitPads] as const),
+  ...['Add', 'Sub', 'Mul', 'Div'].map((op) => [op, entriesOfImages] as const),
 ]);

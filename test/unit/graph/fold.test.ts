@@ -319,6 +319,25 @@ describe('numbers that depend on the size of the batch', () => {
     expect(atBatch(again!, 4).data).toEqual(Float64Array.of(4, 1, 3));
     expect(() => evaluators.get('Transpose')!([expanded], none, 1)).toThrow('a value for every image');
   });
+
+  test('several entries for every image, and what is computed of them', () => {
+    const windows = {...floats(1, 3, 2), perImage: true} as const;
+    const of = (op: string, ...inputs: HostArray[]): HostArray => evaluators.get(op)!(inputs, none, 1)[0]!;
+    const [entries] = [of('Reshape', windows, ints(-1, 1, 2))];
+    expect(entries).toEqual({...floats(3, 1, 2), perImage: true});
+    expect(of('Reshape', windows, withBatch(ints(0, 2), Float64Array.of(3, 0)))).toMatchObject({shape: [3, 2]});
+    expect(atBatch(of('Shape', entries), 4).data).toEqual(Float64Array.of(12, 1, 2));
+    const sum = of('Add', entries, floats(1, 4, 1));
+    expect(sum).toMatchObject({shape: [3, 4, 2], perImage: true});
+    expect(sum.data[9]).toBeCloseTo(entries.data[3]! + floats(1, 4, 1).data[0]!, 6);
+    for (const other of [floats(3, 1, 2), {...floats(1, 1, 2), perImage: true} as const]) {
+      expect(() => of('Add', entries, other)).toThrow('a value for every image');
+    }
+    expect(() => of('Reshape', windows, ints(6))).toThrow('a value for every image');
+    expect(() => of('Reshape', windows, withBatch(ints(1, 0), Float64Array.of(0, 6)))).toThrow(
+      'its batch is not the first axis',
+    );
+  });
 });
 
 test('what would not fit into memory is refused before anything is reserved', () => {

@@ -518,6 +518,36 @@ describe('names and forms of others', () => {
       ),
     ],
     [
+      'a mask of windows that is repeated for each image, as Swin of Hugging Face has it',
+      file(
+        [
+          node('Shape', ['x'], 'shape'),
+          node('Gather', ['shape', 'first'], 'n'),
+          node('Concat', ['n', 'behind'], 'wide', [{name: 'axis', kind: 'int', value: 0}]),
+          node('Expand', ['mask', 'wide'], 'e'),
+          node('Reshape', ['e', 'masks'], 'm'),
+          node('Mul', ['m', 'table'], 'b'),
+          node('Reshape', ['x', 'windows'], 'w'),
+          node('Sub', ['b', 'w'], 'd'),
+          node('Softmax', ['d'], 's', [{name: 'axis', kind: 'int', value: -1}]),
+          node('Reshape', ['s', 'parted'], 'p'),
+          node('ReduceMean', ['p'], 'y', [
+            {name: 'axes', kind: 'ints', value: [2]},
+            {name: 'keepdims', kind: 'int', value: 0},
+          ]),
+        ],
+        [
+          weight('mask', 1, 3, 1, 1, 5),
+          weight('table', 1, 2, 2, 1),
+          integerTensor('first', 'int64', [1], [0]),
+          integerTensor('behind', 'int64', [4], [3, 1, 2, 5]),
+          integerTensor('masks', 'int64', [4], [-1, 1, 2, 5]),
+          integerTensor('windows', 'int64', [4], [-1, 2, 2, 5]),
+          integerTensor('parted', 'int64', [3], [-1, 3, 20]),
+        ],
+      ),
+    ],
+    [
       'a table of constants that is gathered and written into by places',
       file(
         [

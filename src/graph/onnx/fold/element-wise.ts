@@ -65,7 +65,6 @@ function unary(run: (value: number) => number, rule?: (value: Linear) => Linear)
 }
 
 function cast(x: HostArray, type: string): HostArray {
-  if (x.perImage === true) return {...cast({type: x.type, shape: x.shape, data: x.data}, type), perImage: true};
   const convert = (value: number): number => {
     if (isFloat(type)) return value;
     return type === 'bool' ? Number(value !== 0) : Math.trunc(value);

@@ -43,7 +43,8 @@ function squeeze(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
 }
 
 function reshape(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
-  const x = withoutImages(need(inputs, 0));
+  const x = need(inputs, 0);
+  if (x.perImage === true) return [reshapedPerImage(x, need(inputs, 1))];
   const copies = attributes.int('allowzero', 0) === 0;
   const wanted = numbers(need(inputs, 1)).map((size, axis) => (size === 0 && copies ? (x.shape[axis] ?? 0) : size));
   const known = elements(wanted.filter((size) => size !== -1));
@@ -53,6 +54,17 @@ function reshape(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
       wanted.map((size) => (size === -1 ? x.data.length / known : size)),
     ),
   ];
+}
+
+/** The first axis stays that of the batch: 0 keeps the entries of each image, k · N are k, −1 what remains. */
+function reshapedPerImage({perImage: _, ...x}: HostArray, shape: HostArray): HostArray {
+  const [first = 0, ...others] = shape.data;
+  if (shape.batch?.subarray(1).some((slope) => slope !== 0) === true || others.some((size) => size < 1)) {
+    throw new NotConstant('its batch is not the first axis');
+  }
+  const entries = shape.batch?.[0] ?? (first === -1 ? x.data.length / elements(others) : (x.shape[0] ?? 1));
+  if (first > 0) throw new NotConstant('it has a value for every image of the batch');
+  return {...reshaped(x, [entries, ...others]), perImage: true};
 }
 
 function flatten(inputs: Inputs, attributes: Attributes): readonly HostArray[] {
@@ -117,7 +129,7 @@ export function shapeArray(sizes: Sizes, attributes: Attributes): HostArray {
 }
 
 const ofShape = ({shape, perImage}: HostArray): Sizes =>
-  shape.map((size, axis) => (axis === 0 && perImage === true ? -1 : size));
+  shape.map((size, axis) => (axis === 0 && perImage === true ? -size : size));
 
 export const shapes: readonly (readonly [string, Evaluator])[] = [
   ['Identity', (inputs) => [need(inputs, 0)]],
