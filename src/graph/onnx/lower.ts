@@ -68,7 +68,7 @@ const adviceFor: ReadonlyMap<string, string> = new Map([
   ['Scan', loop],
   ['NonMaxSuppression', boxes],
   ['NonZero', boxes],
-  ['TopK', boxes],
+  ['TopK', 'sdq does not sort or select values: export the network up to its logits, or to the layers before it'],
   ['ArgMax', 'export the logits, which training needs'],
 ]);
 

@@ -26,6 +26,9 @@ export interface RewriteContext {
 
 type Rewrite = (node: Node, context: RewriteContext) => readonly Node[];
 
+/** Copies of an axis that a Tile makes: each is an input of a node. */
+const mostCopies = 1024;
+
 const trainingMode = 'it was exported in training mode; call model.eval() before the export';
 
 /** @returns one node or several, the last with the outputs of the node */
@@ -132,15 +135,39 @@ function expand(node: Node, {batch, constant, define, operand}: RewriteContext):
   return [{...node, inputs: [x, name]}];
 }
 
-/** A Tile of axes of size 1 is an Expand. */
+/** A Tile of axes of size 1 is an Expand; the copies of other axes stand side by side. */
 function tile(node: Node, context: RewriteContext): readonly Node[] {
-  const [x = '', repeats = ''] = node.inputs;
+  const {name, inputs: [x = '', repeats = ''], outputs: [output = '']} = node; // prettier-ignore
   const array = context.constant(repeats)?.array;
   const sizes = sizesOf(context.operand(x));
-  if (array === undefined || sizes.some((size, axis) => size !== 1 && array.data[axis] !== 1)) {
-    throw nodeError(node, `it repeats ${showSizes(sizes)} by "${repeats}"; it takes axes of size 1, by constants.`);
+  const copied = sizes.flatMap((_, axis) => (array?.data[axis] === 1 ? [] : [axis]));
+  const counts = copied.map((axis) => array?.data[axis] ?? 0);
+  if (array?.data.length !== sizes.length || copied.some((axis) => item(sizes, axis) < 0)) {
+    throw nodeError(node, `it repeats ${showSizes(sizes)} by "${repeats}"; it takes constants, with 1 for the batch.`);
   }
-  return expand({...node, op: 'Expand'}, context);
+  if (copied.every((axis) => sizes[axis] === 1)) return expand({...node, op: 'Expand'}, context);
+  const wrong = counts.find((count) => !(count >= 1 && count <= mostCopies));
+  if (wrong !== undefined) throw nodeError(node, `it repeats an axis ${wrong} times; it takes 1 to ${mostCopies}.`);
+  return copied.map((axis, k): Node => {
+    const isLast = k === copied.length - 1;
+    return {
+      name: isLast ? name : '',
+      op: 'Concat',
+      inputs: new Array<string>(item(counts, k)).fill(k === 0 ? x : `${output}.copied${k - 1}`),
+      outputs: [isLast ? output : `${output}.copied${k}`],
+      attributes: {axis},
+    };
+  });
+}
+
+/** An exponent of whole numbers, as the exporters write `x ** 3`, becomes one of float32. */
+function pow(node: Node, {constant, define}: RewriteContext): readonly Node[] {
+  const [x = '', exponent = ''] = node.inputs;
+  const {array, ...origin} = constant(exponent) ?? {};
+  if (array === undefined || array.type === 'float32' || array.batch !== undefined) return [node];
+  const name = `${item(node.outputs, 0)}.exponent`;
+  define(name, {trained: false, origin: undefined, ...origin, array: hostArray('float32', array.shape, array.data)});
+  return [{...node, inputs: [x, name]}];
 }
 
 /** A parameter with 1 in the place of the batch, as a network saved for one image has it, becomes a value of every image. */
@@ -254,6 +281,13 @@ function scaledGemm(node: Node, {constant, define}: RewriteContext): readonly No
 
 /** `auto_pad` as the pads that it means for an input of this size. */
 function explicitPads(node: Node, {constant, operand}: RewriteContext): readonly Node[] {
+  const [, weights] = node.inputs;
+  if (weights !== undefined && constant(weights) === undefined && !operand(weights).parameter) {
+    throw nodeError(
+      node,
+      `its weights "${weights}" are computed from the image; sdq takes layers with weights of the file.`,
+    );
+  }
   const {auto_pad: rule, ...attributes} = node.attributes;
   if (rule === undefined) return [node];
   const [, ...sizes] = operand(item(node.inputs, 0)).shape;
@@ -395,6 +429,7 @@ const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
   ['Gather', gather],
   ['Expand', expand],
   ['Tile', tile],
+  ['Pow', pow],
   ['Einsum', einsum],
   ['Concat', concat],
   ['BatchNormalization', batchNormalization],

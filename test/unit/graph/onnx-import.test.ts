@@ -518,6 +518,24 @@ describe('names and forms of others', () => {
       ),
     ],
     [
+      'copies along axes, and powers of whole numbers',
+      file(
+        [
+          node('Tile', ['x', 'copies'], 't'),
+          node('Conv', ['t', 'w'], 'k'),
+          node('Pow', ['k', 'three'], 'cube'),
+          node('Conv', ['cube', 'w2'], 'c'),
+          ...head,
+        ],
+        [
+          weight('w', 4, 6, 1, 1),
+          weight('w2', 3, 4, 1, 1),
+          integerTensor('copies', 'int64', [4], [1, 3, 1, 2]),
+          integerTensor('three', 'int64', [], [3]),
+        ],
+      ),
+    ],
+    [
       'a mask of windows that is repeated for each image, as Swin of Hugging Face has it',
       file(
         [
@@ -778,9 +796,14 @@ describe('what cannot be imported is said', () => {
       'Node "e" (Einsum): attribute "equation" is "bchw,bchw->bc"; it takes products of two matrices over one common axis',
     ],
     [
-      'a Tile of more than one',
-      {nodes: [{name: 't', op: 'Tile', inputs: ['x', 'r'], outputs: ['y']}], initializers: [integerTensor('r', 'int64', [4], [1, 2, 1, 1])]}, // prettier-ignore
-      'Node "t" (Tile): it repeats [N, 3, 4, 4] by "r"; it takes axes of size 1, by constants',
+      'a Tile of the batch',
+      {nodes: [{name: 't', op: 'Tile', inputs: ['x', 'r'], outputs: ['y']}], initializers: [integerTensor('r', 'int64', [4], [2, 1, 1, 1])]}, // prettier-ignore
+      'Node "t" (Tile): it repeats [N, 3, 4, 4] by "r"; it takes constants, with 1 for the batch',
+    ],
+    [
+      'a Tile without end',
+      {nodes: [{name: 't', op: 'Tile', inputs: ['x', 'r'], outputs: ['y']}], initializers: [integerTensor('r', 'int64', [4], [1, 1, 1_000_000_000, 1])]}, // prettier-ignore
+      'Node "t" (Tile): it repeats an axis 1000000000 times; it takes 1 to 1024',
     ],
     [
       'another way to keep the proportions',
@@ -919,7 +942,7 @@ describe('what cannot be imported is said', () => {
     [
       'weights that are computed of the image',
       {nodes: [relu(['x']), {...conv, inputs: ['x', 'low']}]},
-      'Node "conv" (Conv): input "low" has the shape [3, 4, 4]; it must be a parameter',
+      'Node "conv" (Conv): its weights "low" are computed from the image; sdq takes layers with weights of the file',
     ],
   ])('%s', (_, graph, message) => {
     expect(() => imported(graph)).toThrow(SdqError);
