@@ -6,7 +6,7 @@ export default {
   projects: ['unit', 'contract', 'integration', 'e2e'].map((name) => project(name, [`test/${name}/**/*.test.ts`])),
   globalSetup: '<rootDir>/test/helpers/compile-workers.js',
   maxWorkers: 2,
-  testTimeout: 60_000,
+  testTimeout: 120_000,
   verbose: true,
   reporters: ['default', '<rootDir>/test/helpers/closing-line-reporter.js'],
 };

@@ -62,5 +62,5 @@ test('it shows both ways to a verified export', () => {
       expect({command, exitCode, stderr: exitCode === 0 ? '' : stderr}).toEqual({command, exitCode: 0, stderr: ''});
     }
   },
-  300_000,
+  1_200_000,
 );

@@ -369,14 +369,17 @@ function cast(node: Node, {define, producer}: RewriteContext): readonly Node[] {
  * behind the batch, so that the constant is the same for each image.
  */
 function entriesOfImages(node: Node, {constant, define, operand}: RewriteContext): readonly Node[] {
-  const index = node.inputs.findIndex((name) => constant(name)?.array.perImage === true);
+  const index = node.inputs.findIndex((name) => constant(name) !== undefined);
   const found = constant(node.inputs[index] ?? '');
-  const [entries = 1] = found?.array.shape ?? [];
-  if (found === undefined || entries === 1) return [node];
+  if (found === undefined || node.inputs.every((name) => constant(name) !== undefined)) return [node];
   const value = item(node.inputs, 1 - index);
   const [batch = 0, ...sizes] = sizesOf(operand(value));
+  const [entries = 1] = found.array.shape;
+  // A network that was saved for one image has its entries without a word of the batch.
+  const isSaved = found.array.shape.length === sizes.length + 1 && batch === -entries;
+  if (entries === 1 || (found.array.perImage !== true && !isSaved)) return [node];
   const {type, shape, data} = found.array;
-  if (batch !== -entries || shape.length !== sizes.length + 1) {
+  if (!isSaved) {
     throw nodeError(
       node,
       `the constant "${item(node.inputs, index)}" has ${entries} entries for each image; "${value}" is ${showSizes([batch, ...sizes])}.`,

@@ -518,6 +518,27 @@ describe('names and forms of others', () => {
       ),
     ],
     [
+      'a mask of windows in a network saved for one image',
+      file(
+        [
+          node('Reshape', ['x', 'windows'], 'w'),
+          node('Add', ['w', 'masks'], 'd'),
+          node('Softmax', ['d'], 's', [{name: 'axis', kind: 'int', value: -1}]),
+          node('Reshape', ['s', 'parted'], 'p'),
+          node('ReduceMean', ['p'], 'y', [
+            {name: 'axes', kind: 'ints', value: [2]},
+            {name: 'keepdims', kind: 'int', value: 0},
+          ]),
+        ],
+        [
+          weight('masks', 3, 1, 2, 5),
+          integerTensor('windows', 'int64', [4], [3, 2, 2, 5]),
+          integerTensor('parted', 'int64', [3], [1, 3, 20]),
+        ],
+        {name: 'x', shape: [1, 2, 6, 5]},
+      ),
+    ],
+    [
       'copies along axes, and powers of whole numbers',
       file(
         [
