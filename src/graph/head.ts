@@ -60,15 +60,15 @@ function classAxis(node: Node, {role, shape}: Parameter, classes: number): numbe
 export function withClasses(graph: Graph, output: string, classes: number): Graph | undefined {
   const [before = 0] = entry(inferShapes(graph), output).shape;
   const head = headOf(graph, output);
-  const isHead = new Set(head.nodes);
-  const isShared = new Set(graph.nodes.filter((node) => !isHead.has(node)).flatMap(({inputs}) => inputs));
+  const headNodes = new Set(head.nodes);
+  const readElsewhere = new Set(graph.nodes.filter((node) => !headNodes.has(node)).flatMap(({inputs}) => inputs));
   const parameters = new Map(graph.parameters.map((parameter) => [parameter.name, parameter]));
   for (const node of head.nodes) {
     for (const name of node.inputs) {
       const parameter = parameters.get(name);
       const axis = parameter && classAxis(node, parameter, before);
       if (parameter === undefined || axis === undefined) continue;
-      if (isShared.has(name) || parameter.role === 'constant') return undefined;
+      if (readElsewhere.has(name) || parameter.role === 'constant') return undefined;
       const {role, initializer, shape} = parameter;
       const bound = Math.sqrt(before / elements(shape));
       parameters.set(name, {
@@ -78,7 +78,7 @@ export function withClasses(graph: Graph, output: string, classes: number): Grap
       });
     }
   }
-  const nodes = graph.nodes.map((node) => (isHead.has(node) ? regrouped(node, before, classes) : node));
+  const nodes = graph.nodes.map((node) => (headNodes.has(node) ? regrouped(node, before, classes) : node));
   const changed = {...graph, nodes, parameters: [...parameters.values()]};
   try {
     return entry(inferShapes(changed), output).shape.join() === String(classes) ? changed : undefined;

@@ -137,7 +137,8 @@ function expand(node: Node, {batch, constant, define, operand}: RewriteContext):
 
 /** A Tile of axes of size 1 is an Expand; the copies of other axes stand side by side. */
 function tile(node: Node, context: RewriteContext): readonly Node[] {
-  const {name, inputs: [x = '', repeats = ''], outputs: [output = '']} = node; // prettier-ignore
+  const [x = '', repeats = ''] = node.inputs;
+  const [output = ''] = node.outputs;
   const array = context.constant(repeats)?.array;
   const sizes = sizesOf(context.operand(x));
   const copied = sizes.flatMap((_, axis) => (array?.data[axis] === 1 ? [] : [axis]));
@@ -151,7 +152,7 @@ function tile(node: Node, context: RewriteContext): readonly Node[] {
   return copied.map((axis, k): Node => {
     const isLast = k === copied.length - 1;
     return {
-      name: isLast ? name : '',
+      name: isLast ? node.name : '',
       op: 'Concat',
       inputs: new Array<string>(item(counts, k)).fill(k === 0 ? x : `${output}.copied${k - 1}`),
       outputs: [isLast ? output : `${output}.copied${k}`],
@@ -281,13 +282,6 @@ function scaledGemm(node: Node, {constant, define}: RewriteContext): readonly No
 
 /** `auto_pad` as the pads that it means for an input of this size. */
 function explicitPads(node: Node, {constant, operand}: RewriteContext): readonly Node[] {
-  const [, weights] = node.inputs;
-  if (weights !== undefined && constant(weights) === undefined && !operand(weights).parameter) {
-    throw nodeError(
-      node,
-      `its weights "${weights}" are computed from the image; sdq takes layers with weights of the file.`,
-    );
-  }
   const {auto_pad: rule, ...attributes} = node.attributes;
   if (rule === undefined) return [node];
   const [, ...sizes] = operand(item(node.inputs, 0)).shape;
@@ -307,6 +301,18 @@ function explicitPads(node: Node, {constant, operand}: RewriteContext): readonly
   const more = totals.map((total) => Math.ceil(total / 2));
   const pads = rule === 'SAME_UPPER' ? [...less, ...more] : [...more, ...less];
   return [{...node, attributes: {...attributes, pads}}];
+}
+
+function conv(node: Node, context: RewriteContext): readonly Node[] {
+  const {constant, operand} = context;
+  const [, weights] = node.inputs;
+  if (weights !== undefined && constant(weights) === undefined && !operand(weights).parameter) {
+    throw nodeError(
+      node,
+      `its weights "${weights}" are computed from the image; sdq takes layers with weights of the file.`,
+    );
+  }
+  return explicitPads(node, context);
 }
 
 /** A border that never wins a maximum, as `F.pad(x, …, value=-inf)` writes it, becomes padding of the pool. */
@@ -439,6 +445,7 @@ const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
   ['Cast', cast],
   ['Dropout', dropout],
   ['MaxPool', maxPool],
-  ...['Conv', 'AveragePool'].map((op) => [op, explicitPads] as const),
+  ['Conv', conv],
+  ['AveragePool', explicitPads],
   ...['Add', 'Sub', 'Mul', 'Div'].map((op) => [op, entriesOfImages] as const),
 ]);

@@ -340,6 +340,13 @@ describe('numbers that depend on the size of the batch', () => {
   });
 });
 
+test('a Resize of constants with more weights than values is refused', () => {
+  const column = hostArray('float32', [1, 1, 2 ** 14, 1], new Float32Array(2 ** 14));
+  expect(() => evaluators.get('Resize')!([column, undefined, undefined, ints(1, 1, 2 ** 15, 1)], none, 1)).toThrow(
+    'it makes 32768 places of 16384, too many to compute',
+  );
+});
+
 test('what would not fit into memory is refused before anything is reserved', () => {
   const huge = ints(65536, 65536, 65536);
   for (const [op, inputs] of [
@@ -347,6 +354,7 @@ test('what would not fit into memory is refused before anything is reserved', ()
     ['Expand', [floats(1), huge]],
     ['Tile', [floats(1, 1, 1), huge]],
     ['Range', [int(0), int(2 ** 40), int(1)]],
+    ['Resize', [floats(1, 1, 4, 4), undefined, undefined, ints(1, 1, 65536, 65536)]],
   ] as const) {
     expect(() => evaluators.get(op)!(inputs, none, 1)).toThrow(
       /it would have \d+ values; at most 67108864 are computed/,

@@ -10,7 +10,7 @@ import {
   type Interpolation,
   type Sizing,
 } from '../../ops/interpolation.ts';
-import {NotConstant, fixed, numbers, zeros, type HostArray} from '../host-array.ts';
+import {NotConstant, arrayLimit, fixed, numbers, zeros, type HostArray} from '../host-array.ts';
 import {need, positive, type Attributes, type Evaluator, type Inputs} from './evaluator.ts';
 
 function choice<T extends string>(attributes: Attributes, name: string, allowed: readonly T[], fallback: T): T {
@@ -32,20 +32,23 @@ function interpolationOf(attributes: Attributes): Interpolation {
   };
 }
 
+/** @throws NotConstant above the limit of computed arrays */
 function alongAxis(x: HostArray, axis: number, options: Interpolation, sizing: Sizing): HostArray {
   const {from, to} = sizing;
-  const weights = interpolationWeights(options, sizing);
   const out = zeros(x.type, x.shape.with(axis, to));
+  if (from * to > arrayLimit) throw new NotConstant(`it makes ${to} places of ${from}, too many to compute`);
+  const weights = interpolationWeights(options, sizing);
   const inner = elements(x.shape.slice(axis + 1));
   const outer = elements(x.shape.slice(0, axis));
-  for (let o = 0; o < outer; o++) {
-    for (let i = 0; i < to; i++) {
+  for (let i = 0; i < to; i++) {
+    const sources = Array.from({length: from}, (_, source) => source).filter(
+      (source) => weights[source * to + i] !== 0,
+    );
+    for (let o = 0; o < outer; o++) {
       for (let k = 0; k < inner; k++) {
         let sum = 0;
-        for (let source = 0; source < from; source++) {
-          const weight = item(weights, source * to + i);
-          if (weight !== 0) sum += weight * item(x.data, (o * from + source) * inner + k);
-        }
+        for (const source of sources)
+          sum += item(weights, source * to + i) * item(x.data, (o * from + source) * inner + k);
         out.data[(o * to + i) * inner + k] = sum;
       }
     }
