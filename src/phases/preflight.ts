@@ -48,16 +48,10 @@ export function planOf(session: Session, command: RunKind): JobPlan {
   const {validation} = config.data;
   const train = partRange(dataset, 'train', validation);
   const all = dataset.train.labels.length;
+  const {layers, parameters} = layerTable(graph);
   return {
     command,
-    network: {
-      name: config.model.name,
-      layers: layerTable(graph).layers.length,
-      params: graph.parameters.reduce(
-        (sum, {shape}) => sum + shape.reduce((product, length) => product * length, 1),
-        0,
-      ),
-    },
+    network: {name: config.model.name, layers: layers.length, params: parameters},
     samples: {train: train.end, validation: all - train.end, test: dataset.test.labels.length},
     engine: `${engine.name}: ${engine.device}`,
     phases: plannedWork(session, command),

@@ -283,6 +283,8 @@ test('init on a folder of images: the search that it sets is long enough for pre
     stderr: expect.not.stringContaining('too few'),
     stdout: expect.stringContaining('All checks passed'),
   });
+  // 269,722 with ten classes: the running statistics of batch-norms are no parameters.
+  expect(stdout).toContain('resnet20: 20 layers to quantize, 269,267 parameters');
 
   // From the template too, whose comments stay.
   const fromTemplate = ['init', '--template', 'image-folder', '--output', 'template.yaml'];
